@@ -1,0 +1,28 @@
+# Needs python3 (≥ 3.10) and make; everything else is installed into .venv by uv, which is itself a Python package.
+PYTHON ?= python3
+UV := .uv/bin/uv
+RUN := .venv/bin
+
+.PHONY: install demo test check
+install: .venv/installed
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gaussiancross needs Python 3.10 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/installed: pyproject.toml $(UV)
+	$(UV) sync --all-extras --python $(PYTHON)
+	touch $@
+
+# Pre-train on the built-in rooms and watch it in the browser, on whatever this machine has.
+demo: install
+	$(RUN)/ns-train gaussiancross-tiny
+
+test: install
+	$(RUN)/pytest
+
+check: install
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/pyright
