@@ -1,0 +1,149 @@
+"""From a scene and its frames to what one training step consumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .augment import NO_AUGMENT, AugmentConfig, apply_transform, block_mask, random_mask, random_transform, voxelize
+from .cameras import Cameras
+from .scene import PointScene
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How points become network input (GaussianCross §3.1)."""
+
+    voxel_size: float = 0.02
+    """Edge of the grid subsampling, metres (2 cm in the paper)."""
+    max_points: int | None = None
+    """Draw this many points of a scene before anything else; None takes them all."""
+    mask_ratio: float = 0.5
+    """Share of the points hidden from the network, γ (50 % in the paper)."""
+    mask_mode: str = "points"
+    """Inferred. "points": masked points are dropped before voxelisation. "blocks": all points of a masked block stay,
+    and the model replaces their attributes by a learnable token."""
+    mask_block: float = 0.16
+    """Edge of a block in "blocks" mode, metres."""
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """V voxels of B scenes, one point each.
+
+    Attributes:
+        coord: [V, 3] float32, the points' (augmented) world, metres.
+        grid_coord: [V, 3] int32 voxel indices, from 0 in every scene.
+        feat: [V, 6] colour/127.5 − 1 and normal.
+        masked: [V] bool, voxels whose attributes the model must hide ("blocks" masking only).
+        offset: [B] int64 cumulative voxel counts.
+    """
+
+    coord: Tensor
+    grid_coord: Tensor
+    feat: Tensor
+    masked: Tensor
+    offset: Tensor
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def to(self, device: torch.device | str) -> PointBatch:
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def spans(self) -> list[slice]:
+        """The rows of each scene."""
+        ends = self.offset.tolist()
+        return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+    @staticmethod
+    def cat(parts: list[PointBatch]) -> PointBatch:
+        values = {f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(PointBatch)}
+        values["offset"] = torch.cumsum(torch.tensor([int(p.offset[-1]) for p in parts]), 0)
+        return PointBatch(**values)
+
+
+@dataclass(frozen=True)
+class Views:
+    """M posed target images of one scene.
+
+    Attributes:
+        cameras: M cameras at the render size, in the same (augmented) world as the points.
+        color: [M, H, W, 3] in [0, 1].
+        depth: [M, H, W] camera depth, metres; 0 = no measurement.
+        teacher: [M, h, w, D] frozen 2D features, or None.
+    """
+
+    cameras: Cameras
+    color: Tensor
+    depth: Tensor
+    teacher: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Views:
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return Views(self.cameras.to(device), self.color.to(device), self.depth.to(device), teacher)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B scenes and their target views."""
+
+    points: PointBatch
+    views: list[Views]
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(self.points.to(device), [v.to(device) for v in self.views])
+
+
+@dataclass(frozen=True)
+class SceneInput:
+    """One scene as the network sees it.
+
+    Attributes:
+        points: its voxels.
+        transform: [4, 4] float64, world → network world; cameras must follow (``Cameras.transformed``).
+        inverse: [N] voxel of every point that was not dropped, in input order (all points when nothing is random).
+    """
+
+    points: PointBatch
+    transform: Tensor
+    inverse: Tensor
+
+
+def make_input(
+    scene: PointScene,
+    config: InputConfig,
+    rng: np.random.Generator | None = None,
+    augment: AugmentConfig = NO_AUGMENT,
+) -> SceneInput:
+    """One scene as network input.
+
+    Args:
+        rng: draws subsample, augmentation and mask. None: all points, centred only, nothing masked.
+    """
+    masked = np.zeros(len(scene), bool)
+    if rng is None:
+        transform = random_transform(scene.coord, NO_AUGMENT, np.random.default_rng(0))
+    else:
+        if config.max_points is not None and len(scene) > config.max_points:
+            scene = scene[rng.permutation(len(scene))[: config.max_points]]
+        transform = random_transform(scene.coord, augment, rng)
+        if config.mask_mode == "points":
+            scene = scene[~random_mask(len(scene), config.mask_ratio, rng)]
+            masked = np.zeros(len(scene), bool)
+        else:
+            masked = block_mask(scene.coord, config.mask_ratio, config.mask_block, rng)
+    coord, normal = apply_transform(transform, scene.coord, scene.normal)
+    grid_coord, index, inverse = voxelize(coord, config.voxel_size, rng)
+    feat = np.concatenate([scene.color[index].astype(np.float32) / 127.5 - 1, normal[index]], 1)
+    points = PointBatch(
+        coord=torch.from_numpy(coord[index]),
+        grid_coord=torch.from_numpy(grid_coord),
+        feat=torch.from_numpy(feat),
+        masked=torch.from_numpy(masked[index]),
+        offset=torch.tensor([len(index)]),
+    )
+    return SceneInput(points, torch.from_numpy(transform), torch.from_numpy(inverse))

@@ -1,0 +1,238 @@
+"""GaussianCross (arXiv 2508.02172): masked points → sparse backbone → cuboid lattice → Gaussians → posed views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..batch import Batch, InputConfig, PointBatch, Views, make_input
+from ..cameras import Cameras
+from ..cuboid import CuboidLattice
+from ..errors import InputError
+from ..gaussians import Gaussians
+from ..losses import LOSS_NAMES, depth_l1, feature_cosine, rgb_l1, to_tokens, uncertainty_sum, weighted_sum
+from ..nn.heads import GaussianHead, HeadConfig
+from ..nn.spunet import SpUNet
+from ..nn.unet3d import UNet3d
+from ..scene import PointScene
+from ..splat import Splats, rasterize
+
+
+@dataclass(frozen=True)
+class GaussianCrossConfig:
+    """Everything that decides what the network computes. Defaults are the paper's scale."""
+
+    input: InputConfig = field(default_factory=InputConfig)
+    """Subsampling and masking of the points."""
+    base_channels: int = 32
+    """Width of the backbone's stem."""
+    channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96)
+    """Widths of the backbone's four encoder and four decoder stages (SpUNet-v1m1)."""
+    layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2)
+    """Residual blocks per backbone stage."""
+    lattice: Literal["ponder", "cuboid"] = "ponder"
+    """"ponder": PonderV2's lattice of ``lattice_shape``, every axis spanning the largest extent. "cuboid": each axis
+    spans its own extent, about ``lattice_cells`` near-isotropic cells."""
+    lattice_shape: tuple[int, int, int] = (128, 128, 32)
+    """Cells per axis of the "ponder" lattice."""
+    lattice_cells: int = 524_288
+    """About how many cells the "cuboid" lattice spends (128 · 128 · 32 by default)."""
+    lattice_channels: int = 128
+    """d_o, width of the refined lattice feature."""
+    unet_widths: tuple[int, ...] = (32, 64, 128, 256)
+    """Widths of the dense 3D U-Net's levels."""
+    unet_norm: Literal["batch", "group"] = "batch"
+    """Normalisation of the dense U-Net; "group" when a batch holds one scene."""
+    anchors: Literal["lattice", "two_level"] = "lattice"
+    """"lattice": every cell is an anchor, as in the paper. "two_level": the lattice and, finer, one anchor for each
+    observed voxel of ``fine_voxel``, which reads the lattice by trilinear interpolation and its own backbone feature,
+    and predicts a residual to its own colour."""
+    fine_voxel: float = 0.025
+    """Edge of the fine anchors' voxels, metres ("two_level" only)."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """Activations, ranges and pruning of the Gaussian heads."""
+    teacher_dim: int = 0
+    """D, width of the frozen 2D teacher's features; 0 = no teacher, and the feature loss is off."""
+    projection_hidden: int = 0
+    """Hidden width of P_ψ, which lifts rendered embeddings to the teacher's width; 0 makes it linear."""
+    loss_weights: dict[str, float] = field(default_factory=lambda: {"rgb": 10.0, "depth": 1.0, "feature": 1.0})
+    """λ of the three losses. Inferred (PonderV2: rgb 10, depth 1, semantic 0.1)."""
+    adaptive_weights: bool = False
+    """Inferred reading of "adaptive": learn the loss weights by uncertainty (Kendall) instead."""
+    depth_min_alpha: float = 0.1
+    """Pixels at or below this alpha carry no depth loss."""
+
+    def __post_init__(self) -> None:
+        if set(self.loss_weights) != set(LOSS_NAMES):
+            raise InputError("loss_weights", f"the keys {list(LOSS_NAMES)}", str(sorted(self.loss_weights)))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one forward pass gives per scene, besides the losses.
+
+    Attributes:
+        gaussians: after pruning, in the batch's (augmented) world.
+        splats: the rendered views.
+        tokens: [M, h, w, D] projected features at token resolution, or None without a teacher.
+    """
+
+    gaussians: Gaussians
+    splats: Splats
+    tokens: Tensor | None
+
+
+class GaussianCross(nn.Module):
+    """The whole pre-training network. Only ``backbone`` is kept afterwards.
+
+    A batch is processed scene by scene after the backbone (scenes have their own lattice); lattices of one shape go
+    through the dense U-Net together.
+    """
+
+    def __init__(self, config: GaussianCrossConfig = GaussianCrossConfig()) -> None:  # noqa: B008 (frozen)
+        super().__init__()
+        self.config = config
+        self.backbone = SpUNet(6, config.base_channels, config.channels, config.layers)
+        out = config.channels[-1]
+        self.lattice_net = UNet3d(out, config.lattice_channels, config.unet_widths, norm=config.unet_norm)
+        self.head = GaussianHead(config.lattice_channels, config.head)
+        if config.anchors == "two_level":
+            self.fine_head = GaussianHead(config.lattice_channels + out + 6, config.head)
+        if config.teacher_dim:
+            f, hidden = config.head.feature_dim, config.projection_hidden
+            self.projection = (
+                nn.Sequential(nn.Linear(f, hidden), nn.GELU(), nn.Linear(hidden, config.teacher_dim))
+                if hidden
+                else nn.Linear(f, config.teacher_dim)
+            )
+        if config.input.mask_mode == "blocks":
+            self.mask_token = nn.Parameter(torch.zeros(6))
+        if config.adaptive_weights:
+            self.log_variance = nn.ParameterDict(
+                {k: nn.Parameter(-torch.tensor(float(w)).log()) for k, w in config.loss_weights.items()}
+            )
+
+    # --- from points to Gaussians ---------------------------------------------------------------------------
+
+    def backbone_features(self, points: PointBatch) -> Tensor:
+        """[V, C] backbone features of the voxels of a batch."""
+        feat = points.feat
+        if self.config.input.mask_mode == "blocks":
+            feat = torch.where(points.masked[:, None], self.mask_token, feat)
+        return self.backbone(points.grid_coord, feat, points.offset)
+
+    def gaussians(self, points: PointBatch, features: Tensor | None = None) -> list[Gaussians]:
+        """The pruned Gaussians of every scene, in the batch's world.
+
+        Args:
+            features: [V, C] of `backbone_features`, when they are at hand.
+        """
+        features = self.backbone_features(points) if features is None else features
+        lattices = [self.make_lattice(points.coord[span]) for span in points.spans()]
+        volumes = self._refine(points, features, lattices)
+        result = []
+        for span, lattice, volume in zip(points.spans(), lattices, volumes, strict=True):
+            dense = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
+            parts = [self.head(dense, lattice.centers(), lattice.pitch)]
+            if self.config.anchors == "two_level":
+                parts.append(self._fine(points.coord[span], points.feat[span], features[span], lattice, volume))
+            result.append(Gaussians.cat(parts))
+        return result
+
+    def make_lattice(self, coord: Tensor) -> CuboidLattice:
+        """The lattice of one scene's points [V, 3]."""
+        if self.config.lattice == "ponder":
+            return CuboidLattice.ponder(coord, self.config.lattice_shape)
+        return CuboidLattice.cuboid(coord, self.config.lattice_cells, 2 ** (len(self.config.unet_widths) - 1))
+
+    def _refine(self, points: PointBatch, features: Tensor, lattices: list[CuboidLattice]) -> list[Tensor]:
+        volumes = [
+            lattice.scatter_mean(features[span], points.coord[span])[0]
+            for span, lattice in zip(points.spans(), lattices, strict=True)
+        ]
+        if len({v.shape for v in volumes}) == 1:
+            return list(self.lattice_net(torch.stack(volumes)))
+        return [self.lattice_net(v[None])[0] for v in volumes]
+
+    def _fine(self, coord: Tensor, feat: Tensor, features: Tensor, lattice: CuboidLattice, volume: Tensor) -> Gaussians:
+        size = self.config.fine_voxel
+        grid = (coord / size).floor()
+        cells, inverse = torch.unique(grid.long(), dim=0, return_inverse=True)
+        values = torch.cat([coord, feat[:, :3], features.float()], 1)
+        count = values.new_zeros(len(cells)).index_add(0, inverse, torch.ones_like(inverse, dtype=values.dtype))
+        mean = values.new_zeros(len(cells), values.shape[1]).index_add(0, inverse, values) / count[:, None]
+        anchors, color = mean[:, :3].detach(), mean[:, 3:6].detach()
+        inside = anchors / size - cells - 0.5
+        own = torch.cat([lattice.sample(volume.float(), anchors), mean[:, 6:], color, inside], 1)
+        return self.fine_head(own, anchors, anchors.new_full((3,), size), base_color=(color + 1) / 2)
+
+    # --- rendering and losses -------------------------------------------------------------------------------
+
+    def render(self, gaussians: Gaussians, cameras: Cameras, features: bool = True) -> Splats:
+        """Tri-attribute splatting of one scene; without ``features`` only colour and depth."""
+        if not features:
+            gaussians = replace(gaussians, features=None)
+        return rasterize(gaussians, cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
+
+    def forward(self, batch: Batch) -> list[Prediction]:
+        """Predict and render every scene of the batch."""
+        predictions = []
+        for gaussians, views in zip(self.gaussians(batch.points), batch.views, strict=True):
+            predictions.append(self.predict_views(gaussians, views))
+        return predictions
+
+    def predict_views(self, gaussians: Gaussians, views: Views) -> Prediction:
+        """Render Gaussians into the views, features only when there is a teacher to compare them with."""
+        with_teacher = self.config.teacher_dim > 0 and views.teacher is not None
+        splats = self.render(gaussians, views.cameras, features=with_teacher)
+        tokens = None
+        if with_teacher:
+            assert views.teacher is not None and splats.features is not None
+            tokens = self.projection(to_tokens(splats.features, *views.teacher.shape[1:3]))
+        return Prediction(gaussians, splats, tokens)
+
+    def losses(self, predictions: list[Prediction], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and its unweighted terms, averaged over scenes."""
+        sums: dict[str, list[Tensor]] = {}
+        for p, views in zip(predictions, batch.views, strict=True):
+            depth, alpha = p.splats.depth[..., 0], p.splats.alpha[..., 0]
+            terms = {
+                "rgb": rgb_l1(p.splats.color, views.color),
+                "depth": depth_l1(depth, alpha, views.depth, self.config.depth_min_alpha),
+            }
+            if p.tokens is not None and views.teacher is not None:
+                terms["feature"] = feature_cosine(p.tokens, views.teacher)
+            for name, value in terms.items():
+                sums.setdefault(name, []).append(value)
+        terms = {k: torch.stack(v).mean() for k, v in sums.items()}
+        if self.config.adaptive_weights:
+            return uncertainty_sum(terms, self.log_variance), terms
+        return weighted_sum(terms, self.config.loss_weights), terms
+
+    # --- for anyone who only wants features -----------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, coord: np.ndarray, color: np.ndarray, normal: np.ndarray) -> Tensor:
+        """Backbone features of every point of a scene.
+
+        Args:
+            coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors.
+
+        Returns:
+            [N, C] on the CPU; points of one voxel share a feature.
+        """
+        scene = PointScene("scene", coord.astype(np.float32), color, normal.astype(np.float32)).validated()
+        given = make_input(scene, self.config.input)
+        features = self.backbone_features(given.points.to(next(self.parameters()).device))
+        return features.float().cpu()[given.inverse]
+
+    def loss_weight(self) -> Mapping[str, float]:
+        """The weights in force, learned or fixed."""
+        if self.config.adaptive_weights:
+            return {k: float(torch.exp(-v)) for k, v in self.log_variance.items()}
+        return self.config.loss_weights
