@@ -94,7 +94,7 @@ class GaussianCross(nn.Module):
     through the dense U-Net together.
     """
 
-    def __init__(self, config: GaussianCrossConfig = GaussianCrossConfig()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, config: GaussianCrossConfig = GaussianCrossConfig()) -> None:
         super().__init__()
         self.config = config
         self.backbone = SpUNet(6, config.base_channels, config.channels, config.layers)

@@ -1,0 +1,152 @@
+"""Which scenes and views a training step sees. A batch is a pure function of (seed, step), so resuming a run needs no
+sampler state, and a prefetching thread changes nothing."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from ..core.augment import AugmentConfig
+from ..core.batch import Batch, InputConfig, PointBatch, Views, make_input
+from ..core.datasets import open_dataset
+from ..core.errors import InputError
+from ..core.scene import PosedFrames, SceneDataset
+from ..core.teachers import Teacher, make_teacher
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to train on."""
+
+    data: str = "rooms"
+    """"rooms" or "rooms:COUNT" (built in), an RGB-D export, a folder with transforms.json, or a Pointcept folder."""
+    teacher: str = "none"
+    """Frozen 2D teacher: "none", or a folder of per-frame feature arrays."""
+    batch_size: int = 1
+    """Scenes per step."""
+    views: int = 5
+    """M, target views per scene and step (5 in the paper)."""
+    width: int = 640
+    """Width of the rendered views, pixels."""
+    height: int = 480
+    """Height of the rendered views, pixels."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Geometric augmentation of points and cameras."""
+    eval_scenes: int = 4
+    """Held-out scenes that are evaluated."""
+    eval_views: int = 8
+    """Held-out views per evaluated scene, evenly spaced."""
+
+
+class PretrainData:
+    """Training batches and held-out views of one dataset.
+
+    Args:
+        config: what to train on.
+        given: how points become network input (the model's own config).
+        seed: of everything random.
+        train, val, teacher: opened from ``config`` unless given.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        given: InputConfig,
+        seed: int = 0,
+        train: SceneDataset | None = None,
+        val: SceneDataset | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.config, self.input, self.seed = config, given, seed
+        self.train = open_dataset(config.data, "train") if train is None else train
+        self.val = open_dataset(config.data, "val") if val is None else val
+        self.teacher = make_teacher(config.teacher) if teacher is None else teacher
+        if len(self.train) == 0:
+            raise InputError(config.data, "at least one scene to train on", "none")
+        self._train_scene = lru_cache(maxsize=16)(self.train.scene)
+        self._train_frames = lru_cache(maxsize=64)(self.train.frames)
+
+    @property
+    def teacher_dim(self) -> int:
+        """Width of the teacher's features, 0 without one."""
+        return 0 if self.teacher is None else self.teacher.info.dim
+
+    def scene_index(self, step: int, slot: int = 0) -> int:
+        """The training scene in ``slot`` of the batch of ``step``: every scene once an epoch, in random order."""
+        epoch, position = divmod(step * self.config.batch_size + slot, len(self.train))
+        return int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))[position])
+
+    def batch(self, step: int) -> Batch:
+        """The training batch of ``step``, on the CPU."""
+        points, views = [], []
+        for slot in range(self.config.batch_size):
+            rng = np.random.default_rng([self.seed, 2, step, slot])
+            scene = self._train_scene(self.scene_index(step, slot))
+            frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
+            given = make_input(scene, self.input, rng, self.config.augment)
+            picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
+            points.append(given.points)
+            views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
+        return Batch(PointBatch.cat(points), views)
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Batches from ``start`` on, the next one prepared in a thread while the current one is used. Close the
+        generator to end the thread."""
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=1)
+        stop = threading.Event()
+
+        def work() -> None:
+            step = start
+            item: Batch | BaseException
+            while not stop.is_set():
+                try:
+                    item = self.batch(step)
+                except BaseException as error:  # handed to the consumer, who raises it
+                    item = error
+                while not stop.is_set():
+                    try:
+                        ready.put(item, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if isinstance(item, BaseException):
+                    return
+                step += 1
+
+        thread = threading.Thread(target=work, name="batches", daemon=True)
+        thread.start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    def held_out(self) -> Iterator[tuple[str, Batch]]:
+        """(scene name, batch of one scene) per evaluated scene: all its points, unmasked, and its held-out views."""
+        for index in range(min(self.config.eval_scenes, len(self.val))):
+            scene = self.val.scene(index)
+            frames = _required(self.val.frames(index), scene.name)
+            given = make_input(scene, self.input)
+            count = min(self.config.eval_views, len(frames))
+            picked = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+            yield scene.name, Batch(given.points, [self._views(scene.name, frames, picked, given.transform)])
+
+    def _views(self, name: str, frames: PosedFrames, index: list[int], transform: np.ndarray) -> Views:
+        color, depth, cameras = frames.stack(index, self.config.width, self.config.height)
+        teacher = None if self.teacher is None else self.teacher.features(name, frames, index)
+        return Views(cameras.transformed(transform), color, depth, teacher)
+
+
+def _required(frames: PosedFrames | None, name: str) -> PosedFrames:
+    if frames is None or len(frames) == 0:
+        raise InputError(name, "posed RGB-D frames to learn from", "none", "give the RGB-D exports beside the points")
+    return frames

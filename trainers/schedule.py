@@ -1,0 +1,25 @@
+"""Learning rates as pure functions of the step: nothing to save, nothing to restore."""
+
+from __future__ import annotations
+
+import math
+
+
+def one_cycle(
+    step: int, total: int, peak: float, warmup: float = 0.05, div: float = 10.0, final: float = 1000.0
+) -> float:
+    """OneCycle with cosine phases (Smith & Topin 2018; PyTorch's parameters), as a Python float.
+
+    Args:
+        step: 0 ≤ step; after ``total`` the last value stays.
+        peak: highest learning rate. It starts at peak / div and ends at peak / div / final.
+        warmup: share of the steps spent rising.
+    """
+    rise = max(1.0, warmup * total - 1)
+    if step <= rise:
+        return _cosine(peak / div, peak, step / rise)
+    return _cosine(peak, peak / div / final, min(1.0, (step - rise) / max(1.0, total - 1 - rise)))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
