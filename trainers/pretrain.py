@@ -263,7 +263,8 @@ class Pretrainer:
                         metrics |= evaluation
                     metrics["memory_gb"] = memory_gb(self.device)
                     log(self.step, metrics)
-                    note = f"{metrics['its_per_s']:.2f} it/s  loss {metrics['loss/total']:.3f}  PSNR {metrics['train/psnr']:.1f} dB"
+                    loss, quality = metrics["loss/total"], metrics["train/psnr"]
+                    note = f"{metrics['its_per_s']:.2f} it/s  loss {loss:.3f}  PSNR {quality:.1f} dB"
                     bar.update(task, completed=self.step, note=note)
                     asked = self.feed is not None and self.feed.take_save_request()
                     if asked or self.step % self.config.save_every == 0:

@@ -1,0 +1,39 @@
+"""Named runs. A preset is an instance; `dataclasses.replace` makes others."""
+
+from __future__ import annotations
+
+from ..core.batch import InputConfig
+from ..core.models import GaussianCrossConfig
+from ..core.nn.heads import HeadConfig
+from .data import DataConfig
+from .pretrain import OptimConfig, PretrainConfig
+
+FULL = PretrainConfig(
+    model=GaussianCrossConfig(),
+    data=DataConfig(data="rooms:1000", batch_size=4, width=640, height=480),
+    optim=OptimConfig(lr=2e-3),
+    steps=100_000,
+)
+"""The paper's scale: 2 cm voxels, SpUNet with 39.2 M parameters, a 128 × 128 × 32 lattice, 5 views of 640 × 480. CUDA."""
+
+TINY = PretrainConfig(
+    model=GaussianCrossConfig(
+        input=InputConfig(voxel_size=0.05, max_points=30_000),
+        base_channels=16,
+        channels=(16, 32, 48, 64, 64, 48, 32, 32),
+        layers=(1, 1, 1, 1, 1, 1, 1, 1),
+        lattice="cuboid",
+        lattice_cells=48_000,
+        lattice_channels=16,
+        unet_widths=(16, 32, 64),
+        unet_norm="group",
+        anchors="two_level",
+        head=HeadConfig(hidden=32),
+    ),
+    data=DataConfig(data="rooms:8", width=160, height=120),
+    optim=OptimConfig(lr=2e-3),
+    steps=2000,
+    save_every=200,
+    eval_every=100,
+)
+"""The same code, small enough for a two-core CPU: the demo and the tests."""
