@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from torch import Tensor
 
 from ..core.augment import AugmentConfig
 from ..core.batch import Batch, InputConfig, PointBatch, Views, make_input
@@ -140,7 +141,7 @@ class PretrainData:
             picked = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
             yield scene.name, Batch(given.points, [self._views(scene.name, frames, picked, given.transform)])
 
-    def _views(self, name: str, frames: PosedFrames, index: list[int], transform: np.ndarray) -> Views:
+    def _views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> Views:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)
         teacher = None if self.teacher is None else self.teacher.features(name, frames, index)
         return Views(cameras.transformed(transform), color, depth, teacher)

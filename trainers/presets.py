@@ -14,7 +14,7 @@ FULL = PretrainConfig(
     optim=OptimConfig(lr=2e-3),
     steps=100_000,
 )
-"""The paper's scale: 2 cm voxels, SpUNet with 39.2 M parameters, a 128 × 128 × 32 lattice, 5 views of 640 × 480. CUDA."""
+"""Paper scale, for CUDA: 2 cm voxels, SpUNet with 39.2 M parameters, 128 × 128 × 32 cells, 5 views of 640 × 480."""
 
 TINY = PretrainConfig(
     model=GaussianCrossConfig(
