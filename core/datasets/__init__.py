@@ -1,0 +1,71 @@
+"""Datasets: scenes of labelled points and the posed frames that saw them (`core.scene.SceneDataset`).
+
+rooms/        procedural rooms, made on the fly
+capture       RGB-D exports and nerfstudio captures; `fuse` makes their points, `rgbd` reads the frames
+pointcept     ScanNet, ScanNet200 and S3DIS as preprocessed by Pointcept
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..scene import SceneDataset
+from .capture import Capture, find_captures
+from .fuse import fuse_points
+from .pointcept import PointceptDataset, read_pointcept_scene
+from .rgbd import read_rgbd_export
+
+__all__ = [
+    "Capture",
+    "PointceptDataset",
+    "fuse_points",
+    "open_dataset",
+    "read_pointcept_scene",
+    "read_rgbd_export",
+]
+
+SPLITS = ("train", "val", "test")
+
+
+def open_dataset(data: str | Path, split: str = "train", **options: Any) -> SceneDataset:
+    """The dataset that ``data`` names, recognised by what is there.
+
+    Args:
+        data: "rooms" or "rooms:8" (so many procedural rooms); or a path: a capture (``transforms.json``, or an RGB-D
+            export with ``color/`` and ``pose/``), a folder of captures, or a root preprocessed by Pointcept (ScanNet
+            splits or S3DIS areas).
+        split: "train", "val" or "test". Captures share their scenes and split the *frames*; the others have other
+            scenes in each split.
+        **options: passed on to `Rooms`, `Capture` or `PointceptDataset`.
+
+    Raises:
+        InputError: ``data`` is nothing of the above; says what was looked for.
+    """
+    text = str(data)
+    if text == "rooms" or text.startswith("rooms:"):
+        return _rooms(text, split, options)
+    path = Path(data).expanduser()
+    if find_captures(path):
+        return Capture(path, split, **options)
+    parts = [*SPLITS, *(area.name for area in path.glob("Area_*"))]
+    if any(next((path / part).glob("*/coord.npy"), None) for part in parts):
+        return PointceptDataset(path, split, **options)
+    looked_for = (
+        f"rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/ (one scene or one per "
+        f"subfolder), {split}/<scene>/coord.npy or Area_<k>/<room>/coord.npy"
+    )
+    found = "found 0 scenes under it" if path.is_dir() else "a file" if path.exists() else "no such folder"
+    raise InputError(text, looked_for, found.removeprefix("found "))
+
+
+def _rooms(text: str, split: str, options: dict[str, Any]) -> SceneDataset:
+    from .rooms import Rooms  # its renderer is compiled when first used
+
+    count = text.partition(":")[2]
+    if ":" in text:
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError(text, 'a number of rooms, as in "rooms:8"', repr(count))
+        options = {**options, "count": int(count)}
+    return Rooms(split, **options)

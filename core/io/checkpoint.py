@@ -1,0 +1,216 @@
+"""Checkpoints that survive a killed process, a full disk and a damaged file.
+
+    <folder>/step-000001234/model.safetensors    weights
+    <folder>/step-000001234/config.json          format, version, step and the caller's ``meta``
+    <folder>/step-000001234/state.pt             optimiser, random generators, …; loadable with weights_only=True
+
+A checkpoint is written beside ``folder`` (never in it: what lies there is complete), flushed to the disk, read back,
+and only then moved into place; only after that do older ones go.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from ..errors import InputError
+
+FORMAT = "gaussiancross-checkpoint"
+VERSION = 1
+
+MODEL, CONFIG, STATE = "model.safetensors", "config.json", "state.pt"
+
+_STEP = re.compile(r"step-(\d{9,})")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def save_checkpoint(
+    folder: Path | str,
+    step: int,
+    tensors: dict[str, Tensor],
+    meta: dict[str, Any],
+    extra: dict[str, Any] | None = None,
+    keep: int = 2,
+) -> Path:
+    """Write the checkpoint of ``step`` and drop all but the ``keep`` newest.
+
+    Args:
+        folder: holds the run's checkpoints; made when absent. One process writes to it at a time.
+        step: optimiser steps taken. An existing checkpoint of this step is replaced.
+        tensors: weights by name, any device.
+        meta: JSON-ready description of the run (configs).
+        extra: further state of tensors, numbers, strings, lists and dicts (nothing that needs pickled classes).
+        keep: how many to keep, at least 1. The one just written always stays.
+
+    Returns:
+        the checkpoint's folder.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
+        TypeError: ``meta`` or ``extra`` holds something that could not be loaded again.
+    """
+    folder = Path(folder).absolute()
+    if keep < 1:
+        raise InputError("keep", "at least 1 checkpoint", str(keep))
+    config = json.dumps({"format": FORMAT, "version": VERSION, "step": step, "meta": meta}, indent=2)
+    target = folder / f"step-{step:09d}"
+    partial = folder.parent / f".{folder.name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+        partial.mkdir()
+        _write(partial / MODEL, safetensors_bytes(_plain(tensors)))
+        _write(partial / CONFIG, config.encode())
+        buffer = io.BytesIO()
+        torch.save(extra or {}, buffer)
+        _write(partial / STATE, buffer.getbuffer())
+        _verify(partial, tensors)
+        _sync_folder(partial)
+        old = _move_away(target)
+        os.rename(partial, target)
+        _sync_folder(folder)
+        if old:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise _cannot_write(folder, step, error) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    others = [path for _, path in list_checkpoints(folder) if path != target]
+    for path in others[: max(0, len(others) - (keep - 1))]:
+        shutil.rmtree(_move_away(path) or path, ignore_errors=True)
+    return target
+
+
+def list_checkpoints(folder: Path | str) -> list[tuple[int, Path]]:
+    """(step, path) of the complete checkpoints in ``folder``, oldest step first; anything else there is ignored."""
+    folder = Path(folder)
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _STEP.fullmatch(path.name)
+        if match and all((path / name).is_file() for name in (MODEL, CONFIG, STATE)):
+            found.append((int(match.group(1)), path))
+    return sorted(found)
+
+
+def latest_checkpoint(folder: Path | str) -> Path | None:
+    """The checkpoint with the highest step, or None."""
+    found = list_checkpoints(folder)
+    return found[-1][1] if found else None
+
+
+def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """(tensors, meta, extra) of one checkpoint, on the CPU.
+
+    Args:
+        path: a ``step-…`` folder, or a folder of them (the latest is taken).
+
+    Raises:
+        InputError: nothing there, a damaged file (names it, and the previous checkpoint where there is one), or a
+            format of a newer version.
+    """
+    path = Path(path)
+    if not _STEP.fullmatch(path.name) and not (path / CONFIG).is_file():
+        latest = latest_checkpoint(path)
+        if latest is None:
+            raise InputError(path, "checkpoints as step-<number>/", "none" if path.is_dir() else "no such folder")
+        path = latest
+    config = _read(path, CONFIG, lambda file: json.loads(file.read_text(encoding="utf-8")))
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(path / CONFIG, f'"format": "{FORMAT}"', "another file")
+    if not isinstance(config.get("version"), int) or config["version"] > VERSION:
+        raise InputError(
+            path / CONFIG, f"format version {VERSION} or older", f"{config.get('version')}", "update this program"
+        )
+    tensors = _read(path, MODEL, load_file)
+    extra = _read(path, STATE, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    return tensors, config["meta"], extra
+
+
+def _read(path: Path, name: str, load: Any) -> Any:
+    try:
+        return load(path / name)
+    except FileNotFoundError:
+        found = "no such file"
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        found = f"a damaged file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    number = _STEP.fullmatch(path.name)
+    step = int(number.group(1)) if number else 0
+    older = [p for s, p in list_checkpoints(path.parent) if s < step]
+    hint = f"the previous checkpoint is {older[-1]}" if older else "there is no earlier checkpoint beside it"
+    raise InputError(path / name, "a whole checkpoint file", found, hint)
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors on the CPU that share no memory with each other, as safetensors wants them."""
+    plain: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().to("cpu").contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        plain[name] = tensor
+    return plain
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the directory entries: without it a rename may not survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Re-open all three files before anything older may go."""
+    json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError(f"extra holds something that torch.load(weights_only=True) refuses: {error}") from error
+    written = load_file(folder / MODEL)
+    shapes = {k: (v.shape, v.dtype) for k, v in written.items()}
+    if shapes != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
+        raise OSError(errno.EIO, "what was read back differs from what was written", str(folder / MODEL))
+
+
+def _move_away(path: Path) -> Path | None:
+    """Rename out of the checkpoints folder in one step, so that a half-deleted folder is never listed."""
+    if not path.exists():
+        return None
+    trash = path.parent.parent / f".{path.parent.name}.removed-{path.name}"
+    shutil.rmtree(trash, ignore_errors=True)
+    os.rename(path, trash)
+    return trash
+
+
+def _cannot_write(folder: Path, step: int, error: OSError) -> InputError:
+    latest = latest_checkpoint(folder)
+    safe = f"the last good checkpoint is {latest}" if latest else "there is no earlier checkpoint"
+    if error.errno in _FULL:
+        return InputError(folder, f"room for the checkpoint of step {step}", "a full disk", f"free some space; {safe}")
+    return InputError(folder, f"to write the checkpoint of step {step}", f"{error}", f"check the folder; {safe}")

@@ -1,0 +1,178 @@
+"""From image files to `core.scene.Frame`: decoding, resampling and a bounded cache, shared by all posed formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import InputError
+from ..scene import Frame, PosedFrames
+from .arrays import read_array
+from .images import open_image, read_depth
+from .lru import ArrayCache
+
+OVERHANG = 0.05
+"""How far, as a share of its size, the camera may look past the colour image's border (the border is repeated)."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """OpenCV's radial-tangential distortion of one pinhole image; pixel centres at half integers.
+
+    Attributes:
+        fx, fy, cx, cy: pixels of the distorted image, and of the undistorted one.
+        k1, k2, k3, p1, p2: coefficients.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    k1: float = 0.0
+    k2: float = 0.0
+    k3: float = 0.0
+    p1: float = 0.0
+    p2: float = 0.0
+
+    @property
+    def is_pinhole(self) -> bool:
+        return not any((self.k1, self.k2, self.k3, self.p1, self.p2))
+
+    def undistortion(self, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where each pixel of the undistorted image lies in the distorted one: (u, v), [H, W] each.
+
+        The model of OpenCV's ``undistortPoints``, forwards: r² = x² + y²,
+        x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' alike.
+        """
+        x = (np.arange(width, dtype=np.float32)[None] + 0.5 - self.cx) / self.fx
+        y = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - self.cy) / self.fy
+        r2 = x * x + y * y
+        radial = 1 + r2 * (self.k1 + r2 * (self.k2 + r2 * self.k3))
+        xd = x * radial + 2 * self.p1 * x * y + self.p2 * (r2 + 2 * x * x)
+        yd = y * radial + 2 * self.p2 * x * y + self.p1 * (r2 + 2 * y * y)
+        return (xd * self.fx + self.cx).astype(np.float32), (yd * self.fy + self.cy).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """Where one frame comes from.
+
+    Attributes:
+        color: image file.
+        depth: 16-bit PNG or float ``.npy``; None gives a depth of zeros.
+        depth_unit: metres per unit of the depth file.
+        box: (left, top, right, bottom), the part of the colour image that the camera covers, in the colour image's
+            pixels; None for all of it. Depth always covers the camera's whole image.
+        lens: distortion to take out of both images, or None.
+    """
+
+    color: Path
+    depth: Path | None
+    depth_unit: float = 0.001
+    box: tuple[float, float, float, float] | None = None
+    lens: Lens | None = None
+
+
+@dataclass(frozen=True)
+class FrameReader:
+    """The ``read`` of a `PosedFrames`: (index, width, height) → `Frame`.
+
+    Attributes:
+        files: one entry per frame.
+        cache: small decoded frames; pass one cache to several readers to bound them together.
+    """
+
+    files: tuple[FrameFile, ...]
+    cache: ArrayCache = field(default_factory=ArrayCache)
+
+    def __call__(self, index: int, width: int, height: int) -> Frame:
+        file = self.files[index]
+        color, depth = self.cache.get((file, width, height), lambda: self._decode(file, width, height))
+        return Frame(color.astype(np.float32) / 255.0, depth.copy())
+
+    def _decode(self, file: FrameFile, width: int, height: int) -> tuple[NDArray, NDArray]:
+        image = open_image(file.color, "a colour image (JPEG or PNG)").convert("RGB")
+        if file.lens is not None:
+            image = Image.fromarray(_sample_bilinear(np.asarray(image), *self._map(file.lens, *image.size)))
+        image, box = _covering(image, file.box, file.color)
+        color = np.array(image.resize((width, height), Image.Resampling.BOX, box=box))
+        return color, self._decode_depth(file, width, height)
+
+    def _decode_depth(self, file: FrameFile, width: int, height: int) -> NDArray[np.float32]:
+        if file.depth is None:
+            return np.zeros((height, width), np.float32)
+        npy = file.depth.suffix == ".npy"
+        raw = read_array(file.depth, np.float32, (-1, -1)) if npy else read_depth(file.depth)
+        h, w = raw.shape
+        # the value at the centre of each small pixel: never a mean, which across an edge is a depth of nothing
+        u = np.broadcast_to((np.arange(width) + 0.5) * (w / width), (height, width))
+        v = np.broadcast_to(((np.arange(height) + 0.5) * (h / height))[:, None], (height, width))
+        if file.lens is None:
+            picked = raw[v[:, :1].astype(np.intp), u[:1].astype(np.intp)]
+        else:
+            scaled = _scaled(file.lens, self._color_size(file), (w, h))
+            mu, mv = self._map(scaled, w, h)
+            rows, cols = v.astype(np.intp), u.astype(np.intp)
+            iu, iv = np.floor(mu[rows, cols]).astype(np.intp), np.floor(mv[rows, cols]).astype(np.intp)
+            inside = (iu >= 0) & (iu < w) & (iv >= 0) & (iv < h)
+            picked = np.where(inside, raw[iv.clip(0, h - 1), iu.clip(0, w - 1)], 0)
+        depth = picked.astype(np.float32) * np.float32(file.depth_unit)
+        depth[~np.isfinite(depth) | (depth < 0)] = 0
+        return depth
+
+    def _map(self, lens: Lens, width: int, height: int) -> tuple[NDArray, NDArray]:
+        u, v = self.cache.get((lens, width, height), lambda: lens.undistortion(width, height))
+        return u, v
+
+    @staticmethod
+    def _color_size(file: FrameFile) -> tuple[int, int]:
+        with Image.open(file.color) as image:
+            return image.size
+
+
+def has_depth(frames: PosedFrames) -> bool:
+    """Whether any frame comes with a depth image (False only for captures read here without one)."""
+    return not isinstance(frames.read, FrameReader) or any(f.depth is not None for f in frames.read.files)
+
+
+def _scaled(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:
+    """The same lens on an image of another size."""
+    sx, sy = new[0] / size[0], new[1] / size[1]
+    return Lens(lens.fx * sx, lens.fy * sy, lens.cx * sx, lens.cy * sy, lens.k1, lens.k2, lens.k3, lens.p1, lens.p2)
+
+
+def _covering(
+    image: Image.Image, box: tuple[float, float, float, float] | None, path: Path
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """An image that contains ``box``, and the box in its pixels; a small overhang is filled with the border."""
+    w, h = image.size
+    left, top, right, bottom = box or (0.0, 0.0, float(w), float(h))
+    over = max(-left / w, -top / h, right / w - 1, bottom / h - 1)
+    if over > OVERHANG:
+        raise InputError(
+            path,
+            "a colour image that covers the depth camera's view",
+            f"one that ends {over:.0%} of its size short of it",
+            "check both intrinsics files, or register the depth images to the colour camera",
+        )
+    if over <= 0:
+        return image, (left, top, right, bottom)
+    pad = int(np.ceil(over * max(w, h))) + 1
+    padded = np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    return Image.fromarray(padded), (left + pad, top + pad, right + pad, bottom + pad)
+
+
+def _sample_bilinear(image: NDArray[np.uint8], u: NDArray, v: NDArray) -> NDArray[np.uint8]:
+    """image [H, W, 3] at (u, v) [H, W], pixel centres at half integers, border repeated."""
+    h, w = image.shape[:2]
+    x, y = (u - 0.5).clip(0, w - 1), (v - 0.5).clip(0, h - 1)
+    x0, y0 = x.astype(np.intp), y.astype(np.intp)
+    x1, y1 = np.minimum(x0 + 1, w - 1), np.minimum(y0 + 1, h - 1)
+    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
+    top = image[y0, x0] * (1 - fx) + image[y0, x1] * fx
+    bottom = image[y1, x0] * (1 - fx) + image[y1, x1] * fx
+    return (top * (1 - fy) + bottom * fy + 0.5).astype(np.uint8)

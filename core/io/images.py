@@ -1,0 +1,87 @@
+"""Colour images and 16-bit depth images."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import InputError
+
+PNG_END = b"IEND\xaeB`\x82"
+"""The last bytes of every whole PNG; Pillow does not miss them when the pixels happen to be complete."""
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(width, height) from the header alone."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except _DAMAGE as error:
+        raise _damaged(Path(path), "an image", error) from error
+
+
+def read_color(path: Path | str) -> NDArray[np.uint8]:
+    """An 8-bit image of any kind as RGB [H, W, 3] uint8.
+
+    Raises:
+        InputError: missing, truncated, or not an image.
+    """
+    image = open_image(Path(path), "a colour image (JPEG or PNG)")
+    if image.mode.startswith(("I", "F")):
+        raise InputError(path, "an 8-bit colour image", f"mode {image.mode}", "depth belongs into the depth folder")
+    return np.array(image.convert("RGB"))
+
+
+def read_depth(path: Path | str) -> NDArray[np.uint16]:
+    """A 16-bit grey PNG as [H, W] uint16, in the file's unit (millimetres in ScanNet's layout; 0 = no measurement).
+
+    Raises:
+        InputError: missing, truncated, or not a 16-bit grey image.
+    """
+    image = open_image(Path(path), "a 16-bit depth PNG")
+    if not image.mode.startswith("I"):
+        raise InputError(path, "a 16-bit grey PNG of depth in millimetres", f"mode {image.mode}")
+    array = np.asarray(image)
+    if array.size and (array.min() < 0 or array.max() > 65535):
+        raise InputError(path, "depth in 16 bits", f"values from {array.min()} to {array.max()}")
+    return array.astype(np.uint16)
+
+
+def write_color(path: Path | str, color: NDArray[np.uint8]) -> None:
+    """Write [H, W, 3] uint8 RGB in the format of the suffix."""
+    Image.fromarray(np.ascontiguousarray(color)).save(path)
+
+
+def write_depth(path: Path | str, depth: NDArray[np.uint16]) -> None:
+    """Write [H, W] uint16 as a 16-bit grey PNG."""
+    Image.fromarray(np.ascontiguousarray(depth, dtype=np.uint16)).save(path, format="PNG")
+
+
+def open_image(path: Path, expected: str) -> Image.Image:
+    """The decoded image; `InputError` naming ``expected`` where it is missing or damaged."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.format == "PNG":
+                with path.open("rb") as file:
+                    file.seek(max(0, path.stat().st_size - 4096))
+                    if PNG_END not in file.read():
+                        raise ValueError("truncated: no IEND chunk")
+            return image
+    except _DAMAGE as error:
+        raise _damaged(path, expected, error) from error
+
+
+def _damaged(path: Path, expected: str, error: Exception) -> InputError:
+    if not path.exists():
+        return InputError(path, expected, "no such file")
+    size = path.stat().st_size
+    detail = "unknown format" if isinstance(error, UnidentifiedImageError) else error
+    return InputError(path, expected, f"{size} bytes that cannot be decoded ({detail})", "copy or export it again")

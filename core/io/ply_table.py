@@ -1,0 +1,161 @@
+"""The container under `core.io.ply`: header and vertex table of a PLY file, ascii or binary.
+
+A PLY is text that declares elements (vertex, face, …) with typed properties, up to ``end_header``, then their values.
+Only the vertices are read; other elements may follow them, or precede them if their rows have a fixed length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+_TYPES = {
+    **{"char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2"},
+    **{"uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4"},
+    **{"double": "f8", "float64": "f8"},
+}
+_PLY_NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float"}
+_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+
+MAX_HEADER = 1 << 20
+"""Bytes searched for ``end_header``."""
+
+
+@dataclass
+class _Element:
+    name: str
+    count: int
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    has_list: bool = False
+
+
+def read_vertices(path: Path | str) -> NDArray:
+    """The vertex element as a structured array [N], one field per property, in native byte order.
+
+    Raises:
+        InputError: missing, no PLY, damaged header, truncated, or a vertex count that does not match the bytes.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            form, elements = _read_header(path, file)
+            before = [e.name for e in elements].index("vertex")
+            if any(e.has_list for e in elements[: before + 1]):
+                raise InputError(path, "vertices before any element with lists", "lists first", "write it again")
+            body = file.read() if form == "ascii" else None
+            offset = file.tell()
+    except FileNotFoundError:
+        raise InputError(path, "a PLY file", "no such file") from None
+    except OSError as error:
+        raise InputError(path, "a PLY file", f"something unreadable ({error})") from error
+    if body is not None:
+        return _parse_ascii(path, body, elements, before)
+    return _read_binary(path, offset, elements, before, _ORDERS[form])
+
+
+def write_vertices(path: Path | str, columns: dict[str, NDArray]) -> None:
+    """Write equally long 1-d columns as a binary little-endian PLY with one vertex element."""
+    dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
+    count = len(next(iter(columns.values())))
+    table = np.empty(count, dtype)
+    for name, values in columns.items():
+        table[name] = values
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
+    lines += [f"property {_PLY_NAMES[v.dtype.str[1:]]} {name}" for name, v in columns.items()]
+    with Path(path).open("wb") as file:
+        file.write(("\n".join([*lines, "end_header"]) + "\n").encode("ascii"))
+        file.write(table.tobytes())
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:
+    def damaged(found: str) -> InputError:
+        return InputError(path, "a PLY file", found, "copy or export it again")
+
+    if file.readline(16).strip() != b"ply":
+        raise damaged("a file that does not begin with 'ply'")
+    form, elements = "", []
+    while True:
+        raw = file.readline(4096)
+        if not raw.endswith(b"\n") or file.tell() > MAX_HEADER:
+            raise damaged("a header without end_header (a truncated file?)")
+        line = raw.decode("ascii", errors="replace").strip()
+        words = line.split()
+        match words:
+            case ["end_header"]:
+                break
+            case [] | ["comment", *_] | ["obj_info", *_]:
+                pass
+            case ["format", name, _] if name in _ORDERS and not form:
+                form = name
+            case ["element", name, count] if count.isdecimal():
+                elements.append(_Element(name, int(count)))
+            case ["property", "list", a, b, _] if elements and a in _TYPES and b in _TYPES:
+                elements[-1].has_list = True
+            case ["property", kind, name] if elements and kind in _TYPES:
+                if name in dict(elements[-1].fields):
+                    raise damaged(f"property {name} twice")
+                elements[-1].fields.append((name, _TYPES[kind]))
+            case _:
+                raise damaged(f"the header line {line!r}")
+    if not form:
+        raise damaged("a header without a format line")
+    if "vertex" not in [e.name for e in elements]:
+        raise damaged("no element 'vertex'")
+    return form, elements
+
+
+def _read_binary(path: Path, offset: int, elements: list[_Element], before: int, order: str) -> NDArray:
+    sizes = [e.count * _dtype(e, order).itemsize for e in elements]
+    needed, present = sum(sizes[: before + 1]), path.stat().st_size - offset
+    exact = not any(e.has_list for e in elements)
+    total = sum(sizes)
+    if present < needed or (exact and present != total):
+        vertex = elements[before]
+        raise InputError(
+            path,
+            f"{total if exact else needed} bytes after the header for {vertex.count} vertices",
+            f"{present}",
+            "the file is truncated or its vertex count is wrong",
+        )
+    with path.open("rb") as file:
+        file.seek(offset + sum(sizes[:before]))
+        table = np.fromfile(file, _dtype(elements[before], order), elements[before].count)
+    return table.astype(table.dtype.newbyteorder("="))
+
+
+def _parse_ascii(path: Path, body: bytes, elements: list[_Element], before: int) -> NDArray:
+    vertex = elements[before]
+    words, width = body.split(), len(vertex.fields)
+    start = sum(e.count * len(e.fields) for e in elements[:before])
+    needed = start + vertex.count * width
+    exact = not any(e.has_list for e in elements)
+    total = sum(e.count * len(e.fields) for e in elements)
+    # without the last line's end, the last number may have lost digits
+    cut = bool(body) and not body.endswith((b"\n", b"\r"))
+    if cut or len(words) < needed or (exact and len(words) != total):
+        found = f"{len(words)} values" + (" and a last line without an end" if cut else "")
+        expected = f"{total if exact else needed} values for {vertex.count} vertices of {width} properties"
+        raise InputError(path, expected, found, "the file is truncated or its vertex count is wrong")
+    try:
+        values = np.array(words[start:needed], dtype="S32").astype(np.float64)
+    except ValueError as error:
+        raise InputError(path, "numbers", f"something else among the vertices ({error})") from error
+    table = np.empty(vertex.count, _dtype(vertex, "="))
+    for i, (name, kind) in enumerate(vertex.fields):
+        column = values[i::width]
+        if kind[0] in "iu" and len(column):
+            limits = np.iinfo(kind)
+            if not ((column >= limits.min) & (column <= limits.max)).all():
+                raise InputError(path, f"values of {name} that fit its type {_PLY_NAMES[kind]}", "others")
+        table[name] = column
+    return table
+
+
+def _dtype(element: _Element, order: str) -> np.dtype:
+    return np.dtype([(name, order + kind) for name, kind in element.fields])

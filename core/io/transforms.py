@@ -1,0 +1,194 @@
+"""nerfstudio captures: ``transforms.json`` beside its images.
+
+Poses are OpenGL camera-to-world (x right, y up, z backward) and become our OpenCV world-to-camera. cx and cy already
+count from the image's corner, with pixel centres at half integers: they are ours as they stand. Distorted images are
+undistorted when read (same K, border repeated), so that every camera is a pinhole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..cameras import Cameras
+from ..errors import InputError
+from ..scene import PosedFrames
+from .frames import FrameFile, FrameReader, Lens
+from .images import image_size
+from .lru import ArrayCache
+
+PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
+"""Camera models that are a pinhole with radial-tangential distortion."""
+
+OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def read_transforms(
+    path: Path | str, depth_unit: float = 0.001, max_frames: int | None = None, cache: ArrayCache | None = None
+) -> PosedFrames:
+    """The usable frames of a capture. Image headers are read now, pixels when asked for.
+
+    Args:
+        path: ``transforms.json`` or the folder that holds it.
+        depth_unit: metres per unit of the depth files (nerfstudio's ``depth_unit_scale_factor``).
+        max_frames: keep at most so many, evenly spaced.
+        cache: where small decoded frames are kept.
+
+    Returns:
+        frames named by their image's stem (by its path where stems repeat). ``skipped`` counts those left out: image
+        or depth file missing, image of another size than ``w`` × ``h``, unusable pose. A frame without
+        ``depth_file_path`` has a depth of zeros.
+
+    Raises:
+        InputError: unreadable JSON, missing keys, a camera model that is no pinhole (fisheye, equirectangular), or no
+            usable frame.
+    """
+    path = transforms_file(path)
+    data = _read_json(path)
+    entries = data.get("frames")
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and "file_path" in e for e in entries):
+        raise InputError(path, 'a list "frames" of objects with "file_path"', type(entries).__name__)
+    skipped: Counter[str] = Counter()
+    kept: list[tuple[str, FrameFile, NDArray, Lens, tuple[int, int]]] = []
+    for number, entry in enumerate(entries):
+        merged = {**{k: v for k, v in data.items() if k != "frames"}, **entry}
+        found = _frame(path, number, merged, depth_unit)
+        if isinstance(found, str):
+            skipped[found] += 1
+        else:
+            kept.append(found)
+    usual = Counter(f[4] for f in kept).most_common(1)
+    if usual:  # one image size per PosedFrames
+        others = [f for f in kept if f[4] != usual[0][0]]
+        kept = [f for f in kept if f[4] == usual[0][0]]
+        if others:
+            skipped["images of another size"] += len(others)
+    if not kept:
+        reasons = ", ".join(f"{n} × {reason}" for reason, n in skipped.most_common()) or "no frame listed"
+        raise InputError(path, "at least one usable frame", f"none of {len(entries)} ({reasons})")
+    kept.sort(key=lambda f: str(f[1].color))
+    if max_frames is not None and len(kept) > max_frames:
+        kept = [kept[i] for i in np.linspace(0, len(kept) - 1, max_frames).round().astype(int)]
+    names = [f[0] for f in kept]
+    if len(set(names)) < len(names):
+        names = [f[1].color.relative_to(path.parent).with_suffix("").as_posix().replace("/", "_") for f in kept]
+    width, height = kept[0][4]
+    Ks = np.array([[[l.fx, 0, l.cx], [0, l.fy, l.cy], [0, 0, 1]] for l in (f[3] for f in kept)], np.float32)
+    viewmats = np.linalg.inv(np.stack([f[2] for f in kept])).astype(np.float32)
+    cameras = Cameras(torch.from_numpy(viewmats), torch.from_numpy(Ks), width, height)
+    reader = FrameReader(tuple(f[1] for f in kept), cache or ArrayCache())
+    return PosedFrames(tuple(names), cameras, reader, dict(skipped))
+
+
+def transforms_points(path: Path | str) -> Path | None:
+    """The point cloud that ``ply_file_path`` names, or None."""
+    path = transforms_file(path)
+    name = _read_json(path).get("ply_file_path")
+    if not name:
+        return None
+    points = path.parent / str(name)
+    if not points.is_file():
+        raise InputError(path, f"the point cloud of ply_file_path, {name}", "no such file")
+    return points
+
+
+def transforms_file(path: Path | str) -> Path:
+    """``path`` itself, or the ``transforms.json`` in it."""
+    path = Path(path)
+    return path if path.suffix == ".json" else path / "transforms.json"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    expected = "a nerfstudio transforms.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, expected, "no such file") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(path, expected, f"a damaged file ({error})") from error
+    if not isinstance(data, dict):
+        raise InputError(path, expected, f"a JSON {type(data).__name__}")
+    return data
+
+
+def _frame(
+    path: Path, number: int, entry: dict[str, Any], depth_unit: float
+) -> tuple[str, FrameFile, NDArray[np.float64], Lens, tuple[int, int]] | str:
+    """One frame (name, files, camera-to-world in OpenCV axes, lens, size), or why it is skipped."""
+    where = f"{path}, frame {number}"
+    model = str(entry.get("camera_model", "OPENCV")).upper()
+    if model not in PINHOLE_MODELS:
+        raise InputError(
+            where,
+            f"a pinhole camera model ({', '.join(PINHOLE_MODELS)})",
+            model,
+            "undistort the images to a pinhole camera first (COLMAP's image_undistorter does)",
+        )
+    color = _image_path(path.parent, str(entry["file_path"]))
+    if color is None:
+        return "image missing"
+    depth = path.parent / str(entry["depth_file_path"]) if entry.get("depth_file_path") else None
+    if depth is not None and not depth.is_file():
+        return "depth file missing"
+    try:
+        c2w = np.array(entry["transform_matrix"], np.float64)
+    except KeyError:
+        return "no transform_matrix"
+    except (TypeError, ValueError):
+        return "unreadable transform_matrix"
+    if c2w.shape == (3, 4):
+        c2w = np.vstack([c2w, [0, 0, 0, 1]])
+    if c2w.shape != (4, 4):
+        return "unreadable transform_matrix"
+    if not np.isfinite(c2w).all():
+        return "pose not finite"
+    r = c2w[:3, :3]
+    if np.abs(r @ r.T - np.eye(3)).max() > 1e-2 or np.linalg.det(r) < 0:
+        return "pose not a rigid motion"
+    try:
+        size = image_size(color)
+    except InputError:
+        return "unreadable image"
+    lens, declared = _lens(where, entry, size)
+    if declared != size:
+        return f"image of another size than w × h = {declared[0]}×{declared[1]}"
+    file = FrameFile(color, depth, depth_unit, lens=None if lens.is_pinhole else lens)
+    return color.stem, file, c2w @ OPENGL_TO_OPENCV, lens, size
+
+
+def _image_path(folder: Path, name: str) -> Path | None:
+    """The image of ``file_path``, which Blender-style captures write without a suffix."""
+    for candidate in (folder / name, *(folder / (name + suffix) for suffix in (".png", ".jpg", ".jpeg"))):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _lens(where: str, entry: dict[str, Any], size: tuple[int, int]) -> tuple[Lens, tuple[int, int]]:
+    """Intrinsics of one frame, and the image size they are meant for (``size`` where the file does not say)."""
+
+    def number(key: str, default: float | None = None) -> float:
+        value = entry.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InputError(where, f'a finite number "{key}"', repr(value))
+        return float(value)
+
+    w, h = int(number("w", size[0])), int(number("h", size[1]))
+    if "fl_x" in entry:
+        fx = number("fl_x")
+    elif "camera_angle_x" in entry:
+        fx = 0.5 * w / math.tan(0.5 * number("camera_angle_x"))
+    else:
+        raise InputError(where, 'a focal length ("fl_x" in pixels, or "camera_angle_x" in radians)', "neither")
+    fy = number("fl_y", fx)
+    if fx <= 0 or fy <= 0:
+        raise InputError(where, "positive focal lengths", f"{fx} and {fy}")
+    distortion = {k: number(k, 0.0) for k in ("k1", "k2", "k3", "p1", "p2")}
+    return Lens(fx, fy, number("cx", w / 2), number("cy", h / 2), **distortion), (w, h)

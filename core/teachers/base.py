@@ -1,0 +1,85 @@
+"""What a teacher is, and how one is named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from ..errors import InputError
+from ..scene import PosedFrames
+
+
+@dataclass(frozen=True)
+class TeacherInfo:
+    """What is known of a teacher before it has seen a frame.
+
+    Attributes:
+        name: for logs and checkpoints.
+        dim: width D of its features.
+        licence: of its weights or features.
+        resolution: (h, w) of its token grid, which covers the whole image; None where it follows the image.
+        label_free: whether it was trained without manual labels (what a "self-supervised" claim needs).
+    """
+
+    name: str
+    dim: int
+    licence: str
+    resolution: tuple[int, int] | None
+    label_free: bool
+
+
+class Teacher(Protocol):
+    """A frozen 2D network, or what it once computed.
+
+    Attributes:
+        info: see `TeacherInfo`.
+    """
+
+    info: TeacherInfo
+
+    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
+        """Features of frames ``index`` of a scene: [C, h, w, D] float32 on the CPU, not normalised.
+
+        Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
+        """
+        ...
+
+
+def make_teacher(spec: str | Path) -> Teacher | None:
+    """The teacher that ``spec`` names.
+
+    Args:
+        spec: "none" (no feature loss), "precomputed:<folder>", or an existing folder of precomputed features.
+
+    Raises:
+        InputError: an unknown teacher; lists the known ones.
+    """
+    text = str(spec)
+    kind, _, argument = text.partition(":")
+    if kind in _KINDS:
+        return _KINDS[kind](argument)
+    if Path(text).expanduser().is_dir():
+        return _precomputed(text)
+    raise InputError(f"teacher {text!r}", f"one of {', '.join(_KINDS)}, or a folder of features", "neither")
+
+
+def _none(argument: str) -> None:
+    if argument:
+        raise InputError(f"teacher 'none:{argument}'", "none, without an argument", repr(argument))
+
+
+def _precomputed(argument: str) -> Teacher:
+    from .precomputed import PrecomputedTeacher
+
+    return PrecomputedTeacher(Path(argument).expanduser())
+
+
+_KINDS: dict[str, Callable[[str], Teacher | None]] = {
+    "none": _none,
+    "precomputed": _precomputed,
+}
+"""Kind → what makes it from the text after the colon. Modules are imported when asked for."""

@@ -1,0 +1,98 @@
+"""A teacher whose features were computed beforehand, one array per frame."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..io.arrays import read_array
+from ..io.lru import ArrayCache
+from ..scene import PosedFrames
+from .base import TeacherInfo
+
+
+class PrecomputedTeacher:
+    """Features from ``<folder>/<scene>/<frame>.npy`` or, for a single scene, ``<folder>/<frame>.npy``.
+
+    Each file holds [h, w, D] float16 or float32, h × w tokens that cover the whole image. Optional beside them:
+    ``channels.json``, a list of D channel names. Recently used files stay in memory.
+
+    Args:
+        folder: where the arrays are.
+        licence: of the features.
+        label_free: whether the network behind them was trained without manual labels (unknown: False).
+        max_bytes: memory for recently used files.
+
+    Attributes:
+        info: dimensions as found in the first file.
+        channels: names of the D channels, or None.
+
+    Raises:
+        InputError: no array in the folder, or channel names that do not match.
+    """
+
+    def __init__(
+        self, folder: Path | str, *, licence: str = "unknown", label_free: bool = False, max_bytes: int = 512 << 20
+    ) -> None:
+        self.folder = Path(folder)
+        first = next(iter(sorted(self.folder.glob("*.npy"))), None)
+        first = first or next(self.folder.glob("*/*.npy"), None)
+        if first is None:
+            found = "none" if self.folder.is_dir() else "no such folder"
+            raise InputError(self.folder, "feature arrays as <frame>.npy or <scene>/<frame>.npy", found)
+        height, width, dim = self._checked(first).shape
+        self.info = TeacherInfo(f"precomputed:{self.folder.name}", dim, licence, (height, width), label_free)
+        self.channels = _channels(self.folder / "channels.json", dim)
+        self._cache = ArrayCache(max_bytes)
+
+    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
+        """[C, h, w, D] float32; raises `InputError` for a missing, damaged or differently shaped file."""
+        paths = [self._path(scene_name, frames.names[i]) for i in index]
+        arrays = [self._cache.get(path, lambda p=path: (self._load(p),))[0] for path in paths]
+        shape = (0, *(self.info.resolution or ()), self.info.dim)
+        return torch.from_numpy(np.stack(arrays).astype(np.float32)) if arrays else torch.zeros(shape)
+
+    def _path(self, scene: str, frame: str) -> Path:
+        for path in (self.folder / scene / f"{frame}.npy", self.folder / f"{frame}.npy"):
+            if path.is_file():
+                return path
+        raise InputError(
+            self.folder,
+            f"features of frame {frame} as {scene}/{frame}.npy or {frame}.npy",
+            "neither",
+            "compute the missing features, or leave the frame out",
+        )
+
+    def _load(self, path: Path) -> np.ndarray:
+        array = self._checked(path)
+        expected = (*(self.info.resolution or ()), self.info.dim)
+        if array.shape != expected:
+            raise InputError(path, f"features of shape {expected}, like the first file's", str(array.shape))
+        if not np.isfinite(array).all():
+            raise InputError(path, "finite features", "NaN or inf")
+        return array
+
+    @staticmethod
+    def _checked(path: Path) -> np.ndarray:
+        array = read_array(path, shape=(-1, -1, -1))
+        if array.dtype not in (np.float16, np.float32) or array.size == 0:
+            raise InputError(path, "features [h, w, D] in float16 or float32", f"{array.dtype} of shape {array.shape}")
+        return array
+
+
+def _channels(path: Path, dim: int) -> tuple[str, ...] | None:
+    if not path.is_file():
+        return None
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(path, f"a JSON list of {dim} channel names", f"a damaged file ({error})") from error
+    if not isinstance(names, list) or len(names) != dim or not all(isinstance(n, str) for n in names):
+        found = f"{len(names)} entries" if isinstance(names, list) else type(names).__name__
+        raise InputError(path, f"a JSON list of {dim} channel names", found)
+    return tuple(names)
