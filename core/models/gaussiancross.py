@@ -211,7 +211,7 @@ class GaussianCross(nn.Module):
                 sums.setdefault(name, []).append(value)
         terms = {k: torch.stack(v).mean() for k, v in sums.items()}
         if self.config.adaptive_weights:
-            return uncertainty_sum(terms, self.log_variance), terms
+            return uncertainty_sum(terms, dict(self.log_variance.items())), terms
         return weighted_sum(terms, self.config.loss_weights), terms
 
     # --- for anyone who only wants features -----------------------------------------------------------------
