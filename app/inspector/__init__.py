@@ -1,0 +1,29 @@
+"""The inspector: watch a training, or look at a checkpoint, a point scene or splats, in the browser.
+
+source.py     what can be looked at: `LiveSource`, `ModelSource`, `PointsSource`, `SplatsSource`
+layers.py     tensors → pictures; draw.py: legends and sheets; renderer.py: which picture of which scene
+worker.py     the one render thread and its budget
+session.py    one browser; panels/: its controls
+inspector.py  `Inspector`: server, browsers, pulse; origin.py: who may connect
+
+Names are loaded when used, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inspector import Inspector
+    from .source import LiveSource, ModelSource, PointsSource, SceneSource, SceneState, SplatsSource
+
+__all__ = ["Inspector", "LiveSource", "ModelSource", "PointsSource", "SceneSource", "SceneState", "SplatsSource"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = "inspector" if name == "Inspector" else "source"
+    return getattr(import_module(f".{module}", __name__), name)

@@ -1,0 +1,112 @@
+"""Words, legends and sheets of pictures, drawn on the server so that they are part of every screenshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from PIL import Image as Pil
+from PIL import ImageDraw, ImageFont
+
+from .layers import BACKGROUND, Image, colormap
+
+_INK = (232, 234, 240)
+_FAINT = (150, 155, 168)
+_CELL = (34, 36, 42)
+_BACK = tuple(round(255 * c) for c in BACKGROUND)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def add_legend(image: Image, near: float, far: float, unit: str = "m") -> Image:
+    """The image with a colour bar in its lower left corner: ``near`` to ``far`` with five labelled ticks."""
+    h, w = image.shape[:2]
+    unit_px = max(10, min(h // 30, 18))
+    width, x0, y0 = min(w // 2, 18 * unit_px), unit_px, h - 3 * unit_px
+    if width < 8 * unit_px:  # too small to be read
+        return image
+    canvas = Pil.fromarray(image)
+    draw = ImageDraw.Draw(canvas, "RGBA")
+    pad = unit_px // 2
+    box = (x0 - pad, y0 - pad, x0 + width + 3 * pad, y0 + unit_px // 2 + pad + 1.6 * unit_px)
+    draw.rounded_rectangle(box, radius=pad, fill=(16, 17, 21, 200))
+    bar = (colormap(torch.linspace(0, 1, width)) * 255).byte().numpy()
+    canvas.paste(Pil.fromarray(np.repeat(bar[None], unit_px // 2, 0)), (x0, y0))
+    for i in range(5):
+        x = x0 + i * (width - 1) / 4
+        label = f"{near + i * (far - near) / 4:.1f}" + (f" {unit}" if i == 4 else "")
+        anchor = "la" if i == 0 else "ma"
+        draw.text((x, y0 + unit_px * 0.75), label, font=_font(unit_px), fill=_INK, anchor=anchor)
+    return np.asarray(canvas)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of a sheet.
+
+    Attributes:
+        image: any size; None leaves the cell empty, with ``note`` in its middle.
+        note: a short caption in the picture's corner ("23.1 dB").
+    """
+
+    image: Image | None
+    note: str = ""
+
+
+def sheet(cells: list[list[Cell]], columns: list[str], rows: list[str], width: int, aspect: float) -> Image:
+    """Pictures in a grid with column titles above and row titles at the left.
+
+    Args:
+        cells: [R][C].
+        width: of the whole sheet, pixels; everything else follows from it.
+        aspect: width / height of one cell.
+    """
+    text = max(9, width // 46)
+    left, top, gap = round(text * 1.7), round(text * 1.7), max(2, width // 160)
+    cell_w = max(8, (width - left - gap * len(columns)) // len(columns))
+    cell_h = max(8, round(cell_w / aspect))
+    height = top + len(rows) * (cell_h + gap)
+    canvas = Pil.new("RGB", (width, height), _BACK)
+    draw = ImageDraw.Draw(canvas, "RGBA")
+    for c, title in enumerate(columns):
+        x = left + c * (cell_w + gap) + cell_w // 2
+        draw.text((x, top // 2), title, font=_font(text), fill=_INK, anchor="mm")
+    for r, title in enumerate(rows):
+        y = top + r * (cell_h + gap)
+        label = Pil.new("RGB", (cell_h, left), _BACK)
+        ImageDraw.Draw(label).text((cell_h // 2, left // 2), title, font=_font(text), fill=_FAINT, anchor="mm")
+        canvas.paste(label.rotate(90, expand=True), (0, y))
+        for c, cell in enumerate(cells[r]):
+            x = left + c * (cell_w + gap)
+            if cell.image is None:
+                draw.rectangle((x, y, x + cell_w - 1, y + cell_h - 1), fill=_CELL)
+                middle = (x + cell_w // 2, y + cell_h // 2)
+                draw.text(middle, cell.note, font=_font(text), fill=_FAINT, anchor="mm", align="center")
+                continue
+            picture = Pil.fromarray(cell.image).resize((cell_w, cell_h), Pil.Resampling.BILINEAR)
+            canvas.paste(picture, (x, y))
+            if cell.note:
+                box = draw.textbbox((x + text // 2, y + cell_h - text // 2), cell.note, font=_font(text), anchor="ld")
+                pad = text // 4
+                draw.rounded_rectangle(
+                    (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), radius=pad, fill=(10, 10, 14, 190)
+                )
+                draw.text((x + text // 2, y + cell_h - text // 2), cell.note, font=_font(text), fill=_INK, anchor="ld")
+    return np.asarray(canvas)
+
+
+def fit(image: Image, width: int, height: int) -> Image:
+    """The image in the middle of a ``width`` × ``height`` one, over the background colour, not enlarged."""
+    scale = min(width / image.shape[1], height / image.shape[0], 1.0)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    canvas = Pil.new("RGB", (width, height), _BACK)
+    picture = Pil.fromarray(image)
+    if size != picture.size:
+        picture = picture.resize(size, Pil.Resampling.BOX)
+    canvas.paste(picture, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.asarray(canvas)

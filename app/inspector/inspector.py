@@ -1,0 +1,226 @@
+"""`Inspector`: the page itself. One server, one render thread, one pulse, any number of browsers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import socket
+import threading
+import time
+from collections.abc import Hashable
+
+import numpy as np
+import torch
+import viser
+
+from ...core.errors import InputError
+from ...core.live import LiveFeed
+from .layers import BACKGROUND
+from .origin import is_loopback, refuse_foreign_origins
+from .renderer import Renderer
+from .session import Session
+from .source import SceneSource
+from .worker import RenderWorker
+
+log = logging.getLogger(__name__)
+
+PULSE = 0.1
+"""Seconds between looks at what has changed."""
+
+SERIES_EVERY = 1.0
+"""Seconds for which a copy of the curves serves all browsers."""
+
+
+class Pace:
+    """The width of pictures while the camera moves, so that one takes about ``target`` seconds here."""
+
+    def __init__(self, width: int = 480, target: float = 0.08, low: int = 160, high: int = 1280) -> None:
+        self.width, self._target, self._low, self._high = width, target, low, high
+
+    def measured(self, seconds: float) -> None:
+        """A picture took so long."""
+        if seconds > 1.3 * self._target:
+            self.width = max(self._low, int(self.width * 0.8))
+        elif seconds < 0.5 * self._target:
+            self.width = min(self._high, int(self.width * 1.15))
+
+
+class Inspector:
+    """Serves the page until `close`.
+
+    Args:
+        source: what to look at.
+        host: address to listen on; anything but a loopback address prints a warning.
+        port: wanted port; the next free one is taken, and said, when it is in use.
+        feed: of a running training, to show its curves and steer it.
+        share: share of wall-clock time that pictures may take while a training runs.
+        max_width: widest picture, pixels; by default 1280, and 1920 with CUDA.
+        max_points: most points sent to a browser.
+    """
+
+    def __init__(
+        self,
+        source: SceneSource,
+        host: str = "127.0.0.1",
+        port: int = 7007,
+        feed: LiveFeed | None = None,
+        share: float = 0.3,
+        max_width: int | None = None,
+        max_points: int = 400_000,
+    ) -> None:
+        if not source.scene_names:
+            raise InputError(source.title, "at least one scene to show", "none")
+        self.source, self.feed = source, feed
+        self.renderer = Renderer(source)
+        self.pace = Pace()
+        self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
+        self.max_points = max_points
+        self.blank = np.full((8, 8, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
+        self._share = share
+        self._sessions: dict[int, Session] = {}
+        self._lock = threading.Lock()
+        self._series: dict[str, list[tuple[int, float]]] = {}
+        self._series_at = -SERIES_EVERY
+        self._closed = threading.Event()
+        self.worker = RenderWorker(on_error=self._render_failed)
+        self._apply_share()
+
+        self._server = _serve(host, port)
+        self._host, self._port = host, self._server.get_port()
+        refuse_foreign_origins(self._server, host)
+        if self._port != port and port != 0:
+            print(f"Port {port} is in use: the inspector took {self._port}.")
+        if not is_loopback(host):
+            print(f"Warning: anybody who can reach {host}:{self._port} can look at this data and steer this training.")
+        self._server.gui.configure_theme(
+            dark_mode=True,
+            show_logo=False,
+            show_share_button=False,
+            control_layout="collapsible",
+            control_width="large",
+            brand_color=(64, 132, 246),
+        )
+        self._server.gui.set_panel_label("GaussianCross inspector")
+        self._server.scene.set_up_direction("+z")
+        self._server.scene.set_background_image(self.blank)
+        self.worker.start()
+        self._pulse = threading.Thread(target=self._beat, name="inspector-pulse", daemon=True)
+        self._pulse.start()
+        self._server.on_client_connect(self._connected)
+        self._server.on_client_disconnect(self._disconnected)
+        print(f"Inspector: {self.url}")
+
+    @property
+    def url(self) -> str:
+        shown = "localhost" if self._host in ("0.0.0.0", "::") else self._host
+        return f"http://[{shown}]:{self._port}" if ":" in shown else f"http://{shown}:{self._port}"
+
+    @property
+    def share(self) -> float:
+        """Share of wall-clock time that pictures may take while a training runs; for all browsers together."""
+        return self._share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self._share = min(1.0, max(0.01, share))
+        self._apply_share()
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The connected browsers."""
+        with self._lock:
+            return list(self._sessions.values())
+
+    def series(self) -> dict[str, list[tuple[int, float]]]:
+        """The curves, at most `SERIES_EVERY` old: one copy serves every browser."""
+        if self.feed is None:
+            return {}
+        with self._lock:
+            if time.monotonic() - self._series_at >= SERIES_EVERY:
+                self._series, self._series_at = self.feed.series(), time.monotonic()
+            return self._series
+
+    def redraw(self) -> None:
+        """Draw everything again in every browser."""
+        for session in self.sessions:
+            session.redraw()
+
+    def close(self) -> None:
+        """End the page; a training goes on."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        for session in self.sessions:
+            session.close()
+        self.worker.close()
+        self._pulse.join(2)
+        self._server.stop()
+        if self.feed is not None:
+            self.feed.wants_snapshot.clear()
+
+    def __enter__(self) -> Inspector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- browsers come and go -------------------------------------------------------------------------------
+
+    def _connected(self, client: viser.ClientHandle) -> None:
+        try:
+            session = Session(self, client)
+        except Exception:
+            log.exception("inspector: a browser could not be served")
+            client.add_notification("The inspector could not start", "See the log of the server.", color="red")
+            return
+        with self._lock:
+            self._sessions[client.client_id] = session
+        if client.client_id not in self._server.get_clients():  # gone while the panels were built
+            self._disconnected(client)
+
+    def _disconnected(self, client: viser.ClientHandle) -> None:
+        with self._lock:
+            session = self._sessions.pop(client.client_id, None)
+        if session is not None:
+            session.close()
+
+    def _render_failed(self, key: Hashable, error: Exception) -> None:
+        for session in self.sessions:
+            if isinstance(key, tuple) and session.client.client_id == key[0]:
+                session.report(error)
+
+    # --- the pulse ------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        while not self._closed.wait(PULSE):
+            sessions = self.sessions
+            self._apply_share()
+            if self.feed is not None and any(s.wants_newer() for s in sessions):
+                self.feed.wants_snapshot.set()
+            for session in sessions:
+                try:
+                    session.pulse()
+                except Exception as error:
+                    log.exception("inspector: the pulse of a browser failed")
+                    with contextlib.suppress(Exception):
+                        session.report(error)
+
+    def _apply_share(self) -> None:
+        """Nobody has to be spared when nothing is training."""
+        training = self.feed is not None and not self.feed.paused
+        self.worker.share = self._share if training else 1.0
+
+
+def _serve(host: str, port: int) -> viser.ViserServer:
+    """A viser server; `InputError` for an address that cannot be listened on (viser would wait for ever)."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.bind(address)
+    except OSError as error:
+        raise InputError("--host", "an address of this machine", f"{host} ({error})", "try 127.0.0.1") from error
+    if not 0 <= port < 65536:
+        raise InputError("--port", "a number from 0 to 65535", str(port))
+    with contextlib.redirect_stdout(io.StringIO()):  # viser's own banner
+        return viser.ViserServer(host=host, port=port, verbose=False)

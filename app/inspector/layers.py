@@ -1,0 +1,102 @@
+"""Pictures of what was rendered: pure functions from tensors to 8-bit RGB.
+
+Only RGB is ever splatted for the screen. Blending is linear, so features are mapped to three colours per Gaussian
+first; 32 or 1000 channels cost as much as one picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...core.pca import PcaBasis
+
+Image = NDArray[np.uint8]
+"""[H, W, 3] RGB."""
+
+MARK = (1.0, 0.0, 1.0)
+"""Colour of features that are not finite."""
+
+BACKGROUND = (0.085, 0.09, 0.105)
+"""What shows where nothing was rendered; the page's own dark grey."""
+
+_ANCHORS = (
+    (0.19, 0.10, 0.32),
+    (0.22, 0.31, 0.73),
+    (0.16, 0.56, 0.88),
+    (0.13, 0.77, 0.73),
+    (0.42, 0.88, 0.44),
+    (0.78, 0.89, 0.25),
+    (0.98, 0.74, 0.22),
+    (0.93, 0.43, 0.15),
+    (0.66, 0.13, 0.10),
+)
+"""Evenly spaced colours, near to far."""
+
+
+def colormap(values: Tensor) -> Tensor:
+    """Values [...] in [0, 1] → colours [..., 3] in [0, 1]: violet, blue, green, yellow, red. NaN becomes `MARK`."""
+    anchors = torch.tensor(_ANCHORS, device=values.device)
+    bad = ~torch.isfinite(values)
+    position = values.masked_fill(bad, 0.0).clamp(0, 1) * (len(anchors) - 1)
+    low = position.long().clamp_max(len(anchors) - 2)
+    share = (position - low)[..., None]
+    colors = anchors[low] * (1 - share) + anchors[low + 1] * share
+    return torch.where(bad[..., None], colors.new_tensor(MARK), colors)
+
+
+def feature_colors(features: Tensor, basis: PcaBasis) -> tuple[Tensor, int]:
+    """Features [N, D] → colours [N, 3] in [0, 1], and how many rows are not finite (those get `MARK`)."""
+    bad = ~torch.isfinite(features).all(-1)
+    colors = basis.rgb(features.float())
+    return torch.where(bad[..., None], colors.new_tensor(MARK), colors), int(bad.sum())
+
+
+def over_background(color: Tensor, alpha: Tensor) -> Tensor:
+    """Premultiplied colours [..., 3] and alpha [..., 1] → colours over `BACKGROUND`."""
+    return color + (1 - alpha) * color.new_tensor(BACKGROUND)
+
+
+def depth_colors(depth: Tensor, near: float, far: float, valid: Tensor | None = None) -> Tensor:
+    """Depth [...] in metres → colours [..., 3]: `colormap` over near … far, `BACKGROUND` where not valid.
+
+    Args:
+        valid: [...] bool; by default where depth > 0 (0 means: not measured).
+    """
+    valid = depth > 0 if valid is None else valid
+    colors = colormap((depth - near) / max(far - near, 1e-6))
+    return torch.where(valid[..., None], colors, colors.new_tensor(BACKGROUND))
+
+
+def normal_colors(normal: Tensor) -> Tensor:
+    """Unit vectors [N, 3] → colours [N, 3]: x red, y green, z blue; unknown (zero) normals are mid grey."""
+    return (normal + 1) / 2
+
+
+def class_colors(segment: Tensor) -> Tensor:
+    """Class indices [N] (−1 = ignore, dark grey) → colours [N, 3], well apart for neighbouring indices.
+
+    Hues step by the golden ratio; lightness cycles through three levels so that classes with similar hues differ.
+    """
+    index = segment.clamp_min(0).float()
+    hue = (index * 0.61803399 + 0.05) % 1
+    level = torch.tensor([0.95, 0.72, 0.85], device=segment.device)[(segment.clamp_min(0) % 3).long()]
+    offset = torch.tensor([0.0, 2 / 3, 1 / 3], device=segment.device)
+    pure = ((((hue[:, None] + offset) % 1) * 6 - 3).abs() - 1).clamp(0, 1)
+    colors = level[:, None] * (0.35 + 0.65 * pure)
+    return torch.where((segment < 0)[:, None], colors.new_tensor([0.22, 0.22, 0.24]), colors)
+
+
+def to_image(colors: Tensor) -> Image:
+    """Colours [H, W, 3] or [N, 3] in [0, 1] → uint8; what is not finite becomes `MARK`."""
+    bad = ~torch.isfinite(colors).all(-1, keepdim=True)
+    colors = torch.where(bad, colors.new_tensor(MARK), colors)
+    return (colors.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+
+
+def resize(colors: Tensor, width: int, height: int) -> Tensor:
+    """[h, w, 3] → [height, width, 3], nearest pixel: tokens stay visible as tokens."""
+    chw = colors.permute(2, 0, 1)[None]
+    return torch.nn.functional.interpolate(chw, size=(height, width), mode="nearest")[0].permute(1, 2, 0)

@@ -1,0 +1,131 @@
+"""Losses and measures over the steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import viser
+from numpy.typing import NDArray
+from viser import uplot
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_EVERY = 2.0
+"""Seconds between updates."""
+_POINTS = 300
+"""Points per curve at most."""
+_INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves that share axes. ``series``: metric name → legend."""
+
+    title: str
+    series: dict[str, str]
+    scale: float = 1.0
+
+
+CHARTS = (
+    Chart("Losses", {"loss/total": "total", "loss/rgb": "RGB", "loss/depth": "depth", "loss/feature": "feature"}),
+    Chart("PSNR of training views (dB)", {"train/psnr": "train"}),
+    Chart("PSNR of held-out views (dB)", {"eval/psnr": "held out", "eval/psnr_gain": "gain over mean colour"}),
+    Chart("Depth error of held-out views (%, median)", {"eval/depth_error": "depth"}, 100.0),
+    Chart("Teacher cosine", {"eval/teacher_cosine": "cosine"}),
+    Chart("Effective rank of the features", {"eval/effective_rank": "rank"}),
+    Chart("Feature spread", {"eval/feature_spread": "spread"}),
+    Chart("Speed (steps per second)", {"its_per_s": "it/s"}),
+    Chart("Learning rate", {"lr": "lr"}),
+    Chart("Steps with NaN", {"nan_steps": "steps"}),
+    Chart("Memory (GB)", {"memory_gb": "peak"}),
+)
+
+
+class CurvesPanel:
+    """Charts appear as soon as their metrics do."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._feed = session.inspector.feed
+        gui = session.client.gui
+        self._empty = gui.add_markdown(
+            "*No curves yet: they appear after the first step.*"
+            if self._feed is not None
+            else "*Curves belong to a training; this is none.*"
+        )
+        self._box = gui.add_folder(None)
+        self._charts: dict[str, tuple[tuple[str, ...], viser.GuiUplotHandle]] = {}
+        self._updated = 0.0
+        self._seen = -1
+
+    def update(self) -> None:
+        if self._feed is None or time.monotonic() - self._updated < _EVERY:
+            return
+        self._updated = time.monotonic()
+        series = self._session.inspector.series()
+        length = sum(len(v) for v in series.values())
+        if length == self._seen:
+            return
+        self._seen = length
+        for position, chart in enumerate(CHARTS):
+            names = tuple(n for n in chart.series if len(series.get(n, ())) >= 2)
+            if names:
+                self._draw(position, chart, names, aligned([series[n] for n in names], chart.scale))
+
+    def _draw(self, position: int, chart: Chart, names: tuple[str, ...], data: tuple[NDArray[np.float64], ...]) -> None:
+        known = self._charts.get(chart.title)
+        if known is not None and known[0] == names:
+            known[1].data = data
+            return
+        if known is not None:
+            known[1].remove()
+        self._empty.visible = False
+        with self._box:
+            handle = self._session.client.gui.add_uplot(
+                data,
+                series=(
+                    uplot.Series(label="step"),
+                    *(
+                        uplot.Series(label=chart.series[n], stroke=_INKS[i % len(_INKS)], width=1.5, spanGaps=True)
+                        for i, n in enumerate(names)
+                    ),
+                ),
+                title=chart.title,
+                scales={"x": uplot.Scale(time=False, auto=True), "y": uplot.Scale(auto=True)},
+                axes=(_axis(), _axis()),
+                legend=uplot.Legend(show=len(names) > 1),
+                aspect=2.1,
+                order=float(position),
+            )
+        self._charts[chart.title] = (names, handle)
+
+
+def _axis() -> uplot.Axis:
+    return uplot.Axis(
+        stroke="#a1a7b3",
+        grid=uplot.Axis_Grid(stroke="#ffffff14", width=1),
+        ticks=uplot.Axis_Ticks(stroke="#ffffff22", width=1),
+        size=44,
+    )
+
+
+def aligned(curves: list[list[tuple[int, float]]], scale: float = 1.0) -> tuple[NDArray[np.float64], ...]:
+    """Curves [(step, value), …] on the steps of the longest, at most `_POINTS`: steps, then values of each curve
+    (NaN where a curve has none). Long curves are averaged in equal bins, so that no peak is invented or moved."""
+    steps = np.array(sorted({s for c in curves for s, _ in c}), np.float64)
+    table = np.full((len(curves), len(steps)), np.nan)
+    for row, curve in zip(table, curves, strict=True):
+        where = np.searchsorted(steps, [s for s, _ in curve])
+        row[where] = [v * scale for _, v in curve]
+    if len(steps) > _POINTS:
+        edges = np.linspace(0, len(steps), _POINTS + 1).astype(int)[:-1]
+        finite = np.isfinite(table)
+        counts = np.add.reduceat(finite, edges, axis=1)
+        sums = np.add.reduceat(np.where(finite, table, 0.0), edges, axis=1)
+        table = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        steps = steps[np.append(edges[1:], len(steps)) - 1]
+    return (steps, *table)

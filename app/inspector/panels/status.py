@@ -1,0 +1,115 @@
+"""The card at the top: what is running, how far, how well; and the buttons that steer a training."""
+
+from __future__ import annotations
+
+import html
+import time
+from typing import TYPE_CHECKING
+
+import viser
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_EVERY = 0.5
+"""Seconds between updates of the card."""
+
+
+class StatusPanel:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._feed = session.inspector.feed
+        gui = session.client.gui
+        self._card = gui.add_html("")
+        self._text, self._updated = "", 0.0
+        if self._feed is not None:
+            self._pause = gui.add_button("Pause training", icon=viser.Icon.PLAYER_PAUSE, color="gray")
+            self._pause.on_click(session.guarded(lambda _: self._toggle()))
+            self._more = gui.add_button_group("Training", ("Single step", "Save checkpoint"))
+            self._more.on_click(session.guarded(lambda _: self._command(self._more.value)))
+        self.update(force=True)
+
+    def update(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._updated < _EVERY:
+            return
+        self._updated = now
+        text = self._render()
+        if text != self._text:
+            self._text = self._card.content = text
+        if self._feed is not None:
+            label = "Resume training" if self._feed.paused else "Pause training"
+            if self._pause.label != label:
+                self._pause.label = label
+                self._pause.icon = viser.Icon.PLAYER_PLAY if self._feed.paused else viser.Icon.PLAYER_PAUSE
+                self._pause.color = "green" if self._feed.paused else "gray"
+
+    def _render(self) -> str:
+        session, source = self._session, self._session.inspector.source
+        state = session.inspector.renderer.state(session.view.scene)
+        facts: list[tuple[str, str]] = []
+        badge, tint = "still", "#6b7280"
+        if self._feed is not None:
+            series = _last(session.inspector.series())
+            badge, tint = ("paused", "#d97706") if self._feed.paused else ("live", "#16a34a")
+            step = max((s for s, _ in series.values()), default=source.stage() or 0)
+            facts.append(("step", f"{step:,}"))
+            for name, label, unit in (
+                ("its_per_s", "speed", "it/s"),
+                ("loss/total", "loss", ""),
+                ("train/psnr", "PSNR", "dB"),
+            ):
+                if name in series:
+                    facts.append((label, f"{series[name][1]:.3g}{(' ' + unit) if unit else ''}"))
+        elif source.stage() is not None:
+            badge = "checkpoint"
+            facts.append(("step", f"{source.stage():,}"))
+        if state is not None:
+            if self._feed is not None and state.stage is not None:
+                facts.append(("shown", f"step {state.stage:,}"))
+            if state.gaussians is not None:
+                facts.append(("Gaussians", f"{len(state.gaussians):,}"))
+            if state.points is not None:
+                facts.append(("points", f"{len(state.points):,}"))
+        else:
+            facts.append(("scene", "loading …"))
+        cells = "".join(
+            f'<div style="min-width:0"><div style="opacity:.6;font-size:.68em;text-transform:uppercase;'
+            f'letter-spacing:.04em">{html.escape(k)}</div><div style="font-weight:600;font-size:.92em;'
+            f'white-space:nowrap">{html.escape(v)}</div></div>'
+            for k, v in facts
+        )
+        note = (
+            f'<div style="margin-top:.5em;color:#e879f9;font-size:.8em">{html.escape(session.note)}</div>'
+            if session.note
+            else ""
+        )
+        return (
+            '<div style="padding:.55em .8em .65em;font-variant-numeric:tabular-nums">'
+            '<div style="display:flex;align-items:center;gap:.5em;margin-bottom:.45em">'
+            f'<b style="font-size:1em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap">'
+            f"{html.escape(source.title)}</b>"
+            f'<span style="margin-left:auto;background:{tint};color:white;border-radius:.8em;padding:0 .65em;'
+            f'font-size:.72em;line-height:1.6em">{badge}</span></div>'
+            f'<div style="display:grid;grid-template-columns:repeat(4,auto);gap:.35em .9em">{cells}</div>{note}</div>'
+        )
+
+    def _toggle(self) -> None:
+        assert self._feed is not None
+        self._feed.pause(not self._feed.paused)
+        self.update(force=True)
+
+    def _command(self, name: str) -> None:
+        assert self._feed is not None
+        if name == "Save checkpoint":
+            self._feed.request_save()
+            self._session.notify("Checkpoint", "It will be written after the step that runs now.", "green", 4)
+            return
+        if not self._feed.paused:
+            self._feed.pause()
+        self._feed.single_step()
+        self.update(force=True)
+
+
+def _last(series: dict[str, list[tuple[int, float]]]) -> dict[str, tuple[int, float]]:
+    return {k: v[-1] for k, v in series.items() if v}

@@ -1,0 +1,373 @@
+"""One browser: its own camera, scene, layer and panels. Asks the worker for pictures and shows what comes back."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import viser
+from viser import transforms as tf
+
+from ...core.cameras import Cameras
+from ...core.errors import InputError
+from .panels import CurvesPanel, SettingsPanel, StatusPanel, ViewPanel
+from .renderer import Canvas, Layer, PointColor, bounds
+from .worker import Lane
+
+if TYPE_CHECKING:
+    from .inspector import Inspector
+
+log = logging.getLogger(__name__)
+
+STILL_AFTER = 0.2
+"""Seconds without camera motion after which a picture is drawn at full size."""
+
+MAX_FRUSTA = 60
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """What one browser looks at. Replaced as a whole, never changed."""
+
+    scene: int = 0
+    layer: Layer = "RGB"
+    blend: float = 0.0
+    frame: int = 0
+    point_color: PointColor = "Colour"
+    point_size: float = 0.015
+    overlay: bool = False
+    frusta: bool = False
+    errors: bool = False
+    follow: bool = True
+
+
+class Session:
+    """Created when a browser connects, closed when it leaves; a lost connection in mid-picture is harmless because
+    viser drops messages to closed connections and waiting jobs are cancelled."""
+
+    def __init__(self, inspector: Inspector, client: viser.ClientHandle) -> None:
+        self.inspector, self.client = inspector, client
+        self.view = ViewState(layer="RGB")
+        self.note = ""
+        self.figures = ""
+        self.closed = False
+        self._moved_at = 0.0
+        self._moving_shown = False
+        self._placed_scene: int | None = None
+        self._shown_stage: int | None = None
+        self._asked_stage: int | None = None
+        self._size = (client.camera.image_width, client.camera.image_height)
+        self._point_handle: viser.PointCloudHandle | None = None
+        self._frusta: list[viser.CameraFrustumHandle] = []
+        self._notified: dict[str, float] = {}
+        with client.atomic():
+            self.status = StatusPanel(self)
+            tabs = client.gui.add_tab_group()
+            with tabs.add_tab("View", viser.Icon.EYE):
+                self.panel = ViewPanel(self)
+            with tabs.add_tab("Curves", viser.Icon.CHART_LINE):
+                self.curves = CurvesPanel(self)
+            with tabs.add_tab("Settings", viser.Icon.SETTINGS):
+                self.settings = SettingsPanel(self)
+            self._add_shortcuts()
+        client.camera.on_update(self.guarded(self._camera_moved))
+        self.select_scene(0)
+
+    # --- what people do -------------------------------------------------------------------------------------
+
+    def change(self, **values: Any) -> None:
+        """Change what is looked at and draw what that touches."""
+        before, self.view = self.view, replace(self.view, **values)
+        if self.view == before:
+            return
+        touched = {k for k in values if getattr(before, k) != getattr(self.view, k)}
+        if touched & {"layer", "point_color", "overlay", "scene"}:
+            self._ask_points()
+        elif "point_size" in touched and self._point_handle is not None:
+            self._point_handle.point_size = self.view.point_size
+        if touched & {"layer", "blend", "overlay", "frusta"} or (self.view.layer == "Views" and touched):
+            self._ask_canvas()
+        if touched & {"frame", "errors"}:
+            self._ask_views()
+        if touched & {"frusta", "scene"}:
+            self._show_frusta()
+        self.panel.update()
+
+    def select_scene(self, index: int) -> None:
+        """Show another scene; wraps around at either end."""
+        index %= len(self.inspector.source.scene_names)
+        self.change(scene=index, frame=0)
+        self._ask("load", self._load, urgent=True)
+
+    def select_frame(self, frame: int, move: bool = True) -> None:
+        """Compare another dataset view, and go there."""
+        self.change(frame=frame)
+        if move:
+            self.go_to_frame()
+
+    def go_to_frame(self) -> None:
+        """Put the free camera where the chosen dataset camera is (upright)."""
+        state = self.inspector.renderer.state(self.view.scene)
+        if state is None or state.frames is None or not len(state.frames):
+            return
+        cameras = state.frames.cameras
+        pose = cameras.camera_to_worlds[self.view.frame].double().numpy()
+        fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[self.view.frame, 1, 1]))
+        near, far = self.inspector.renderer.depth_range(self.view.scene)
+        self._place(pose[:3, 3], pose[:3, 3] + pose[:3, 2] * 0.5 * (near + far), fov)
+
+    def redraw(self) -> None:
+        """Draw everything again."""
+        self._ask_canvas()
+        self._ask_points()
+        self._ask_views()
+
+    def refresh(self) -> None:
+        """Take over the newest weights, if there are newer ones."""
+        self._ask("load", self._load, lane="background")
+
+    # --- the two clocks: the camera, and ten times a second --------------------------------------------------
+
+    def _camera_moved(self, camera: viser.CameraHandle) -> None:
+        self._moved_at = time.monotonic()
+        if self.view.layer == "Views":
+            return
+        if self._server_draws():
+            self._ask_canvas(moving=True)
+
+    def wants_newer(self) -> bool:
+        """Whether newer weights would be shown: what is there has been shown already."""
+        return self.view.follow and self._shown_stage == self.inspector.source.stage()
+
+    def pulse(self) -> None:
+        """Called ten times a second by the inspector."""
+        still = time.monotonic() - self._moved_at > STILL_AFTER
+        if still and self._moving_shown:
+            self._ask_canvas()
+        stage = self.inspector.source.stage()
+        if self.view.follow and stage not in (self._shown_stage, self._asked_stage):
+            self._asked_stage = stage
+            self.refresh()
+        size = (self.client.camera.image_width, self.client.camera.image_height)
+        if size != self._size:  # the window was resized
+            self._size = size
+            self._ask_canvas()
+        self.status.update()
+        self.curves.update()
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    def _ask(self, kind: str, run: Callable[[], None], lane: Lane = "interactive", urgent: bool = False) -> None:
+        if not self.closed:
+            self.inspector.worker.submit((self.client.client_id, kind), run, lane, urgent)
+
+    def _ask_canvas(self, moving: bool = False) -> None:
+        self._moving_shown = moving
+        self._ask("canvas", lambda: self._draw_canvas(moving))
+
+    def _ask_views(self, lane: Lane = "interactive") -> None:
+        self._ask("views", self._draw_views, lane)
+
+    def _ask_points(self) -> None:
+        self._ask("points", self._draw_points)
+
+    def _server_draws(self) -> bool:
+        return self.view.layer not in ("Points", "Views")
+
+    # --- drawing (render thread) -----------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        renderer, view = self.inspector.renderer, self.view
+        if self.closed:
+            return
+        state = renderer.load(view.scene)
+        self._shown_stage = self.inspector.source.stage() if state.stage is None else state.stage
+        if self._placed_scene != view.scene:
+            self._placed_scene = view.scene
+            if state.gaussians is None and view.layer in ("RGB", "Depth", "Features", "Alpha"):
+                self.view = replace(self.view, layer="Points")
+            self._place_first()
+            self._show_frusta()
+            self._ask_points()
+        elif self.view.layer == "Points" and state.gaussians is not None and not self.panel.layer_chosen:
+            self.view = replace(self.view, layer="RGB")  # the first weights have arrived
+            self._ask_points()
+        elif self.view.point_color == "Features" and self._points_shown():
+            self._ask("points", self._draw_points, "background")
+        self.panel.update()
+        self._ask_canvas()
+        self._ask_views("background" if state.stage else "interactive")
+
+    def _draw_canvas(self, moving: bool) -> None:
+        if self.closed:
+            return
+        view, scene = self.view, self.client.scene
+        if view.layer == "Points":
+            scene.set_background_image(self.inspector.blank)
+            return
+        width, height = self._canvas_size(moving)
+        begun = time.perf_counter()
+        if view.layer == "Views":
+            canvas = self.inspector.renderer.views_canvas(view.scene, view.frame, width, height, view.errors)
+            scene.set_background_image(canvas.image, format="jpeg", jpeg_quality=92)
+            return
+        with_depth = view.overlay or view.frusta
+        cameras = self._cameras(width, height)
+        canvas = self.inspector.renderer.canvas(view.scene, view.layer, cameras, view.blend, with_depth)
+        if moving:
+            self.inspector.pace.measured(time.perf_counter() - begun)
+        self._show(canvas, 75 if moving else 90)
+
+    def _show(self, canvas: Canvas, quality: int) -> None:
+        self.note = canvas.note
+        self.client.scene.set_background_image(canvas.image, format="jpeg", jpeg_quality=quality, depth=canvas.depth)
+
+    def _draw_views(self) -> None:
+        view = self.view
+        if self.closed:
+            return
+        image, self.figures = self.inspector.renderer.views(view.scene, view.frame, 640, view.errors)
+        self.panel.show_views(image, self.figures)
+        if view.layer == "Views":
+            self._ask_canvas()
+
+    def _points_shown(self) -> bool:
+        return self.view.layer == "Points" or (self.view.overlay and self.view.layer != "Views")
+
+    def _draw_points(self) -> None:
+        view = self.view
+        shown = self._points_shown() and not self.closed
+        drawn = (
+            self.inspector.renderer.points(view.scene, view.point_color, self.inspector.max_points) if shown else None
+        )
+        if drawn is None:
+            if self._point_handle is not None:
+                self._point_handle.visible = False
+            return
+        coord, colors, note = drawn
+        self.note = note
+        self._point_handle = self.client.scene.add_point_cloud(
+            "/points",
+            coord,
+            colors,
+            point_size=view.point_size,
+            point_shape="circle",
+            point_shading="flat",
+            precision="float32",
+        )
+
+    def _show_frusta(self) -> None:
+        for handle in self._frusta:
+            handle.remove()
+        self._frusta = []
+        state = self.inspector.renderer.state(self.view.scene)
+        if not self.view.frusta or state is None or state.frames is None:
+            return
+        cameras = state.frames.cameras
+        poses = cameras.camera_to_worlds.double().numpy()
+        for i in np.unique(np.linspace(0, len(poses) - 1, MAX_FRUSTA).astype(int)):
+            handle = self.client.scene.add_camera_frustum(
+                f"/cameras/{i}",
+                fov=2 * math.atan(0.5 * cameras.height / float(cameras.Ks[i, 1, 1])),
+                aspect=cameras.width / cameras.height,
+                scale=0.12,
+                thickness=1.5,
+                thickness_units="screen",
+                color=(120, 170, 255),
+                wxyz=tf.SO3.from_matrix(poses[i, :3, :3]).wxyz,
+                position=poses[i, :3, 3],
+            )
+            handle.on_click(self.guarded(lambda _, frame=int(i): self.select_frame(frame)))
+            self._frusta.append(handle)
+
+    # --- the camera -----------------------------------------------------------------------------------------
+
+    def _canvas_size(self, moving: bool) -> tuple[int, int]:
+        """Pixels to render: the browser's canvas up to the cap, fewer while moving."""
+        camera = self.client.camera
+        width, height = max(1, camera.image_width), max(1, camera.image_height)
+        cap = min(self.inspector.max_width, self.inspector.pace.width) if moving else self.inspector.max_width
+        if self.view.layer == "Views":
+            cap = 1920
+        scale = min(1.0, cap / max(width, height))
+        return max(16, round(width * scale)), max(16, round(height * scale))
+
+    def _cameras(self, width: int, height: int) -> Cameras:
+        """The free camera as `Cameras`; viser's is camera → world, OpenCV, with a vertical field of view."""
+        camera = self.client.camera
+        pose = np.eye(4)
+        pose[:3, :3] = tf.SO3(camera.wxyz).as_matrix()
+        pose[:3, 3] = camera.position
+        focal = 0.5 * height / math.tan(0.5 * camera.fov)
+        k = torch.tensor([[focal, 0, 0.5 * width], [0, focal, 0.5 * height], [0, 0, 1.0]], dtype=torch.float32)
+        viewmat = torch.from_numpy(np.linalg.inv(pose)).float()
+        return Cameras(viewmat[None], k[None], width, height)
+
+    def _place_first(self) -> None:
+        """Start at the first dataset camera, else look at the whole scene from a corner above."""
+        state = self.inspector.renderer.state(self.view.scene)
+        assert state is not None
+        if state.frames is not None and len(state.frames):
+            self.go_to_frame()
+            return
+        low, high = bounds(state)
+        center, size = (low + high) / 2, float(np.linalg.norm(high - low))
+        self._place(center + size * np.array([-0.55, -0.65, 0.5]), center, math.radians(60))
+
+    def _place(self, position: np.ndarray, look_at: np.ndarray, fov: float) -> None:
+        camera = self.client.camera
+        with self.client.atomic():
+            camera.fov = fov
+            camera.position = position
+            camera.look_at = look_at
+        self._camera_moved(camera)
+
+    # --- when something goes wrong ---------------------------------------------------------------------------
+
+    def guarded(self, callback: Callable[[Any], Any]) -> Callable[[Any], None]:
+        """The callback, but an exception in it becomes a notification and a log entry."""
+
+        def run(event: Any) -> None:
+            try:
+                callback(event)
+            except Exception as error:
+                if not isinstance(error, InputError):
+                    log.exception("inspector: a callback failed")
+                self.report(error)
+
+        return run
+
+    def report(self, error: Exception) -> None:
+        """Show an exception in the page, the same one at most every five seconds."""
+        text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        self.notify("Something failed, the viewer goes on", text[:400], "red")
+
+    def notify(self, title: str, body: str, color: Any = "blue", seconds: float = 8.0) -> None:
+        now = time.monotonic()
+        if self.closed or now - self._notified.get(body, -1e9) < 5:
+            return
+        self._notified[body] = now
+        self.client.add_notification(title, body, auto_close_seconds=seconds, color=color)
+
+    def close(self) -> None:
+        self.closed = True
+        self.inspector.worker.cancel(lambda key: isinstance(key, tuple) and key[0] == self.client.client_id)
+
+    def _add_shortcuts(self) -> None:
+        from .renderer import LAYERS
+
+        gui = self.client.gui
+
+        def add(label: str, key: Any, action: Callable[[], None]) -> None:
+            gui.add_command(label, hotkey=key).on_trigger(self.guarded(lambda _: action()))
+
+        for i, layer in enumerate(LAYERS):
+            add(f"Show {layer}", str(i + 1), lambda layer=layer: self.panel.choose_layer(layer))
+        add("Next scene", "N", lambda: self.select_scene(self.view.scene + 1))
+        add("Previous scene", "P", lambda: self.select_scene(self.view.scene - 1))

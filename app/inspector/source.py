@@ -1,0 +1,265 @@
+"""What the inspector looks at: anything that can say, scene by scene, which points, frames and Gaussians there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ...core.batch import make_input
+from ...core.cameras import Cameras
+from ...core.config import from_dict
+from ...core.errors import InputError
+from ...core.gaussians import Gaussians
+from ...core.live import LiveFeed
+from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
+from ...core.scene import PointScene, PosedFrames, SceneDataset
+from ...core.teachers import Teacher
+from .recent import Recent
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """One scene at one stage of a run. Immutable, shared by all browsers.
+
+    Attributes:
+        name: of the scene.
+        stage: optimiser steps behind the weights; None for what does not change.
+        points: the scene's points, or None.
+        frames: its posed frames, or None.
+        gaussians: what is rendered, or None; without ``features`` (see ``embeddings``).
+        transform: [4, 4] world → the Gaussians' world (see `Cameras.transformed`); None = the same world.
+        embeddings: [N, D] what feature colours of the Gaussians are made from. Comparable with the teacher's
+            features when there is a teacher.
+        point_features: [V, C] features of voxels, with ``point_voxel`` [P] the voxel of each point.
+    """
+
+    name: str
+    stage: int | None = None
+    points: PointScene | None = None
+    frames: PosedFrames | None = None
+    gaussians: Gaussians | None = None
+    transform: Tensor | None = None
+    embeddings: Tensor | None = None
+    point_features: Tensor | None = None
+    point_voxel: Tensor | None = None
+
+    def cameras(self, cameras: Cameras) -> Cameras:
+        """World cameras → cameras that see the Gaussians, on their device."""
+        if self.transform is not None:
+            cameras = cameras.transformed(self.transform.to(cameras.viewmats.device))
+        return cameras if self.gaussians is None else cameras.to(self.gaussians.means.device)
+
+
+class SceneSource(Protocol):
+    """Implementations are called from the render thread only, except for the attributes and ``stage``.
+
+    Attributes:
+        title: what the page calls it.
+        scene_names: scenes to choose from.
+        class_names: names of ``points.segment``'s classes; empty without labels.
+    """
+
+    title: str
+    scene_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    def stage(self) -> int | None:
+        """The newest stage that ``load`` would return; None when it does not change. Cheap, any thread."""
+        ...
+
+    def load(self, index: int) -> SceneState:
+        """Scene ``index`` at the newest stage. May be slow."""
+        ...
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        """[h, w, D] unit-length teacher features of one frame, or None without a teacher."""
+        ...
+
+
+class PointsSource:
+    """Still point scenes: a `PointScene` or a whole dataset."""
+
+    def __init__(self, scenes: PointScene | SceneDataset, title: str = "points") -> None:
+        self.title = title
+        self._scenes = scenes
+        if isinstance(scenes, PointScene):
+            self.scene_names, self.class_names = (scenes.name,), ()
+        else:
+            self.scene_names, self.class_names = tuple(scenes.names), tuple(scenes.class_names)
+
+    def stage(self) -> int | None:
+        return None
+
+    def load(self, index: int) -> SceneState:
+        if isinstance(self._scenes, PointScene):
+            return SceneState(self._scenes.name, points=self._scenes)
+        return SceneState(self.scene_names[index], points=self._scenes.scene(index), frames=self._scenes.frames(index))
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        return None
+
+
+class SplatsSource:
+    """Still Gaussians, such as a PLY. Their ``features``, if any, become the feature layer."""
+
+    def __init__(
+        self, gaussians: Gaussians, name: str = "splats", title: str = "splats", frames: PosedFrames | None = None
+    ) -> None:
+        self.title, self.scene_names, self.class_names = title, (name,), ()
+        plain = replace(gaussians, features=None)
+        self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=gaussians.features)
+
+    def stage(self) -> int | None:
+        return None
+
+    def load(self, index: int) -> SceneState:
+        return self._state
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        return None
+
+
+class ModelSource:
+    """A model with fixed weights looking at the scenes of a dataset: a checkpoint.
+
+    Args:
+        model: in eval mode from here on; its device is where everything is computed.
+        dataset: scenes and frames.
+        teacher: the frozen 2D teacher of the run, or None.
+        stage: optimiser steps behind the weights.
+        keep: encoded scenes to keep.
+    """
+
+    def __init__(
+        self,
+        model: GaussianCross,
+        dataset: SceneDataset,
+        teacher: Teacher | None = None,
+        title: str = "checkpoint",
+        stage: int | None = None,
+        keep: int = 3,
+    ) -> None:
+        self.title = title
+        self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
+        self._model, self._dataset, self._teacher = model.eval(), dataset, teacher
+        self._stage = stage
+        self._data: Recent[int, tuple[PointScene, PosedFrames | None]] = Recent(keep)
+        self._states: Recent[int, SceneState] = Recent(keep)
+        self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
+
+    def stage(self) -> int | None:
+        return self._stage
+
+    def load(self, index: int) -> SceneState:
+        return self._encoded(index, self._stage)
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        if self._teacher is None:
+            return None
+
+        def compute() -> Tensor:
+            assert self._teacher is not None
+            frames = self._scene(index)[1]
+            if frames is None:
+                raise InputError(self.scene_names[index], "posed frames for the teacher", "none")
+            features = self._teacher.features(self.scene_names[index], frames, [frame])[0].float()
+            return torch.nn.functional.normalize(features, dim=-1)
+
+        return self._targets.get((index, frame), compute)
+
+    def _scene(self, index: int) -> tuple[PointScene, PosedFrames | None]:
+        return self._data.get(index, lambda: (self._dataset.scene(index), self._dataset.frames(index)))
+
+    @torch.no_grad()
+    def _encoded(self, index: int, stage: int | None) -> SceneState:
+        known = self._states.peek(index)
+        if known is not None and known.stage == stage:
+            return known
+        scene, frames = self._scene(index)
+        given = make_input(scene, self._model.config.input)
+        points = given.points.to(next(self._model.parameters()).device)
+        features = self._model.backbone_features(points)
+        gaussians = self._model.gaussians(points, features)[0].detach()
+        plain = replace(gaussians, features=None)
+        state = SceneState(
+            name=self.scene_names[index],
+            stage=stage,
+            points=scene,
+            frames=frames,
+            gaussians=plain,
+            transform=given.transform,
+            embeddings=None if gaussians.features is None else self._lifted(gaussians.features),
+            point_features=features.float(),
+            point_voxel=given.inverse,
+        )
+        self._states.put(index, state)
+        return state
+
+    def _lifted(self, embeddings: Tensor) -> Tensor:
+        """Predicted embeddings as the teacher's features, so that both wear the same colours.
+
+        The loss is a cosine, hence unit length on either side. A linear projection commutes with blending; a hidden
+        layer makes this an approximation where Gaussians of different embeddings mix.
+        """
+        projection = getattr(self._model, "projection", None)
+        if projection is None or self._teacher is None:
+            return embeddings.float()
+        return torch.nn.functional.normalize(projection(embeddings.float()), dim=-1)
+
+
+class LiveSource(ModelSource):
+    """A running training: the newest published weights, loaded into a model of the viewer's own.
+
+    Nothing is shared with the trainer but the feed: weights arrive as CPU copies and the model here is another one.
+
+    Args:
+        feed: of the training; ``feed.config["model"]`` describes the network.
+        dataset: scenes to look at.
+        teacher: the run's frozen 2D teacher, or None.
+        device: "cuda" when there is one, unless given.
+        make_model: builds the network; from ``feed.config`` by default.
+    """
+
+    def __init__(
+        self,
+        feed: LiveFeed,
+        dataset: SceneDataset,
+        teacher: Teacher | None = None,
+        title: str = "live training",
+        device: torch.device | str | None = None,
+        make_model: Callable[[], GaussianCross] | None = None,
+    ) -> None:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = (make_model or (lambda: model_from_config(feed.config)))().to(device)
+        super().__init__(model, dataset, teacher, title)
+        self._feed = feed
+        self._loaded: int | None = None
+
+    def stage(self) -> int | None:
+        snapshot = self._feed.snapshot
+        return None if snapshot is None else snapshot.step
+
+    def load(self, index: int) -> SceneState:
+        snapshot = self._feed.snapshot
+        if snapshot is None:  # nothing published yet: the points and frames can be looked at already
+            scene, frames = self._scene(index)
+            return SceneState(self.scene_names[index], points=scene, frames=frames)
+        if self._loaded != snapshot.step:
+            self._model.load_state_dict(dict(snapshot.weights))
+            self._loaded = snapshot.step
+        return self._encoded(index, snapshot.step)
+
+
+def model_from_config(config: dict[str, Any]) -> GaussianCross:
+    """The network that a run's config (as `LiveFeed.config` and checkpoints carry it) describes.
+
+    The random generator is left as it was: building a model draws from it, and a training may be running.
+    """
+    if "model" not in config:
+        raise InputError("the run's config", "a key 'model'", str(sorted(config)))
+    with torch.random.fork_rng():
+        return GaussianCross(from_dict(GaussianCrossConfig, config["model"], "model"))
