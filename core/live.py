@@ -66,13 +66,21 @@ class LiveFeed:
             for name, value in metrics.items():
                 self._series.setdefault(name, []).append((step, float(value)))
 
-    def wait_while_paused(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Called before each step: returns at once unless paused; a single step lets one call through."""
+    def wait_while_paused(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Called before each step: waits while paused; a single step lets one call through.
+
+        Returns:
+            True when a step may be taken. False when still paused, but ``stop()`` or a viewer asks for a snapshot or a
+            checkpoint: answer and call again.
+        """
         with self._condition:
-            while self._paused and self._steps_allowed == 0 and not stop():
+            while self._paused and self._steps_allowed == 0:
+                if stop() or self._save or self.wants_snapshot.is_set():
+                    return False
                 self._condition.wait(0.1)
-            if self._paused and self._steps_allowed:
+            if self._paused:
                 self._steps_allowed -= 1
+            return True
 
     def take_save_request(self) -> bool:
         """True once after a viewer asked for a checkpoint."""

@@ -5,43 +5,19 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Generator, Iterator
+from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from ..core.augment import AugmentConfig
 from ..core.batch import Batch, InputConfig, PointBatch, Views, make_input
 from ..core.datasets import open_dataset
 from ..core.errors import InputError
 from ..core.scene import PosedFrames, SceneDataset
 from ..core.teachers import Teacher, make_teacher
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What to train on."""
-
-    data: str = "rooms"
-    """"rooms" or "rooms:COUNT" (built in), an RGB-D export, a folder with transforms.json, or a Pointcept folder."""
-    teacher: str = "none"
-    """Frozen 2D teacher: "none", or a folder of per-frame feature arrays."""
-    batch_size: int = 1
-    """Scenes per step."""
-    views: int = 5
-    """M, target views per scene and step (5 in the paper)."""
-    width: int = 640
-    """Width of the rendered views, pixels."""
-    height: int = 480
-    """Height of the rendered views, pixels."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Geometric augmentation of points and cameras."""
-    eval_scenes: int = 4
-    """Held-out scenes that are evaluated."""
-    eval_views: int = 8
-    """Held-out views per evaluated scene, evenly spaced."""
+from .config import DataConfig
 
 
 class PretrainData:
@@ -95,7 +71,7 @@ class PretrainData:
             views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
         return Batch(PointBatch.cat(points), views)
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Generator[Batch, None, None]:
         """Batches from ``start`` on, the next one prepared in a thread while the current one is used. Close the
         generator to end the thread."""
         ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=1)
@@ -130,6 +106,12 @@ class PretrainData:
         finally:
             stop.set()
             thread.join()
+
+    @cached_property
+    def mean_color(self) -> Tensor:
+        """[3] mean colour of some training views: the trivial prediction that a render must beat."""
+        batches = [self.batch(step) for step in range(min(4, len(self.train)))]
+        return torch.cat([v.color.flatten(0, 2) for b in batches for v in b.views]).mean(0)
 
     def held_out(self) -> Iterator[tuple[str, Batch]]:
         """(scene name, batch of one scene) per evaluated scene: all its points, unmasked, and its held-out views."""

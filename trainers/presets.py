@@ -5,8 +5,7 @@ from __future__ import annotations
 from ..core.batch import InputConfig
 from ..core.models import GaussianCrossConfig
 from ..core.nn.heads import HeadConfig
-from .data import DataConfig
-from .pretrain import OptimConfig, PretrainConfig
+from .config import DataConfig, OptimConfig, PretrainConfig
 
 FULL = PretrainConfig(
     model=GaussianCrossConfig(),

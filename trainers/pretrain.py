@@ -3,70 +3,34 @@
 from __future__ import annotations
 
 import json
-import math
-import resource
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
 from ..core.batch import Batch
 from ..core.config import from_dict, to_dict
 from ..core.errors import InputError
-from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from ..core.io.checkpoint import latest_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from ..core.live import LiveFeed, Snapshot
-from ..core.metrics import depth_error, effective_rank, feature_spread, psnr, token_cosine
-from ..core.models import GaussianCross, GaussianCrossConfig, Prediction
-from .data import DataConfig, PretrainData
+from ..core.metrics import psnr
+from ..core.models import GaussianCross, Prediction
+from .config import DataConfig, OptimConfig, PretrainConfig
+from .data import PretrainData
+from .evaluation import evaluate
+from .log import MetricLog
 from .schedule import one_cycle
 
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW + OneCycle. The paper does not publish its optimiser: all inferred."""
-
-    lr: float = 2e-3
-    """Peak learning rate."""
-    weight_decay: float = 0.05
-    """Decoupled weight decay, on matrices only (biases and norms have none)."""
-    warmup: float = 0.05
-    """Share of the steps spent rising to the peak."""
-    grad_clip: float = 1.0
-    """Largest gradient norm."""
-    amp: bool = True
-    """Mixed precision (bfloat16 autocast) for backbone and dense network, on CUDA only."""
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """One pre-training run."""
-
-    model: GaussianCrossConfig = field(default_factory=GaussianCrossConfig)
-    """The network; ``teacher_dim`` is set from the data."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """Scenes, views and teacher."""
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    """Optimiser and schedule."""
-    steps: int = 100_000
-    """Optimiser steps of the whole schedule."""
-    seed: int = 0
-    """Of weights, scene order, masks, augmentations and views."""
-    save_every: int = 1000
-    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
-    keep: int = 2
-    """Checkpoints kept, at least 2; 0 keeps all."""
-    eval_every: int = 500
-    """Steps between evaluations on held-out views; one is also done at the end."""
-
+__all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "load_run", "make_optimizer"]
 
 MAX_BAD_STEPS = 20
 """Consecutive steps with a non-finite loss or gradient after which a run stops."""
@@ -83,6 +47,13 @@ class Pretrainer:
         data: opened from the config unless given.
         device: "cuda" when there is one, unless given.
         feed: where to publish for viewers; None publishes nothing.
+        model: the network to train; built from the config and its seed unless given.
+        after_save: called with the step after each checkpoint that was written (to keep copies in other formats).
+
+    Attributes:
+        step: optimiser steps taken.
+        nan_steps: how many of them changed nothing because a loss or gradient was not finite.
+        interrupted: the signal that ended the last `fit`, or None.
     """
 
     def __init__(
@@ -92,16 +63,24 @@ class Pretrainer:
         data: PretrainData | None = None,
         device: str | torch.device | None = None,
         feed: LiveFeed | None = None,
+        model: GaussianCross | None = None,
+        after_save: Callable[[int], None] | None = None,
     ) -> None:
+        if config.steps < 1 or config.save_every < 1:
+            found = f"{config.steps} and {config.save_every}"
+            raise InputError("steps and save_every", "at least 1 each", found)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.data = data or PretrainData(config.data, config.model.input, config.seed)
         self.config = replace(config, model=replace(config.model, teacher_dim=self.data.teacher_dim))
-        torch.manual_seed(config.seed)
-        self.model = GaussianCross(self.config.model).to(self.device)
+        if model is None:
+            torch.manual_seed(config.seed)
+            model = GaussianCross(self.config.model)
+        self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
-        self.run_dir, self.feed = Path(run_dir), feed
+        self.run_dir, self.feed, self._after_save = Path(run_dir), feed, after_save
         self.step = 0
         self.nan_steps = 0
+        self.interrupted: signal.Signals | None = None
         self._bad_in_a_row = 0
         if feed is not None:
             feed.config = to_dict(self.config)
@@ -110,12 +89,14 @@ class Pretrainer:
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """Forward, backward and update on one batch; returns scalars. A step whose loss or gradient is not finite
-        changes nothing but the counter ``nan_steps``."""
+        changes nothing but the counters ``step`` and ``nan_steps``."""
         self.model.train()
         batch = batch.to(self.device)
         lr = one_cycle(self.step, self.config.steps, self.config.optim.lr, self.config.optim.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        # The forward pass updates running statistics, which one bad batch would spoil for good.
+        statistics = [(b, b.clone()) for b in self.model.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
         amp = self.config.optim.amp and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
@@ -127,6 +108,8 @@ class Pretrainer:
             self.optimizer.step()
             self._bad_in_a_row = 0
         else:
+            for buffer, before in statistics:
+                buffer.copy_(before)
             self.nan_steps += 1
             self._bad_in_a_row += 1
         self.step += 1
@@ -140,46 +123,9 @@ class Pretrainer:
         )
         return metrics
 
-    # --- evaluation -----------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def evaluate(self, on_scene: Callable[[str, Batch, Prediction], None] | None = None) -> dict[str, float]:
-        """Held-out views: PSNR and its gain over the mean colour, median relative depth error, teacher cosine; and two
-        measures of collapse of the backbone's features.
-
-        Args:
-            on_scene: called with every scene's name, batch and prediction (to keep pictures).
-        """
-        self.model.eval()
-        rows: dict[str, list[Tensor]] = {}
-
-        def add(name: str, values: Tensor) -> None:
-            rows.setdefault(name, []).append(values.float().cpu())
-
-        for name, batch in self.data.held_out():
-            batch = batch.to(self.device)
-            views = batch.views[0]
-            features = self.model.backbone_features(batch.points)
-            prediction = self.model.predict_views(self.model.gaussians(batch.points, features)[0], views)
-            mean = self.mean_color().to(self.device)
-            quality = psnr(prediction.splats.color, views.color)
-            add("eval/psnr", quality)
-            add("eval/psnr_gain", quality - psnr(mean.expand_as(views.color), views.color))
-            add("eval/depth_error", depth_error(prediction.splats.depth[..., 0], views.depth))
-            if prediction.tokens is not None and views.teacher is not None:
-                add("eval/teacher_cosine", token_cosine(prediction.tokens, views.teacher))
-            add("eval/effective_rank", torch.tensor([effective_rank(features)]))
-            add("eval/feature_spread", torch.tensor([feature_spread(features.float())]))
-            if on_scene is not None:
-                on_scene(name, batch, prediction)
-        return {k: float(torch.cat(v).nanmean()) for k, v in rows.items()}
-
-    def mean_color(self) -> Tensor:
-        """[3] mean colour of some training views: the trivial prediction that a render must beat."""
-        if not hasattr(self, "_mean_color"):
-            batches = [self.data.batch(s) for s in range(min(4, len(self.data.train)))]
-            self._mean_color = torch.cat([v.color.flatten(0, 2) for b in batches for v in b.views]).mean(0)
-        return self._mean_color
+    def evaluate(self, on_scene: Callable[[str, Batch, Prediction], object] | None = None) -> dict[str, float]:
+        """Means of `trainers.evaluation.evaluate` over the held-out views, NaN left out."""
+        return {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, on_scene).items()}
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
@@ -188,25 +134,36 @@ class Pretrainer:
         return self.run_dir / "checkpoints"
 
     def save(self) -> Path:
-        """Write a checkpoint of this very step, atomically."""
+        """Write a checkpoint of this very step, atomically.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
+        """
         extra = {"optimizer": self.optimizer.state_dict(), "nan_steps": self.nan_steps}
         meta = {"config": to_dict(self.config), "step": self.step}
-        keep = self.config.keep
-        return save_checkpoint(self.checkpoint_dir, self.step, self.model.state_dict(), meta, extra, keep=keep)
+        keep = self.config.keep or sys.maxsize
+        path = save_checkpoint(self.checkpoint_dir, self.step, self.model.state_dict(), meta, extra, keep=keep)
+        if self._after_save is not None:
+            self._after_save(self.step)
+        return path
 
     def resume(self, path: Path | None = None) -> bool:
-        """Continue from ``path`` or from the run's latest checkpoint. Returns whether there was one.
+        """Continue from the checkpoint ``path`` or from the run's latest. Returns whether there was one.
 
         Exact: weights, optimiser and step come back; batches and learning rates are functions of the step.
+
+        Raises:
+            InputError: a damaged checkpoint, or one of another model.
         """
         path = path or latest_checkpoint(self.checkpoint_dir)
         if path is None:
             return False
         tensors, meta, extra = load_checkpoint(path)
-        saved, mine = meta["config"]["model"], to_dict(self.config)["model"]
-        if saved != mine:
-            changed = sorted(k for k in {*saved, *mine} if saved.get(k) != mine.get(k))
-            raise InputError(path, "the model that this run builds", f"another {changed}", "start a new run folder")
+        saved, mine = meta.get("config", {}).get("model", {}), to_dict(self.config)["model"]
+        changed = sorted(k for k in {*saved, *mine} if saved.get(k) != mine.get(k))
+        if changed:
+            hint = "give the options that it was trained with, or start a new run"
+            raise InputError(path, "the model that this run builds", f"another {', '.join(changed)}", hint)
         self.model.load_state_dict(tensors)
         self.optimizer.load_state_dict(extra["optimizer"])
         self.step, self.nan_steps = int(meta["step"]), int(extra["nan_steps"])
@@ -215,81 +172,104 @@ class Pretrainer:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def fit(self, seconds: float | None = None, console: Console | None = None) -> dict[str, float]:
-        """Train until ``config.steps``, for at most ``seconds``, or until Ctrl-C (which saves and returns).
+        """Train until ``config.steps``, for at most ``seconds``, or until SIGINT (Ctrl-C) or SIGTERM, which finishes
+        the step, writes a checkpoint and returns with ``interrupted`` set.
 
         Returns:
             the last evaluation.
+
+        Raises:
+            InputError: the folder cannot be written, no finite losses any more, or no room for the last checkpoint.
         """
         console = console or Console()
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
-        log = MetricLog(self.run_dir, self.step, self.feed)
-        started, evaluation, saved_at = time.monotonic(), {}, -1
-        batches = self.data.batches(self.step)
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
+            log = MetricLog(self.run_dir, self.step, self.feed)
+        except OSError as error:
+            raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
+        ends = time.monotonic() + (float("inf") if seconds is None else seconds)
+        first_step, evaluated_at, saved_at = self.step, -1, -1
+        evaluation: dict[str, float] = {}
         columns = (
             TextColumn("[bold]pre-training"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
         )
         with (
+            closing(log),
             _InterruptFlag() as interrupted,
-            Progress(*columns, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=console) as bar,
+            Progress(*columns, console=console) as bar,
+            closing(self.data.batches(self.step)) as batches,
         ):
             task = bar.add_task("steps", total=self.config.steps, completed=self.step, note="")
-
-            def out_of_time() -> bool:
-                return seconds is not None and time.monotonic() - started > seconds
-
-            try:
-                self._publish()
-                while self.step < self.config.steps and not interrupted() and not out_of_time():
-                    if self.feed is not None:
-                        self.feed.wait_while_paused(interrupted)
-                        if interrupted():
-                            break
-                    begun = time.perf_counter()
-                    metrics = self.train_step(next(batches))
-                    metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
-                    if self._bad_in_a_row >= MAX_BAD_STEPS:
-                        raise InputError(
-                            str(self.run_dir),
-                            "finite losses",
-                            f"{MAX_BAD_STEPS} steps in a row without one",
-                            "lower --optim.lr or check the depth and poses of the data",
-                        )
-                    if self.step % self.config.eval_every == 0:
-                        evaluation = self.evaluate()
-                        metrics |= evaluation
-                    metrics["memory_gb"] = memory_gb(self.device)
-                    log(self.step, metrics)
-                    loss, quality = metrics["loss/total"], metrics["train/psnr"]
-                    note = f"{metrics['its_per_s']:.2f} it/s  loss {loss:.3f}  PSNR {quality:.1f} dB"
-                    bar.update(task, completed=self.step, note=note)
-                    asked = self.feed is not None and self.feed.take_save_request()
-                    if asked or self.step % self.config.save_every == 0:
-                        self.save()
-                        saved_at = self.step
-                    self._publish()
-            finally:
-                batches.close()
-        if saved_at != self.step and self.step > 0:
-            self.save()
-        if interrupted():
-            console.print(
-                f"Interrupted: checkpoint of step {self.step} written to {self.checkpoint_dir}; run again to resume."
-            )
-        else:
-            evaluation = self.evaluate()
-            log(self.step, evaluation)
-        log.close()
+            self._publish()
+            while self.step < self.config.steps and time.monotonic() < ends and not self._held(interrupted, console):
+                begun = time.perf_counter()
+                metrics = self.train_step(next(batches))
+                metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
+                if self._bad_in_a_row >= MAX_BAD_STEPS:
+                    raise InputError(
+                        self.run_dir,
+                        "finite losses",
+                        f"{MAX_BAD_STEPS} steps in a row without one",
+                        "lower --optim.lr or check the depth and poses of the data",
+                    )
+                last = self.step == self.config.steps
+                if last or (self.config.eval_every and self.step % self.config.eval_every == 0):
+                    evaluation, evaluated_at = self.evaluate(), self.step
+                    metrics |= evaluation
+                metrics["memory_gb"] = memory_gb(self.device)
+                log(self.step, metrics)
+                loss, quality = metrics["loss/total"], metrics["train/psnr"]
+                note = f"{metrics['its_per_s']:.2f} it/s  loss {loss:.3f}  PSNR {quality:.1f} dB"
+                bar.update(task, completed=self.step, note=note)
+                if not last and self.step % self.config.save_every == 0 and self._try_save(console):
+                    saved_at = self.step
+                self._answer(console)
+            self.interrupted = interrupted()
+            if saved_at != self.step and self.step > first_step:
+                self.save()
+            if self.interrupted is None and evaluated_at != self.step:
+                evaluation = self.evaluate()
+                if self.step > first_step:
+                    log(self.step, evaluation)
+            self._publish(always=True)
         return evaluation
 
-    def _publish(self) -> None:
-        """A new snapshot if a viewer wants one, or the first."""
-        if self.feed is not None and (self.feed.snapshot is None or self.feed.wants_snapshot.is_set()):
+    def _held(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
+        """Wait while a viewer has paused the run, answering what it asks for; True when the run was interrupted."""
+        while self.feed is not None and not self.feed.wait_while_paused(lambda: interrupted() is not None):
+            if interrupted() is not None:
+                break
+            self._answer(console)
+        return interrupted() is not None
+
+    def _answer(self, console: Console) -> None:
+        """Give viewers what they asked for: a checkpoint, a newer snapshot."""
+        if self.feed is not None and self.feed.take_save_request():
+            self._try_save(console)
+        self._publish()
+
+    def _publish(self, always: bool = False) -> None:
+        """A new snapshot if a viewer wants one, or the first, or ``always``."""
+        feed = self.feed
+        if feed is not None and (always or feed.snapshot is None or feed.wants_snapshot.is_set()):
             weights = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
-            self.feed.publish(Snapshot(self.step, weights))
+            feed.publish(Snapshot(self.step, weights))
+
+    def _try_save(self, console: Console) -> bool:
+        """Save on the way: a full disk is told, and costs no more than this checkpoint."""
+        try:
+            self.save()
+        except InputError as error:
+            console.print(f"{error} Training goes on.", style="yellow", soft_wrap=True, markup=False)
+            return False
+        return True
 
 
 def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -303,9 +283,18 @@ def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.O
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
+def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
+    """The checkpoint that ``path`` means: itself, or the latest (or ``step``'s) of a run folder or of its
+    ``checkpoints/``."""
+    if (path / "model.safetensors").exists():
+        return path
+    found = list_checkpoints(path / "checkpoints") or list_checkpoints(path)
+    return next((p for s, p in reversed(found) if step is None or s == step), None)
+
+
 def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int]:
     """Model (CPU, eval mode), config and step from a run folder or one of its checkpoints."""
-    checkpoint = path if (path / "model.safetensors").exists() else latest_checkpoint(path / "checkpoints")
+    checkpoint = find_checkpoint(path)
     if checkpoint is None:
         raise InputError(path, "a run folder with checkpoints/, or one checkpoint", "neither")
     tensors, meta, _ = load_checkpoint(checkpoint)
@@ -316,60 +305,33 @@ def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int]:
 
 
 def memory_gb(device: torch.device) -> float:
-    """Peak memory so far in GB: the device's on CUDA, else the process's."""
+    """Peak memory so far in GB: the device's on CUDA, else the process's (NaN where the system does not tell)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9
 
 
-class MetricLog:
-    """Scalars to ``metrics.jsonl``, TensorBoard and the live feed. Opened at ``step``, it forgets what a run that was
-    cut off had logged beyond its checkpoint, and gives the feed the curves so far."""
-
-    def __init__(self, run_dir: Path, step: int, feed: LiveFeed | None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        path = run_dir / "metrics.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        rows = [r for r in rows if r["step"] <= step]
-        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-        if feed is not None:
-            for row in rows:
-                feed.log(row["step"], {k: v for k, v in row.items() if k != "step"})
-        self._file, self._feed = path.open("a"), feed
-        self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        finite = {k: v for k, v in metrics.items() if math.isfinite(v)}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
-        if self._feed is not None:
-            self._feed.log(step, finite)
-
-    def close(self) -> None:
-        self._file.close()
-        self._board.close()
-
-
 class _InterruptFlag:
-    """Ctrl-C sets a flag that the loop reads between steps, so that a step is never cut in half; a second one raises.
-    Does nothing outside the main thread."""
+    """SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never cut in half; a second
+    SIGINT raises. Does nothing outside the main thread."""
 
-    def __enter__(self) -> Callable[[], bool]:
-        self._set = False
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._previous = signal.signal(signal.SIGINT, self._handle)
-        return lambda: self._set
+    def __enter__(self) -> Callable[[], signal.Signals | None]:
+        self._seen: signal.Signals | None = None
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self._seen
 
     def _handle(self, signum: int, frame: object) -> None:
-        if self._set:
+        if self._seen is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
-        self._set = True
+        self._seen = signal.Signals(signum)
 
     def __exit__(self, *_: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

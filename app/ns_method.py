@@ -1,0 +1,61 @@
+"""What `ns-train` sees of this project, and the one place that joins trainer and viewer.
+
+nerfstudio imports this module whatever method is asked for. It must therefore be quick and must not fail: where our
+own code cannot be imported, the methods are still listed, say so, and every other method works.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nerfstudio.engine.trainer import TrainerConfig
+from nerfstudio.plugins.types import MethodSpecification
+
+if TYPE_CHECKING:
+    from ..trainers.ns.config import GaussianCrossTrainerConfig
+    from ..trainers.ns.trainer import GaussianCrossTrainer, Viewer
+    from ..trainers.pretrain import Pretrainer
+
+
+def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianCrossTrainer:
+    """The trainer, with our inspector as its viewer."""
+    from ..trainers.ns.trainer import GaussianCrossTrainer
+
+    return GaussianCrossTrainer(config, viewer=open_inspector, **kwargs)
+
+
+def open_inspector(run: Pretrainer, host: str, port: int) -> Viewer:
+    """The inspector, watching a running training."""
+    raise NotImplementedError
+
+
+class BrokenTrainer:
+    """Stands in for the trainer when our code could not be imported: raises what went wrong, when it is asked for."""
+
+    reason: Exception
+
+    def __init__(self, config: TrainerConfig, **kwargs: Any) -> None:
+        raise RuntimeError(f"{config.method_name} could not be loaded: {self.reason}") from self.reason
+
+
+def _specification(name: str, preset: str, description: str) -> MethodSpecification:
+    try:
+        from ..trainers import presets
+        from ..trainers.ns.config import GaussianCrossTrainerConfig
+
+        config = GaussianCrossTrainerConfig.of(name, getattr(presets, preset), make_trainer)
+    except Exception as error:  # whatever it is, other methods must go on working
+        BrokenTrainer.reason = error
+        config = TrainerConfig(_target=BrokenTrainer, method_name=name)
+        description = f"Not available: {error}"
+    return MethodSpecification(config, description)
+
+
+gaussiancross = _specification(
+    "gaussiancross",
+    "FULL",
+    "GaussianCross: self-supervised pre-training of a 3D backbone by Gaussian splatting, at the paper's scale (CUDA).",
+)
+gaussiancross_tiny = _specification(
+    "gaussiancross-tiny", "TINY", "GaussianCross, small enough for a two-core CPU: the demo."
+)

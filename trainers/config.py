@@ -1,0 +1,70 @@
+"""What decides a pre-training run. Plain frozen dataclasses: importing them loads no data set and no viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..core.augment import AugmentConfig
+from ..core.models import GaussianCrossConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to train on."""
+
+    data: str = "rooms"
+    """"rooms" or "rooms:COUNT" (built in), an RGB-D export, a folder with transforms.json, or a Pointcept folder."""
+    teacher: str = "none"
+    """Frozen 2D teacher: "none", or a folder of per-frame feature arrays."""
+    batch_size: int = 1
+    """Scenes per step."""
+    views: int = 5
+    """M, target views per scene and step (5 in the paper)."""
+    width: int = 640
+    """Width of the rendered views, pixels."""
+    height: int = 480
+    """Height of the rendered views, pixels."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Geometric augmentation of points and cameras."""
+    eval_scenes: int = 4
+    """Held-out scenes that are evaluated."""
+    eval_views: int = 8
+    """Held-out views per evaluated scene, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW + OneCycle. The paper does not publish its optimiser: all inferred."""
+
+    lr: float = 2e-3
+    """Peak learning rate."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay, on matrices only (biases and norms have none)."""
+    warmup: float = 0.05
+    """Share of the steps spent rising to the peak."""
+    grad_clip: float = 1.0
+    """Largest gradient norm."""
+    amp: bool = True
+    """Mixed precision (bfloat16 autocast) for backbone and dense network, on CUDA only."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One pre-training run."""
+
+    model: GaussianCrossConfig = field(default_factory=GaussianCrossConfig)
+    """The network; ``teacher_dim`` is set from the data."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Scenes, views and teacher."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimiser and schedule."""
+    steps: int = 100_000
+    """Optimiser steps of the whole schedule."""
+    seed: int = 0
+    """Of weights, scene order, masks, augmentations and views."""
+    save_every: int = 1000
+    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
+    keep: int = 2
+    """Checkpoints kept, at least 2; 0 keeps all."""
+    eval_every: int = 500
+    """Steps between evaluations on held-out views; one is also done at the end. 0: only that one."""

@@ -1,0 +1,186 @@
+"""nerfstudio's configs, holding ours: each of our fields becomes a flag of `ns-train`, docstring included.
+
+Imported by nerfstudio whatever method is asked for, so nothing here may be slow or fail; classes that do the work
+import it when they are built. A run's ``config.yml`` is nerfstudio's dump of these objects.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
+from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig
+from nerfstudio.engine.trainer import TrainerConfig
+from nerfstudio.models.base_model import ModelConfig
+from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
+
+from ...core.errors import InputError
+from ...core.models import GaussianCrossConfig
+from ..config import DataConfig, OptimConfig, PretrainConfig
+from .datamanager import GaussianCrossDataManager
+from .exits import sentences
+from .model import GaussianCrossModel
+from .pipeline import GaussianCrossPipeline
+from .trainer import GaussianCrossTrainer
+
+Flat = tyro.conf.arg(name="")
+"""Drops one level from the flags: ``--pipeline.model.lattice``, not ``--pipeline.model.net.lattice``."""
+
+VIS = ("viewer", "tensorboard", "viewer+tensorboard")
+"""What ``--vis`` may be. Curves always go to TensorBoard and to ``metrics.jsonl``."""
+
+
+@dataclass
+class GaussianCrossDataManagerConfig(DataManagerConfig):
+    """Scenes, views and teacher."""
+
+    _target: type = field(default_factory=lambda: GaussianCrossDataManager)
+    data: tyro.conf.Suppress[Path | None] = None
+    """What ``--data`` sets; goes before ``scenes.data``."""
+    scenes: Annotated[DataConfig, Flat] = field(default_factory=DataConfig)
+    """What to train on."""
+    seed: tyro.conf.Suppress[int] = 0
+    """Set from ``--machine.seed``."""
+    masks_on_gpu: tyro.conf.Suppress[bool] = False
+    images_on_gpu: tyro.conf.Suppress[bool] = False
+
+    def data_config(self) -> DataConfig:
+        """The scenes, with ``--data`` applied."""
+        return self.scenes if self.data is None else replace(self.scenes, data=str(self.data))
+
+
+@dataclass
+class GaussianCrossModelConfig(ModelConfig):
+    """The network."""
+
+    _target: type = field(default_factory=lambda: GaussianCrossModel)
+    net: Annotated[GaussianCrossConfig, Flat] = field(default_factory=GaussianCrossConfig)
+    """Everything that decides what the network computes."""
+    enable_collider: tyro.conf.Suppress[bool] = False
+    collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
+    loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
+    eval_num_rays_per_chunk: tyro.conf.Suppress[int] = 4096
+    prompt: tyro.conf.Suppress[str | None] = None
+
+
+@dataclass
+class GaussianCrossPipelineConfig(VanillaPipelineConfig):
+    """Network and data."""
+
+    _target: type = field(default_factory=lambda: GaussianCrossPipeline)
+    datamanager: GaussianCrossDataManagerConfig = field(default_factory=GaussianCrossDataManagerConfig)
+    """Scenes, views and teacher."""
+    model: GaussianCrossModelConfig = field(default_factory=GaussianCrossModelConfig)
+    """The network."""
+
+
+def _machine() -> MachineConfig:
+    return MachineConfig(seed=0, device_type="cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class GaussianCrossTrainerConfig(TrainerConfig):
+    """One pre-training run. ``--load-dir`` takes a run folder or one of its checkpoints and continues it exactly;
+    ``--max-num-iterations`` counts the steps of the whole schedule, those done before included."""
+
+    _target: Any = field(default_factory=lambda: GaussianCrossTrainer)
+    machine: MachineConfig = field(default_factory=_machine)
+    """Seed and device (the GPU when there is one)."""
+    viewer: ViewerConfig = field(default_factory=lambda: ViewerConfig(websocket_host="127.0.0.1"))
+    """Where the viewer listens, and whether it stays when training has ended."""
+    pipeline: GaussianCrossPipelineConfig = field(default_factory=GaussianCrossPipelineConfig)
+    """Network and data."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimiser and schedule."""
+    max_num_iterations: int = 100_000
+    """Optimiser steps of the whole schedule."""
+    steps_per_save: int = 1000
+    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
+    steps_per_eval_image: int = 500
+    """Steps between evaluations on held-out views; one is also done at the end. 0: only that one."""
+    steps_per_eval_batch: int = 0
+    """The same evaluation; the smallest interval above 0 counts."""
+    steps_per_eval_all_images: int = 0
+    """The same evaluation; the smallest interval above 0 counts."""
+    save_only_latest_checkpoint: bool = True
+    """Keep the latest two checkpoints (True) or all of them."""
+    vis: Any = "viewer+tensorboard"
+    """viewer, tensorboard (no viewer) or viewer+tensorboard."""
+    mixed_precision: tyro.conf.Suppress[bool] = False
+    use_grad_scaler: tyro.conf.Suppress[bool] = False
+    log_gradients: tyro.conf.Suppress[bool] = False
+    load_scheduler: tyro.conf.Suppress[bool] = True
+    gradient_accumulation_steps: tyro.conf.Suppress[dict[str, int]] = field(default_factory=dict)
+    optimizers: tyro.conf.Suppress[dict[str, Any]] = field(default_factory=dict)
+    prompt: tyro.conf.Suppress[str | None] = None
+    project_name: tyro.conf.Suppress[str | None] = None
+
+    @staticmethod
+    def of(name: str, preset: PretrainConfig, target: Any = None) -> GaussianCrossTrainerConfig:
+        """The method ``name`` with the values of a preset; ``target`` builds the trainer."""
+        config = GaussianCrossTrainerConfig(
+            method_name=name,
+            pipeline=GaussianCrossPipelineConfig(
+                datamanager=GaussianCrossDataManagerConfig(scenes=preset.data),
+                model=GaussianCrossModelConfig(net=preset.model),
+            ),
+            optim=preset.optim,
+            max_num_iterations=preset.steps,
+            steps_per_save=preset.save_every,
+            steps_per_eval_image=preset.eval_every,
+        )
+        config.machine.seed = preset.seed
+        config._target = target or GaussianCrossTrainer
+        return config
+
+    def pretrain_config(self) -> PretrainConfig:
+        """The same run as the engine wants it."""
+        intervals = (self.steps_per_eval_image, self.steps_per_eval_batch, self.steps_per_eval_all_images)
+        return PretrainConfig(
+            model=self.pipeline.model.net,
+            data=self.pipeline.datamanager.data_config(),
+            optim=self.optim,
+            steps=self.max_num_iterations,
+            seed=self.machine.seed,
+            save_every=self.steps_per_save,
+            keep=2 if self.save_only_latest_checkpoint else 0,
+            eval_every=min((i for i in intervals if i > 0), default=0),
+        )
+
+    def validate(self) -> None:
+        """Refuse what cannot work, before a run folder is made.
+
+        Raises:
+            InputError: several devices or machines, a device that is not there, or an unknown ``--vis``.
+        """
+        machine = self.machine
+        if machine.num_devices * machine.num_machines != 1:
+            found = f"{machine.num_devices} devices on {machine.num_machines} machines"
+            raise InputError("--machine", "one device per run", found, "start one run per device")
+        if machine.device_type == "cuda" and not torch.cuda.is_available():
+            hint = "leave the flag out, or install a CUDA build of PyTorch"
+            raise InputError("--machine.device-type cuda", "a CUDA device", "none that PyTorch can use", hint)
+        if machine.device_type not in ("cpu", "cuda"):
+            raise InputError("--machine.device-type", "cpu or cuda", machine.device_type)
+        if self.vis not in VIS:
+            hint = "curves always go to TensorBoard and metrics.jsonl; tensorboard alone means no viewer"
+            raise InputError("--vis", " or ".join(VIS), str(self.vis), hint)
+
+    # --- what ns-train calls, in this order -----------------------------------------------------------------
+
+    def set_timestamp(self) -> None:
+        with sentences():
+            self.validate()
+        self.pipeline.datamanager.seed = self.machine.seed
+        super().set_timestamp()
+
+    def set_experiment_name(self) -> None:
+        """The data's name: ``rooms:8`` → rooms-8, ``captures/kitchen`` → kitchen."""
+        if self.experiment_name is None:
+            name = Path(self.pipeline.datamanager.data_config().data).name
+            self.experiment_name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"

@@ -1,0 +1,173 @@
+"""`ns-train`'s trainer: builds nerfstudio's pipeline, and trains it with the engine that plain installs use too."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from ...core.errors import InputError
+from ...core.live import LiveFeed
+from .exits import sentences, tell
+
+if TYPE_CHECKING:
+    from ..pretrain import Pretrainer
+    from .config import GaussianCrossTrainerConfig
+    from .pipeline import GaussianCrossPipeline
+
+
+class Viewer(Protocol):
+    """What shows a running training."""
+
+    def stop(self) -> None: ...
+
+
+ViewerFactory = Callable[["Pretrainer", str, int], Viewer]
+"""(run, host, port) → a viewer that watches ``run.feed``."""
+
+
+class GaussianCrossTrainer:
+    """One run of `ns-train`.
+
+    Args:
+        config: the run.
+        local_rank, world_size: as nerfstudio passes them; one process only.
+        viewer: opens the viewer, when the run is to have one. Passed in, because viewers are built on trainers.
+
+    Attributes:
+        run: the engine; pipeline: what `ns-eval` will load; feed: what the viewer watches. All set by `setup`.
+    """
+
+    run: Pretrainer
+    pipeline: GaussianCrossPipeline
+
+    def __init__(
+        self,
+        config: GaussianCrossTrainerConfig,
+        local_rank: int = 0,
+        world_size: int = 1,
+        viewer: ViewerFactory | None = None,
+    ) -> None:
+        self.config, self._open_viewer = config, viewer
+        self.base_dir: Path = config.get_base_dir()
+        self.checkpoint_dir: Path = config.get_checkpoint_dir()
+        self.feed = LiveFeed()
+        self._viewer: Viewer | None = None
+
+    def setup(self, test_mode: str = "val") -> None:
+        """Build network, data and viewer, and find the checkpoint to continue from."""
+        with sentences():
+            self._setup()
+
+    def _setup(self) -> None:
+        from ..pretrain import Pretrainer
+
+        config = self.config
+        config.validate()
+        device = config.machine.device_type
+        if device == "cpu" and config.method_name == "gaussiancross":
+            tell(
+                "No CUDA device in use: at full size a step takes minutes on a CPU; "
+                "`ns-train gaussiancross-tiny` is the same method at a size for this machine.",
+                "bold yellow",
+            )
+        config.pipeline.datamanager.seed = config.machine.seed
+        torch.manual_seed(config.machine.seed)  # of the weights
+        self.pipeline = config.pipeline.setup(device=device)
+        self.run = Pretrainer(
+            config.pretrain_config(),
+            self.base_dir,
+            data=self.pipeline.datamanager.source,
+            device=device,
+            feed=self.feed,
+            model=self.pipeline.model.net,  # type: ignore[arg-type]
+            after_save=self._save_pipeline,
+        )
+        self._resume()
+        self.feed.pause(config.start_paused)
+        if self._open_viewer is not None and config.is_viewer_enabled():
+            where = config.viewer
+            port = where.websocket_port_default if where.websocket_port is None else where.websocket_port
+            self._viewer = self._open_viewer(self.run, where.websocket_host, port)
+
+    def _resume(self) -> None:
+        """From ``--load-checkpoint`` or ``--load-dir``, else from the run's own folder (``--load-config``, or the
+        ``--timestamp`` of an earlier run)."""
+        from ..pretrain import find_checkpoint
+
+        path, step = self.config.load_checkpoint or self.config.load_dir, self.config.load_step
+        checkpoint = None
+        if path is not None:
+            folder = path.parent if path.suffix == ".ckpt" else path
+            folder = folder.parent if folder.name == self.config.relative_model_dir.name else folder
+            checkpoint = find_checkpoint(folder, step)
+            if checkpoint is None:
+                which = "checkpoints" if step is None else f"a checkpoint of step {step}"
+                raise InputError(path, f"a run folder with {which}, or one checkpoint", "neither")
+        if self.run.resume(checkpoint):
+            source = self.base_dir if path is None else path
+            CONSOLE.print(f"Continuing from step {self.run.step} of {source}.", soft_wrap=True, markup=False)
+
+    def train(self) -> None:
+        """Train to the end, or to Ctrl-C; then keep the viewer up until Ctrl-C, unless told otherwise."""
+        with sentences():
+            try:
+                self._train()
+            finally:
+                self.shutdown()
+
+    def _train(self) -> None:
+        self.run.fit(console=CONSOLE)
+        if self.run.interrupted is not None:
+            kept = f"checkpoint of step {self.run.step}" if self.run.step else "no step yet"
+            tell(f"Interrupted: {kept} in {self.base_dir}; give it to --load-dir to continue.", "bold yellow")
+            raise SystemExit(128 + self.run.interrupted)
+        CONSOLE.print(f"Done: {self.run.step} steps, run folder {self.base_dir}", style="bold green", soft_wrap=True)
+        if self._viewer is not None and not self.config.viewer.quit_on_train_completion:
+            CONSOLE.print("The viewer stays open; Ctrl-C ends it.")
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                CONSOLE.print("Viewer closed.")
+
+    def shutdown(self) -> None:
+        """Close the viewer."""
+        if self._viewer is not None:
+            self._viewer.stop()
+            self._viewer = None
+
+    def _save_pipeline(self, step: int) -> None:
+        """After each checkpoint of ours: the weights alone, where `ns-eval` looks for them."""
+        save_pipeline(self.checkpoint_dir, step, self.pipeline.state_dict())
+
+
+def save_pipeline(folder: Path, step: int, state: dict[str, torch.Tensor]) -> Path:
+    """``step-<step>.ckpt`` as nerfstudio reads it: {"step", "pipeline"}, loadable with ``weights_only=True``.
+
+    Written beside ``folder`` and moved into it when it is whole, because nerfstudio parses every name in there; then
+    the older ones go.
+
+    Raises:
+        InputError: it could not be written; the older ones are untouched.
+    """
+    target = folder / f"step-{step:09d}.ckpt"
+    partial = folder.parent / f".{target.name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save({"step": step, "pipeline": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+        for old in folder.glob("step-*.ckpt"):
+            if old != target:
+                old.unlink()
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise InputError(folder, f"room for {target.name}", str(error), "free some space") from error
+    return target
