@@ -47,10 +47,10 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
     if text == "rooms" or text.startswith("rooms:"):
         return _rooms(text, split, options)
     path = Path(data).expanduser()
-    if find_captures(path):
+    if text and find_captures(path):
         return Capture(path, split, **options)
     parts = [*SPLITS, *(area.name for area in path.glob("Area_*"))]
-    if any(next((path / part).glob("*/coord.npy"), None) for part in parts):
+    if text and any(next((path / part).glob("*/coord.npy"), None) for part in parts):
         return PointceptDataset(path, split, **options)
     looked_for = (
         f"rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/ (one scene or one per "
@@ -61,11 +61,11 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
 
 
 def _rooms(text: str, split: str, options: dict[str, Any]) -> SceneDataset:
-    from .rooms import Rooms  # its renderer is compiled when first used
-
     count = text.partition(":")[2]
     if ":" in text:
         if not count.isdecimal() or int(count) < 1:
             raise InputError(text, 'a number of rooms, as in "rooms:8"', repr(count))
         options = {**options, "count": int(count)}
+    from .rooms import Rooms  # its renderer is compiled when first used
+
     return Rooms(split, **options)

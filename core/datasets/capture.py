@@ -27,6 +27,7 @@ from ..io.ply import read_points
 from ..io.transforms import read_transforms, transforms_points
 from ..scene import PointScene, PosedFrames
 from .fuse import fuse_points
+from .pose_check import check_poses
 from .rgbd import is_rgbd_export, read_rgbd_export
 
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
@@ -137,6 +138,7 @@ class Capture:
         cached = cache_folder() / "fused" / f"{_fingerprint(folder, (*settings, frames.names))}.safetensors"
         scene = _load(cached, folder.name)
         if scene is None:
+            check_poses(frames, str(folder))
             scene = fuse_points(frames, train, self.voxel, self.max_depth, name=folder.name)
             _store(cached, scene)
         return scene.validated(str(folder))

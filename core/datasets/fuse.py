@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..scene import PointScene, PosedFrames
 
+COLUMNS = 320
+"""About how many pixels of a row are used: at 3 m, one per centimetre of a common depth camera's view."""
+
 STEEPEST = np.tan(np.deg2rad(85.0))
 """Neighbouring pixels on one surface seen at up to 85° differ in depth by at most z / f · tan(85°)."""
 
@@ -25,8 +28,8 @@ def fuse_points(
     index: Sequence[int] | None = None,
     voxel: float = 0.02,
     max_depth: float = 6.0,
-    stride: int = 2,
-    min_pixels: int = 2,
+    stride: int | None = None,
+    min_cover: float = 0.25,
     name: str = "capture",
 ) -> PointScene:
     """Back-project the frames and average what falls into each voxel.
@@ -36,8 +39,9 @@ def fuse_points(
         index: the frames to use; all by default.
         voxel: edge of the voxels in metres: one point each, at the mean of its pixels.
         max_depth: metres beyond which sensors are not trusted.
-        stride: use one pixel of ``stride`` × ``stride`` (colour is their mean).
-        min_pixels: voxels seen by fewer pixels are taken for outliers.
+        stride: use every so many-th pixel of every so many-th row; by default such that about 320 columns are used.
+        min_cover: voxels whose pixels, all frames together, would cover less than this share of one voxel's face are
+            taken for outliers (unlike a number of pixels, this holds for any resolution and distance).
         name: name of the scene.
 
     Returns:
@@ -50,16 +54,20 @@ def fuse_points(
     picked = list(range(len(frames)) if index is None else index)
     if not picked:
         raise InputError(name, "at least one frame to fuse", "none")
-    width, height = max(1, frames.cameras.width // stride), max(1, frames.cameras.height // stride)
-    cameras = frames.cameras[picked].resized(width, height)
-    c2ws = np.linalg.inv(cameras.viewmats.double().numpy())
-    Ks = cameras.Ks.double().numpy()
+    width, height = frames.cameras.width, frames.cameras.height
+    stride = stride or max(1, round(width / COLUMNS))
+    c2ws = np.linalg.inv(frames.cameras.viewmats.double().numpy())
+    Ks = frames.cameras.Ks.double().numpy()
+    # read in full and thinned out here: the exact ray of every pixel used is known
+    thin = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     parts = []
-    for i, c2w, K in zip(picked, c2ws, Ks, strict=True):
-        frame = frames.read(i, width, height)
-        points, normals, valid = _surface(frame.depth, K, max_depth)
+    for i in picked:
+        frame, c2w = frames.read(i, width, height), c2ws[i]
+        K = _thinned(Ks[i], stride)
+        points, normals, valid = _surface(frame.depth[thin], K, max_depth)
         world = points[valid] @ c2w[:3, :3].T + c2w[:3, 3]
-        values = np.concatenate([world, frame.color[valid], normals[valid] @ c2w[:3, :3].T], 1)
+        cover = (points[valid][:, 2] / voxel) ** 2 / (K[0, 0] * K[1, 1])
+        values = np.column_stack([world, frame.color[thin][valid], normals[valid] @ c2w[:3, :3].T, cover])
         parts.append(_sum_by_key(_pack(np.floor(world / voxel).astype(np.int64), name), values))
     keys, sums, counts = (np.concatenate(p) for p in zip(*parts, strict=True))
     if len(keys) == 0:
@@ -69,12 +77,11 @@ def fuse_points(
             f"none in {len(picked)} frames",
             "check the depth images' unit (millimetres) and max_depth",
         )
-    keys, sums, counts = _sum_by_key(keys, np.column_stack([sums, counts]), counts)
-    pixels = sums[:, 9]
-    seen = pixels >= min_pixels
+    keys, sums = _sum_by_key(keys, np.column_stack([sums, counts]))[:2]
+    seen = sums[:, 9] >= min_cover
     if not seen.any():
         seen[:] = True  # a handful of pixels: better a sparse scene than none
-    mean = sums[seen, :6] / pixels[seen, None]
+    mean = sums[seen, :6] / sums[seen, 10:]
     normal = sums[seen, 6:9]
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     normal = np.where(length > 1e-6, normal / np.maximum(length, 1e-6), 0)
@@ -142,13 +149,21 @@ def _pack(cells: NDArray[np.int64], name: str) -> NDArray[np.int64]:
 
 
 def _sum_by_key(
-    keys: NDArray[np.int64], values: NDArray, counts: NDArray | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Unique keys, and the sums of their values [K, D] and of their counts [K] (of ones by default)."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(keys) else [])
-    ones = np.ones(len(keys)) if counts is None else counts
+    keys: NDArray[np.int64], values: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Unique keys [K] in order, the sums of their values [K, D] and how many there were [K]."""
     if len(keys) == 0:
-        return keys, values, ones
-    return ordered[starts], np.add.reduceat(values[order], starts), np.add.reduceat(ones[order], starts)
+        return keys, values, keys
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[starts], np.add.reduceat(values[order], starts), np.diff(starts, append=len(keys))
+
+
+def _thinned(K: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
+    """K of the image of every ``stride``-th pixel from s = ``stride // 2`` on: u = stride · (u' − 0.5) + s + 0.5."""
+    K = K.copy()
+    K[:2, 2] = (K[:2, 2] - 0.5 - stride // 2) / stride + 0.5
+    K[0, 0] /= stride
+    K[1, 1] /= stride
+    return K

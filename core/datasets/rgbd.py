@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..cameras import Cameras
 from ..errors import InputError
-from ..io.frames import FrameFile, FrameReader
+from ..io.frames import FrameFile, FrameReader, evenly_spaced, no_usable_frame, pose_problem
 from ..io.images import image_size
 from ..io.lru import ArrayCache
 from ..scene import PosedFrames
@@ -63,6 +63,8 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
         raise InputError(folder / "color", "images <i>.jpg or <i>.png", "none")
 
     skipped: Counter[str] = Counter()
+    if alone := sum(p.suffix == ".png" and p.stem not in colors for p in (folder / "depth").iterdir()):
+        skipped["no colour image"] = alone
     posed: list[tuple[str, NDArray[np.float64]]] = []
     for name in sorted(colors, key=frame_order):
         pose, reason = None, "no depth image"
@@ -84,7 +86,7 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
         else:
             skipped["unreadable image" if size is None else "images of another size"] += 1
     if not kept or usual_size is None:
-        raise no_usable_frame(folder, len(colors), skipped)
+        raise no_usable_frame(folder, skipped)
 
     (color_w, color_h), (w, h) = usual_size
     K, box = _intrinsics(folder / "intrinsic", (w, h), (color_w, color_h))
@@ -98,32 +100,6 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
 def frame_order(name: str) -> tuple[int, int, str]:
     """Sort key that puts frame 9 before frame 10, and names that are no numbers last."""
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
-
-
-def evenly_spaced(items: list, count: int | None) -> list:
-    """At most ``count`` of the items, evenly spaced from the first to the last; all of them for None."""
-    if count is None or len(items) <= count:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
-
-
-def pose_problem(pose: NDArray[np.float64]) -> str | None:
-    """Why a 4×4 camera-to-world matrix cannot be used, or None.
-
-    Rotations may be off by rounding (they are printed with few digits), not by scale or handedness.
-    """
-    if not np.isfinite(pose).all():
-        return "pose not finite"
-    r = pose[:3, :3]
-    if np.abs(r @ r.T - np.eye(3)).max() > 1e-2 or np.linalg.det(r) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-4:
-        return "pose not a rigid motion"
-    return None
-
-
-def no_usable_frame(where: Path, count: int, skipped: Counter[str]) -> InputError:
-    """The error for a capture of which nothing is left, with the count of each reason."""
-    reasons = ", ".join(f"{n} × {reason}" for reason, n in skipped.most_common()) or "no frame listed"
-    return InputError(where, "at least one usable frame", f"none of {count} ({reasons})")
 
 
 def _read_pose(path: Path) -> tuple[NDArray[np.float64] | None, str]:

@@ -187,14 +187,15 @@ def _sync_folder(folder: Path) -> None:
 
 def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
     """Re-open all three files before anything older may go."""
-    json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     try:
+        json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        written = load_file(folder / MODEL)
     except pickle.UnpicklingError as error:
         raise TypeError(f"extra holds something that torch.load(weights_only=True) refuses: {error}") from error
-    written = load_file(folder / MODEL)
-    shapes = {k: (v.shape, v.dtype) for k, v in written.items()}
-    if shapes != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
+    except (ValueError, RuntimeError, EOFError, SafetensorError) as error:
+        raise OSError(errno.EIO, f"what was written cannot be read back ({error})", str(folder)) from error
+    if {k: (v.shape, v.dtype) for k, v in written.items()} != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
         raise OSError(errno.EIO, "what was read back differs from what was written", str(folder / MODEL))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,6 +138,32 @@ class FrameReader:
 def has_depth(frames: PosedFrames) -> bool:
     """Whether any frame comes with a depth image (False only for captures read here without one)."""
     return not isinstance(frames.read, FrameReader) or any(f.depth is not None for f in frames.read.files)
+
+
+def evenly_spaced(items: list, count: int | None) -> list:
+    """At most ``count`` of the items, evenly spaced from the first to the last; all of them for None."""
+    if count is None or len(items) <= count:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def pose_problem(pose: NDArray[np.float64]) -> str | None:
+    """Why a 4×4 camera-to-world matrix cannot be used, or None.
+
+    Rotations may be off by rounding (they are printed with few digits), not by scale or handedness.
+    """
+    if not np.isfinite(pose).all():
+        return "pose not finite"
+    r = pose[:3, :3]
+    if np.abs(r @ r.T - np.eye(3)).max() > 1e-2 or np.linalg.det(r) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-4:
+        return "pose not a rigid motion"
+    return None
+
+
+def no_usable_frame(where: Path, skipped: Counter[str]) -> InputError:
+    """The error for a capture of which nothing is left, with the count of each reason."""
+    reasons = ", ".join(f"{n} × {reason}" for reason, n in skipped.most_common()) or "no frame listed"
+    return InputError(where, "at least one usable frame", f"none ({reasons})")
 
 
 def _scaled(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:

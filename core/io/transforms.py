@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..cameras import Cameras
 from ..errors import InputError
 from ..scene import PosedFrames
-from .frames import FrameFile, FrameReader, Lens
+from .frames import FrameFile, FrameReader, Lens, evenly_spaced, no_usable_frame, pose_problem
 from .images import image_size
 from .lru import ArrayCache
 
@@ -71,11 +71,9 @@ def read_transforms(
         if others:
             skipped["images of another size"] += len(others)
     if not kept:
-        reasons = ", ".join(f"{n} × {reason}" for reason, n in skipped.most_common()) or "no frame listed"
-        raise InputError(path, "at least one usable frame", f"none of {len(entries)} ({reasons})")
+        raise no_usable_frame(path, skipped)
     kept.sort(key=lambda f: str(f[1].color))
-    if max_frames is not None and len(kept) > max_frames:
-        kept = [kept[i] for i in np.linspace(0, len(kept) - 1, max_frames).round().astype(int)]
+    kept = evenly_spaced(kept, max_frames)
     names = [f[0] for f in kept]
     if len(set(names)) < len(names):
         names = [f[1].color.relative_to(path.parent).with_suffix("").as_posix().replace("/", "_") for f in kept]
@@ -147,11 +145,8 @@ def _frame(
         c2w = np.vstack([c2w, [0, 0, 0, 1]])
     if c2w.shape != (4, 4):
         return "unreadable transform_matrix"
-    if not np.isfinite(c2w).all():
-        return "pose not finite"
-    r = c2w[:3, :3]
-    if np.abs(r @ r.T - np.eye(3)).max() > 1e-2 or np.linalg.det(r) < 0:
-        return "pose not a rigid motion"
+    if problem := pose_problem(c2w):
+        return problem
     try:
         size = image_size(color)
     except InputError:

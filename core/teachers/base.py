@@ -62,7 +62,7 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     kind, _, argument = text.partition(":")
     if kind in _KINDS:
         return _KINDS[kind](argument)
-    if Path(text).expanduser().is_dir():
+    if text and Path(text).expanduser().is_dir():
         return _precomputed(text)
     raise InputError(f"teacher {text!r}", f"one of {', '.join(_KINDS)}, or a folder of features", "neither")
 
