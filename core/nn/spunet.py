@@ -1,0 +1,218 @@
+"""SpUNet: the residual sparse U-Net that GaussianCross pre-trains (Pointcept's SpUNet-v1m1, without a class head).
+
+Four stride-2 encoder stages and four decoder stages with concatenated skips, BasicBlocks of two 3³ submanifold
+convolutions, a 5³ stem. Parameter names and shapes are Pointcept's, so its checkpoints load with ``strict=True`` once
+``final.*`` is left out.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..sparse import Backend, SparseConv3d, SparseInverseConv3d, SparseTensor, SubMConv3d, resolve_backend
+
+STAGES = 4
+PADDING = 96
+"""Empty voxels beyond the scene's last one (Pointcept): every coarsening covers all voxels."""
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over voxels that takes any number of them.
+
+    The deepest level of a small scene may hold a single voxel, whose own variance says nothing: with fewer than two,
+    training mode uses the running statistics too, and leaves them as they are.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and len(input) < 2:
+            return nn.functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+_norm = partial(BatchNorm, eps=1e-3, momentum=0.01)
+
+
+class ConvNormRelu(nn.Sequential):
+    """Sparse convolution → batch norm → ReLU; children are named "0" and "1"."""
+
+    def __init__(self, conv: SubMConv3d | SparseConv3d | SparseInverseConv3d) -> None:
+        super().__init__(conv, _norm(conv.out_channels), nn.ReLU())
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        x = self[0](x)
+        return x.with_features(self[2](self[1](x.features)))
+
+
+class BasicBlock(nn.Module):
+    """Residual block: relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)); the shortcut is 1³ where the width changes."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        if in_channels != channels:
+            self.proj = nn.ModuleList([SubMConv3d(in_channels, channels, 1), _norm(channels)])
+        else:
+            self.proj = None
+        self.conv1 = SubMConv3d(in_channels, channels, 3)
+        self.bn1 = _norm(channels)
+        self.conv2 = SubMConv3d(channels, channels, 3)
+        self.bn2 = _norm(channels)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        shortcut = x.features if self.proj is None else self.proj[1](self.proj[0](x).features)
+        out = self.conv1(x)
+        out = self.conv2(out.with_features(torch.relu(self.bn1(out.features))))
+        return out.with_features(torch.relu(self.bn2(out.features) + shortcut))
+
+
+class _Blocks(nn.ModuleDict):
+    """``count`` blocks named block0, block1, …; the first takes the stage's input width."""
+
+    def __init__(self, in_channels: int, channels: int, count: int) -> None:
+        super().__init__({f"block{i}": BasicBlock(channels if i else in_channels, channels) for i in range(count)})
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        for block in self.values():
+            x = block(x)
+        return x
+
+
+class SpUNet(nn.Module):
+    """Sparse U-Net on voxels.
+
+    Args:
+        in_channels: features per voxel (GaussianCross: colour and normal, 6).
+        base_channels: width of the stem.
+        channels: widths of the four encoder stages, then of the four decoder stages, coarsest first.
+        layers: residual blocks per stage, in the same order.
+        backend: "auto" (spconv on CUDA, torch elsewhere), "torch" or "spconv".
+
+    The default has 39,155,904 parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 6,
+        base_channels: int = 32,
+        channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96),
+        layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2),
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__()
+        if len(channels) != 2 * STAGES or len(layers) != 2 * STAGES or min(*channels, base_channels, in_channels) < 1:
+            raise InputError("SpUNet", f"{2 * STAGES} positive channels and layers", f"{channels} and {layers}")
+        self.in_channels, self.out_channels, self.backend = in_channels, channels[-1], backend
+        self.conv_input = ConvNormRelu(SubMConv3d(in_channels, base_channels, 5))
+        self.down, self.enc, self.up, self.dec = (nn.ModuleList() for _ in range(4))
+        widths = [base_channels, *channels[:STAGES]]
+        for s in range(STAGES):
+            self.down.append(ConvNormRelu(SparseConv3d(widths[s], widths[s + 1])))
+            self.enc.append(_Blocks(widths[s + 1], widths[s + 1], layers[s]))
+            # Decoder stages are numbered by the resolution they return to: stage 3 runs first.
+            source = channels[-1 - s - 1] if s < STAGES - 1 else channels[STAGES - 1]
+            target = channels[-1 - s]
+            self.up.append(ConvNormRelu(SparseInverseConv3d(source, target)))
+            self.dec.append(_Blocks(target + widths[s], target, layers[-1 - s]))
+        self.apply(_initialise)
+
+    def forward(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Tensor:
+        """[N, channels[-1]] features of the voxels.
+
+        Args:
+            grid_coord: [N, 3] integer voxel coordinates of any range, unique within a scene.
+            feat: [N, in_channels].
+            offset: [B] cumulative voxel counts of the scenes (the last is N).
+
+        Raises:
+            InputError: shapes or counts do not match, or a voxel occurs twice in a scene.
+        """
+        x, order = self._tensor(grid_coord, feat, offset)
+        return _unsorted(self._run(x)[-1].features, order)
+
+    def stages(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> list[Tensor]:
+        """What every stage knows about each voxel, for hypercolumns: 2 · 4 + 1 tensors [N, C].
+
+        Stem, four encoder stages (fine to coarse), four decoder stages (coarse to fine; the last is what `forward`
+        returns). A coarse stage's features are those of the cell that holds the voxel.
+        """
+        x, order = self._tensor(grid_coord, feat, offset)
+        results = self._run(x)
+        voxel_of_cell: list[Tensor] = [torch.arange(len(x.grid), device=feat.device)]
+        for finer in results[:STAGES]:
+            voxel_of_cell.append(_cell_of(finer, results[len(voxel_of_cell)])[voxel_of_cell[-1]])
+        return [_unsorted(r.features[voxel_of_cell[r.grid.level]], order) for r in results]
+
+    def _run(self, x: SparseTensor) -> list[SparseTensor]:
+        """Outputs of the stem, the encoder stages and the decoder stages."""
+        results = [self.conv_input(x)]
+        for down, enc in zip(self.down, self.enc, strict=True):
+            results.append(enc(down(results[-1])))
+        for s in reversed(range(STAGES)):
+            x = self.up[s](results[-1])
+            x = x.with_features(torch.cat([x.features, results[s].features], 1))
+            results.append(self.dec[s](x))
+        return results
+
+    def _tensor(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> tuple[SparseTensor, Tensor | None]:
+        """The input as a sparse tensor, and the order its rows were put in (None: as given)."""
+        n = len(grid_coord)
+        if grid_coord.shape != (n, 3) or feat.shape != (n, self.in_channels):
+            raise InputError(
+                "SpUNet input",
+                f"grid_coord [N, 3] and feat [N, {self.in_channels}]",
+                f"{list(grid_coord.shape)} and {list(feat.shape)}",
+            )
+        ends = [0, *offset.tolist()]
+        if ends[-1] != n or ends != sorted(ends):
+            raise InputError("SpUNet offset", f"cumulative counts up to {n}", str(ends[1:]))
+        if n == 0:
+            indices = grid_coord.new_zeros(0, 4)
+            return SparseTensor.create(feat, indices, (PADDING,) * 3, max(1, len(offset)), self.backend), None
+        counts = torch.diff(offset, prepend=offset.new_zeros(1)).to(grid_coord.device)
+        batch = torch.repeat_interleave(torch.arange(len(counts), device=grid_coord.device), counts, output_size=n)
+        low = grid_coord.new_zeros(len(counts), 3)
+        low = low.scatter_reduce(0, batch[:, None].expand(-1, 3), grid_coord, "amin", include_self=False)
+        indices = torch.cat([batch[:, None], (grid_coord - low[batch]).long()], 1)
+        x, y, z = (int(v) + 1 + PADDING for v in indices[:, 1:].amax(0))
+        order = None
+        if resolve_backend(self.backend, feat.device) == "torch":  # neighbours close in memory: twice as fast
+            order = _sorted_order(indices, (x, y, z))
+            feat, indices = feat[order], indices[order]
+        return SparseTensor.create(feat, indices, (x, y, z), len(counts), self.backend), order
+
+
+def _sorted_order(indices: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    b, x, y, z = indices.unbind(1)
+    return torch.argsort(((b * shape[0] + x) * shape[1] + y) * shape[2] + z)
+
+
+def _unsorted(features: Tensor, order: Tensor | None) -> Tensor:
+    if order is None:
+        return features
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.arange(len(order), device=order.device)
+    return features[inverse]
+
+
+def _cell_of(fine: SparseTensor, coarse: SparseTensor) -> Tensor:
+    """[N_fine] row of each voxel's cell one level coarser."""
+    shape = coarse.spatial_shape
+
+    def keys(indices: Tensor) -> Tensor:
+        b, x, y, z = indices.long().unbind(1)
+        return ((b * shape[0] + x) * shape[1] + y) * shape[2] + z
+
+    ordered, rows = keys(coarse.indices).sort()
+    parents = torch.cat([fine.indices[:, :1], fine.indices[:, 1:] // 2], 1)
+    return rows[torch.searchsorted(ordered, keys(parents))]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Pointcept's: normal weights of standard deviation 0.02, cut at ±2; batch norm 1 and 0."""
+    if isinstance(module, SubMConv3d | SparseConv3d | SparseInverseConv3d):
+        nn.init.trunc_normal_(module.weight, std=0.02)

@@ -1,0 +1,84 @@
+"""The spconv backend: the same layers, weights and tensors, computed by spconv 2.x (CUDA)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .tensor import Grid
+
+
+def require_spconv() -> Any:
+    """The module ``spconv.pytorch``.
+
+    Raises:
+        InputError: it is not installed, or is the PyPI package plain ``spconv``, whose results are wrong.
+    """
+    install = "install it with: pip install gaussiancross[cuda]"
+    try:
+        import spconv.pytorch as spconv
+        from spconv.constants import ALL_WEIGHT_IS_KRSC
+    except ImportError as error:
+        raise InputError("sparse backend", "spconv 2.3 for CUDA", f"none ({error})", install) from error
+    from spconv.cppconstants import CPU_ONLY_BUILD
+
+    if CPU_ONLY_BUILD or not ALL_WEIGHT_IS_KRSC:
+        found = "a CPU-only or pre-2.2 spconv"
+        raise InputError("sparse backend", "spconv 2.3 for CUDA", found, f"pip uninstall spconv, then {install}")
+    return spconv
+
+
+class SpconvLayer:
+    """A spconv convolution that computes with somebody else's parameter. Not a module: it owns nothing.
+
+    Args:
+        kind: "SubMConv3d", "SparseConv3d" or "SparseInverseConv3d".
+        options: keyword arguments of that class.
+    """
+
+    def __init__(self, kind: str, in_channels: int, out_channels: int, **options: Any) -> None:
+        self._arguments = kind, in_channels, out_channels, options
+        self._layer: nn.Module | None = None
+
+    def __call__(self, features: Tensor, grid: Grid, weight: nn.Parameter, key: str) -> Any:
+        """The convolution as spconv's own sparse tensor.
+
+        Float16 autocast is spconv's own. It has no bfloat16 kernels, and float16 without a loss scale would lose small
+        gradients: under bfloat16 autocast the convolution runs in float32 and its output is rounded.
+
+        Args:
+            features: [N, I] on ``grid``. weight: [O, k, k, k, I]. key: names the kernel map within the pyramid.
+        """
+        spconv = require_spconv()
+        if self._layer is None:
+            self._layer = self._make(spconv, features.is_cuda)
+        layer: Any = self._layer
+        layer._parameters["weight"] = weight
+        layer.indice_key = key
+        device = features.device.type
+        half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        exact = device == "cpu" or half == torch.bfloat16
+        if exact or half is None:
+            features = features.to(weight.dtype)
+        tensor = spconv.SparseConvTensor(
+            features, grid.indices, list(grid.spatial_shape), grid.batch_size, indice_dict=grid.spconv_maps
+        )
+        with torch.autocast(device, enabled=False) if exact else nullcontext():
+            out = layer(tensor)
+        grid.spconv_maps.update(out.indice_dict)
+        return out.replace_feature(out.features.to(half)) if exact and half is not None else out
+
+    def _make(self, spconv: Any, cuda: bool) -> nn.Module:
+        kind, in_channels, out_channels, options = self._arguments
+        if not cuda:  # spconv's CPU path knows this algorithm only
+            from spconv.core import ConvAlgo
+
+            options = {**options, "algo": ConvAlgo.Native}
+        layer = getattr(spconv, kind)(in_channels, out_channels, bias=False, **options)
+        return layer.train()  # in eval mode it would leave out the maps that a backward pass needs

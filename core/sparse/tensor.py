@@ -1,0 +1,175 @@
+"""`SparseTensor`: features on the occupied voxels of a batch of scenes, and the kernel maps that its layers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from . import maps, reference
+from .maps import KernelMap
+from .reference import Pairs
+from .spconv_backend import require_spconv
+
+Backend = Literal["auto", "torch", "spconv"]
+Shape = tuple[int, int, int]
+
+
+def resolve_backend(backend: str, device: torch.device) -> Literal["torch", "spconv"]:
+    """The backend that "auto" stands for on a device: spconv on CUDA, torch elsewhere.
+
+    Raises:
+        InputError: an unknown name, or spconv is wanted and not installed.
+    """
+    if backend not in ("auto", "torch", "spconv"):
+        raise InputError("sparse backend", "auto, torch or spconv", repr(backend))
+    if backend == "torch" or (backend == "auto" and device.type != "cuda"):
+        return "torch"
+    require_spconv()
+    return "spconv"
+
+
+class Grid:
+    """The occupied voxels of one resolution. Makes each kernel map once, when a layer first asks for it.
+
+    Attributes:
+        indices: [N, 4] int32 unique voxels (batch, x, y, z).
+        spatial_shape: voxels per axis; every index is below it.
+        batch_size: number of scenes.
+        backend: "torch" or "spconv".
+        name: unique within the pyramid of grids; spconv's maps are kept under it.
+        level: coarsenings since the input.
+        finer: the grid that this one was coarsened from and the stride; None at the input.
+        spconv_maps: spconv's ``indice_dict``, one for all levels (spconv backend only).
+    """
+
+    def __init__(self, indices: Tensor, spatial_shape: Shape, batch_size: int, backend: Backend = "auto") -> None:
+        _validate(indices, spatial_shape, batch_size)
+        self.backend = resolve_backend(backend, indices.device)
+        self.indices = indices.int().contiguous()
+        self.spatial_shape = spatial_shape
+        self.batch_size = batch_size
+        self.name, self.level = "0", 0
+        self.finer: tuple[Grid, int] | None = None
+        self.spconv_maps: dict[str, Any] = {}
+        self._coarser: dict[int, Grid] = {}
+        self._maps: dict[tuple[str, int, bool], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def derive(self, stride: int, indices: Tensor, spatial_shape: Shape, name: str) -> Grid:
+        """A grid one level up, of cells of ``stride``³ voxels."""
+        grid = object.__new__(Grid)
+        grid.backend, grid.batch_size, grid.spconv_maps = self.backend, self.batch_size, self.spconv_maps
+        grid.indices, grid.spatial_shape, grid.name, grid.level = indices, spatial_shape, name, self.level + 1
+        grid.finer, grid._coarser, grid._maps = (self, stride), {}, {}
+        return grid
+
+    # --- maps of the torch backend: fast = for the CPU kernels, else for the reference -----------------------------
+
+    def neighbours(self, kernel_size: int, fast: bool) -> KernelMap | Pairs:
+        """The map of a submanifold convolution."""
+        key = ("neighbours", kernel_size, fast)
+        if key not in self._maps:
+            indices, shape = self.indices, self.spatial_shape
+            if fast:
+                self._maps[key] = maps.submanifold(indices.numpy(), shape, kernel_size)
+            else:
+                self._maps[key] = reference.submanifold_pairs(indices, shape, kernel_size)
+        return self._maps[key]
+
+    def cells(self, stride: int, fast: bool) -> tuple[Grid, KernelMap | Pairs, KernelMap | Pairs]:
+        """The coarser grid, sorted, and the maps of a strided convolution to it and of its inverse."""
+        key = ("cells", stride, fast)
+        if key not in self._maps:
+            if fast:
+                array, shape, *both = maps.coarsen(self.indices.numpy(), self.spatial_shape, stride)
+                indices = torch.from_numpy(array)
+            else:
+                indices, shape, *both = reference.coarsen(self.indices, self.spatial_shape, stride)
+            if stride not in self._coarser:
+                self._coarser[stride] = self.derive(stride, indices, shape, f"{self.name}/{stride}")
+            self._maps[key] = (self._coarser[stride], *both)
+        return self._maps[key]
+
+
+@dataclass(frozen=True)
+class SparseTensor:
+    """Features on the occupied voxels of a batch of scenes.
+
+    Attributes:
+        features: [N, C] in the row order of ``grid.indices``.
+        grid: the voxels, shared by every tensor at this resolution.
+    """
+
+    features: Tensor
+    grid: Grid
+
+    @staticmethod
+    def create(
+        features: Tensor, indices: Tensor, spatial_shape: Shape, batch_size: int, backend: Backend = "auto"
+    ) -> SparseTensor:
+        """A tensor on a new grid; one per batch, so that its layers share maps.
+
+        Args:
+            features: [N, C] floating point.
+            indices: [N, 4] integers (batch, x, y, z), 0 ≤ batch < batch_size and 0 ≤ x, y, z < spatial_shape, unique.
+                Rows sorted by them make the CPU faster, as neighbours then share cache lines.
+
+        Raises:
+            InputError: shapes do not match, an index is out of range, two rows name one voxel, spconv is missing.
+        """
+        if features.ndim != 2 or len(features) != len(indices):
+            raise InputError(
+                "sparse features", f"shape ({len(indices)}, C) to match indices", str(list(features.shape))
+            )
+        return SparseTensor(features, Grid(indices, spatial_shape, batch_size, backend))
+
+    def with_features(self, features: Tensor) -> SparseTensor:
+        """Other features [N, C'] on the same voxels."""
+        return replace(self, features=features)
+
+    @property
+    def indices(self) -> Tensor:
+        """[N, 4] int32 (batch, x, y, z)."""
+        return self.grid.indices
+
+    @property
+    def spatial_shape(self) -> Shape:
+        return self.grid.spatial_shape
+
+    @property
+    def batch_size(self) -> int:
+        return self.grid.batch_size
+
+
+def _validate(indices: Tensor, spatial_shape: Shape, batch_size: int) -> None:
+    if indices.ndim != 2 or indices.shape[1] != 4 or indices.is_floating_point():
+        raise InputError(
+            "sparse indices", "integers of shape (N, 4): batch, x, y, z", f"{indices.dtype} {list(indices.shape)}"
+        )
+    cells = batch_size
+    for s in spatial_shape:
+        cells *= s + 16  # room for the margin of any kernel
+    if cells >= 2**63:
+        raise InputError("sparse spatial_shape", "a volume that 63 bits can number", str(spatial_shape))
+    if len(indices) == 0:
+        return
+    low, high = indices.amin(0), indices.amax(0)
+    keys = reference.voxel_keys(indices, spatial_shape)
+    ascending = bool((keys[1:] > keys[:-1]).all())
+    if int(low.min()) < 0 or bool((high >= high.new_tensor([batch_size, *spatial_shape])).any()):
+        raise InputError(
+            "sparse indices",
+            f"0 ≤ (batch, x, y, z) < {(batch_size, *spatial_shape)}",
+            f"{tuple(low.tolist())} to {tuple(high.tolist())}",
+        )
+    repeated = 0 if ascending else len(keys) - len(torch.unique(keys))
+    if repeated:
+        raise InputError(
+            "sparse indices", "one row per voxel", f"{repeated} repeated", "merge the points of a voxel first"
+        )
