@@ -1,0 +1,78 @@
+"""The command line. A command's module is imported when the command is run, so that `gaussiancross --help` and
+`gaussiancross doctor` answer at once, also where torch is missing or broken.
+
+Every command is a module with ``main(args) -> int | None``: the arguments after the command's name, the exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ..core.errors import InputError
+
+COMMANDS = {
+    "pretrain": ("gaussiancross.app.commands.pretrain", "pre-train on scenes with posed frames, and watch it"),
+    "eval": ("gaussiancross.app.commands.evaluate", "measure a run on held-out views, with pictures"),
+    "view": ("gaussiancross.app.commands.view", "look at a run, a capture, a scene or splats in the browser"),
+    "rooms": ("gaussiancross.app.commands.rooms", "draw the built-in rooms on one sheet"),
+    "bench": ("gaussiancross.app.commands.bench", "measure this machine; `bench` alone lists what there is"),
+    "doctor": ("gaussiancross.app.doctor", "what works on this machine, and what to install"),
+}
+"""Name → module, one line of help."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status.
+
+    0: done. 1: the command's own "no". 2: bad input, said in one sentence on stderr. 130: Ctrl-C. Anything else that
+    goes wrong is a bug of ours and keeps its traceback.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if args[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"gaussiancross {version('gaussiancross')}")
+        return 0
+    name, rest = args[0], args[1:]
+    try:
+        if name not in COMMANDS:
+            raise InputError(f"gaussiancross {name}", "one of " + ", ".join(COMMANDS), "an unknown command")
+        return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
+    except InputError as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        complain("Interrupted.")
+        return 130
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "gaussiancross":
+            raise
+        complain(f"`gaussiancross {name}` needs the package {error.name!r}; `gaussiancross doctor` says how to get it.")
+        return 2
+
+
+def usage() -> str:
+    """What `gaussiancross --help` prints."""
+    lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: gaussiancross COMMAND [options]",
+            "",
+            "Self-supervised 3D representation learning by Gaussian splatting, and a viewer to watch it learn.",
+            "",
+            *lines,
+            "",
+            "`gaussiancross COMMAND --help` shows a command's options; `gaussiancross --version` the version.",
+        ]
+    )
+
+
+def complain(message: str) -> None:
+    """One sentence to stderr, red on a terminal."""
+    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+    print(f"{red}{message}{plain}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""One module per command of `gaussiancross`, each with ``main(args)``; see `app.cli`."""

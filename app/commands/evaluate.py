@@ -1,0 +1,111 @@
+"""`gaussiancross eval`: a run on views that it never saw, in numbers and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from ...core.batch import Batch
+from ...core.errors import InputError
+from ...core.io.images import write_color
+from ...core.models import Prediction
+from ...trainers.data import PretrainData
+from ...trainers.evaluation import evaluate
+from ...trainers.pretrain import find_checkpoint, load_run
+from ..plots import view_sheet
+from .pretrain import pick_device
+
+UNITS = {
+    "eval/psnr": ("PSNR", "dB"),
+    "eval/psnr_gain": ("… above the mean colour", "dB"),
+    "eval/depth_error": ("median relative depth error", ""),
+    "eval/teacher_cosine": ("cosine to the teacher", ""),
+    "eval/effective_rank": ("effective rank of the features", ""),
+    "eval/feature_spread": ("spread of the features", ""),
+}
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Measure a pre-trained run on held-out views. Writes metrics.json and one sheet of pictures per scene."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder (its latest checkpoint is taken) or one checkpoint."""
+    data: str | None = None
+    """Other data than the run's: "rooms:COUNT" or a path."""
+    teacher: str | None = None
+    """Another place of the run's teacher features; "none" leaves them out."""
+    scenes: int | None = None
+    """Held-out scenes; as the run has it by default."""
+    views: int | None = None
+    """Held-out views per scene; as the run has it by default."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to compute; "auto" takes CUDA when there is one."""
+    out: Path | None = None
+    """Folder to write to; RUN/eval by default."""
+
+
+def main(args: Sequence[str]) -> int:
+    return run(tyro.cli(Eval, args=args, prog="gaussiancross eval"))
+
+
+def run(given: Eval, console: Console | None = None) -> int:
+    """Evaluate, print a table, write ``metrics.json`` and ``<scene>.png``."""
+    console = console or Console()
+    checkpoint = find_checkpoint(given.run)
+    if checkpoint is None:
+        raise InputError(given.run, "a run folder with checkpoints/, or one checkpoint", "neither")
+    model, config, step = load_run(checkpoint)
+    overrides = {"data": given.data, "teacher": given.teacher, "eval_scenes": given.scenes, "eval_views": given.views}
+    config = replace(config, data=replace(config.data, **{k: v for k, v in overrides.items() if v is not None}))
+    data = PretrainData(config.data, config.model.input, config.seed)
+    if data.teacher is not None and data.teacher_dim != config.model.teacher_dim:
+        found = f"{data.teacher_dim}"
+        raise InputError(config.data.teacher, f"features of width {config.model.teacher_dim}", found, "--teacher none")
+    out = given.out or (given.run if (given.run / "checkpoints").is_dir() else checkpoint.parent.parent) / "eval"
+    out.mkdir(parents=True, exist_ok=True)
+    device = pick_device(given.device)
+
+    def keep_pictures(name: str, batch: Batch, prediction: Prediction) -> None:
+        write_color(out / f"{name}.png", view_sheet(batch.views[0], prediction))
+
+    rows = evaluate(model.to(device), data, keep_pictures)
+    if not rows:
+        raise InputError(config.data.data, "held-out views", "none")
+    summary = {
+        "run": str(given.run),
+        "step": step,
+        "data": config.data.data,
+        "teacher": config.data.teacher,
+        "device": str(device),
+        "metrics": {k: {"mean": float(v.nanmean()), "values": _json_ready(v)} for k, v in rows.items()},
+    }
+    (out / "metrics.json").write_text(json.dumps(summary, indent=1))
+    console.print(metrics_table(rows, f"{given.run}, step {step}, {config.data.data}"))
+    console.print(f"Pictures and metrics.json: {out}", soft_wrap=True, markup=False)
+    return 0
+
+
+def metrics_table(rows: dict[str, Tensor], title: str) -> Table:
+    """Mean and range of every measure."""
+    table = Table("measure", "mean", "lowest", "highest", "of", title=title)
+    for name, values in rows.items():
+        label, unit = UNITS.get(name, (name, ""))
+        finite = values[values.isfinite()]
+        if len(finite):
+            numbers = [f"{float(v):.4g} {unit}".strip() for v in (finite.mean(), finite.min(), finite.max())]
+            table.add_row(label, *numbers, str(len(finite)))
+    return table
+
+
+def _json_ready(values: Tensor) -> list[float | None]:
+    """JSON has no NaN."""
+    return [float(v) if bool(v.isfinite()) else None for v in values]

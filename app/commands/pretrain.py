@@ -1,0 +1,111 @@
+"""`gaussiancross pretrain`: the same training as `ns-train gaussiancross`, without nerfstudio."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+
+from ...core.errors import InputError
+from ...core.live import LiveFeed
+from ...trainers.config import PretrainConfig
+from ...trainers.presets import FULL, TINY
+from ...trainers.pretrain import Pretrainer
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pre-train the backbone. A run folder that holds a checkpoint is continued, exactly."""
+
+    config: tyro.conf.OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
+    """The run: network, data and schedule."""
+    run_dir: Path = Path("runs/gaussiancross")
+    """Folder of checkpoints, metrics and TensorBoard logs."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to train; "auto" takes CUDA when there is one."""
+    seconds: float | None = None
+    """Stop after so many seconds (with a checkpoint); None runs all steps."""
+    view: bool = True
+    """Open the inspector on the training, and keep it open afterwards."""
+    host: str = "127.0.0.1"
+    """Address that the inspector listens on. Anybody who can reach it can steer the training."""
+    port: int = 7007
+    """Port of the inspector; the next free one when it is taken."""
+
+
+Full = Annotated[
+    Pretrain,
+    tyro.conf.subcommand(
+        "full",
+        default=Pretrain(FULL, Path("runs/full")),
+        description="The paper's scale: 2 cm voxels, 39.2 M parameters, 5 views of 640 × 480. Wants CUDA.",
+    ),
+]
+Tiny = Annotated[
+    Pretrain,
+    tyro.conf.subcommand(
+        "tiny",
+        default=Pretrain(TINY, Path("runs/tiny")),
+        description="The same method, small enough for two CPU cores.",
+    ),
+]
+
+
+def main(args: Sequence[str]) -> int:
+    given = tyro.cli(
+        Full | Tiny,  # type: ignore[arg-type]
+        args=args,
+        prog="gaussiancross pretrain",
+        description="Pre-train on scenes with posed frames.",
+    )
+    return run(given)
+
+
+def run(given: Pretrain, console: Console | None = None) -> int:
+    """Train as ``given`` says; 130 when interrupted."""
+    console = console or Console()
+    trainer = Pretrainer(given.config, given.run_dir, device=pick_device(given.device), feed=LiveFeed())
+    if trainer.resume():
+        console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
+    with _viewer(trainer, given):
+        result = trainer.fit(given.seconds, console)
+        if trainer.interrupted is not None:
+            console.print(f"Checkpoint of step {trainer.step} written; the same command continues.", markup=False)
+            return 130
+        for name, value in result.items():
+            console.print(f"{name:<24}{value:10.4g}", highlight=False)
+        if given.view:
+            console.print("The inspector stays open; Ctrl-C ends it.")
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(1)
+    return 0
+
+
+@contextlib.contextmanager
+def _viewer(trainer: Pretrainer, given: Pretrain) -> Iterator[None]:
+    if not given.view:
+        yield
+        return
+    from ..watch import watch
+
+    inspector = watch(trainer, given.host, given.port)
+    try:
+        yield
+    finally:
+        inspector.close()
+
+
+def pick_device(name: Literal["auto", "cuda", "cpu"]) -> torch.device:
+    """The device that was asked for; `InputError` where there is none."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("--device cuda", "a CUDA device", "none", "`gaussiancross doctor` says why")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

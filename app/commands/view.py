@@ -1,0 +1,84 @@
+"""`gaussiancross view`: anything in the browser, no training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ...core.datasets import open_dataset, read_pointcept_scene
+from ...core.errors import InputError
+from ...core.io import read_gaussians, read_points, read_splat
+from ...core.teachers import make_teacher
+from ...trainers.pretrain import find_checkpoint, load_run
+from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource
+from .pretrain import pick_device
+
+
+@dataclass(frozen=True)
+class View:
+    """Look at something in the browser."""
+
+    what: tyro.conf.Positional[str] = "rooms:1"
+    """A run folder or one of its checkpoints; a capture; a Pointcept folder or one of its scenes; a .ply or .splat;
+    "rooms:COUNT". A built-in room by default."""
+    data: str | None = None
+    """For a run: other scenes than its own, "rooms:COUNT" or a path."""
+    teacher: str | None = None
+    """For a run: another place of its teacher features, or "none"."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which scenes, where there is a choice."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where a run's model computes; "auto" takes CUDA when there is one."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Anybody who can reach it can look."""
+    port: int = 7007
+    """Port; the next free one when it is taken."""
+
+
+def main(args: Sequence[str]) -> int:
+    given = tyro.cli(View, args=args, prog="gaussiancross view")
+    inspector = Inspector(open_source(given), given.host, given.port)
+    try:
+        print("Ctrl-C ends it.")
+        while True:
+            time.sleep(1)
+    finally:
+        inspector.close()
+
+
+def open_source(given: View) -> SceneSource:
+    """What ``given.what`` names, recognised by what is there."""
+    path = Path(given.what).expanduser()
+    if path.suffix.lower() == ".splat":
+        return SplatsSource(read_splat(path), path.stem, path.name)
+    if path.suffix.lower() == ".ply":
+        if is_splat_ply(path):
+            return SplatsSource(read_gaussians(path), path.stem, path.name)
+        return PointsSource(read_points(path), path.name)
+    if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
+        return _open_run(given, checkpoint)
+    if (path / "coord.npy").is_file():
+        return PointsSource(read_pointcept_scene(path), path.name)
+    if path.is_file() and path.name != "transforms.json":
+        raise InputError(path, "a folder, a .ply or a .splat", "another file")
+    return PointsSource(open_dataset(given.what, given.split), path.name)
+
+
+def is_splat_ply(path: Path) -> bool:
+    """Whether the header of a PLY lists what Gaussian splats have. A missing file is left to the reader."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b" f_dc_0" in file.read(1 << 14).partition(b"end_header")[0]
+
+
+def _open_run(given: View, checkpoint: Path) -> SceneSource:
+    model, config, step = load_run(checkpoint)
+    scenes = open_dataset(given.data or config.data.data, given.split)
+    teacher = make_teacher(given.teacher or config.data.teacher)
+    return ModelSource(model.to(pick_device(given.device)), scenes, teacher, f"step {step} of {given.what}", step)

@@ -1,0 +1,39 @@
+"""Fixtures and options that every test file shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("GAUSSIANCROSS_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = pytest.mark.skip(reason="takes minutes: run with --run-slow")
+    gpu = pytest.mark.skip(reason="needs a CUDA device")
+    without_gpu = any("gpu" in item.keywords for item in items) and not _cuda()
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--run-slow"):
+            item.add_marker(slow)
+        if "gpu" in item.keywords and without_gpu:
+            item.add_marker(gpu)
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of sample data (captures, golden vectors); its tests skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no sample data at {SHARED_DATA} (set GAUSSIANCROSS_TEST_DATA to where it is)")
+    return SHARED_DATA

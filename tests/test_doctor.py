@@ -1,0 +1,231 @@
+"""`gaussiancross doctor` on machines that this one is not."""
+
+import json
+import sys
+import types
+
+import pytest
+from gaussiancross.app import doctor
+
+
+@pytest.fixture
+def versions(monkeypatch):
+    """Installed versions as the test says; everything else is absent."""
+    known: dict[str, str] = {}
+    monkeypatch.setattr(doctor, "installed", known.get)
+    return known
+
+
+@pytest.fixture
+def no_cuda(monkeypatch):
+    monkeypatch.setattr(doctor, "cuda_available", lambda: False)
+    monkeypatch.setattr(doctor, "_output", lambda *command: "")
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """A machine with an H100, as far as torch says."""
+    fake = types.SimpleNamespace(
+        __version__="2.8.0+cu126",
+        version=types.SimpleNamespace(cuda="12.6"),
+        get_num_threads=lambda: 8,
+        cuda=types.SimpleNamespace(
+            mem_get_info=lambda i: (70e9, 80e9),
+            get_device_name=lambda i: "NVIDIA H100",
+            get_device_capability=lambda i: (9, 0),
+            device_count=lambda: 1,
+            is_available=lambda: True,
+        ),
+        ones=lambda n, device: FakeTensor(),
+    )
+    monkeypatch.setattr(doctor, "_torch", lambda: fake)
+    monkeypatch.setattr(doctor, "gsplat_built", lambda: "")
+    outputs = {"nvidia-smi": "570.1", "nvcc": "Cuda compilation tools, release 12.6, V12.6.20"}
+    monkeypatch.setattr(doctor, "_output", lambda *command: outputs.get(command[0], ""))
+    return types.SimpleNamespace(torch=fake, outputs=outputs)
+
+
+class FakeTensor:
+    def __mul__(self, other):
+        return self
+
+    def sum(self):
+        return self
+
+    def item(self):
+        return 16.0
+
+
+class TestHere:
+    def test_cpu_path_works_and_exit_status_says_so(self, capsys):
+        assert doctor.main(["--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["ok"] is True
+        states = {c["name"]: c["state"] for c in report["checks"]}
+        assert states["torch"] == states["numba"] == states["viser"] == states["packages"] == "ok"
+
+    def test_report_for_people(self, capsys):
+        checks = [doctor.Check("viser", "fail", "0.2.7 [unsafe]", "pip install 'viser>=1.1'")]
+        doctor.show(checks)
+        out = capsys.readouterr().out
+        assert "✗" in out and "0.2.7 [unsafe]" in out and "pip install 'viser>=1.1'" in out and "not work" in out
+
+    def test_report_without_rich(self, capsys, monkeypatch):
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+        doctor.show([doctor.Check("rich", "fail", "missing", "pip install rich")])
+        out = capsys.readouterr().out
+        assert "rich: missing" in out and "rich: pip install rich" in out
+
+    def test_a_check_that_breaks_does_not_end_the_report(self, monkeypatch):
+        def broken():
+            raise OSError("libcudart.so.12: cannot open shared object file")
+
+        monkeypatch.setattr(doctor, "check_torch", broken)
+        checks = {c.name: c for c in doctor.examine()}
+        assert checks["torch"].state == "fail" and "libcudart" in checks["torch"].detail
+        assert checks["disk"].state in ("ok", "gap")
+        assert not doctor.healthy(list(checks.values()))
+
+
+class TestViser:
+    @pytest.mark.parametrize("version", ["0.2.7", "1.0.24"])
+    def test_versions_that_serve_any_file_fail(self, versions, version):
+        versions["viser"] = version
+        check = doctor.check_viser()
+        assert check.state == "fail" and "unsafe" in check.detail and "viser>=1.1" in check.mend
+
+    def test_safe_but_old(self, versions):
+        versions["viser"] = "1.0.26"
+        check = doctor.check_viser()
+        assert check.state == "fail" and "unsafe" not in check.detail
+
+    def test_safe(self, versions):
+        versions["viser"] = "1.1.1"
+        assert doctor.check_viser() == doctor.Check("viser", "ok", "1.1.1, safe")
+
+
+class TestPackages:
+    def test_missing_and_old_packages_are_named_with_one_command(self, versions):
+        versions |= dict.fromkeys(doctor.requirements(), "99") | {"numpy": "1.21.0", "pip": "25"}
+        del versions["trimesh"]
+        check = doctor.check_packages()
+        assert check.state == "fail"
+        assert "numpy>=1.26 (1.21.0)" in check.detail and "trimesh>=4.4 (missing)" in check.detail
+        assert "-m pip install 'numpy>=1.26' 'trimesh>=4.4'" in check.mend
+
+    def test_requirements_are_those_of_a_plain_install(self):
+        needs = doctor.requirements()
+        assert needs["numpy"] == "1.26" and needs["embreex"].startswith("2.17") and "viser" in needs
+        assert "nerfstudio" not in needs and "gsplat" not in needs
+
+    def test_version_order(self):
+        assert doctor.version_tuple("1.0.25") < doctor.version_tuple("1.1") < doctor.version_tuple("1.10.0.post1")
+        assert doctor.version_tuple("2.15.0+cu130") == (2, 15, 0)
+        assert doctor.version_tuple("") == ()
+
+    def test_commands_suit_what_is_at_hand(self, versions):
+        assert "uv pip install --python" in doctor.install("gsplat>=1.4,<1.6")
+        assert doctor.install("gsplat>=1.4,<1.6").endswith("'gsplat>=1.4,<1.6'")
+        versions["pip"] = "25.0"
+        assert doctor.install("numba", reinstall=True) == f"{sys.executable} -m pip install --force-reinstall numba"
+
+    def test_mismatched_torchvision(self, versions):
+        versions |= {"torch": "2.4.0+cpu", "torchvision": "0.19.0"}
+        check = doctor.check_torch()
+        assert check.state == "gap" and "torchvision" in check.detail
+
+    def test_missing_torch_fails(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch", None)
+        check = doctor.check_torch()
+        assert check.state == "fail" and "torch>=2.4" in check.mend
+
+    def test_missing_embreex_is_only_a_gap(self, versions):
+        check = doctor.check_embreex()
+        assert check.state == "gap" and "rooms" in check.detail
+
+    def test_broken_numba_fails(self, versions, monkeypatch):
+        versions["numba"] = "0.60"
+        monkeypatch.setitem(sys.modules, "numba", None)
+        assert doctor.check_numba().state == "fail"
+
+
+class TestSpconv:
+    def test_plain_cpu_package_is_warned_of(self, versions, no_cuda):
+        versions |= {"spconv": "2.1.21", "pip": "25"}
+        check = doctor.check_spconv()
+        assert check.state == "gap" and "silently wrong" in check.detail and "uninstall -y spconv" in check.mend
+
+    def test_idle_without_cuda(self, versions, no_cuda):
+        assert doctor.check_spconv().state == "idle"
+        versions["spconv-cu120"] = "2.3.6"
+        assert doctor.check_spconv().state == "idle"
+
+    def test_missing_on_cuda(self, versions, cuda):
+        check = doctor.check_spconv()
+        assert check.state == "gap" and "spconv-cu12" in check.mend
+
+    def test_two_builds_overwrite_each_other(self, versions, cuda):
+        versions |= {"spconv-cu118": "2.3.6", "spconv-cu120": "2.3.6", "spconv-cu126": "2.3.8"}
+        check = doctor.check_spconv()
+        assert check.state == "gap" and "spconv-cu118" in check.mend and "overwrite" in check.detail
+
+
+class TestCuda:
+    def test_no_driver_is_no_gap(self, no_cuda):
+        assert doctor.check_cuda().state == doctor.check_nvcc().state == "idle"
+
+    def test_driver_with_a_cpu_build_of_torch(self, cuda):
+        cuda.torch.version.cuda = None
+        cuda.torch.cuda.is_available = lambda: False
+        check = doctor.check_cuda()
+        assert check.state == "gap" and "CPU build" in check.detail and "--torch-backend=auto" in check.mend
+
+    def test_device_is_described(self, cuda):
+        check = doctor.check_cuda()
+        assert check.state == "ok"
+        assert all(part in check.detail for part in ("H100", "9.0", "70.0 of 80.0 GB", "570.1", "12.6"))
+
+    def test_kernels_that_do_not_run_on_the_device(self, cuda):
+        def fail(n, device):
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nmore")
+
+        cuda.torch.ones = fail
+        check = doctor.check_cuda()
+        assert check.state == "gap" and "no kernel image" in check.detail and "more" not in check.detail
+
+    def test_nvcc_of_another_major_version(self, cuda):
+        cuda.outputs["nvcc"] = "release 11.8, V11.8.89"
+        check = doctor.check_nvcc()
+        assert check.state == "gap" and "11.8" in check.detail and "12.6" in check.mend
+        cuda.outputs["nvcc"] = ""
+        assert doctor.check_nvcc().state == "gap"
+        cuda.outputs["nvcc"] = "release 12.2, V12.2.1"
+        assert doctor.check_nvcc().state == "ok"
+
+    @pytest.mark.parametrize(
+        ("version", "state"), [("1.3.0", "gap"), ("1.4.0", "ok"), ("1.5.3", "ok"), ("1.6.0", "gap")]
+    )
+    def test_gsplat_versions(self, versions, cuda, version, state):
+        versions["gsplat"] = version
+        assert doctor.check_gsplat().state == state
+
+    def test_gsplat_missing(self, versions, cuda):
+        assert doctor.check_gsplat().state == "gap"
+
+
+class TestRest:
+    def test_nerfstudio_is_optional(self, versions):
+        check = doctor.check_nerfstudio()
+        assert check.state == "idle" and "nerfstudio==1.1.5" in check.mend
+        versions["nerfstudio"] = "1.1.4"
+        assert doctor.check_nerfstudio().state == "gap"
+
+    def test_little_memory(self, monkeypatch):
+        monkeypatch.setattr(doctor, "free_memory_gb", lambda: 1.5)
+        assert doctor.check_memory().state == "gap"
+        monkeypatch.setattr(doctor, "free_memory_gb", lambda: None)
+        assert doctor.check_memory().state == "ok"
+
+    def test_cache_folder_that_does_not_exist_yet(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path / "a" / "b"))
+        assert str(tmp_path / "a" / "b") in doctor.check_disk().detail
