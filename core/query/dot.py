@@ -1,0 +1,135 @@
+"""Dot products of int8 rows with int16 vectors: the kernel of `store.FeatureStore`.
+
+Left to itself, numba widens the products to 32 bits before it multiplies (seen: 42 ms for 1,000,000 × 512 by 8 vectors
+on two cores, where reading the rows takes 11 ms). Written as "multiply 16-bit pairs, add neighbours", LLVM picks the
+machine's instruction for exactly that (vpmaddwd or vpdpwssd on x86; NEON has its own). Sixteen sums, of four rows by
+four vectors, stay in registers, so a loaded chunk serves four products. Integer sums are exact: every machine and
+every order gives the same bits.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+CHUNK = 32
+"""Row length is padded with zeros to a multiple of it."""
+
+TILE = 4
+"""Rows and vectors are each padded to a multiple of it."""
+
+_LANES = CHUNK // 2  # a chunk's products, added in pairs; also TILE², which the reduction below relies on
+_sums = ir.VectorType(ir.IntType(32), _LANES)
+_tile_ir = ir.ArrayType(_sums, TILE * TILE)
+
+
+class _Tile(types.Type):
+    """Partial sums of TILE rows by TILE vectors, sixteen int32 lanes each, in registers."""
+
+    def __init__(self) -> None:
+        super().__init__(name="int32x16tile")
+
+
+@register_model(_Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type) -> None:
+        super().__init__(dmm, fe_type, _tile_ir)
+
+
+def _lanes(order) -> ir.Constant:
+    return ir.Constant(_sums, list(order))
+
+
+def _add_halves(builder, a, b, first, second):
+    """Lanes ``first`` of the 32 lanes (a, b) plus lanes ``second``."""
+    return builder.add(builder.shuffle_vector(a, b, _lanes(first)), builder.shuffle_vector(a, b, _lanes(second)))
+
+
+_EVEN, _ODD = range(0, CHUNK, 2), range(1, CHUNK, 2)
+
+
+@intrinsic
+def _zero(typingctx):
+    def codegen(context, builder, signature, args):
+        return ir.Constant(_tile_ir, [_lanes([0] * _LANES)] * TILE**2)
+
+    return _Tile()(), codegen
+
+
+@intrinsic
+def _add_products(typingctx, tile, codes, i, vectors, j, dim):
+    """tile + products of the chunk at codes[i] and the TILE − 1 rows after it (``dim`` apart) with that at vectors[j].
+
+    Both arrays are flat and contiguous; nothing is bounds-checked.
+    """
+
+    def codegen(context, builder, signature, args):
+        tile, dim = args[0], context.cast(builder, args[5], signature.args[5], types.intp)
+
+        def chunks(array, index, lane):
+            array_type, wide = signature.args[array], ir.VectorType(ir.IntType(32), CHUNK)
+            data = context.make_array(array_type)(context, builder, args[array]).data
+            start = context.cast(builder, args[index], signature.args[index], types.intp)
+            pointer = ir.VectorType(ir.IntType(lane), CHUNK).as_pointer()
+            loaded = []
+            for _ in range(TILE):
+                chunk = builder.load(builder.bitcast(builder.gep(data, [start]), pointer), align=1)
+                loaded.append(builder.sext(chunk, wide))
+                start = builder.add(start, dim)
+            return loaded
+
+        rows, columns = chunks(1, 2, 8), chunks(3, 4, 16)
+        for k in range(TILE**2):
+            products = builder.mul(rows[k // TILE], columns[k % TILE], flags=("nsw",))
+            pairs = _add_halves(builder, products, ir.Constant(products.type, ir.Undefined), _EVEN, _ODD)
+            tile = builder.insert_value(tile, builder.add(builder.extract_value(tile, k), pairs), k)
+        return tile
+
+    return tile(tile, codes, i, vectors, j, dim), codegen
+
+
+@intrinsic
+def _write_totals(typingctx, tile, out):
+    """out[TILE · row + vector] = the sum of that lane group; ``out`` is int32, of TILE² entries."""
+
+    def codegen(context, builder, signature, args):
+        # Adding even lanes to odd lanes of two vectors halves both into one; four rounds leave one lane per sum.
+        level = [builder.extract_value(args[0], k) for k in range(TILE**2)]
+        while len(level) > 1:
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [_add_halves(builder, a, b, _EVEN, _ODD) for a, b in pairs]
+        data = context.make_array(signature.args[1])(context, builder, args[1]).data
+        builder.store(level[0], builder.bitcast(data, _sums.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(tile, out), codegen
+
+
+@numba.njit(nogil=True, cache=True)
+def int8_scores(codes, scale, vectors, vector_scale, vector_offset, out):
+    """out[q, n] = scale[n] · vector_scale[q] · (codes[n] · vectors[q]) + vector_offset[q].
+
+    Args:
+        codes: [N, D] int8, N a multiple of TILE, D of CHUNK, contiguous. scale: [N] float32.
+        vectors: [Q, D] int16, Q a multiple of TILE, contiguous. vector_scale, vector_offset: [Q] float32.
+        out: [Q, N] float32, written.
+
+    The caller sees to it that no sum leaves 32 bits.
+    """
+    count, dim = codes.shape
+    rows, columns = codes.reshape(-1), vectors.reshape(-1)
+    totals = np.empty(TILE * TILE, np.int32)
+    for n in range(0, count, TILE):
+        for q in range(0, vectors.shape[0], TILE):
+            tile = _zero()  # pyright: ignore[reportCallIssue] numba supplies the typing context
+            for k in range(0, dim, CHUNK):
+                tile = _add_products(tile, rows, n * dim + k, columns, q * dim + k, dim)
+            _write_totals(tile, totals)
+            for b in range(TILE):
+                for a in range(TILE):
+                    value = scale[n + a] * np.float32(totals[TILE * a + b])
+                    out[q + b, n + a] = value * vector_scale[q + b] + vector_offset[q + b]

@@ -1,0 +1,179 @@
+"""Selected points → objects: connected components with boxes and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class QueryObject:
+    """One connected group of selected points.
+
+    Attributes:
+        indices: [K] int64, ascending: which of the N points.
+        box_min, box_max: [3] corners of the axis-aligned box of the points, world, metres.
+        centroid: [3] mean of the points, world, metres.
+        size: K.
+        score_mean, score_max: of the points' scores; NaN when no scores were given.
+    """
+
+    indices: NDArray[np.int64]
+    box_min: NDArray[np.float64]
+    box_max: NDArray[np.float64]
+    centroid: NDArray[np.float64]
+    size: int
+    score_mean: float
+    score_max: float
+
+
+def components(
+    coord: NDArray | Tensor,
+    selected: NDArray | Tensor,
+    radius: float,
+    scores: NDArray | Tensor | None = None,
+    minimum: int = 10,
+) -> list[QueryObject]:
+    """Group the selected points: two belong together when a chain of selected points, each step ≤ ``radius``, joins
+    them (single linkage).
+
+    Args:
+        coord: [N, 3] points, world, metres. Points that are not finite are never selected.
+        selected: [N] bool.
+        radius: metres, > 0.
+        scores: [N], or None.
+        minimum: smaller groups are dropped.
+
+    Returns:
+        Best first: by mean score; by size where scores are equal or not given.
+    """
+    coord, selected = _numpy(coord), _numpy(selected)
+    n = len(coord)
+    if coord.ndim != 2 or coord.shape[1] != 3:
+        raise InputError("coord", "shape [N, 3]", str(list(coord.shape)))
+    if selected.shape != (n,) or selected.dtype != np.bool_:
+        raise InputError("selected", f"a bool mask of shape [{n}]", f"{selected.dtype} {list(selected.shape)}")
+    if not (np.isfinite(radius) and radius > 0):
+        raise InputError("radius", "metres > 0", str(radius))
+    score = None if scores is None else _numpy(scores).astype(np.float64)
+    if score is not None and score.shape != (n,):
+        raise InputError("scores", f"shape [{n}]", str(list(score.shape)))
+
+    index = np.flatnonzero(selected)
+    index = index[np.isfinite(coord[index]).all(1)]
+    points = coord[index].astype(np.float64)
+    labels = connected_labels(points, radius)
+    order = np.argsort(labels, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    objects = [_describe(index[g], points[g], score) for g in groups if len(g) >= max(minimum, 1)]
+    return sorted(objects, key=lambda o: (-np.nan_to_num(o.score_mean, nan=-np.inf), -o.size, o.indices[0]))
+
+
+def connected_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
+    """Component number [n] of every point [n, 3], exact: the brute-force answer, without the n² distances.
+
+    Points are sorted into cells whose diagonal is the radius, so a cell is connected in itself; what remains is
+    whether two cells at most two steps apart hold a pair of points near enough, and that is looked at only while the
+    cells are not connected already.
+    """
+    if len(points) == 0:
+        return np.empty(0, np.int64)
+    side = radius / np.sqrt(3) * (1 - 1e-9)
+    # From the median, so that a stray far away does not cost the others their digits; and a gap of any width counts
+    # as three cells, so that it does not cost memory or overflow the key.
+    cells = [_close_gaps(np.floor(x / side)) for x in (points - np.median(points, 0)).T]
+    spans = [int(c.max()) + 3 for c in cells]  # two empty cells at the end, so that neighbours never wrap around
+    if np.prod([float(s) for s in spans]) > 2.0**62:
+        raise InputError("radius", "one that suits the distances between the points", f"{radius}", "use a larger one")
+    key = (cells[0] * spans[1] + cells[1]) * spans[2] + cells[2]
+    order = np.argsort(key, kind="stable")
+    keys, start = np.unique(key[order], return_index=True)
+    labels = np.empty(len(points), np.int64)
+    sorted_points = np.ascontiguousarray(points[order])
+    cell_label = _join_cells(sorted_points, np.append(start, len(points)), keys, spans[1], spans[2], radius)
+    labels[order] = np.repeat(cell_label, np.diff(np.append(start, len(points))))
+    return labels
+
+
+def _close_gaps(cell: NDArray[np.float64]) -> NDArray[np.int64]:
+    values, inverse = np.unique(cell, return_inverse=True)
+    steps = np.minimum(np.diff(values, prepend=values[0]), 3)
+    return np.cumsum(steps).astype(np.int64)[inverse]
+
+
+@njit(cache=True)
+def _root(parent, a):
+    while parent[a] != a:
+        parent[a] = parent[parent[a]]
+        a = parent[a]
+    return a
+
+
+@njit(cache=True)
+def _touch(points, a0, a1, b0, b1, low, high, limit):
+    """Whether a point of a0:a1 lies within √limit of one of b0:b1, whose box is (low, high)."""
+    for i in range(a0, a1):
+        gap = 0.0
+        for k in range(3):
+            outside = max(low[k] - points[i, k], points[i, k] - high[k], 0.0)
+            gap += outside * outside
+        if gap > limit:
+            continue
+        for j in range(b0, b1):
+            distance = 0.0
+            for k in range(3):
+                distance += (points[i, k] - points[j, k]) ** 2
+            if distance <= limit:
+                return True
+    return False
+
+
+@njit(cache=True)
+def _join_cells(points, start, keys, span_y, span_z, radius):
+    """Component number of every cell; points sorted by cell, cell c is points[start[c] : start[c + 1]]."""
+    count = len(keys)
+    parent = np.arange(count)
+    low, high = np.empty((count, 3)), np.empty((count, 3))
+    for c in range(count):
+        for k in range(3):
+            low[c, k] = points[start[c] : start[c + 1], k].min()
+            high[c, k] = points[start[c] : start[c + 1], k].max()
+    limit = radius * radius
+    # Neighbours come in runs along z; as cells go by in order of key, so do the runs: one moving pointer finds them.
+    for dx in range(3):
+        for dy in range(-2, 3):
+            shift = (dx * span_y + dy) * span_z
+            if shift < 0:
+                continue
+            first = 0
+            for c in range(count):
+                nearest = keys[c] + max(shift - 2, 1)
+                while first < count and keys[first] < nearest:
+                    first += 1
+                other = first
+                while other < count and keys[other] <= keys[c] + shift + 2:
+                    a, b = _root(parent, c), _root(parent, other)
+                    if a != b and _touch(
+                        points, start[c], start[c + 1], start[other], start[other + 1], low[other], high[other], limit
+                    ):
+                        parent[max(a, b)] = min(a, b)
+                    other += 1
+    label = np.empty(count, np.int64)
+    for c in range(count):
+        label[c] = _root(parent, c)
+    return label
+
+
+def _describe(indices: NDArray[np.int64], points: NDArray[np.float64], scores: NDArray | None) -> QueryObject:
+    mean, best = (np.nan, np.nan) if scores is None else (scores[indices].mean(), scores[indices].max())
+    return QueryObject(indices, points.min(0), points.max(0), points.mean(0), len(indices), float(mean), float(best))
+
+
+def _numpy(values: NDArray | Tensor) -> NDArray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -1,0 +1,147 @@
+"""How well a feature answers a query: cosine, LERF's relevancy, and queries made of several picks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+TEMPERATURE = 10.0
+"""Sharpness of the relevancy (LERF; not CLIP's logit scale)."""
+
+
+def unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vectors that survive anything.
+
+    Args:
+        vectors: [N, D], any floating dtype; half precision is raised to float32.
+
+    Returns:
+        unit vectors [N, D], and usable [N] bool: False where the row was zero or held a NaN or infinity; such a row
+        becomes zero.
+    """
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    peak = vectors.abs().amax(-1)
+    usable = peak.isfinite() & (peak > 0)
+    # Dividing by the largest entry first keeps the squares of very long and very short rows inside float32.
+    scaled = torch.where(usable[:, None], vectors, 0) / torch.where(usable, peak, 1)[:, None]
+    return scaled / scaled.norm(dim=-1, keepdim=True).clamp_min(1), usable
+
+
+def similarity(features: Tensor, queries: Tensor) -> Tensor:
+    """Cosine of every feature with every query.
+
+    Args:
+        features: [N, D]. queries: [Q, D]. Any lengths; both are normalised here.
+
+    Returns:
+        [N, Q] in [−1, 1]; 0 where a feature or a query is zero or not finite.
+    """
+    check_widths(features.shape, queries=queries)
+    feature, query = unit(features)[0], unit(queries)[0]
+    dtype = torch.promote_types(feature.dtype, query.dtype)
+    return feature.to(dtype) @ query.to(feature.device, dtype).T
+
+
+def relevancy(features: Tensor, phrases: Tensor, negatives: Tensor) -> Tensor:
+    """LERF's relevancy: how much more a feature is the phrase than the nearest of the negatives.
+
+    For unit vectors φ (feature), q (phrase) and canon_i (negatives)::
+
+        min_i exp(10 φ·q) / (exp(10 φ·q) + exp(10 φ·canon_i))  =  sigmoid(10 (φ·q − max_i φ·canon_i))
+
+    (Kerr et al., "LERF: Language Embedded Radiance Fields", ICCV 2023, §3.4.) 0.5 means "as much as the nearest
+    negative". The other phrases never act as negatives.
+
+    Args:
+        features: [N, D]. phrases: [P, D]. negatives: [K, D]: the canonical words (`text.CANONICAL`) and whatever the
+            user excludes, K ≥ 1. All are normalised here.
+
+    Returns:
+        [N, P] in (0, 1); exactly 0 where the feature or the phrase is zero or not finite. Unusable negatives are
+        left out.
+    """
+    check_widths(features.shape, phrases=phrases, negatives=negatives)
+    phrase, known = unit(phrases)
+    cosine = similarity(features, torch.cat([phrase, usable_negatives(negatives).to(phrase)]))
+    relevant = margin_to_relevancy(cosine[:, : len(phrase)], cosine[:, len(phrase) :])
+    return relevant * (unit(features)[1][:, None] & known.to(features.device))
+
+
+def relevancy_reference(features: Tensor, phrases: Tensor, negatives: Tensor) -> Tensor:
+    """`relevancy` as it is written in the paper, one pair at a time in float64. For tests."""
+    out = torch.zeros(len(features), len(phrases), dtype=torch.float64)
+    canon = [c.double() / c.double().norm() for c in negatives]
+    for n, feature in enumerate(features.double()):
+        for p, phrase in enumerate(phrases.double()):
+            if not (feature.isfinite().all() and phrase.isfinite().all() and feature.any() and phrase.any()):
+                continue
+            f, q = feature / feature.norm(), phrase / phrase.norm()
+            positive = torch.exp(TEMPERATURE * f @ q)
+            out[n, p] = min(positive / (positive + torch.exp(TEMPERATURE * f @ c)) for c in canon)
+    return out
+
+
+def combine(include: Tensor, exclude: Tensor | None = None, exclude_weight: float = 0.5) -> Tensor:
+    """One query vector from several picks (Rocchio's formula on unit vectors).
+
+    ``mean(include) − exclude_weight · mean(exclude)``, each mean scaled to unit length, and the result too. For the
+    cosine heat map that is all; for the relevancy, give the excluded picks as negatives instead, where each counts
+    by itself: ``relevancy(features, combine(include)[None], torch.cat([negatives, exclude]))``.
+
+    Args:
+        include: [A, D] picked features or text vectors, A ≥ 1. exclude: [B, D] or None; B may be 0.
+        exclude_weight: 1 would ask for the direction *between* the two, which for similar picks is mostly noise;
+            0.5 keeps the query on the side of what was picked.
+
+    Returns:
+        [D] of unit length.
+
+    Raises:
+        InputError: no usable pick to include, or the picks cancel out.
+    """
+    query = _mean_direction("picks to include", include)
+    if query is None:
+        raise InputError("picks to include", "at least one finite, non-zero vector", f"{len(include)} unusable ones")
+    if exclude is not None:
+        check_widths(include.shape, exclude=exclude)
+        unwanted = _mean_direction("picks to exclude", exclude)
+        if unwanted is not None:
+            query = query - exclude_weight * unwanted.to(query)
+    if query.norm() < 1e-4:
+        raise InputError("picks", "a direction in common", "vectors that cancel out", "remove one of the picks")
+    return query / query.norm()
+
+
+def margin_to_relevancy(positive: Tensor, negative: Tensor) -> Tensor:
+    """Cosines with the phrases [N, P] and the negatives [N, K] → relevancy [N, P]."""
+    return torch.sigmoid(TEMPERATURE * (positive - negative.amax(-1, keepdim=True)))
+
+
+def usable_negatives(negatives: Tensor) -> Tensor:
+    """[K', D] unit vectors of the negatives that have a direction; InputError if none has."""
+    vectors, usable = unit(negatives)
+    if not usable.any():
+        raise InputError("negatives", "at least one finite, non-zero vector", f"none among {len(negatives)}")
+    return vectors[usable]
+
+
+def check_widths(shape: tuple[int, ...], **others: Tensor) -> None:
+    """InputError unless the features are [N, D ≥ 1] and all others [·, D]."""
+    if len(shape) != 2 or shape[1] == 0:
+        raise InputError("features", "shape [N, D] with D ≥ 1", str(list(shape)))
+    for name, value in others.items():
+        if value.ndim != 2 or value.shape[1] != shape[1]:
+            hint = "text and features must come from the same model"
+            raise InputError(name, f"shape [·, {shape[1]}], as wide as the features", str(list(value.shape)), hint)
+
+
+def _mean_direction(name: str, vectors: Tensor) -> Tensor | None:
+    """[D] unit vector of the mean of the usable unit vectors; None when there is none; zero when they cancel."""
+    check_widths(tuple(vectors.shape))
+    directions, usable = unit(vectors)
+    if not usable.any():
+        return None
+    mean = directions[usable].mean(0)
+    return mean / mean.norm() if mean.norm() > 1e-4 else torch.zeros_like(mean)

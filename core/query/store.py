@@ -1,0 +1,230 @@
+"""Features kept ready for many queries: normalised once, small, and read at the speed of memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from .dot import CHUNK, TILE, int8_scores
+from .scoring import TEMPERATURE, check_widths, margin_to_relevancy, unit, usable_negatives
+
+Precision = Literal["float32", "float16", "int8"]
+
+_BLOCK = 8192  # rows per piece of work: a piece's scores and temporaries stay in the L2 cache
+_SMALL = 64 << 20  # bytes of float32 up to which plain float32 is fast enough
+_SAMPLE = 65536  # rows that the mean direction is taken from
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """N unit feature vectors of D dimensions, to be asked again and again. Make one with `build`.
+
+    Attributes:
+        shape: (N, D).
+        precision: how they are kept: "float32", "float16" or "int8".
+        rows: float32/float16: [N, D] unit vectors. int8: [N', D'] codes, zero-padded to what the kernel wants.
+        mean: int8: [D] float32; the codes hold what is left of a unit vector after the mean is taken off. CLIP-like
+            features share a strong common direction; without it the same 8 bits cost half the error or less, and it
+            comes back exactly, as one constant per query. Otherwise empty.
+        scale: int8: [N'] float32; row n is ``mean + scale[n] · rows[n]``. Otherwise empty.
+        unusable: [M] rows that were zero or not finite; their scores are 0.
+        error_bound: the largest ‖stored − exact‖ of any row: no cosine with any query is off by more (float16 and
+            int8; 0 for float32, whose own rounding is not counted).
+        error_typical: the rms error of a cosine with a query of random direction.
+    """
+
+    shape: tuple[int, int]
+    precision: Precision
+    rows: Tensor
+    mean: Tensor
+    scale: Tensor
+    unusable: Tensor
+    error_bound: float
+    error_typical: float
+
+    @staticmethod
+    def build(features: Tensor, precision: Precision | None = None) -> FeatureStore:
+        """Normalise and pack.
+
+        Args:
+            features: [N, D] of any lengths, any floating dtype, on any device; not kept. Works in blocks, so the
+                memory needed on top is the store's own.
+            precision: None picks float16 on a GPU; on a CPU int8 from 64 MiB of float32 up, float32 below. int8 is
+                for the CPU only; float16 is slow there.
+        """
+        check_widths(tuple(features.shape))
+        if not features.is_floating_point():
+            raise InputError("features", "floating-point values", str(features.dtype))
+        on_cpu = features.device.type == "cpu"
+        if precision is None:
+            small = features.numel() * 4 <= _SMALL
+            precision = ("float32" if small else "int8") if on_cpu else "float16"
+        if precision == "int8":
+            if not on_cpu:
+                raise InputError("FeatureStore", "features on the CPU for int8", str(features.device), "use float16")
+            return _build_int8(features.detach())
+        return _build_float(features.detach(), precision)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        tensors = (self.rows, self.mean, self.scale, self.unusable)
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    @property
+    def device(self) -> torch.device:
+        return self.rows.device
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """Cosines with the queries [Q, D] → [N, Q] float32; as `scoring.similarity`.
+
+        The result is laid out query by query: ``scores(v)[:, q]`` is contiguous.
+        """
+        check_widths(self.shape, queries=vectors)
+        query = unit(vectors.to(self.device, torch.float32))[0]
+        if self.precision != "int8":
+            out = self._float_scores(query).contiguous()
+        else:
+            out = torch.empty(len(query), len(self))
+            self._int8_blocks(
+                query, lambda start, block: np.copyto(out.numpy()[:, start : start + block.shape[1]], block)
+            )
+        out[:, self.unusable] = 0
+        return out.T
+
+    def relevancy(self, phrases: Tensor, negatives: Tensor) -> Tensor:
+        """`scoring.relevancy` of every feature: phrases [P, D], negatives [K, D] → [N, P] float32, phrase by phrase."""
+        check_widths(self.shape, phrases=phrases, negatives=negatives)
+        phrase, known = unit(phrases.to(self.device, torch.float32))
+        query = torch.cat([phrase, usable_negatives(negatives.to(self.device, torch.float32))])
+        count = len(phrase)
+        if self.precision != "int8":
+            cosine = self._float_scores(query)
+            out = margin_to_relevancy(cosine[:count].T, cosine[count:].T).T.contiguous()
+        else:
+            out = torch.empty(count, len(self))
+            target = out.numpy()
+
+            def finish(start: int, block: NDArray[np.float32]) -> None:
+                # sigmoid in place while the block is in the cache; cosines are 2 apart at most, so exp stays small.
+                part = target[:, start : start + block.shape[1]]
+                np.subtract(block[count:].max(0), block[:count], out=part)
+                np.exp(np.multiply(part, TEMPERATURE, out=part), out=part)
+                np.reciprocal(np.add(part, 1, out=part), out=part)
+
+            self._int8_blocks(query, finish)
+        out[:, self.unusable] = 0
+        return (out * known[:, None]).T if not known.all() else out.T
+
+    def _float_scores(self, query: Tensor) -> Tensor:
+        """[Q, N] float32; Q on the left is the faster order for a few queries."""
+        return (query.to(self.rows.dtype) @ self.rows.T).float()
+
+    def _int8_blocks(self, query: Tensor, take: Callable[[int, NDArray[np.float32]], None]) -> None:
+        """Call ``take(first row, cosines [Q, rows])`` for every block of rows, from several threads."""
+        count = len(query)
+        offset = query @ self.mean
+        codes, step = _quantise_queries(query, self.rows.shape[1])
+        offset = torch.nn.functional.pad(offset, (0, len(codes) - count))
+        rows, scale = self.rows.numpy(), self.scale.numpy()
+        arguments = codes.numpy(), step.numpy(), offset.numpy()
+
+        def work(start: int) -> None:
+            stop = min(start + _BLOCK, len(rows))
+            block = np.empty((len(codes), stop - start), np.float32)
+            int8_scores(rows[start:stop], scale[start:stop], *arguments, block)
+            take(start, block[:count, : len(self) - start])
+
+        # Plain threads: the kernel lets go of the GIL, and numba's own pool must not be entered by two threads at
+        # once, which a viewer beside a training loop would do.
+        with ThreadPoolExecutor(min(torch.get_num_threads(), os.cpu_count() or 1)) as pool:
+            for _ in pool.map(work, range(0, len(rows), _BLOCK)):
+                pass
+
+
+def _blocks(features: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """(rows, unit vectors, usable) block by block, in float32."""
+    for start in range(0, len(features), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(features)))
+        vectors, usable = unit(features[rows].float())
+        yield rows, vectors, usable
+
+
+def _build_float(features: Tensor, precision: Precision) -> FeatureStore:
+    dtype = {"float32": torch.float32, "float16": torch.float16}[precision]
+    packed = torch.empty(features.shape, dtype=dtype, device=features.device)
+    usable = torch.empty(len(features), dtype=torch.bool, device=features.device)
+    error = _Error()
+    for rows, vectors, ok in _blocks(features):
+        packed[rows], usable[rows] = vectors.to(dtype), ok
+        error.add(packed[rows].float() - vectors)
+    empty = torch.empty(0, device=features.device)
+    unusable = (~usable).nonzero()[:, 0]
+    shape = (features.shape[0], features.shape[1])
+    return FeatureStore(shape, precision, packed, empty, empty, unusable, *error.result())
+
+
+def _build_int8(features: Tensor) -> FeatureStore:
+    n, dim = features.shape
+    sample = features[:: max(1, n // _SAMPLE)]
+    directions, ok = unit(sample.float())
+    mean = directions.sum(0) / ok.sum().clamp_min(1)
+
+    codes = torch.zeros(_round_up(n, TILE), _round_up(dim, CHUNK), dtype=torch.int8)
+    scale, usable = torch.zeros(len(codes)), torch.empty(n, dtype=torch.bool)
+    error = _Error()
+    for rows, vectors, ok in _blocks(features):
+        rest = (vectors - mean) * ok[:, None]
+        step = rest.abs().amax(-1) / 127
+        code = (rest / step.clamp_min(1e-30)[:, None]).round()
+        codes[rows, :dim], scale[rows], usable[rows] = code.to(torch.int8), step, ok
+        error.add(code * step[:, None] - rest)
+    store = FeatureStore((n, dim), "int8", codes, mean, scale, (~usable).nonzero()[:, 0], *error.result())
+    store.scores(torch.zeros(1, dim))  # compile now, not at the user's first question
+    return store
+
+
+def _quantise_queries(query: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Unit vectors [Q, D] → int16 codes [Q', width] and step [Q'], Q' a multiple of TILE.
+
+    Sixteen bits, or what 32-bit sums leave of them for very wide features: the queries add no error worth counting.
+    """
+    levels = min(32767, (2**31 - 1) // (127 * width))
+    step = query.abs().amax(-1).clamp_min(1e-30) / levels
+    codes = torch.zeros(_round_up(len(query), TILE), width, dtype=torch.int16)
+    codes[: len(query), : query.shape[1]] = (query / step[:, None]).round().to(torch.int16)
+    return codes, torch.nn.functional.pad(step, (0, len(codes) - len(query)))
+
+
+def _round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+class _Error:
+    """Largest and rms length of the rows of a difference, block by block."""
+
+    def __init__(self) -> None:
+        self._largest = self._total = 0.0
+        self._entries = 0
+
+    def add(self, difference: Tensor) -> None:
+        squares = difference.square().sum(-1)
+        self._largest = max(self._largest, float(squares.max()))
+        self._total += float(squares.sum())
+        self._entries += difference.numel()
+
+    def result(self) -> tuple[float, float]:
+        """(bound, typical): a random direction sees 1/√D of a row's length."""
+        return self._largest**0.5, (self._total / max(self._entries, 1)) ** 0.5
