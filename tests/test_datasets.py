@@ -651,6 +651,7 @@ class TestPointcept:
         scene = dataset.scene(0)
         assert scene.segment is not None
         assert not scene.normal.any()
+        assert read_pointcept_scene(tmp_path / "Area_1" / "office_1").segment is not None
         assert PointceptDataset(tmp_path, "train").names == dataset.names
         assert PointceptDataset(tmp_path, "val").names == ("Area_5_office_1",)
         with pytest.raises(InputError, match="Area_5"):

@@ -98,7 +98,7 @@ class TestArrays:
             (np.zeros((4, 2), np.float32), np.float32, (-1, 3), r"\(N, 3\).*\(4, 2\)"),
             (np.zeros(4, np.float32), np.int64, None, "int64.*float32"),
             (np.array([70000]), np.int16, None, "int16.*70000"),
-            (np.array([{}], object), None, None, "damaged or foreign"),
+            (np.array([{}], object), None, None, "damaged"),
         ],
     )
     def test_wrong_content(self, tmp_path: Path, array: np.ndarray, dtype: type, shape: tuple, message: str) -> None:
@@ -110,7 +110,7 @@ class TestArrays:
         with pytest.raises(InputError, match="no such file"):
             read_array(tmp_path / "a.npy")
         np.savez(tmp_path / "a.npz", a=np.zeros(2))
-        with pytest.raises(InputError, match="several arrays"):
+        with pytest.raises(InputError, match="another kind of file"):
             read_array(tmp_path / "a.npz")
 
     def test_header_that_promises_terabytes_is_refused(self, tmp_path: Path) -> None:

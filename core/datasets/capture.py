@@ -99,9 +99,10 @@ class Capture:
         return len(self.folders)
 
     def scene(self, index: int) -> PointScene:
-        if self._last is None or self._last[0] != index:
-            self._last = (index, self._fused(index))
-        return self._last[1]
+        last = self._last  # one read: another thread may replace it meanwhile
+        if last is None or last[0] != index:
+            last = self._last = (index, self._fused(index))
+        return last[1]
 
     def frames(self, index: int) -> PosedFrames | None:
         """The frames of this split; None where none is held out (a capture of one frame, or ``holdout=0``)."""

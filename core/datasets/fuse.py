@@ -20,7 +20,8 @@ NOISE = 0.01
 """… plus this share of z, for the sensor's noise."""
 
 BASELINE = 2
-"""Pixels to each side over which normals are differenced; one pixel drowns in the noise of real sensors."""
+"""Pixels to each side over which normals are differenced: one drowns in the noise of real sensors, and is used only
+where two would reach past an edge."""
 
 
 def fuse_points(
@@ -65,9 +66,11 @@ def fuse_points(
         frame, c2w = frames.read(i, width, height), c2ws[i]
         K = _thinned(Ks[i], stride)
         points, normals, valid = _surface(frame.depth[thin], K, max_depth)
-        world = points[valid] @ c2w[:3, :3].T + c2w[:3, 3]
-        cover = (points[valid][:, 2] / voxel) ** 2 / (K[0, 0] * K[1, 1])
-        values = np.column_stack([world, frame.color[thin][valid], normals[valid] @ c2w[:3, :3].T, cover])
+        points, normals = points[valid], normals[valid]
+        world = np.einsum("nj,ij->ni", points, c2w[:3, :3]) + c2w[:3, 3]
+        cover = (points[:, 2] / voxel) ** 2 / (K[0, 0] * K[1, 1])
+        turned = np.einsum("nj,ij->ni", normals, c2w[:3, :3])
+        values = np.column_stack([world, frame.color[thin][valid], turned, cover])
         parts.append(_sum_by_key(_pack(np.floor(world / voxel).astype(np.int64), name), values))
     keys, sums, counts = (np.concatenate(p) for p in zip(*parts, strict=True))
     if len(keys) == 0:
@@ -112,24 +115,30 @@ def _surface(
         edge[b] |= jump
     valid &= ~edge
 
-    tangents, smooth = [], valid.copy()
+    wide, narrow = (_normals(points, valid, limit, k) for k in (BASELINE, 1))
+    return points, np.where(wide.any(-1, keepdims=True), wide, narrow), valid
+
+
+def _normals(
+    points: NDArray[np.float64], valid: NDArray[np.bool_], limit: NDArray[np.float64], reach: int
+) -> NDArray[np.float64]:
+    """Unit normals [H, W, 3] that face the camera, from pixels ``reach`` to each side; zero where one of them is
+    missing or lies on another surface."""
+    z, smooth, tangents = points[..., 2], valid.copy(), []
     for axis in (1, 0):
-        tangent = np.zeros_like(points)
-        inner = np.zeros_like(valid)
-        k = BASELINE
-        if depth.shape[axis] > 2 * k:
-            ahead, behind = _halves(valid, axis, 2 * k), _halves(valid, axis, -2 * k)
-            middle = tuple(slice(k, -k) if a == axis else slice(None) for a in (0, 1))
+        tangent, inner = np.zeros_like(points), np.zeros_like(valid)
+        if z.shape[axis] > 2 * reach:
+            ahead, behind = _halves(z, axis, 2 * reach), _halves(z, axis, -2 * reach)
+            middle = tuple(slice(reach, -reach) if a == axis else slice(None) for a in (0, 1))
             tangent[middle] = points[ahead] - points[behind]
-            close = np.abs(z[ahead] - z[behind]) <= 2 * k * limit[middle]
+            close = np.abs(z[ahead] - z[behind]) <= 2 * reach * limit[middle]
             inner[middle] = valid[ahead] & valid[behind] & close
         tangents.append(tangent)
         smooth &= inner
     normals = np.cross(tangents[1], tangents[0])  # y × x points at the camera, which looks along +z
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     normals = np.where(smooth[..., None] & (length > 0), normals / np.maximum(length, 1e-12), 0)
-    normals *= np.where((normals * points).sum(-1, keepdims=True) > 0, -1.0, 1.0)
-    return points, normals, valid
+    return normals * np.where((normals * points).sum(-1, keepdims=True) > 0, -1.0, 1.0)
 
 
 def _halves(array: NDArray, axis: int, shift: int) -> tuple[slice, ...]:

@@ -131,13 +131,13 @@ class PointceptDataset:
 
 
 def read_pointcept_scene(
-    folder: Path | str, labels: str = "segment20", name: str | None = None, num_classes: int | None = None
+    folder: Path | str, labels: str | None = None, name: str | None = None, num_classes: int | None = None
 ) -> PointScene:
     """One preprocessed scene.
 
     Args:
         folder: holds ``coord.npy`` and ``color.npy``; ``normal``, the labels and ``instance`` may be absent.
-        labels: stem of the label file.
+        labels: stem of the label file; by default the first of `CLASS_NAMES` that is there.
         name: scene name; the folder's by default.
         num_classes: labels must lie below it; any are accepted by default.
 
@@ -150,6 +150,7 @@ def read_pointcept_scene(
         raise InputError(folder, f"a scene with {folder / 'coord.npy'}", "no such file")
     coord = read_array(folder / "coord.npy", np.float32, (-1, 3))
     n = len(coord)
+    labels = labels or next((known for known in CLASS_NAMES if (folder / f"{known}.npy").is_file()), "segment")
     color = _color(folder / "color.npy", n)
     normal = np.zeros((n, 3), np.float32)
     if (folder / "normal.npy").is_file():

@@ -10,6 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
 
+MAGIC = b"\x93NUMPY"
+
 
 def read_array(
     path: Path | str,
@@ -32,15 +34,14 @@ def read_array(
     wanted = "a readable .npy file"
     if not path.is_file():
         raise InputError(path, wanted, "no such file")
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise InputError(path, wanted, "another kind of file", "write one array per file with numpy.save")
     try:
         # Mapping first: a header that promises more than the file holds fails here, before memory is allocated for it.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
-        raise InputError(
-            path, wanted, f"a damaged or foreign file ({error})", "write it again with numpy.save"
-        ) from error
-    if not isinstance(array, np.ndarray):  # an .npz archive under another name
-        raise InputError(path, wanted, "an archive of several arrays", "store one array per file")
+    except Exception as error:  # the header is parsed as Python text: damage surfaces as almost any exception
+        raise InputError(path, wanted, f"a damaged file ({error})", "write it again with numpy.save") from error
     if shape is not None and not _fits(array.shape, shape):
         raise InputError(path, f"an array of shape {_show(shape)}", _show(array.shape))
     if dtype is not None and array.dtype != (want := np.dtype(dtype)):

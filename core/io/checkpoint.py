@@ -130,8 +130,8 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
             raise InputError(path, "checkpoints as step-<number>/", "none" if path.is_dir() else "no such folder")
         path = latest
     config = _read(path, CONFIG, lambda file: json.loads(file.read_text(encoding="utf-8")))
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise InputError(path / CONFIG, f'"format": "{FORMAT}"', "another file")
+    if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("meta"), dict):
+        raise InputError(path / CONFIG, f'"format": "{FORMAT}" and a "meta" object', "another file")
     if not isinstance(config.get("version"), int) or config["version"] > VERSION:
         raise InputError(
             path / CONFIG, f"format version {VERSION} or older", f"{config.get('version')}", "update this program"
@@ -146,7 +146,7 @@ def _read(path: Path, name: str, load: Any) -> Any:
         return load(path / name)
     except FileNotFoundError:
         found = "no such file"
-    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except Exception as error:  # unpicklers meet damaged bytes with almost any exception
         found = f"a damaged file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     number = _STEP.fullmatch(path.name)
     step = int(number.group(1)) if number else 0
@@ -178,6 +178,8 @@ def _write(path: Path, data: bytes | memoryview) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Flush the directory entries: without it a rename may not survive a power cut."""
+    if os.name == "nt":  # directories cannot be opened there
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
