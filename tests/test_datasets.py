@@ -754,6 +754,9 @@ class TestOpenDataset:
         assert open_dataset(tmp_path / "s3dis", "test").class_names == S3DIS
         with pytest.raises(InputError, match=r"train/<scene>/coord\.npy, found 0 scenes"):
             open_dataset(tmp_path / "scannet", "train")
+        shutil.move(tmp_path / "one", tmp_path / "scannet" / "rgbd")  # frames of a root, not a root of captures
+        assert isinstance(open_dataset(tmp_path / "scannet", "val"), PointceptDataset)
+        assert open_dataset("rooms:2", "val", root=tmp_path / "rooms").names == open_dataset("rooms", "val").names[:2]
 
     def test_unknown_says_what_was_looked_for(self, tmp_path: Path) -> None:
         (tmp_path / "file.ply").write_text("")

@@ -1,7 +1,7 @@
 """Datasets: scenes of labelled points and the posed frames that saw them (`core.scene.SceneDataset`).
 
 rooms/        procedural rooms, made on the fly
-capture       RGB-D exports and nerfstudio captures; `fuse` makes their points, `rgbd` reads the frames
+capture       RGB-D exports and nerfstudio captures; `rgbd` reads frames, `fuse` makes points, `pose_check` doubts
 pointcept     ScanNet, ScanNet200 and S3DIS as preprocessed by Pointcept
 """
 
@@ -47,11 +47,11 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
     if text == "rooms" or text.startswith("rooms:"):
         return _rooms(text, split, options)
     path = Path(data).expanduser()
-    if text and find_captures(path):
-        return Capture(path, split, **options)
     parts = [*SPLITS, *(area.name for area in path.glob("Area_*"))]
     if text and any(next((path / part).glob("*/coord.npy"), None) for part in parts):
-        return PointceptDataset(path, split, **options)
+        return PointceptDataset(path, split, **options)  # before captures: its frames lie in <root>/rgbd
+    if text and find_captures(path):
+        return Capture(path, split, **options)
     looked_for = (
         f"rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/ (one scene or one per "
         f"subfolder), {split}/<scene>/coord.npy or Area_<k>/<room>/coord.npy"
