@@ -258,7 +258,7 @@ class TestWorker:
 
         one, eight = spent(1), spent(8)
         assert eight == pytest.approx(one, rel=0.02)
-        assert eight <= 0.1 * 30 + 0.4
+        assert eight <= 0.2 * 30 + 0.6
 
     def test_interactive_goes_before_background_and_has_its_own_purse(self):
         clock = Clock()
@@ -282,14 +282,26 @@ class TestWorker:
         worker, done = RenderWorker(share=0.2, clock=clock), []
 
         def slow() -> None:
-            clock.now += 5
+            clock.now += 0.5
             done.append(1)
 
-        for _ in range(2):
-            worker.submit("load", slow, urgent=True)
+        for _ in range(5):
+            worker.submit("load", slow, "background", urgent=True)
             assert worker.run_one() == 0
-        worker.submit("load", slow)
-        assert worker.run_one() > 1 and len(done) == 2
+        worker.submit("load", slow, "background")
+        assert 1 < worker.run_one() < 60 and len(done) == 5
+
+    def test_what_one_lane_leaves_the_other_uses(self):
+        clock = Clock()
+        worker = RenderWorker(share=0.2, clock=clock)
+
+        def job() -> None:
+            clock.now += 0.1
+
+        while clock.now < 100:
+            worker.submit("load", job, "background")
+            clock.now += min(worker.run_one(), 0.1)
+        assert 0.18 * 100 < worker.spent <= 0.2 * 100 + 0.6
 
     def test_exception_is_reported_and_work_goes_on(self):
         errors, done = [], threading.Event()
@@ -436,7 +448,8 @@ class TestRenderer:
         assert canvas.image.shape == (120, 160, 3) and canvas.image.dtype == np.uint8
         assert canvas.depth.shape == (120, 160) and np.isfinite(canvas.depth).all()
         flat = canvas.image.reshape(-1, 3)
-        assert (flat == flat[0]).all() == (layer == "Alpha")  # the room is closed: opaque everywhere
+        spread = int(flat.max(0).max()) - int(flat.min(0).min())
+        assert spread < 10 if layer == "Alpha" else spread > 50  # the room is closed: opaque everywhere
 
     def test_blend_goes_from_colours_to_features(self, renderer):
         rgb, half, full = (renderer.canvas(0, "RGB", free_camera(), blend=b).image.astype(int) for b in (0, 0.5, 1))
@@ -454,10 +467,9 @@ class TestRenderer:
         assert "9 Gaussians" in canvas.note
 
     def test_views_sheet(self, renderer):
-        two, figures = renderer.views(0, 1, 400)
-        three, _ = renderer.views(0, 1, 400, errors=True)
+        two = renderer.views(0, 1, 400)
+        three = renderer.views(0, 1, 400, errors=True)
         assert two.shape[1] == 400 and three.shape[0] > two.shape[0]
-        assert "PSNR" in figures
         assert renderer.views_canvas(0, 1, 640, 480).image.shape == (480, 640, 3)
 
     def test_points(self, renderer):

@@ -1,4 +1,7 @@
-"""Words, legends and sheets of pictures, drawn on the server so that they are part of every screenshot."""
+"""Words, legends and sheets of pictures, drawn on the server so that they are part of every screenshot.
+
+Pillow's built-in font has no dashes, arrows or Greek: words here are plain ASCII.
+"""
 
 from __future__ import annotations
 
@@ -58,15 +61,18 @@ class Cell:
     note: str = ""
 
 
-def sheet(cells: list[list[Cell]], columns: list[str], rows: list[str], width: int, aspect: float) -> Image:
+def sheet(
+    cells: list[list[Cell]], columns: list[str], rows: list[str], width: int, aspect: float, text: int | None = None
+) -> Image:
     """Pictures in a grid with column titles above and row titles at the left.
 
     Args:
         cells: [R][C].
         width: of the whole sheet, pixels; everything else follows from it.
         aspect: width / height of one cell.
+        text: size of the words, pixels; by default in proportion to the width.
     """
-    text = max(9, width // 46)
+    text = text or max(9, width // 50)
     left, top, gap = round(text * 1.7), round(text * 1.7), max(2, width // 160)
     cell_w = max(8, (width - left - gap * len(columns)) // len(columns))
     cell_h = max(8, round(cell_w / aspect))

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Hashable
 
 import numpy as np
@@ -33,16 +34,21 @@ SERIES_EVERY = 1.0
 
 
 class Pace:
-    """The width of pictures while the camera moves, so that one takes about ``target`` seconds here."""
+    """The width of pictures while the camera moves: as wide as the machine draws ten of within the budget of a second.
 
-    def __init__(self, width: int = 480, target: float = 0.08, low: int = 160, high: int = 1280) -> None:
-        self.width, self._target, self._low, self._high = width, target, low, high
+    Attributes:
+        width: pixels.
+    """
 
-    def measured(self, seconds: float) -> None:
-        """A picture took so long."""
-        if seconds > 1.3 * self._target:
+    def __init__(self, width: int = 480, low: int = 200, high: int = 1280) -> None:
+        self.width, self._low, self._high = width, low, high
+
+    def measured(self, seconds: float, share: float) -> None:
+        """A picture took so long, with ``share`` of the time to spend."""
+        target = 0.1 * share
+        if seconds > 1.3 * target:
             self.width = max(self._low, int(self.width * 0.8))
-        elif seconds < 0.5 * self._target:
+        elif seconds < 0.6 * target:
             self.width = min(self._high, int(self.width * 1.15))
 
 
@@ -86,6 +92,8 @@ class Inspector:
         self.worker = RenderWorker(on_error=self._render_failed)
         self._apply_share()
 
+        # A browser may leave between the decision to send and the sending; viser would warn each time.
+        warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         self._server = _serve(host, port)
         self._host, self._port = host, self._server.get_port()
         refuse_foreign_origins(self._server, host)

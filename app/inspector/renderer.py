@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...core.cameras import Cameras
@@ -210,18 +211,16 @@ class Renderer:
     # --- dataset views: targets beside renders --------------------------------------------------------------
 
     @torch.no_grad()
-    def views(self, index: int, frame: int, width: int, errors: bool = False) -> tuple[Image, str]:
+    def views(self, index: int, frame: int, width: int, errors: bool = False, text: int | None = None) -> Image:
         """The target and the render of one dataset camera: RGB, depth, features; optionally where they differ.
 
         Args:
             width: of the whole sheet, pixels.
-
-        Returns:
-            the sheet, and one line of figures.
+            text: size of its words, pixels.
         """
         state = self.state(index)
         if state is None or state.frames is None or len(state.frames) == 0:
-            return sheet([[Cell(None, "no posed\nframes")]], ["Dataset views"], [""], width, 2.5), ""
+            return sheet([[Cell(None, "no posed frames")]], [""], [""], width, 2.5, text)
         full = state.frames.cameras
         cell = max(32, (width // 3) // 8 * 8)
         size = (cell, max(24, round(cell * full.height / full.width)))
@@ -232,12 +231,12 @@ class Renderer:
         basis = self.colors.fitted("embedding")
         top = [
             Cell(to_image(color)),
-            Cell(to_image(depth_colors(depth, near, far)), f"{near:.1f}–{far:.1f} m"),
+            Cell(to_image(depth_colors(depth, near, far)), f"{near:.1f} to {far:.1f} m"),
             Cell(None, "no teacher")
             if target is None or basis is None
             else Cell(to_image(resize(feature_colors(target.to(basis.mean.device), basis)[0], *size))),
         ]
-        rows, names, figures = [top], ["target"], ""
+        rows, names = [top], ["target"]
         if state.gaussians is not None:
             splats = _splat(state, replace(state.gaussians, features=painted), cameras)
             rgb, alpha = splats.color[0].cpu(), splats.alpha[0].cpu()
@@ -259,21 +258,18 @@ class Renderer:
                 ]
             )
             names.append("rendered")
-            figures = f"PSNR {quality:.1f} dB" + (
-                "" if np.isnan(wrong) else f" · depth {100 * wrong:.1f} % off (median)"
-            )
             if errors:
                 both = seen & (depth > 0)
                 far_off = torch.where(both, (z - depth).abs(), torch.nan)
                 rows.append(
                     [
-                        Cell(to_image(colormap((rgb - color).abs().mean(-1) * 4)), "0–0.25 mean |Δ|"),
-                        Cell(to_image(depth_colors(far_off, 0.0, 0.5, both)), "0–0.5 m |Δ|"),
-                        Cell(None, "see curves:\nteacher cosine"),
+                        Cell(to_image(colormap((rgb - color).abs().mean(-1) * 4)), "0 to 0.25"),
+                        Cell(to_image(depth_colors(far_off, 0.0, 0.5, both)), "0 to 0.5 m"),
+                        Cell(None, "see Curves"),
                     ]
                 )
                 names.append("error")
-        return sheet(rows, ["RGB", "Depth", "Features"], names, width, size[0] / size[1]), figures
+        return sheet(rows, ["RGB", "Depth", "Features"], names, width, size[0] / size[1], text)
 
     def views_canvas(self, index: int, frame: int, width: int, height: int, errors: bool = False) -> Canvas:
         """The same sheet as large as it fits into the canvas."""
@@ -282,8 +278,8 @@ class Renderer:
         if state is not None and state.frames is not None and len(state.frames):
             aspect = state.frames.cameras.width / state.frames.cameras.height
         across = min(width, int(3.2 * height * aspect / (rows + 0.2)))
-        image, note = self.views(index, frame, max(240, int(across * 0.96)), errors)
-        return Canvas(fit(image, width, height), note=note)
+        image = self.views(index, frame, max(240, int(across * 0.96)), errors)
+        return Canvas(fit(image, width, height))
 
     def _target(
         self, state: SceneState, index: int, frame: int, size: tuple[int, int]
@@ -374,6 +370,17 @@ def depth_range(state: SceneState) -> tuple[float, float]:
             return max(0.0, float(np.floor(near * 2) / 2)), float(np.ceil(far * 2) / 2)
     low, high = bounds(state)
     return 0.0, float(np.ceil(np.linalg.norm(high - low)))
+
+
+def point_size(state: SceneState) -> float:
+    """A radius in metres at which neighbouring points just touch: 0.6 of the median distance to the nearest one."""
+    coord = None if state.points is None else state.points.coord
+    if coord is None and state.gaussians is not None:
+        coord = state.gaussians.means.cpu().numpy()
+    if coord is None or len(coord) < 2:
+        return 0.015
+    distance = cKDTree(coord).query(coord[_subset(len(coord), 2000)], k=2)[0][:, 1]
+    return float(np.clip(0.6 * np.median(distance), 0.001, 0.1))
 
 
 def bounds(state: SceneState) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,7 +17,7 @@ from viser import transforms as tf
 from ...core.cameras import Cameras
 from ...core.errors import InputError
 from .panels import CurvesPanel, SettingsPanel, StatusPanel, ViewPanel
-from .renderer import Canvas, Layer, PointColor, bounds
+from .renderer import LAYERS, Canvas, Layer, PointColor, bounds, point_size
 from .worker import Lane
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class Session:
         self.inspector, self.client = inspector, client
         self.view = ViewState(layer="RGB")
         self.note = ""
-        self.figures = ""
         self.closed = False
         self._moved_at = 0.0
         self._moving_shown = False
@@ -92,7 +91,8 @@ class Session:
         elif "point_size" in touched and self._point_handle is not None:
             self._point_handle.point_size = self.view.point_size
         if touched & {"layer", "blend", "overlay", "frusta"} or (self.view.layer == "Views" and touched):
-            self._ask_canvas()
+            self._moved_at = time.monotonic()  # a small picture at once, the full one right after
+            self._ask_canvas(moving=self._server_draws(), urgent="layer" in touched)
         if touched & {"frame", "errors"}:
             self._ask_views()
         if touched & {"frusta", "scene"}:
@@ -103,7 +103,7 @@ class Session:
         """Show another scene; wraps around at either end."""
         index %= len(self.inspector.source.scene_names)
         self.change(scene=index, frame=0)
-        self._ask("load", self._load, urgent=True)
+        self._ask("load", self._load, "background", urgent=True)
 
     def select_frame(self, frame: int, move: bool = True) -> None:
         """Compare another dataset view, and go there."""
@@ -167,15 +167,15 @@ class Session:
         if not self.closed:
             self.inspector.worker.submit((self.client.client_id, kind), run, lane, urgent)
 
-    def _ask_canvas(self, moving: bool = False) -> None:
+    def _ask_canvas(self, moving: bool = False, lane: Lane = "interactive", urgent: bool = False) -> None:
         self._moving_shown = moving
-        self._ask("canvas", lambda: self._draw_canvas(moving))
+        self._ask("canvas", lambda: self._draw_canvas(moving), lane, urgent)
 
-    def _ask_views(self, lane: Lane = "interactive") -> None:
-        self._ask("views", self._draw_views, lane)
+    def _ask_views(self) -> None:
+        self._ask("views", self._draw_views)
 
     def _ask_points(self) -> None:
-        self._ask("points", self._draw_points)
+        self._ask("points", self._draw_points, urgent=True)
 
     def _server_draws(self) -> bool:
         return self.view.layer not in ("Points", "Views")
@@ -188,8 +188,10 @@ class Session:
             return
         state = renderer.load(view.scene)
         self._shown_stage = self.inspector.source.stage() if state.stage is None else state.stage
-        if self._placed_scene != view.scene:
+        fresh = self._placed_scene != view.scene
+        if fresh:
             self._placed_scene = view.scene
+            self.view = replace(self.view, point_size=point_size(state))
             if state.gaussians is None and view.layer in ("RGB", "Depth", "Features", "Alpha"):
                 self.view = replace(self.view, layer="Points")
             self._place_first()
@@ -201,8 +203,8 @@ class Session:
         elif self.view.point_color == "Features" and self._points_shown():
             self._ask("points", self._draw_points, "background")
         self.panel.update()
-        self._ask_canvas()
-        self._ask_views("background" if state.stage else "interactive")
+        self._ask_canvas(lane="background", urgent=fresh)
+        self._ask("views", self._draw_views, "background", urgent=fresh)
 
     def _draw_canvas(self, moving: bool) -> None:
         if self.closed:
@@ -221,7 +223,7 @@ class Session:
         cameras = self._cameras(width, height)
         canvas = self.inspector.renderer.canvas(view.scene, view.layer, cameras, view.blend, with_depth)
         if moving:
-            self.inspector.pace.measured(time.perf_counter() - begun)
+            self.inspector.pace.measured(time.perf_counter() - begun, self.inspector.worker.share)
         self._show(canvas, 75 if moving else 90)
 
     def _show(self, canvas: Canvas, quality: int) -> None:
@@ -232,10 +234,8 @@ class Session:
         view = self.view
         if self.closed:
             return
-        image, self.figures = self.inspector.renderer.views(view.scene, view.frame, 640, view.errors)
-        self.panel.show_views(image, self.figures)
-        if view.layer == "Views":
-            self._ask_canvas()
+        image = self.inspector.renderer.views(view.scene, view.frame, 640, view.errors, text=20)
+        self.panel.show_views(image)
 
     def _points_shown(self) -> bool:
         return self.view.layer == "Points" or (self.view.overlay and self.view.layer != "Views")
@@ -326,7 +326,6 @@ class Session:
             camera.fov = fov
             camera.position = position
             camera.look_at = look_at
-        self._camera_moved(camera)
 
     # --- when something goes wrong ---------------------------------------------------------------------------
 
@@ -360,8 +359,6 @@ class Session:
         self.inspector.worker.cancel(lambda key: isinstance(key, tuple) and key[0] == self.client.client_id)
 
     def _add_shortcuts(self) -> None:
-        from .renderer import LAYERS
-
         gui = self.client.gui
 
         def add(label: str, key: Any, action: Callable[[], None]) -> None:

@@ -18,6 +18,14 @@ log = logging.getLogger(__name__)
 Lane = Literal["interactive", "background"]
 """interactive: frames of somebody who moves the camera. background: new weights, strips of dataset views."""
 
+LANE_SHARE: dict[Lane, float] = {"interactive": 0.7, "background": 0.3}
+"""How the lanes divide the budget: loading new weights never freezes a camera that is being moved. What one lane
+leaves, the other may use."""
+
+URGENT_CHARGE = 0.5
+"""Seconds that an urgent job is charged at most. The first picture reads files and compiles; were that charged in full,
+the page would stand still for a minute after it."""
+
 
 class RenderBudget:
     """A purse of seconds. It fills at ``share`` seconds per second up to ``burst``, and every job takes out what it
@@ -32,7 +40,7 @@ class RenderBudget:
 
     def __init__(self, share: float, burst: float = 0.25, clock: Callable[[], float] = time.monotonic) -> None:
         self.burst, self._clock = burst, clock
-        self._share, self._purse, self._at = _checked_share(share), burst, clock()
+        self._share, self._purse, self._at, self._overflow = _checked_share(share), burst, clock(), 0.0
 
     @property
     def share(self) -> float:
@@ -58,9 +66,21 @@ class RenderBudget:
         self._fill()
         self._purse -= seconds
 
+    def earn(self, seconds: float) -> float:
+        """Put something in; returns what did not fit."""
+        total = self._purse + seconds
+        self._purse = min(self.burst, total)
+        return total - self._purse
+
+    def overflow(self) -> float:
+        """What was earned while the purse was full, since the last call."""
+        self._fill()
+        overflow, self._overflow = self._overflow, 0.0
+        return overflow
+
     def _fill(self) -> None:
         now = self._clock()
-        self._purse = min(self.burst, self._purse + self._share * (now - self._at))
+        self._overflow += self.earn(self._share * (now - self._at))
         self._at = now
 
 
@@ -78,7 +98,7 @@ class RenderWorker:
     turns, so eight browsers get an eighth each. An exception goes to ``on_error`` and the log, and work goes on.
 
     Args:
-        share: share of wall-clock time that all jobs together may take; half of it for each lane.
+        share: share of wall-clock time that all jobs together may take, divided by `LANE_SHARE`.
         on_error: called with the job's key and the exception, in the worker's thread.
         clock: seconds, monotonic.
     """
@@ -94,7 +114,7 @@ class RenderWorker:
         self._jobs: dict[Hashable, _Job] = {}
         self._stopped = False
         self._budgets: dict[Lane, RenderBudget] = {
-            lane: RenderBudget(_lane_share(share), clock=clock) for lane in ("interactive", "background")
+            lane: RenderBudget(_lane_share(lane, share), clock=clock) for lane in LANE_SHARE
         }
         self._share = share
         self.spent = 0.0
@@ -115,20 +135,21 @@ class RenderWorker:
             if share == self._share:
                 return
             self._share = share
-            for budget in self._budgets.values():
-                budget.share = _lane_share(share)
+            for lane, budget in self._budgets.items():
+                budget.share = _lane_share(lane, share)
             self._condition.notify_all()
 
     def submit(self, key: Hashable, run: Callable[[], None], lane: Lane = "interactive", urgent: bool = False) -> None:
         """Ask for ``run()``.
 
         Args:
-            urgent: start without waiting for the budget, which is charged all the same: for what a person clicked
-                and cannot see at all otherwise, such as another scene.
+            urgent: start without waiting for the budget, which is charged all the same (up to `URGENT_CHARGE`): for
+                what a person clicked and would not see at all otherwise, such as another scene.
         """
         with self._condition:
-            previous = self._jobs.get(key)
-            urgent = urgent or (previous is not None and previous.urgent)
+            waiting = self._jobs.get(key)
+            if waiting is not None and not urgent and (waiting.urgent or waiting.lane == "interactive"):
+                lane, urgent = waiting.lane, waiting.urgent  # what replaces it is at least as wanted
             self._jobs[key] = _Job(run, lane, urgent)
             self._condition.notify_all()
 
@@ -170,10 +191,13 @@ class RenderWorker:
         spent = self._clock() - begun
         with self._condition:
             self.spent += spent
-            self._budgets[job.lane].spend(spent)
+            self._budgets[job.lane].spend(min(spent, URGENT_CHARGE) if job.urgent else spent)
         return 0.0
 
     def _next(self) -> tuple[Hashable | None, float]:
+        front, back = self._budgets["interactive"], self._budgets["background"]
+        back.earn(front.overflow())
+        front.earn(back.overflow())
         waits = {lane: budget.wait() for lane, budget in self._budgets.items()}
         for key, job in self._jobs.items():
             if job.urgent or (job.lane == "interactive" and waits["interactive"] == 0):
@@ -199,6 +223,5 @@ def _checked_share(share: float) -> float:
     return share
 
 
-def _lane_share(share: float) -> float:
-    """Half of the share for each lane, so that loading new weights never freezes an orbiting camera."""
-    return share if share >= 1 else share / 2
+def _lane_share(lane: Lane, share: float) -> float:
+    return share if share >= 1 else share * LANE_SHARE[lane]

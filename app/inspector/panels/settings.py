@@ -34,7 +34,7 @@ class SettingsPanel:
         refit = gui.add_button("Refit feature colours", icon=viser.Icon.REFRESH, color="gray")
         refit.on_click(guard(lambda _: self._refit()))
         self._auto = gui.add_checkbox(
-            "Refit as training goes",
+            "Refit by itself",
             inspector.renderer.colors.follow,
             hint="without a teacher: when the number of steps has doubled, turned onto the old colours",
         )

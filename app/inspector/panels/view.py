@@ -5,22 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-import viser
 
 from ..layers import BACKGROUND, Image
 from ..renderer import LAYERS, Layer, PointColor
 
 if TYPE_CHECKING:
     from ..session import Session
-
-_HINTS = {
-    "RGB": "rendered colours",
-    "Depth": "rendered depth in metres",
-    "Features": "rendered features, three principal components as colours",
-    "Alpha": "how opaque: white = covered",
-    "Points": "the points the network is given",
-    "Views": "targets beside renders, large",
-}
 
 
 class ViewPanel:
@@ -46,29 +36,29 @@ class ViewPanel:
         ]
         for group in self._layers:
             group.on_click(guard(lambda _, group=group: self.choose_layer(_plain(group.value))))
-        self._hint = gui.add_markdown("")
         self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="fade from colours to features")
         self._blend.on_update(guard(lambda _: session.change(blend=self._blend.value)))
-        self._overlay = gui.add_checkbox(
-            "Points on top", False, hint="the points over the render, behind what is nearer"
-        )
-        self._overlay.on_update(guard(lambda _: session.change(overlay=self._overlay.value)))
         modes = tuple(m for m in get_args(PointColor) if m != "Labels" or source.class_names)
         self._point_color = gui.add_dropdown("Point colours", modes)
         self._point_color.on_update(guard(lambda _: session.change(point_color=self._point_color.value)))
-        self._point_size = gui.add_slider("Point size (mm)", 2.0, 60.0, 1.0, 15.0)
-        self._point_size.on_update(guard(lambda _: session.change(point_size=self._point_size.value / 1000)))
+        self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * session.view.point_size))
+        self._point_size.on_update(
+            guard(lambda _: None if self._busy else session.change(point_size=self._point_size.value / 1000))
+        )
 
-        with gui.add_folder("Render beside target") as self._views:
-            dark = np.full((120, 400, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
+        with gui.add_folder("Target and render at a dataset camera") as self._views:
+            dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
             self._image = gui.add_image(dark, format="jpeg", jpeg_quality=92)
-            self._frame = gui.add_slider("Camera", 0, 1, 1, 0)
+            self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="moves the 3D view there, too")
             self._frame.on_update(guard(lambda _: None if self._busy else session.select_frame(self._frame.value)))
-            go = gui.add_button("Go to this camera", icon=viser.Icon.CAMERA, color="gray")
-            go.on_click(guard(lambda _: session.go_to_frame()))
-            self._errors = gui.add_checkbox("Error row", False)
+            go = gui.add_button_group(" ", ("Go there", "Enlarge"))
+            go.on_click(guard(lambda _: self._go(go.value)))
+            self._errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
             self._errors.on_update(guard(lambda _: session.change(errors=self._errors.value)))
-            self._frusta = gui.add_checkbox("Cameras in 3D", False, hint="click one to go there")
+        with gui.add_folder("On top of the render") as self._extras:
+            self._overlay = gui.add_checkbox("Points", False, hint="hidden where the render is nearer")
+            self._overlay.on_update(guard(lambda _: session.change(overlay=self._overlay.value)))
+            self._frusta = gui.add_checkbox("Dataset cameras", False, hint="click one to go there")
             self._frusta.on_update(guard(lambda _: session.change(frusta=self._frusta.value)))
         self.update()
 
@@ -76,9 +66,14 @@ class ViewPanel:
         self.layer_chosen = True
         self._session.change(layer=layer)
 
-    def show_views(self, image: Image, figures: str) -> None:
+    def show_views(self, image: Image) -> None:
         self._image.image = image
-        self._views.label = f"Render beside target{' · ' + figures if figures else ''}"
+
+    def _go(self, choice: str) -> None:
+        if choice == "Enlarge":
+            self.choose_layer("Views")
+        else:
+            self._session.go_to_frame()
 
     def update(self) -> None:
         """Make the controls say what the session shows."""
@@ -90,16 +85,18 @@ class ViewPanel:
                 options = tuple(f"● {n}" if n == view.layer else n for n in names)
                 if tuple(group.options) != options:
                     group.options = options
-            _set(self._hint, "content", f"<sub>{_HINTS[view.layer]}</sub>")
+            frames = 0 if state is None or state.frames is None else len(state.frames)
             _set(self._blend, "visible", view.layer == "RGB")
             drawn = view.layer not in ("Points", "Views")
+            _set(self._extras, "visible", view.layer != "Views")
             _set(self._overlay, "visible", drawn)
+            _set(self._frusta, "visible", frames > 0)
             points = view.layer == "Points" or (view.overlay and drawn)
             _set(self._point_color, "visible", points)
             _set(self._point_size, "visible", points)
+            _set(self._point_size, "value", max(1.0, float(round(1000 * view.point_size))))
             if self._scene is not None:
                 _set(self._scene, "value", source.scene_names[view.scene])
-            frames = 0 if state is None or state.frames is None else len(state.frames)
             _set(self._views, "visible", frames > 0)
             if frames:
                 _set(self._frame, "max", max(1, frames - 1))
