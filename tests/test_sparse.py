@@ -266,10 +266,9 @@ def test_spconv_equals_torch():
     """Every layer kind in one small pyramid with shared maps: outputs, input and weight gradients, state dict."""
     torch.manual_seed(0)
     indices = voxels(density=0.15)
-    layers = torch.nn.ModuleList(
-        [SubMConv3d(6, 16, 5), SubMConv3d(16, 16), SparseConv3d(16, 24), SparseConv3d(24, 24), SubMConv3d(24, 24)]
-        + [SparseInverseConv3d(24, 24), SparseInverseConv3d(24, 8), SubMConv3d(8, 8, 1, bias=True)]
-    )
+    inward = [SubMConv3d(6, 16, 5), SubMConv3d(16, 16), SparseConv3d(16, 24), SparseConv3d(24, 24)]
+    outward = [SparseInverseConv3d(24, 24), SparseInverseConv3d(24, 8), SubMConv3d(8, 8, 1, bias=True)]
+    layers = torch.nn.ModuleList([*inward, SubMConv3d(24, 24), *outward])
     results = []
     for backend in ("torch", "spconv"):
         x = torch.randn(len(indices), 6, generator=torch.Generator().manual_seed(5), requires_grad=True)

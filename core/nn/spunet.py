@@ -106,7 +106,8 @@ class SpUNet(nn.Module):
         super().__init__()
         if len(channels) != 2 * STAGES or len(layers) != 2 * STAGES or min(*channels, base_channels, in_channels) < 1:
             raise InputError("SpUNet", f"{2 * STAGES} positive channels and layers", f"{channels} and {layers}")
-        self.in_channels, self.out_channels, self.backend = in_channels, channels[-1], backend
+        self.in_channels, self.out_channels = in_channels, channels[-1]
+        self.backend: Backend = backend
         self.conv_input = ConvNormRelu(SubMConv3d(in_channels, base_channels, 5))
         self.down, self.enc, self.up, self.dec = (nn.ModuleList() for _ in range(4))
         widths = [base_channels, *channels[:STAGES]]
@@ -172,7 +173,9 @@ class SpUNet(nn.Module):
             raise InputError("SpUNet offset", f"cumulative counts up to {n}", str(ends[1:]))
         if n == 0:
             indices = grid_coord.new_zeros(0, 4)
-            return SparseTensor.create(feat, indices, (PADDING,) * 3, max(1, len(offset)), self.backend), None
+            return SparseTensor.create(
+                feat, indices, (PADDING, PADDING, PADDING), max(1, len(offset)), self.backend
+            ), None
         counts = torch.diff(offset, prepend=offset.new_zeros(1)).to(grid_coord.device)
         batch = torch.repeat_interleave(torch.arange(len(counts), device=grid_coord.device), counts, output_size=n)
         low = grid_coord.new_zeros(len(counts), 3)

@@ -1,13 +1,16 @@
 """The CPU kernels of sparse convolution: register-tiled products that gather and scatter rows by themselves.
 
 A sparse convolution is, per kernel offset, ``y[dst] += x[src] @ w``. Copying the gathered rows into a buffer, calling a
-GEMM and adding the product back moves every row six times through the cache. Here one micro-kernel reads `ROWS` scattered
-rows of x, keeps their `ROWS` × tile products in vector registers over all input channels, and adds them to the
-scattered rows of y. numba can emit such code only if the vectors are spelled out, so the two micro-kernels are written
-in LLVM IR; the loops around them are ordinary numba. Everything is deterministic for any number of threads.
+GEMM and adding the product back moves every row six times through the cache. Here one micro-kernel reads `ROWS`
+scattered rows of x, keeps their `ROWS` × tile products in vector registers over all input channels, and adds them to
+the scattered rows of y. numba can emit such code only if the vectors are spelled out, so the two micro-kernels are
+written in LLVM IR; the loops around them are ordinary numba. Everything is deterministic for any number of threads.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba
@@ -36,35 +39,37 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 class _Emitter:
     """The few instructions both micro-kernels are made of. Addresses and strides are integers, in bytes."""
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
+    def __init__(self, builder: Any) -> None:
         self.b = builder
         kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
         self._fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
 
-    def at(self, base: ir.Value, count: ir.Value | int, size: ir.Value | int) -> ir.Value:
+    def at(self, base: Any, count: Any, size: Any) -> Any:
         count = ir.Constant(_I64, count) if isinstance(count, int) else count
         size = ir.Constant(_I64, size) if isinstance(size, int) else size
         return self.b.add(base, self.b.mul(count, size))
 
-    def load(self, address: ir.Value, kind: ir.Type) -> ir.Value:
+    def load(self, address: Any, kind: ir.Type) -> Any:
         return self.b.load(self.b.inttoptr(address, ir.PointerType(kind)), align=4)
 
-    def store(self, value: ir.Value, address: ir.Value) -> None:
+    def store(self, value: Any, address: Any) -> None:
         self.b.store(value, self.b.inttoptr(address, ir.PointerType(value.type)), align=4)
 
-    def row(self, base: ir.Value, stride: ir.Value, index: ir.Value, i: ir.Value | int) -> ir.Value:
+    def row(self, base: Any, stride: Any, index: Any, i: Any) -> Any:
         """Address of row ``index[i]`` of a matrix."""
         return self.at(base, self.b.sext(self.load(self.at(index, i, 4), _I32), _I64), stride)
 
-    def vectors(self, address: ir.Value, count: int) -> list[ir.Value]:
+    def vectors(self, address: Any, count: int) -> list[Any]:
         return [self.load(self.at(address, v, 4 * LANES), _VECTOR) for v in range(count)]
 
-    def splat(self, address: ir.Value) -> ir.Value:
+    def splat(self, address: Any) -> Any:
         undefined = ir.Constant(_VECTOR, ir.Undefined)
         one = self.b.insert_element(undefined, self.load(address, _FLOAT), ir.Constant(_I32, 0))
         return self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
 
-    def accumulate(self, count: ir.Value, outputs: list[ir.Value], width: int, step) -> None:
+    def accumulate(
+        self, count: Any, outputs: list[Any], width: int, step: Callable[[Any], tuple[list[Any], list[Any]]]
+    ) -> None:
         """``for i in range(count): acc[r] += scalars[r] * vectors`` with the accumulators, which are loaded from and
         stored to ``outputs``, in registers. ``step(i)`` emits the loads: (addresses of the scalars, vectors)."""
         b = self.b
@@ -93,7 +98,7 @@ class _Emitter:
                 self.store(value, self.at(address, v, 4 * LANES))
 
 
-def _gemm_tile(width: int):
+def _gemm_tile(width: int) -> Any:
     """y[dst[r], :tile] += x[src[r], :n] @ w[:n, :tile] for `ROWS` pairs; tile = width · LANES; n ≥ 1."""
 
     @intrinsic
@@ -115,7 +120,7 @@ def _gemm_tile(width: int):
     return tile
 
 
-def _outer_tile(width: int):
+def _outer_tile(width: int) -> Any:
     """dw[:ROWS, :tile] += Σ_p x[src[p], :ROWS]ᵀ g[dst[p], :tile] over n ≥ 1 pairs; tile = width · LANES."""
 
     @intrinsic

@@ -80,5 +80,6 @@ class SpconvLayer:
             from spconv.core import ConvAlgo
 
             options = {**options, "algo": ConvAlgo.Native}
-        layer = getattr(spconv, kind)(in_channels, out_channels, bias=False, **options)
+        with torch.device("meta"):  # its own weight is never used: neither allocate nor fill it
+            layer = getattr(spconv, kind)(in_channels, out_channels, bias=False, **options)
         return layer.train()  # in eval mode it would leave out the maps that a backward pass needs

@@ -1,8 +1,8 @@
 """Worker threads for compiled kernels that release the GIL.
 
-Not numba's ``parallel=True``: where no OpenMP runtime is installed its fallback layer aborts the process when two threads
-(a trainer and a viewer) enter it, and where one is installed it is a second pool that spins beside torch's. These workers
-sleep while there is nothing to do, any thread may ask for them, and the speed is the same.
+Not numba's ``parallel=True``: where no OpenMP runtime is installed its fallback layer aborts the process when two
+threads (a trainer and a viewer) enter it, and where one is installed it is a second pool that spins beside torch's.
+These workers sleep while there is nothing to do, any thread may ask for them, and the speed is the same.
 """
 
 from __future__ import annotations
