@@ -103,6 +103,7 @@ class Pretrainer:
             predictions = self.model(batch)
             loss, terms = self.model.losses(predictions, batch)
         loss.backward()
+        loss = loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.grad_clip)
         if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
             self.optimizer.step()
@@ -114,7 +115,7 @@ class Pretrainer:
             self._bad_in_a_row += 1
         self.step += 1
         metrics = {"loss/total": float(loss), "lr": lr, "grad_norm": float(norm), "nan_steps": float(self.nan_steps)}
-        metrics |= {f"loss/{k}": float(v) for k, v in terms.items()}
+        metrics |= {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
         metrics["gaussians"] = sum(len(p.gaussians) for p in predictions) / len(predictions)
         metrics["train/psnr"] = float(
             torch.cat(

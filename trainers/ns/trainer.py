@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Viewer(Protocol):
     """What shows a running training."""
 
-    def stop(self) -> None: ...
+    def close(self) -> None: ...
 
 
 ViewerFactory = Callable[["Pretrainer", str, int], Viewer]
@@ -138,7 +138,7 @@ class GaussianCrossTrainer:
     def shutdown(self) -> None:
         """Close the viewer."""
         if self._viewer is not None:
-            self._viewer.stop()
+            self._viewer.close()
             self._viewer = None
 
     def _save_pipeline(self, step: int) -> None:
