@@ -127,6 +127,15 @@ class TestStore:
         error = [query.FeatureStore.build(spread + c, "int8").error_typical for c in (0.0, 10.0)]
         assert error[1] < 0.2 * error[0]
 
+    def test_any_length_packs_alike(self):
+        f = _features(40, 24)
+        lengths = torch.logspace(-30, 30, 40)[:, None]
+        stores = [query.FeatureStore.build(x, "int8") for x in (f, f / f.norm(dim=1, keepdim=True) * lengths)]
+        q = _features(3, 24, 1)
+        assert torch.allclose(stores[0].scores(q), stores[1].scores(q), atol=1e-4)
+        same = query.FeatureStore.build(f[:1] * lengths, "int8")  # nothing is left beside the mean
+        assert torch.allclose(same.scores(f[:1]), torch.ones(40, 1), atol=1e-5)
+
     def test_wide_features_do_not_overflow(self):
         """All products of one sign and as large as they get: 32-bit sums must hold them."""
         f = torch.ones(8, 4096)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from .dot import CHUNK, TILE, int8_scores
+from .dot import CHUNK, TILE, int8_pack, int8_scores
 from .scoring import TEMPERATURE, check_widths, margin_to_relevancy, unit, usable_negatives
 
 Precision = Literal["float32", "float16", "int8"]
@@ -147,33 +147,34 @@ class FeatureStore:
             int8_scores(rows[start:stop], scale[start:stop], *arguments, block)
             take(start, block[:count, : len(self) - start])
 
-        # Plain threads: the kernel lets go of the GIL, and numba's own pool must not be entered by two threads at
-        # once, which a viewer beside a training loop would do.
-        with ThreadPoolExecutor(min(torch.get_num_threads(), os.cpu_count() or 1)) as pool:
-            for _ in pool.map(work, range(0, len(rows), _BLOCK)):
-                pass
+        _in_threads(work, range(0, len(rows), _BLOCK))
 
 
-def _blocks(features: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """(rows, unit vectors, usable) block by block, in float32."""
-    for start in range(0, len(features), _BLOCK):
-        rows = slice(start, min(start + _BLOCK, len(features)))
-        vectors, usable = unit(features[rows].float())
-        yield rows, vectors, usable
+def _in_threads(work: Callable[[int], None], starts: range) -> None:
+    """``work(start)`` for every start, on as many threads as torch may use.
+
+    Plain threads: the kernels let go of the GIL, and numba's own pool must not be entered by two threads at once,
+    which a viewer beside a training loop would do.
+    """
+    with ThreadPoolExecutor(min(torch.get_num_threads(), os.cpu_count() or 1)) as pool:
+        for _ in pool.map(work, starts):
+            pass
 
 
 def _build_float(features: Tensor, precision: Precision) -> FeatureStore:
     dtype = {"float32": torch.float32, "float16": torch.float16}[precision]
-    packed = torch.empty(features.shape, dtype=dtype, device=features.device)
-    usable = torch.empty(len(features), dtype=torch.bool, device=features.device)
-    error = _Error()
-    for rows, vectors, ok in _blocks(features):
-        packed[rows], usable[rows] = vectors.to(dtype), ok
-        error.add(packed[rows].float() - vectors)
+    n, dim = features.shape
+    packed = torch.empty(n, dim, dtype=dtype, device=features.device)
+    usable = torch.empty(n, dtype=torch.bool, device=features.device)
+    square_error = torch.zeros(n, device=features.device)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        vectors, usable[rows] = unit(features[rows].float())
+        packed[rows] = vectors.to(dtype)
+        square_error[rows] = (packed[rows].float() - vectors).square().sum(-1)
     empty = torch.empty(0, device=features.device)
     unusable = (~usable).nonzero()[:, 0]
-    shape = (features.shape[0], features.shape[1])
-    return FeatureStore(shape, precision, packed, empty, empty, unusable, *error.result())
+    return FeatureStore((n, dim), precision, packed, empty, empty, unusable, *_error(square_error, dim))
 
 
 def _build_int8(features: Tensor) -> FeatureStore:
@@ -183,15 +184,17 @@ def _build_int8(features: Tensor) -> FeatureStore:
     mean = directions.sum(0) / ok.sum().clamp_min(1)
 
     codes = torch.zeros(_round_up(n, TILE), _round_up(dim, CHUNK), dtype=torch.int8)
-    scale, usable = torch.zeros(len(codes)), torch.empty(n, dtype=torch.bool)
-    error = _Error()
-    for rows, vectors, ok in _blocks(features):
-        rest = (vectors - mean) * ok[:, None]
-        step = rest.abs().amax(-1) / 127
-        code = (rest / step.clamp_min(1e-30)[:, None]).round()
-        codes[rows, :dim], scale[rows], usable[rows] = code.to(torch.int8), step, ok
-        error.add(code * step[:, None] - rest)
-    store = FeatureStore((n, dim), "int8", codes, mean, scale, (~usable).nonzero()[:, 0], *error.result())
+    scale, square_error = torch.zeros(len(codes)), torch.zeros(n, dtype=torch.float64)
+
+    def pack(start: int) -> None:
+        rows = slice(start, min(start + _BLOCK, n))
+        block = features[rows].float().contiguous().numpy()
+        int8_pack(block, mean.numpy(), codes[rows].numpy(), scale[rows].numpy(), square_error[rows].numpy())
+
+    _in_threads(pack, range(0, n, _BLOCK))
+    unusable = (scale < 0).nonzero()[:, 0]
+    scale[unusable] = 0
+    store = FeatureStore((n, dim), "int8", codes, mean, scale, unusable, *_error(square_error, dim))
     store.scores(torch.zeros(1, dim))  # compile now, not at the user's first question
     return store
 
@@ -212,19 +215,8 @@ def _round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-class _Error:
-    """Largest and rms length of the rows of a difference, block by block."""
-
-    def __init__(self) -> None:
-        self._largest = self._total = 0.0
-        self._entries = 0
-
-    def add(self, difference: Tensor) -> None:
-        squares = difference.square().sum(-1)
-        self._largest = max(self._largest, float(squares.max()))
-        self._total += float(squares.sum())
-        self._entries += difference.numel()
-
-    def result(self) -> tuple[float, float]:
-        """(bound, typical): a random direction sees 1/√D of a row's length."""
-        return self._largest**0.5, (self._total / max(self._entries, 1)) ** 0.5
+def _error(square_error: Tensor, dim: int) -> tuple[float, float]:
+    """(bound, typical) from the squared length of every row's error: a random direction sees 1/√D of a length."""
+    if len(square_error) == 0:
+        return 0.0, 0.0
+    return float(square_error.max().sqrt()), float((square_error.mean() / dim).sqrt())
