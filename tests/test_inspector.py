@@ -26,10 +26,13 @@ from gaussiancross.app.inspector.source import LiveSource, ModelSource, PointsSo
 from gaussiancross.app.inspector.worker import RenderBudget, RenderWorker
 from gaussiancross.core.batch import InputConfig
 from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.config import to_dict
 from gaussiancross.core.gaussians import Gaussians
 from gaussiancross.core.live import LiveFeed, Snapshot
+from gaussiancross.core.models import GaussianCross, GaussianCrossConfig
 from gaussiancross.core.pca import PcaBasis
 from gaussiancross.core.scene import Frame, PointScene, PosedFrames
+from gaussiancross.core.teachers import TeacherInfo
 
 
 class Clock:
@@ -107,6 +110,17 @@ class Boxes:
 
     def frames(self, index: int) -> PosedFrames | None:
         return box_frames()
+
+
+class FlatTeacher:
+    """Features that say where in the image a token lies."""
+
+    info = TeacherInfo("flat", 5, "none", (3, 4), True)
+
+    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> torch.Tensor:
+        rows, columns = torch.meshgrid(torch.arange(3.0), torch.arange(4.0), indexing="ij")
+        one = torch.stack([rows, columns, torch.ones(3, 4), rows * columns, columns**2], -1)
+        return one.expand(len(index), 3, 4, 5)
 
 
 @dataclass
@@ -419,6 +433,33 @@ class TestSources:
         moved = point @ state.transform[:3, :3].T.float() + state.transform[:3, 3].float()
         for a, b in zip(world.project(point), state.cameras(world).project(moved), strict=True):
             assert torch.allclose(a, b, atol=1e-3)
+
+    def test_live_runs_the_real_network_from_its_config(self):
+        config = GaussianCrossConfig(
+            input=InputConfig(voxel_size=0.15),
+            base_channels=8,
+            channels=(8,) * 8,
+            layers=(1,) * 8,
+            lattice="cuboid",
+            lattice_cells=2048,
+            lattice_channels=8,
+            unet_widths=(8, 8),
+            unet_norm="group",
+            teacher_dim=5,
+        )
+        trained = GaussianCross(config)
+        feed = LiveFeed(config={"model": to_dict(config)})
+        before = torch.random.get_rng_state()
+        source = LiveSource(feed, Boxes(), teacher=FlatTeacher(), device="cpu")
+        assert torch.equal(before, torch.random.get_rng_state())
+        feed.publish(Snapshot(3, {k: v.detach().clone() for k, v in trained.state_dict().items()}))
+        renderer = Renderer(source)
+        state = renderer.load(0)
+        assert state.embeddings.shape == (len(state.gaussians), 5)  # in the teacher's space
+        assert renderer.canvas(0, "Features", free_camera()).image.shape == (30, 40, 3)
+        assert renderer.views(0, 0, 240, errors=True).shape[1] == 240
+        assert renderer.points(0, "Features", 10**6)[1].std() > 1
+        assert renderer.colors.describe().startswith("Gaussians: teacher")
 
     def test_still_sources(self):
         scene = box_room()

@@ -28,7 +28,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-CANVAS = {"x": 330, "y": 160, "width": 200, "height": 240}
+VIEWPORT = {"width": 760, "height": 400}
+CANVAS = {"x": 40, "y": 170, "width": 280, "height": 200}
 """A part of the canvas that neither panel nor notifications cover."""
 
 
@@ -45,7 +46,7 @@ def browser() -> Iterator:
 
 @pytest.fixture()
 def page(browser):
-    page = browser.new_page(viewport={"width": 960, "height": 560})
+    page = browser.new_page(viewport=VIEWPORT)
     yield page
     page.close()
 
@@ -62,7 +63,7 @@ def pixels(page) -> np.ndarray:
     return np.asarray(picture).astype(int)
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 45) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -136,7 +137,7 @@ def test_live_training_is_followed_and_steered(page):
 def test_two_browsers_and_one_that_reloads(browser, page):
     with Inspector(PointsSource(box_room(40)), port=0) as inspector:
         first = open_and_wait(page, inspector)
-        other = browser.new_page(viewport={"width": 960, "height": 560})
+        other = browser.new_page(viewport=VIEWPORT)
         open_and_wait(other, inspector)
         assert len(inspector.sessions) == 2
         inspector.sessions[1].change(point_color="Normals")

@@ -105,11 +105,11 @@ class Inspector:
             dark_mode=True,
             show_logo=False,
             show_share_button=False,
-            control_layout="collapsible",
             control_width="large",
             brand_color=(64, 132, 246),
         )
         self._server.gui.set_panel_label("GaussianCross inspector")
+        self._server.gui.main_panel.dock_right()
         self._server.scene.set_up_direction("+z")
         self._server.scene.set_background_image(self.blank)
         self.worker.start()

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from ...core.cameras import Cameras
@@ -367,7 +367,8 @@ def depth_range(state: SceneState) -> tuple[float, float]:
         values = values[values > 0]
         if len(values):
             near, far = np.percentile(values, [2, 98])
-            return max(0.0, float(np.floor(near * 2) / 2)), float(np.ceil(far * 2) / 2)
+            near = max(0.0, float(np.floor(near * 2) / 2))
+            return near, max(near + 0.5, float(np.ceil(far * 2) / 2))
     low, high = bounds(state)
     return 0.0, float(np.ceil(np.linalg.norm(high - low)))
 
@@ -379,7 +380,7 @@ def point_size(state: SceneState) -> float:
         coord = state.gaussians.means.cpu().numpy()
     if coord is None or len(coord) < 2:
         return 0.015
-    distance = cKDTree(coord).query(coord[_subset(len(coord), 2000)], k=2)[0][:, 1]
+    distance = KDTree(coord).query(coord[_subset(len(coord), 2000)], k=2)[0][:, 1]
     return float(np.clip(0.6 * np.median(distance), 0.001, 0.1))
 
 
