@@ -1,0 +1,11 @@
+"""Gaussian splatting behind one signature.
+
+api         `rasterize` → `Splats`, `pick`, `default_backend`: checks, background, expected depth
+reference   dense torch, any dtype: the definition, for tests
+cpu         numba: project (geometry, sorting, tile lists), tiles (compositing), simd (16-lane vectors)
+cuda        gsplat
+"""
+
+from .api import Splats, default_backend, pick, rasterize
+
+__all__ = ["Splats", "default_backend", "pick", "rasterize"]

@@ -1,0 +1,224 @@
+"""`rasterize` and `pick`: what every backend shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..gaussians import Gaussians
+
+Backend = Literal["auto", "reference", "numba", "gsplat"]
+_MODULES = {"reference": "reference", "numba": "cpu", "gsplat": "cuda"}
+_DEVICES = {"numba": "cpu", "gsplat": "cuda"}
+
+
+@dataclass(frozen=True)
+class Splats:
+    """C images of H × W pixels.
+
+    Attributes:
+        color: [C, H, W, 3] Σ w colour, plus (1 - alpha) · background if one was given.
+        depth: [C, H, W, 1] expected camera depth z in metres, Σ w z / max(alpha, 1e-10); 0 where nothing was drawn.
+        alpha: [C, H, W, 1] Σ w, at most 0.9999.
+        features: [C, H, W, F] Σ w feature, not divided by alpha; None if the Gaussians carry none.
+    """
+
+    color: Tensor
+    depth: Tensor
+    alpha: Tensor
+    features: Tensor | None
+
+
+def default_backend(device: torch.device | str) -> str:
+    """``"gsplat"`` for CUDA devices, ``"numba"`` for the CPU.
+
+    Raises:
+        InputError: the package is not installed (with what to install), or there is no backend for the device.
+    """
+    kind = torch.device(device).type
+    for backend, name in _DEVICES.items():
+        if name == kind:
+            _require(backend)
+            return backend
+    raise InputError("device", "cpu or cuda", kind, 'move the Gaussians, or ask for the slow backend="reference"')
+
+
+def _require(backend: str) -> None:
+    if backend != "reference" and find_spec(backend) is None:
+        what = "gsplat>=1.4,<1.6" if backend == "gsplat" else "numba>=0.60"
+        raise InputError(
+            f'rasterize(backend="{backend}")', f"the package {backend}", "none", f'install it: pip install "{what}"'
+        )
+
+
+def rasterize(
+    gaussians: Gaussians,
+    viewmats: Tensor,  # [C, 4, 4]
+    Ks: Tensor,  # [C, 3, 3]
+    width: int,
+    height: int,
+    *,
+    near: float = 0.01,
+    far: float = 1e10,
+    eps2d: float = 0.3,
+    background: Tensor | None = None,  # [C, 3] or [3]
+    backend: Backend = "auto",
+) -> Splats:
+    """Splat Gaussians into C pinhole cameras, with the conventions of gsplat 1.5.
+
+    Per pixel, front to back by camera depth (ties by index): σ = ½ dᵀ Σ₂⁻¹ d with d from the pixel centre and Σ₂ the
+    EWA covariance plus ``eps2d`` px², alpha = min(0.999, opacity · exp(-σ)), skipped under 1/255; the pixel stops
+    before the Gaussian that would bring its transmittance T to 1e-4; otherwise w = alpha · T.
+
+    Differentiable in every tensor of ``gaussians`` (through all four outputs) and in ``background``, not in the
+    cameras. Visibility, order and stopping count as constants, and alphas above 0.999 pass no gradient. A Gaussian
+    with a value that is not finite is not drawn and gets zero gradient.
+
+    Args:
+        gaussians: world frame, metres. The fast backends compute in float32.
+        viewmats: [C, 4, 4] world → camera (OpenCV axes). The upper 3×3 block may carry a scale or a reflection (a
+            geometric augmentation of the world); depth is measured in the frame that they map to.
+        Ks: [C, 3, 3] intrinsics in pixels; skew is ignored, as gsplat does.
+        width, height: image size in pixels.
+        near, far: Gaussians whose centre has z outside [near, far] (metres) are not drawn.
+        eps2d: blur added to the 2D covariances, px².
+        background: [C, 3] or [3] colour behind everything; it enters neither depth nor features.
+        backend: "reference" (torch, any device and dtype, memory H · W · N), "numba" (CPU), "gsplat" (CUDA) or
+            "auto" (`default_backend`).
+
+    Returns:
+        Splats on the device of ``gaussians``.
+
+    Raises:
+        InputError: shapes, devices, camera values or a package are not as above.
+    """
+    _check(gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    composite = _resolve(backend, gaussians).composite
+    color, depth, alpha, features = _run(composite, gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    if background is not None:
+        if background.shape not in ((3,), (len(viewmats), 3)):
+            raise InputError("background", f"shape [3] or [{len(viewmats)}, 3]", str(list(background.shape)))
+        color = color + (1.0 - alpha) * background.to(color).reshape(-1, 1, 1, 3)
+    depth = depth / alpha.clamp_min(1e-10)
+    return Splats(color, depth, alpha, None if gaussians.features is None else features)
+
+
+def pick(
+    gaussians: Gaussians,
+    viewmats: Tensor,  # [C, 4, 4]
+    Ks: Tensor,  # [C, 3, 3]
+    width: int,
+    height: int,
+    *,
+    near: float = 0.01,
+    far: float = 1e10,
+    eps2d: float = 0.3,
+    backend: Backend = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Which Gaussian does a pixel show? For clicks: the one with the largest blending weight.
+
+    Arguments and errors as for `rasterize`; always computed on the CPU unless ``backend="reference"``.
+
+    Returns:
+        index [C, H, W] int64 into ``gaussians`` (-1 where nothing was drawn; the front one of equals) and its camera
+        depth z [C, H, W] in metres (0 where nothing was drawn), on the device of ``gaussians``.
+    """
+    _check(gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    device = gaussians.means.device
+    gaussians = Gaussians(**{**vars(gaussians.detach()), "features": None})
+    if backend != "reference":
+        gaussians, viewmats, Ks, backend = gaussians.to("cpu"), viewmats.cpu(), Ks.cpu(), "numba"
+    with torch.no_grad():
+        if len(gaussians) == 0:
+            shape = (len(viewmats), height, width)
+            return torch.full(shape, -1, device=device), torch.zeros(shape, device=device)
+        index, depth = _run(_resolve(backend, gaussians).pick, gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    return index.to(device), depth.to(device)
+
+
+def _check(
+    gaussians: Gaussians, viewmats: Tensor, Ks: Tensor, width: int, height: int, near: float, far: float, eps2d: float
+) -> None:
+    C = viewmats.shape[0] if viewmats.ndim else 0
+    if C < 1 or viewmats.shape != (C, 4, 4) or Ks.shape != (C, 3, 3):
+        raise InputError(
+            "cameras",
+            "viewmats [C, 4, 4] and Ks [C, 3, 3] with C ≥ 1",
+            f"{list(viewmats.shape)} and {list(Ks.shape)}",
+        )
+    if width < 1 or height < 1:
+        raise InputError("image size", "at least one pixel", f"{width} × {height}")
+    if not 0.0 < near < far:
+        raise InputError("near, far", "0 < near < far, in metres", f"{near}, {far}")
+    if not eps2d >= 0.0:
+        raise InputError("eps2d", "a blur of at least 0 px²", str(eps2d))
+    devices = {str(t.device) for t in (*vars(gaussians).values(), viewmats, Ks) if t is not None}
+    if len(devices) > 1:
+        raise InputError("rasterize", "Gaussians and cameras on one device", ", ".join(sorted(devices)))
+    finite = viewmats.isfinite().flatten(1).all(1) & Ks.isfinite().flatten(1).all(1)
+    if not finite.all():
+        bad = torch.nonzero(~finite)[:, 0].tolist()
+        raise InputError(
+            "cameras", "finite poses and intrinsics", f"NaN or infinity in {bad}", "leave those frames out"
+        )
+
+
+def _resolve(backend: str, gaussians: Gaussians) -> ModuleType:
+    kind = gaussians.means.device.type
+    if backend == "auto":
+        backend = default_backend(kind)
+    if backend not in _MODULES:
+        raise InputError("backend", "one of auto, " + ", ".join(_MODULES), repr(backend))
+    if _DEVICES.get(backend, kind) != kind:
+        raise InputError(f'backend="{backend}"', f"Gaussians on {_DEVICES[backend]}", f"Gaussians on {kind}")
+    _require(backend)
+    return import_module(f".{_MODULES[backend]}", __package__)
+
+
+def _run(
+    function: Callable[..., tuple[Tensor, ...]],
+    gaussians: Gaussians,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    *limits: float,
+) -> tuple[Tensor, ...]:
+    """Call a backend on what it can rely on: at least one Gaussian, everything finite, float32 unless it is torch."""
+    slow = function.__module__.endswith("reference")
+    if not slow:
+        gaussians = gaussians.map(torch.Tensor.float)
+    if len(gaussians) == 0:
+        return _nothing(gaussians, (len(viewmats), height, width))
+    if not function.__module__.endswith("cpu"):  # the numba kernels leave such Gaussians out by themselves
+        gaussians = _finite(gaussians)
+    viewmats, Ks = viewmats.detach(), Ks.detach()
+    if slow:
+        viewmats, Ks = viewmats.to(gaussians.means), Ks.to(gaussians.means)
+    with torch.autocast(gaussians.means.device.type, enabled=False):
+        return function(gaussians, viewmats, Ks, width, height, *limits)
+
+
+def _nothing(gaussians: Gaussians, shape: tuple[int, int, int]) -> tuple[Tensor, ...]:
+    """Empty images that are still connected to their (empty) inputs."""
+    features = gaussians.features
+    parts = [t.sum() for t in vars(gaussians).values() if t is not None]
+    zero = torch.stack(parts).sum()
+    return tuple(zero.expand(*shape, k) for k in (3, 1, 1, 0 if features is None else features.shape[1]))
+
+
+def _finite(gaussians: Gaussians) -> Gaussians:
+    """Replace Gaussians with a value that is not finite by transparent ones; no gradient reaches them."""
+    parts = [t for t in vars(gaussians).values() if t is not None]
+    good = torch.stack([t.detach().reshape(len(t), -1).isfinite().all(1) for t in parts]).all(0)
+    # 1 for everything but the opacity: a unit Gaussian at (1, 1, 1)
+    clean = gaussians.map(lambda t: torch.where(good.reshape(-1, *[1] * (t.ndim - 1)), t, torch.ones_like(t)))
+    return Gaussians(**{**vars(clean), "opacities": torch.where(good, gaussians.opacities, 0.0)})
