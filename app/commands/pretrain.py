@@ -20,6 +20,10 @@ from ...trainers.presets import FULL, TINY
 from ...trainers.pretrain import Pretrainer
 
 
+CPU_PIXELS = 320 * 240
+"""Views of more pixels than this are no work for a CPU."""
+
+
 @dataclass(frozen=True)
 class Pretrain:
     """Pre-train the backbone. A run folder that holds a checkpoint is continued, exactly."""
@@ -71,7 +75,10 @@ def main(args: Sequence[str]) -> int:
 def run(given: Pretrain, console: Console | None = None) -> int:
     """Train as ``given`` says; 130 when interrupted."""
     console = console or Console()
-    trainer = Pretrainer(given.config, given.run_dir, device=pick_device(given.device), feed=LiveFeed())
+    device = pick_device(given.device)
+    if device.type == "cpu" and given.config.data.width * given.config.data.height > CPU_PIXELS:
+        console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
+    trainer = Pretrainer(given.config, given.run_dir, device=device, feed=LiveFeed())
     if trainer.resume():
         console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
     with _viewer(trainer, given):

@@ -1,0 +1,124 @@
+"""Pre-train on one real capture for a given time: quality on held-out frames, with pictures."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..app.plots import view_sheet
+from ..core.batch import Batch
+from ..core.errors import InputError
+from ..core.io.images import write_color
+from ..core.models import Prediction
+from ..trainers.config import PretrainConfig
+from ..trainers.data import PretrainData
+from ..trainers.presets import TINY
+from ..trainers.pretrain import Pretrainer
+from ._machine import environment, markdown, write_report
+
+CALIBRATION = 8
+"""Steps that are timed to fit the learning-rate schedule to the time there is."""
+
+
+@dataclass(frozen=True)
+class Livingroom:
+    """Train the tiny preset on the capture's training frames, then render its held-out frames."""
+
+    data: tyro.conf.Positional[Path]
+    """An RGB-D capture, such as shared/data/livingroom."""
+    seconds: float = 600.0
+    """Training time. The schedule is fitted to it from a few timed steps."""
+    steps: int | None = None
+    """Length of the schedule; None fits it to the time."""
+    teacher: str | None = None
+    """Precomputed features; the capture's folder teacher_ade20k by default, "none" for none."""
+    anchors: Literal["two_level", "lattice"] = "two_level"
+    """Anchors of the Gaussians: the paper's lattice, or lattice and observed voxels."""
+    cells: int = TINY.model.lattice_cells
+    """About how many cells the lattice has."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to train."""
+    out: Path = Path("bench")
+    """Folder for the run, livingroom_<anchors>.json, .md and .png."""
+
+
+def main() -> int:
+    given = tyro.cli(Livingroom)
+    name = f"livingroom_{given.anchors}"
+    run_dir = given.out / name
+    if (run_dir / "checkpoints").exists():
+        raise InputError(run_dir, "a new folder for the run", "one with checkpoints", "remove it or give --out")
+    config = make_config(given)
+    data = PretrainData(config.data, config.model.input, config.seed)
+    if given.steps is None:
+        per_step = calibrate(config, run_dir, data, given.device)
+        config = replace(config, steps=max(CALIBRATION, int(given.seconds / per_step)))
+        print(f"{per_step:.2f} s per step: a schedule of {config.steps} steps")
+    trainer = Pretrainer(config, run_dir, data, given.device)
+    started = time.perf_counter()
+    trainer.fit(given.seconds)
+    trained = time.perf_counter() - started
+
+    def keep_pictures(scene: str, batch: Batch, prediction: Prediction) -> None:
+        write_color(given.out / f"{name}.png", view_sheet(batch.views[0], prediction))
+
+    given.out.mkdir(parents=True, exist_ok=True)
+    metrics = trainer.evaluate(keep_pictures)
+    report = {
+        "environment": environment(trainer.device),
+        "anchors": given.anchors,
+        "steps": trainer.step,
+        "schedule": config.steps,
+        "seconds": trained,
+        "frames": {"train": _frames(data.train), "held out": _frames(data.val)},
+        "metrics": metrics,
+    }
+    rows = [
+        ("steps", trainer.step),
+        ("time, with the last evaluation", f"{trained:.0f} s"),
+        ("held-out PSNR", f"{metrics['eval/psnr']:.2f} dB"),
+        ("… above the mean colour", f"{metrics['eval/psnr_gain']:.2f} dB"),
+        ("median relative depth error", f"{metrics['eval/depth_error']:.2%}"),
+    ]
+    if "eval/teacher_cosine" in metrics:
+        rows.append(("cosine to the teacher", f"{metrics['eval/teacher_cosine']:.3f}"))
+    write_report(given.out, name, report, markdown(("livingroom", given.anchors), rows))
+    return 0
+
+
+def make_config(given: Livingroom) -> PretrainConfig:
+    """The tiny preset on this capture: all held-out views are rendered once, at the end."""
+    own = given.data / "teacher_ade20k"
+    teacher = given.teacher or (str(own) if own.is_dir() else "none")
+    return replace(
+        TINY,
+        model=replace(TINY.model, anchors=given.anchors, lattice_cells=given.cells),
+        data=replace(TINY.data, data=str(given.data), teacher=teacher),
+        eval_every=0,
+        save_every=10**9,
+    )
+
+
+def calibrate(config: PretrainConfig, run_dir: Path, data: PretrainData, device: str) -> float:
+    """Median seconds per step, batch included, on a model that is thrown away."""
+    trainer = Pretrainer(config, run_dir, data, device)
+    times = []
+    batches = data.batches(0)
+    try:
+        for _ in range(CALIBRATION):
+            started = time.perf_counter()
+            trainer.train_step(next(batches))
+            times.append(time.perf_counter() - started)
+    finally:
+        batches.close()
+    return statistics.median(times[2:])
+
+
+def _frames(scenes) -> int:
+    frames = scenes.frames(0)
+    return 0 if frames is None else len(frames)

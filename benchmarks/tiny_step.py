@@ -1,0 +1,148 @@
+"""One training step of the tiny preset on the CPU: how long, how much memory, and how much of it is kernels."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest import mock
+
+import torch
+import tyro
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from ..core.augment import NO_AUGMENT
+from ..core.errors import InputError
+from ..core.sparse import tensor as sparse_tensor
+from ..core.sparse.fast import FastConv
+from ..core.splat import cpu as splat_cpu
+from ..trainers.data import PretrainData
+from ..trainers.presets import TINY
+from ..trainers.pretrain import Pretrainer, memory_gb
+from ._data import RandomTeacher
+from ._machine import environment, markdown, write_report
+from ._parts import PartTimer
+
+POINTS = 30_000
+TOKENS = (15, 20)
+CHANNELS = 32
+
+KERNELS = {
+    "sparse convolution": (FastConv.__name__, f"{FastConv.__name__}Backward"),
+    "dense convolution": ("aten::convolution", "aten::convolution_backward"),
+    "rasteriser": (splat_cpu._Splat.__name__, f"{splat_cpu._Splat.__name__}Backward"),
+}
+"""Names under which torch's profiler lists the kernels; none of them calls another."""
+
+MAPS = "kernel maps"
+
+
+@dataclass(frozen=True)
+class TinyStep:
+    """One room of 30,000 points, 5 views of 160 × 120, 32 feature channels, a teacher of 32 random channels."""
+
+    data: str = "rooms:1"
+    """The scene: a built-in room, or a path."""
+    steps: int = 20
+    """Timed steps, at least 10."""
+    warmup: int = 3
+    """Steps before, in which kernels are compiled and caches filled."""
+    out: Path = Path("bench")
+    """Folder for tiny_step.json and tiny_step.md."""
+
+
+def main() -> int:
+    given = tyro.cli(TinyStep)
+    if given.steps < 10:
+        raise InputError("--steps", "at least 10", str(given.steps))
+    device = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(given, Path(folder))
+    report["environment"] = environment(device)
+    rows = [
+        ("step, fastest", f"{min(report['seconds']):.3f} s"),
+        ("step, median", f"{report['median']:.3f} s"),
+        ("points, voxels", f"{report['points']}, {report['voxels']}"),
+        ("Gaussians", f"{report['gaussians']:.0f}"),
+        ("peak memory of the process", f"{report['memory_gb']:.2f} GB"),
+        ("preparing a batch (in a thread, meanwhile)", f"{report['batch_seconds']:.3f} s"),
+        *((f"share in {name}", f"{share:.0%}") for name, share in report["shares"].items()),
+        ("share in the three kernels", f"{report['kernel_share']:.0%}"),
+        *((f"{part}, {way}", f"{ms:.0f} ms") for (part, way), ms in report.pop("parts").items()),
+    ]
+    write_report(given.out, "tiny_step", report, markdown(("tiny_step", "CPU"), rows))
+    return 0
+
+
+def measure(given: TinyStep, folder: Path) -> dict:
+    """Times of whole steps; then, in further steps, where the time goes."""
+    model = replace(TINY.model, input=replace(TINY.model.input, max_points=POINTS))
+    config = replace(TINY, model=model, data=replace(TINY.data, data=given.data, augment=NO_AUGMENT))
+    data = PretrainData(config.data, model.input, config.seed, teacher=RandomTeacher(CHANNELS, TOKENS))
+    scene = data.train.scene(0)
+    if len(scene) < POINTS:
+        raise InputError(given.data, f"a scene of {POINTS} points or more", f"{len(scene)}")
+    trainer = Pretrainer(config, folder, data, "cpu")
+    data.batch(0)  # draws the scene
+    started = time.perf_counter()
+    batches = [data.batch(step) for step in range(4)]
+    batch_seconds = (time.perf_counter() - started) / len(batches)
+    seconds = []
+    metrics: dict[str, float] = {}
+    for step in range(given.warmup + given.steps):
+        started = time.perf_counter()
+        metrics = trainer.train_step(batches[step % len(batches)])
+        seconds.append(time.perf_counter() - started)
+    seconds = seconds[given.warmup :]
+    memory = memory_gb(trainer.device)  # before the profiler takes its own
+    with PartTimer(trainer.model, trainer.optimizer, trainer.device) as timer:
+        for batch in batches * 2:
+            with timer.step():
+                trainer.train_step(batch)
+    shares = kernel_shares(trainer, batches)
+    parts = timer.fastest()
+    return {
+        "seconds": seconds,
+        "median": statistics.median(seconds),
+        "points": min(POINTS, len(scene)),
+        "voxels": int(batches[0].points.offset[-1]),
+        "gaussians": metrics["gaussians"],
+        "memory_gb": memory,
+        "batch_seconds": batch_seconds,
+        "shares": shares,
+        "kernel_share": sum(share for name, share in shares.items() if name != MAPS),
+        "parts": parts,
+        "parts_ms": {f"{part}, {way}": ms for (part, way), ms in parts.items()},
+    }
+
+
+def kernel_shares(trainer: Pretrainer, batches: list) -> dict[str, float]:
+    """Share of the step's time per kind of kernel, forward and backward together, and that of building the sparse
+    convolutions' kernel maps. Of the fastest of a few profiled steps, which are a little slower than the timed ones."""
+
+    def recorded(function):
+        def wrapped(*args, **kwargs):
+            with record_function(MAPS):
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    maps = sparse_tensor.maps
+    with (
+        mock.patch.object(maps, "submanifold", recorded(maps.submanifold)),
+        mock.patch.object(maps, "coarsen", recorded(maps.coarsen)),
+    ):
+        wall, shares = float("inf"), {}
+        for batch in batches * 2:
+            with profile(activities=[ProfilerActivity.CPU]) as profiler:
+                started = time.perf_counter()
+                trainer.train_step(batch)
+                seconds = time.perf_counter() - started
+            if seconds < wall:
+                spent = {event.key: event.cpu_time_total / 1e6 for event in profiler.key_averages()}
+                wall = seconds
+                shares = {name: sum(spent.get(key, 0.0) for key in keys) / wall for name, keys in KERNELS.items()}
+                shares[MAPS] = spent.get(MAPS, 0.0) / wall
+    return shares
