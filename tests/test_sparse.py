@@ -108,7 +108,7 @@ def test_inverse_equals_dense_transposed(dtype):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize(("inputs", "outputs"), [(32, 64), (6, 16)])
-def test_kernels_equal_reference_on_many_blocks(threads, inputs, outputs):
+def test_kernels_equal_reference_on_many_blocks(threads, inputs, outputs, monkeypatch):
     """Several row blocks, a surface, rows in any order; the answer does not depend on the number of threads."""
     torch.manual_seed(0)
     shape = (40, 40, 40)
@@ -118,13 +118,10 @@ def test_kernels_equal_reference_on_many_blocks(threads, inputs, outputs):
     indices = torch.stack([torch.zeros_like(x), x, y, height], 1)[torch.randperm(1600)]
     features = torch.randn(1600, inputs, requires_grad=True)
     conv = SubMConv3d(inputs, outputs, 3)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: threads)
         out = conv(SparseTensor.create(features, indices, shape, 1)).features
         ours = gradients(out, features, conv.weight)
-    finally:
-        torch.set_num_threads(before)
     pairs = reference.submanifold_pairs(indices, shape, 3)
     expected = ReferenceConv.apply(features, conv.weight.flatten(1, 3), pairs, 1600)
     assert close(out, expected)
