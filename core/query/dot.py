@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
@@ -21,6 +21,10 @@ CHUNK = 32
 
 TILE = 4
 """Rows and vectors are each padded to a multiple of it."""
+
+_AHEAD = 8192
+"""Bytes between what is multiplied and what is asked for from memory. Four rows at a time is no order that the hardware
+foresees: without asking, 38 ms of core time where 16 ms do (1,000,000 × 512 by 8 vectors, two cores)."""
 
 _LANES = CHUNK // 2  # a chunk's products, added in pairs; also TILE², which the reduction below relies on
 _sums = ir.VectorType(ir.IntType(32), _LANES)
@@ -109,6 +113,23 @@ def _write_totals(typingctx, tile, out):
     return types.void(tile, out), codegen
 
 
+@intrinsic
+def _prefetch(typingctx, array, index):
+    """Ask for the cache line of array[index], which may lie past the end: asking never faults."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        pointer = builder.gep(data, [context.cast(builder, args[1], signature.args[1], types.intp)])
+        i32 = ir.IntType(32)
+        signature_ir = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, signature_ir, "llvm.prefetch")
+        read, keep, data_cache = (ir.Constant(i32, v) for v in (0, 3, 1))
+        builder.call(function, [pointer, read, keep, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
+
+
 @numba.njit(nogil=True, cache=True)
 def int8_scores(codes, scale, vectors, vector_scale, vector_offset, out):
     """out[q, n] = scale[n] · vector_scale[q] · (codes[n] · vectors[q]) + vector_offset[q].
@@ -124,6 +145,8 @@ def int8_scores(codes, scale, vectors, vector_scale, vector_offset, out):
     rows, columns = codes.reshape(-1), vectors.reshape(-1)
     totals = np.empty(TILE * TILE, np.int32)
     for n in range(0, count, TILE):
+        for k in range(0, TILE * dim, 64):
+            _prefetch(rows, n * dim + k + _AHEAD)  # pyright: ignore[reportCallIssue]
         for q in range(0, vectors.shape[0], TILE):
             tile = _zero()  # pyright: ignore[reportCallIssue] numba supplies the typing context
             for k in range(0, dim, CHUNK):
@@ -160,7 +183,7 @@ def int8_pack(features, mean, codes, scale, square_error):
 
     Args:
         features: [N, D] float32. mean: [D] float32.
-        codes: [N, ≥ D] int8, zero; scale, square_error: [N] float32 and float64; all written.
+        codes: [N, ≥ D] int8, zero; scale, square_error: [N] float32; all written.
     """
     dim = features.shape[1]
     rest = np.empty(dim, np.float32)
@@ -175,10 +198,11 @@ def int8_pack(features, mean, codes, scale, square_error):
             rest[k] = np.float32(row[k] * shrink) - mean[k]
         step = _largest(rest) / np.float32(127)
         inverse = np.float32(1) / step if step > 1e-30 else np.float32(0)
-        error = 0.0
+        error = np.float32(0)
         for k in range(dim):
             # Positive before it is cut off: that rounds, in plain vector instructions.
-            code = np.int32(rest[k] * inverse + np.float32(127.5)) - np.int32(127)
-            codes[n, k] = code
-            error += (code * step - rest[k]) ** 2
+            code = np.float32(np.int32(rest[k] * inverse + np.float32(127.5))) - np.float32(127)
+            codes[n, k] = np.int8(code)
+            difference = code * step - rest[k]
+            error += difference * difference
         scale[n], square_error[n] = step, error

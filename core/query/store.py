@@ -21,7 +21,7 @@ Precision = Literal["float32", "float16", "int8"]
 
 _BLOCK = 8192  # rows per piece of work: a piece's scores and temporaries stay in the L2 cache
 _SMALL = 64 << 20  # bytes of float32 up to which plain float32 is fast enough
-_SAMPLE = 65536  # rows that the mean direction is taken from
+_SAMPLE = 4096  # rows at most, about, that the mean direction is taken from
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class FeatureStore:
         check_widths(self.shape, queries=vectors)
         query = unit(vectors.to(self.device, torch.float32))[0]
         if self.precision != "int8":
-            out = self._float_scores(query).contiguous()
+            out = self._float_scores(query).T.contiguous()
         else:
             out = torch.empty(len(query), len(self))
             self._int8_blocks(
@@ -112,7 +112,7 @@ class FeatureStore:
         count = len(phrase)
         if self.precision != "int8":
             cosine = self._float_scores(query)
-            out = margin_to_relevancy(cosine[:count].T, cosine[count:].T).T.contiguous()
+            out = margin_to_relevancy(cosine[:, :count], cosine[:, count:]).T.contiguous()
         else:
             out = torch.empty(count, len(self))
             target = out.numpy()
@@ -129,8 +129,8 @@ class FeatureStore:
         return (out * known[:, None]).T if not known.all() else out.T
 
     def _float_scores(self, query: Tensor) -> Tensor:
-        """[Q, N] float32; Q on the left is the faster order for a few queries."""
-        return (query.to(self.rows.dtype) @ self.rows.T).float()
+        """[N, Q] float32."""
+        return (self.rows @ query.to(self.rows.dtype).T).float()
 
     def _int8_blocks(self, query: Tensor, take: Callable[[int, NDArray[np.float32]], None]) -> None:
         """Call ``take(first row, cosines [Q, rows])`` for every block of rows, from several threads."""
@@ -184,7 +184,7 @@ def _build_int8(features: Tensor) -> FeatureStore:
     mean = directions.sum(0) / ok.sum().clamp_min(1)
 
     codes = torch.zeros(_round_up(n, TILE), _round_up(dim, CHUNK), dtype=torch.int8)
-    scale, square_error = torch.zeros(len(codes)), torch.zeros(n, dtype=torch.float64)
+    scale, square_error = torch.zeros(len(codes)), torch.zeros(n)
 
     def pack(start: int) -> None:
         rows = slice(start, min(start + _BLOCK, n))
