@@ -199,3 +199,14 @@ def test_unet3d_sees_far_and_keeps_detail():
 
 def test_unet3d_paper_widths():
     assert sum(p.numel() for p in UNet3d(96, 128).parameters()) > 5_000_000
+
+
+def test_own_statistics_make_eval_equal_training_and_leave_the_running_ones():
+    torch.manual_seed(0)
+    net = SpUNet(channels=(16,) * 8, layers=(1,) * 8, base_channels=16, own_statistics=True)
+    grid = torch.unique(torch.randint(0, 40, (500, 3)), dim=0)
+    given = grid, torch.randn(len(grid), 6), torch.tensor([len(grid)])
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    evaluated = net.eval()(*given)
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert torch.allclose(evaluated, net.train()(*given), atol=1e-5)

@@ -35,6 +35,10 @@ class GaussianCrossConfig:
     """Widths of the backbone's four encoder and four decoder stages (SpUNet-v1m1)."""
     layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2)
     """Residual blocks per backbone stage."""
+    own_statistics: bool = True
+    """Outside training, too, the backbone's batch norm uses the statistics of the scene at hand. Pre-training sees
+    masked scenes, all else whole ones: on held-out rooms after 220 tiny steps, whole scenes rendered at 19.4 dB this
+    way and at 11.5 dB with running statistics (the released probing code keeps batch norm in train mode, too)."""
     lattice: Literal["ponder", "cuboid"] = "ponder"
     """"ponder": PonderV2's lattice of ``lattice_shape``, every axis spanning the largest extent. "cuboid": each axis
     spans its own extent, about ``lattice_cells`` near-isotropic cells."""
@@ -97,7 +101,9 @@ class GaussianCross(nn.Module):
     def __init__(self, config: GaussianCrossConfig = GaussianCrossConfig()) -> None:
         super().__init__()
         self.config = config
-        self.backbone = SpUNet(6, config.base_channels, config.channels, config.layers)
+        self.backbone = SpUNet(
+            6, config.base_channels, config.channels, config.layers, own_statistics=config.own_statistics
+        )
         out = config.channels[-1]
         self.lattice_net = UNet3d(out, config.lattice_channels, config.unet_widths, norm=config.unet_norm)
         self.head = GaussianHead(config.lattice_channels, config.head)

@@ -24,14 +24,21 @@ class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation over voxels that takes any number of them.
 
     The deepest level of a small scene may hold a single voxel, whose own variance says nothing: with fewer than two,
-    training mode uses the running statistics too, and leaves them as they are.
+    the running statistics are used in every mode, and left as they are.
+
+    Attributes:
+        own_statistics: in eval mode, normalise by the input's own statistics instead of the running ones.
     """
 
+    own_statistics = False
+
     def forward(self, input: Tensor) -> Tensor:
-        if self.training and len(input) < 2:
+        if len(input) < 2:
             return nn.functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
+        if self.own_statistics and not self.training:
+            return nn.functional.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(input)
 
 
@@ -91,6 +98,8 @@ class SpUNet(nn.Module):
         channels: widths of the four encoder stages, then of the four decoder stages, coarsest first.
         layers: residual blocks per stage, in the same order.
         backend: "auto" (spconv on CUDA, torch elsewhere), "torch" or "spconv".
+        own_statistics: in eval mode too, batch norm uses the statistics of the scenes it is given, instead of the
+            running ones.
 
     The default has 39,155,904 parameters.
     """
@@ -102,6 +111,7 @@ class SpUNet(nn.Module):
         channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96),
         layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2),
         backend: Backend = "auto",
+        own_statistics: bool = False,
     ) -> None:
         super().__init__()
         if len(channels) != 2 * STAGES or len(layers) != 2 * STAGES or min(*channels, base_channels, in_channels) < 1:
@@ -120,6 +130,9 @@ class SpUNet(nn.Module):
             self.up.append(ConvNormRelu(SparseInverseConv3d(source, target)))
             self.dec.append(_Blocks(target + widths[s], target, layers[-1 - s]))
         self.apply(_initialise)
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                module.own_statistics = own_statistics
 
     def forward(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Tensor:
         """[N, channels[-1]] features of the voxels.
