@@ -466,7 +466,7 @@ class TestSources:
         assert PointsSource(scene).load(0).points is scene
         assert PointsSource(Boxes()).load(1).name == "box1"
         features = torch.randn(len(scene), 4)
-        state = SplatsSource(as_gaussians(scene, features), "room").load(0)
+        state = SplatsSource(as_gaussians(scene, features), "room", device="cpu").load(0)
         assert state.gaussians.features is None and state.embeddings is features
 
 
@@ -478,7 +478,7 @@ class TestRenderer:
     def renderer(self) -> Renderer:
         scene = box_room(24)
         features = torch.cat([torch.from_numpy(scene.coord), torch.from_numpy(scene.normal)], 1)
-        source = SplatsSource(as_gaussians(scene, features), frames=box_frames())
+        source = SplatsSource(as_gaussians(scene, features), frames=box_frames(), device="cpu")
         renderer = Renderer(source)
         renderer.load(0)
         return renderer
@@ -502,7 +502,7 @@ class TestRenderer:
         scene = box_room(8)
         features = torch.from_numpy(scene.coord).clone()
         features[:9] = torch.nan
-        renderer = Renderer(SplatsSource(as_gaussians(scene, features)))
+        renderer = Renderer(SplatsSource(as_gaussians(scene, features), device="cpu"))
         renderer.load(0)
         canvas = renderer.canvas(0, "Features", free_camera())
         assert "9 Gaussians" in canvas.note

@@ -54,12 +54,13 @@ def page(browser):
 def room_source() -> SplatsSource:
     scene = box_room(20)
     features = torch.cat([torch.from_numpy(scene.coord), torch.from_numpy(scene.normal)], 1)
-    return SplatsSource(as_gaussians(scene, features), "box", frames=box_frames())
+    return SplatsSource(as_gaussians(scene, features), "box", frames=box_frames(), device="cpu")
 
 
 def pixels(page) -> np.ndarray:
     """[H, W, 3] of the canvas."""
-    picture = Image.open(io.BytesIO(page.screenshot(clip=CANVAS))).convert("RGB")
+    page.bring_to_front()  # a page in the background may not draw
+    picture = Image.open(io.BytesIO(page.screenshot(clip=CANVAS, timeout=60_000))).convert("RGB")
     return np.asarray(picture).astype(int)
 
 
@@ -135,7 +136,7 @@ def test_live_training_is_followed_and_steered(page):
 
 
 def test_two_browsers_and_one_that_reloads(browser, page):
-    with Inspector(PointsSource(box_room(40)), port=0) as inspector:
+    with Inspector(PointsSource(box_room(16)), port=0) as inspector:
         first = open_and_wait(page, inspector)
         other = browser.new_page(viewport=VIEWPORT)
         open_and_wait(other, inspector)

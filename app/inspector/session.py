@@ -160,6 +160,7 @@ class Session:
             self._ask_canvas()
         self.status.update()
         self.curves.update()
+        self.settings.update()
 
     # --- asking ---------------------------------------------------------------------------------------------
 

@@ -104,12 +104,23 @@ class PointsSource:
 
 
 class SplatsSource:
-    """Still Gaussians, such as a PLY. Their ``features``, if any, become the feature layer."""
+    """Still Gaussians, such as a PLY. Their ``features``, if any, become the feature layer.
+
+    Args:
+        frames: posed frames to compare with, in the Gaussians' world, or None.
+        device: where they are rendered: "cuda" when there is one, unless given.
+    """
 
     def __init__(
-        self, gaussians: Gaussians, name: str = "splats", title: str = "splats", frames: PosedFrames | None = None
+        self,
+        gaussians: Gaussians,
+        name: str = "splats",
+        title: str = "splats",
+        frames: PosedFrames | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         self.title, self.scene_names, self.class_names = title, (name,), ()
+        gaussians = gaussians.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         plain = replace(gaussians, features=None)
         self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=gaussians.features)
 

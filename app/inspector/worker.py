@@ -159,10 +159,6 @@ class RenderWorker:
             for key in [k for k in self._jobs if matches(k)]:
                 del self._jobs[key]
 
-    def pending(self) -> int:
-        with self._condition:
-            return len(self._jobs)
-
     def close(self, timeout: float = 5.0) -> None:
         """Stop after the job that runs now."""
         with self._condition:

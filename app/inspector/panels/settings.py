@@ -30,7 +30,7 @@ class SettingsPanel:
             "Largest picture", tuple(str(w) for w in _WIDTHS), initial_value=str(_nearest(inspector.max_width))
         )
         self._width.on_update(guard(lambda _: self._on_width()))
-        gui.add_markdown("**Feature colours** are one fixed PCA basis for all scenes and steps.")
+        self._colors = gui.add_markdown("")
         refit = gui.add_button("Refit feature colours", icon=viser.Icon.REFRESH, color="gray")
         refit.on_click(guard(lambda _: self._refit()))
         self._auto = gui.add_checkbox(
@@ -42,6 +42,14 @@ class SettingsPanel:
         gui.add_markdown(
             "**Keys** 1–6 layers · N / P scenes\n\n**Mouse** left: orbit · right: pan · wheel: zoom · WASD + QE: fly"
         )
+
+        self.update()
+
+    def update(self) -> None:
+        fitted = self._session.inspector.renderer.colors.describe()
+        text = f"**Feature colours**: one PCA basis for all scenes and steps.\n\nFitted to: {fitted}"
+        if self._colors.content != text:
+            self._colors.content = text
 
     def _on_width(self) -> None:
         self._session.inspector.max_width = int(self._width.value)
