@@ -19,7 +19,6 @@ from ...trainers.config import PretrainConfig
 from ...trainers.presets import FULL, TINY
 from ...trainers.pretrain import Pretrainer
 
-
 CPU_PIXELS = 320 * 240
 """Views of more pixels than this are no work for a CPU."""
 
@@ -28,7 +27,7 @@ CPU_PIXELS = 320 * 240
 class Pretrain:
     """Pre-train the backbone. A run folder that holds a checkpoint is continued, exactly."""
 
-    config: tyro.conf.OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
+    config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(default_factory=PretrainConfig)
     """The run: network, data and schedule."""
     run_dir: Path = Path("runs/gaussiancross")
     """Folder of checkpoints, metrics and TensorBoard logs."""
