@@ -27,7 +27,7 @@ from gaussiancross.core.datasets.rooms import (
 from gaussiancross.core.datasets.rooms import dataset as dataset_module
 from gaussiancross.core.datasets.rooms import mesh as M
 from gaussiancross.core.datasets.rooms.layout import overlap
-from gaussiancross.core.datasets.rooms.recipes import KINDS
+from gaussiancross.core.datasets.rooms.recipes import ESSENTIAL, KINDS
 from gaussiancross.core.datasets.rooms.shortcuts import shortcut_miou
 from gaussiancross.core.errors import InputError
 
@@ -126,24 +126,11 @@ def test_every_class_and_every_kind_of_room_appears(rooms):
     assert any(r.plan.notch for r in rooms)
 
 
-@pytest.mark.parametrize(
-    ("kind", "essential"),
-    [
-        ("living room", {"sofa"}),
-        ("bedroom", {"bed"}),
-        ("kitchen", {"counter", "cabinet", "sink", "refrigerator"}),
-        ("bathroom", {"toilet", "sink"}),
-        ("office", {"desk", "chair"}),
-        ("studio", {"bed", "refrigerator"}),
-    ],
-)
-def test_rooms_have_what_makes_them(kind, essential):
-    """In nearly all of them: now and then something finds no place."""
-    complete = 0
-    for seed in range(12):
+@pytest.mark.parametrize("kind", KINDS)
+def test_rooms_have_what_makes_them(kind):
+    for seed in range(4):
         found = {SCANNET20[c] for c in np.unique(build_room(seed, kind).segment) if c >= 0}
-        complete += essential <= found
-    assert complete >= 11
+        assert found >= ESSENTIAL[kind], seed
 
 
 def test_labels_and_instances_agree(rooms):
@@ -266,7 +253,7 @@ def test_dataset_reads_back_what_it_made(tmp_path, monkeypatch):
     frame = frames.read(2, 64, 48)
     np.testing.assert_allclose(frames.cameras.viewmats, cameras.viewmats, atol=1e-5)
     np.testing.assert_allclose(frames.cameras.Ks, cameras.Ks, rtol=1e-6)
-    np.testing.assert_allclose(frame.color, view.color / 255, atol=1e-6)
+    assert np.abs(frame.color - view.color / 255).mean() < 0.01  # JPEG
     np.testing.assert_allclose(frame.depth, view.depth, atol=5.1e-4)
 
     monkeypatch.setattr(dataset_module, "build_room", lambda seed: pytest.fail("made twice"))

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...cameras import Cameras
 from ...errors import InputError
-from ...io.images import write_color, write_depth
 from ...io.lru import ArrayCache
 from ...scene import PointScene, PosedFrames
 from ..capture import cache_folder
@@ -179,8 +179,9 @@ def _write_frames(folder: Path, cameras: Cameras, views: list[View], config: Roo
         np.savetxt(folder / "intrinsic" / f"intrinsic_{kind}.txt", K, fmt="%.9g")
     for i, view in enumerate(views):
         color, depth = _noisy(view, config, rng)
-        write_color(folder / "color" / f"{i}.png", color)
-        write_depth(folder / "depth" / f"{i}.png", np.rint(depth * 1000).clip(0, 65535).astype(np.uint16))
+        Image.fromarray(color).save(folder / "color" / f"{i}.jpg", quality=95, subsampling=0)
+        millimetres = np.rint(depth * 1000).clip(0, 65535).astype(np.uint16)
+        Image.fromarray(millimetres).save(folder / "depth" / f"{i}.png", compress_level=1)
         np.savetxt(folder / "pose" / f"{i}.txt", c2w[i], fmt="%.9g")
 
 

@@ -216,18 +216,26 @@ def _smoothed(values: NDArray, faces: NDArray, rounds: int = 2) -> NDArray[np.fl
 
 
 def _exposure(room: Room, reflectance: NDArray, total: NDArray, light: NDArray) -> NDArray[np.float64]:
-    """[3] the camera's gain and white balance: the room's median grey at a fixed level, half of the tint removed."""
+    """[3] the camera's gain and white balance, which removes most of the light's tint.
+
+    The gain is between metering the light (pale rooms look pale) and metering what comes back (dark rooms are not
+    too dark): the geometric mean of both.
+    """
     weight = np.zeros(len(total))
     areas = room.areas()
     for i in range(3):
         weight += np.bincount(room.faces[:, i], areas / 3, len(total))
     balance = (light * weight[:, None]).sum(0)
     balance = np.maximum(balance / max(balance.mean(), 1e-9), 1e-3) ** -0.7
-    grey = (reflectance * total * balance).mean(1)
-    order = np.argsort(grey)
-    rank = np.cumsum(weight[order])
-    median = grey[order[np.searchsorted(rank, 0.5 * rank[-1])]]
-    return balance * 0.42 / max(float(median), 1e-4)
+
+    def median(values: NDArray) -> float:
+        order = np.argsort(values)
+        rank = np.cumsum(weight[order])
+        return max(float(values[order[np.searchsorted(rank, 0.5 * rank[-1])]]), 1e-4)
+
+    incident = median((total * balance).mean(1)) * 0.42
+    returned = median((reflectance * total * balance).mean(1))
+    return balance * 0.40 / np.sqrt(incident * returned)
 
 
 @njit(cache=True)

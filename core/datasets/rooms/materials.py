@@ -88,14 +88,22 @@ def wood_color(rng: Generator) -> RGB:
     return hsv(h + rng.normal(0, 0.008), s * rng.uniform(0.8, 1.15), v * rng.uniform(0.9, 1.06))
 
 
+def _hue(rng: Generator) -> float:
+    """Any hue, but as people choose them for their homes: earth, blue and green more often than magenta."""
+    ranges = ((-0.02, 0.05), (0.05, 0.13), (0.13, 0.22), (0.22, 0.42), (0.42, 0.55), (0.55, 0.68), (0.68, 0.98))
+    return float(rng.uniform(*ranges[int(rng.choice(7, p=[0.14, 0.2, 0.1, 0.15, 0.12, 0.19, 0.1]))]))
+
+
 def vivid(rng: Generator) -> RGB:
     """A saturated but liveable colour."""
-    return hsv(rng.uniform(), rng.uniform(0.35, 0.75), rng.uniform(0.4, 0.85))
+    h = _hue(rng)
+    loud = 0.8 if h > 0.68 else 1.0
+    return hsv(h, loud * rng.uniform(0.3, 0.72), rng.uniform(0.35, 0.82))
 
 
 def soft(rng: Generator) -> RGB:
     """A pastel."""
-    return hsv(rng.uniform(), rng.uniform(0.06, 0.28), rng.uniform(0.75, 0.96))
+    return hsv(_hue(rng), rng.uniform(0.05, 0.24), rng.uniform(0.76, 0.96))
 
 
 def neutral(rng: Generator) -> RGB:

@@ -47,7 +47,8 @@ def from_above(lit: LitRoom, width: int, height: int) -> NDArray[np.uint8]:
     focal = 0.9 * width * (up + 0.35) / max(plan.w, plan.d * width / height)
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
     cameras = Cameras(viewmat[None].float(), K[None], width, height)
-    return render(lit, cameras, 0, near=up + 0.35).color
+    view = render(lit, cameras, 0, near=up + 0.35)
+    return np.where(view.depth[..., None] > 0, view.color, 245).astype(np.uint8)
 
 
 def contact_sheet(

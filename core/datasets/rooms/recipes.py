@@ -27,6 +27,15 @@ SIZES = {
 }
 """(longest, shortest) side ranges, metres."""
 
+ESSENTIAL: dict[str, set[str]] = {
+    "living room": {"sofa", "table"},
+    "bedroom": {"bed"},
+    "kitchen": {"counter", "cabinet", "sink", "refrigerator"},
+    "bathroom": {"toilet", "sink"},
+    "office": {"desk", "chair"},
+    "studio": {"bed", "refrigerator", "sofa"},
+}
+"""Classes without which a room would not be recognised."""
 
 # ── groups ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

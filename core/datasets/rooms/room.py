@@ -13,12 +13,14 @@ from . import clutter, decor
 from .item import Box, Item, Lamp, class_index
 from .layout import Layout
 from .materials import RGB, MaterialTable, Style, choose
-from .recipes import KINDS, RECIPES, SIZES, finishing
+from .recipes import ESSENTIAL, KINDS, RECIPES, SIZES, finishing
 from .shell import Opening, Plan, door, floor_and_ceiling, walls, window
 
 GENERATOR_VERSION = 1
 """Raise it whenever a seed would give another room, picture or point: it seeds the generator and names the cache."""
 
+ATTEMPTS = 6
+"""Times a room is furnished until all that makes it what it is has found a place."""
 WITHOUT_INSTANCE = ("wall", "floor", "ceiling", "splashback")
 
 
@@ -104,27 +106,27 @@ def build_room(seed: int, kind: str | None = None) -> Room:
     l_shaped = kind in ("living room", "studio", "office", "bedroom") and w * d > 14 and rng.uniform() < 0.3
     plan = Plan.draw(rng, w, d, rng.uniform(2.35, 2.95), l_shaped)
     time = str(rng.choice(["sun", "overcast", "night"], p=[0.5, 0.32, 0.18]))
-    openings = _openings(rng, plan, kind)
-    lay = Layout(rng, plan, openings)
-    holes = [_fill(rng, plan, o, style, time == "night") for o in openings]
-    shell = walls(rng, plan, openings, style, kind) + floor_and_ceiling(rng, plan, style, kind) + [h for h, _ in holes]
-    _dress_windows(lay, rng, style, kind)
-    RECIPES[kind](lay, rng, style)
-    finishing(lay, rng, style, kind)
-    lamp_on = time == "night" or rng.uniform() < (0.35 if time == "sun" else 0.6) or not any(p for _, p in holes)
+    lay = _furnish(rng, plan, style, kind)
+    holes = [_fill(rng, plan, o, style, time == "night") for o in lay.openings]
+    panes = [pane for _, pane in holes if pane is not None]
+    shell = walls(rng, plan, lay.openings, style, kind) + floor_and_ceiling(rng, plan, style, kind)
+    lamp_on = time == "night" or not panes or rng.uniform() < (0.35 if time == "sun" else 0.6)
     ceiling = _ceiling_lamps(rng, plan, style, lamp_on, kind)
-    sun, sun_color, sky = _daylight(rng, time, [p for _, p in holes if p is not None])
-    return _assemble(
-        seed,
-        kind,
-        plan,
-        [*shell, *lay.items, *ceiling],
-        lay.solids,
-        [p for _, p in holes if p is not None],
-        sky,
-        sun,
-        sun_color,
-    )
+    sun, sun_color, sky = _daylight(rng, time, panes)
+    items = [*shell, *(hole for hole, _ in holes), *lay.items, *ceiling]
+    return _assemble(seed, kind, plan, items, lay.solids, panes, sky, sun, sun_color)
+
+
+def _furnish(rng: Generator, plan: Plan, style: Style, kind: str) -> Layout:
+    """Doors, windows and furniture; drawn anew when something essential found no place."""
+    for _ in range(ATTEMPTS):
+        lay = Layout(rng, plan, _openings(rng, plan, kind))
+        _dress_windows(lay, rng, style, kind)
+        RECIPES[kind](lay, rng, style)
+        if ESSENTIAL[kind] <= {item.category for top in lay.items for item in top.walk()}:
+            break
+    finishing(lay, rng, style, kind)
+    return lay
 
 
 def _openings(rng: Generator, plan: Plan, kind: str) -> list[Opening]:
@@ -179,20 +181,19 @@ def _fill(rng: Generator, plan: Plan, o: Opening, style: Style, night: bool) -> 
 
 def _dress_windows(lay: Layout, rng: Generator, style: Style, kind: str) -> None:
     """Curtains or blinds, and radiators under high sills."""
-    pair: Style = Style(style.wood, style.accent, style.quiet)
     for o in lay.openings:
         if o.kind != "window":
             continue
         middle, width = (o.s0 + o.s1) / 2, o.s1 - o.s0
         r = rng.uniform()
         if r < (0.15 if kind in ("bathroom", "kitchen") else 0.68):
-            item = decor.curtains(rng, pair, width, o.z0, o.z1, lay.plan.h)
+            item = decor.curtains(rng, style, width, o.z0, o.z1, lay.plan.h)
             placed = lay.plan.at_wall(item, o.wall, middle, 0.016)
             if lay.fits(placed, zones=False):
                 lay.add(placed)
                 continue
         if r < 0.85:
-            placed = lay.plan.at_wall(decor.blind(rng, pair, width, o.z0, o.z1), o.wall, middle, 0.004)
+            placed = lay.plan.at_wall(decor.blind(rng, style, width, o.z0, o.z1), o.wall, middle, 0.004)
             if lay.fits(placed, zones=False):
                 lay.add(placed)
         if o.z0 > 0.75 and kind != "kitchen" and rng.uniform() < 0.6:

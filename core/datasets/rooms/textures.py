@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 ) = range(15)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _hash(i: int, j: int, k: int, seed: int) -> float:
     """A number in [0, 1) that belongs to the lattice cell (i, j, k)."""
     h = np.uint32(i) * np.uint32(0x8DA6B343)
@@ -68,12 +68,12 @@ def _fractal(x: float, y: float, z: float, seed: int) -> float:
     return 0.67 * _noise(x, y, z, seed) + 0.33 * _noise(2.03 * x, 2.03 * y, 2.03 * z, seed + 1)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _fract(x: float) -> float:
     return x - math.floor(x)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _ramp(x: float, lo: float, hi: float) -> float:
     """Smooth step from 0 at lo to 1 at hi."""
     t = min(max((x - lo) / (hi - lo), 0.0), 1.0)
@@ -83,10 +83,11 @@ def _ramp(x: float, lo: float, hi: float) -> float:
 @njit(cache=True)
 def _wood(along: float, b: float, c: float, frequency: float, seed: int) -> float:
     """Position between the light and the dark of the grain, in [0, 1]."""
-    bend = _noise(0.7 * along, 2.5 * b, 2.5 * c, seed)
-    ring = 0.5 + 0.5 * math.sin(2 * math.pi * (frequency * (b + 0.6 * c) + 2.2 * bend))
-    streak = _noise(3.0 * along, 130.0 * b, 130.0 * c, seed + 3)
-    return 0.55 * ring * ring + 0.45 * streak
+    bend = _noise(0.9 * along, 3.0 * b, 3.0 * c, seed) + 0.25 * _noise(2.5 * along, 9.0 * b, 9.0 * c, seed + 1)
+    ring = 0.5 + 0.5 * math.sin(2 * math.pi * (frequency * (b + 0.6 * c) + 2.6 * bend))
+    streak = _noise(2.0 * along, 90.0 * b, 90.0 * c, seed + 3)
+    board = _noise(0.4 * along, 6.0 * b, 6.0 * c, seed + 5)
+    return 0.3 * ring * ring + 0.4 * streak + 0.3 * board
 
 
 @njit(cache=True)

@@ -18,6 +18,8 @@ CLEARANCE = 0.22
 """Least distance in plan from the camera to a wall or to anything taller than a knee, metres."""
 _PROBE = (20, 15)
 """Rays per candidate view."""
+_STRETCH = 0.4
+"""Surfaces count as seen by cubes of so many metres."""
 
 
 def free_floor(room: Room) -> NDArray[np.bool_]:
@@ -60,46 +62,53 @@ def _path(rng: Generator, free: NDArray[np.bool_], count: int) -> NDArray[np.flo
 def walk(lit: LitRoom, frames: int, width: int, height: int) -> Cameras:
     """Cameras of a walk through the room: at eye height, level to slightly downwards, turned to what is still unseen.
 
-    Every view is the best of a few headings by what it adds (objects seen with few pixels so far) and by not
-    staring at a near surface.
+    Every view is the best of a few headings by what it adds (objects and stretches of surface that few rays have met
+    so far) and by not staring at a near surface.
     """
     room = lit.room
     rng = np.random.default_rng([GENERATOR_VERSION, room.seed, 1])
     eye = rng.uniform(1.35, 1.65)
-    fov = np.deg2rad(rng.uniform(62, 74))
+    fov = np.deg2rad(rng.uniform(64, 75))
     k = intrinsics(float(fov), width, height)
     probe_k = intrinsics(float(fov), *_PROBE)
     places = _path(rng, free_floor(room), frames)
-    seen = np.ones(len(room.labels) + 1)
+    objects = np.ones(len(room.labels))
+    surface = np.ones(tuple(int(np.ceil(e / _STRETCH)) + 1 for e in (room.plan.w, room.plan.d, room.plan.h)))
     viewmats = []
     previous = rng.uniform(0, 2 * np.pi)
     for x, y in places:
         position = torch.tensor([x, y, eye + rng.uniform(-0.12, 0.12)], dtype=torch.float64)
-        best, best_score, best_seen, best_heading = None, -np.inf, None, 0.0
-        for heading in np.arange(10) * 2 * np.pi / 10 + rng.uniform(0, 1):
-            pitch = rng.uniform(0.08, 0.42)
+        best: tuple[float, torch.Tensor, NDArray, tuple, float] | None = None
+        for heading in np.arange(12) * 2 * np.pi / 12 + rng.uniform(0, 1):
+            pitch = rng.uniform(0.08, 0.5)
             forward = [np.cos(heading) * np.cos(pitch), np.sin(heading) * np.cos(pitch), -np.sin(pitch)]
             viewmat = look_at(position, position + torch.tensor(forward, dtype=torch.float64))
-            found, depth = _probe(lit, viewmat, probe_k)
-            gain = (found[1:] / seen[1:]).clip(max=0.6).sum()
+            found, cells, weight, depth = _probe(lit, viewmat, probe_k, surface.shape)
+            gain = (found / objects).clip(max=0.6).sum() + 8 * (weight / surface[cells]).mean()
             near = (depth < 0.7).mean() + 0.6 * (depth < 1.2).mean()
             turn = abs((heading - previous + np.pi) % (2 * np.pi) - np.pi)
-            score = gain + 0.45 * min(float(np.median(depth)), 3.0) - 5.0 * near - 0.15 * turn
-            if score > best_score:
-                best, best_score, best_seen, best_heading = viewmat, score, found, heading
-        assert best is not None and best_seen is not None
-        seen += 0.25 * best_seen
-        previous = best_heading
-        viewmats.append(_rolled(best, rng.normal(0, 0.012)))
+            score = float(gain + 0.45 * min(float(np.median(depth)), 3.0) - 5.0 * near - 0.12 * turn)
+            if best is None or score > best[0]:
+                best = score, viewmat, found, cells, float(heading)
+        assert best is not None
+        _, viewmat, found, cells, previous = best
+        objects += 0.25 * found
+        np.add.at(surface, cells, 0.5)
+        viewmats.append(_rolled(viewmat, rng.normal(0, 0.012)))
     return Cameras(torch.stack(viewmats).float(), k.expand(frames, 3, 3).clone(), width, height)
 
 
-def _probe(lit: LitRoom, viewmat: torch.Tensor, k: torch.Tensor) -> tuple[NDArray, NDArray]:
-    """Rays per instance [1 + I] (the first counts walls, floor, ceiling) and the depths met [R]."""
-    rays = PixelRays(Cameras(viewmat[None].float(), k[None], *_PROBE), 0)
-    hits = lit.tracer.hits(*rays.through(0.5, 0.5))
+def _probe(
+    lit: LitRoom, viewmat: torch.Tensor, k: torch.Tensor, shape: tuple[int, ...]
+) -> tuple[NDArray, tuple[NDArray, ...], NDArray, NDArray]:
+    """Rays per object [I]; per ray the stretch of surface met (indices), how much it matters, and its depth [R]."""
+    origins, directions = PixelRays(Cameras(viewmat[None].float(), k[None], *_PROBE), 0).through(0.5, 0.5)
+    hits = lit.tracer.hits(origins, directions)
     instance = np.where(hits.face >= 0, lit.room.instance[np.maximum(hits.face, 0)], -1)
-    return np.bincount(instance + 1, minlength=len(lit.room.labels) + 1).astype(float), hits.distance
+    at = origins + np.minimum(hits.distance, 20)[:, None] * directions
+    cells = tuple(np.clip(at[:, i] / _STRETCH, 0, shape[i] - 1).astype(int) for i in range(3))
+    found = np.bincount(instance + 1, minlength=len(lit.room.labels) + 1)[1:].astype(float)
+    return found, cells, np.where(instance >= 0, 1.0, 0.3), hits.distance
 
 
 def _rolled(viewmat: torch.Tensor, angle: float) -> torch.Tensor:
