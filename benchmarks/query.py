@@ -1,6 +1,7 @@
 """Asking a scene: relevancy of 1,000,000 × 512 features, the 32-channel pick, threshold and components.
 
-Every time is the best of several runs (the median in brackets), beside what a plain float32 matrix product takes and
+Every time is the best of several runs (in brackets the median, and the processor time divided by the threads, which on
+a machine shared with other work is the fairer figure), beside what a plain float32 matrix product takes and
 what the memory allows: the bytes that must be read, at the speed at which this machine was just seen to read.
 """
 
@@ -122,22 +123,24 @@ def _clip_like(n: int, dim: int, seed: int = 0) -> Tensor:
     return out
 
 
-def _time(function: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """(best, median) seconds."""
-    seconds = []
+def _time(function: Callable[[], object], repeats: int) -> tuple[float, float, float]:
+    """(best, median, least processor time per thread) in seconds."""
+    seconds, processor = [], []
     for _ in range(repeats + 1):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         function()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return min(seconds[1:]), statistics.median(seconds[1:])
+        processor.append(time.process_time() - busy)
+    return min(seconds[1:]), statistics.median(seconds[1:]), min(processor[1:]) / torch.get_num_threads()
 
 
-def _ms(seconds: tuple[float, float]) -> str:
-    return f"{seconds[0] * 1e3:7.1f} ms ({seconds[1] * 1e3:.1f})"
+def _ms(seconds: tuple[float, float, float]) -> str:
+    best, median, processor = (s * 1e3 for s in seconds)
+    return f"{best:7.1f} ms ({median:.1f}, {processor:.1f})"
 
 
 def _cpu_name() -> str:
