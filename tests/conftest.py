@@ -17,11 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow = pytest.mark.skip(reason="takes minutes: run with --run-slow")
     gpu = pytest.mark.skip(reason="needs a CUDA device")
-    without_gpu = any("gpu" in item.keywords for item in items) and not _cuda()
+    without_gpu = any(item.get_closest_marker("gpu") for item in items) and not _cuda()
     for item in items:
-        if "slow" in item.keywords and not config.getoption("--run-slow"):
+        if item.get_closest_marker("slow") and not config.getoption("--run-slow"):
             item.add_marker(slow)
-        if "gpu" in item.keywords and without_gpu:
+        if item.get_closest_marker("gpu") and without_gpu:
             item.add_marker(gpu)
 
 

@@ -305,6 +305,22 @@ class TestPartTimer:
         parts = timer.median()
         assert parts["dense U-Net", "forward"] >= 299 and parts["dense U-Net", "backward"] >= 599
 
+    @pytest.mark.gpu
+    def test_times_a_step_on_cuda(self, config, tmp_path):
+        from gaussiancross.benchmarks._parts import PartTimer
+        from gaussiancross.trainers.pretrain import Pretrainer
+
+        trainer = Pretrainer(config, tmp_path, device="cuda")
+        batch = trainer.data.batch(0)
+        losses = [trainer.train_step(batch)["loss/total"] for _ in range(5)]
+        with PartTimer(trainer.model, trainer.optimizer, trainer.device) as timer, timer.step():
+            trainer.train_step(batch)
+        parts = timer.median()
+        assert np.isfinite(losses).all() and losses[-1] < losses[0] and trainer.nan_steps == 0
+        assert all(ms >= 0 for ms in parts.values())
+        for part in ("backbone", "dense U-Net", "heads", "splat", "losses"):
+            assert parts[part, "forward"] > 0 and parts[part, "backward"] > 0
+
 
 class TestStandIns:
     def test_frames_of_a_box_room_see_its_points(self):

@@ -229,3 +229,24 @@ class TestRest:
     def test_cache_folder_that_does_not_exist_yet(self, monkeypatch, tmp_path):
         monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path / "a" / "b"))
         assert str(tmp_path / "a" / "b") in doctor.check_disk().detail
+
+
+class TestKernels:
+    def test_on_the_cpu(self):
+        check = doctor.check_kernels("cpu")
+        assert check.state == "ok" and "splatting" in check.detail and "sparse convolution" in check.detail
+
+    def test_wrong_results_are_a_failure(self, monkeypatch):
+        from gaussiancross.app import selftest
+
+        monkeypatch.setattr(selftest, "_splat", lambda device: [selftest.torch.tensor(float("nan"))])
+        check = doctor.check_kernels("cpu")
+        assert check.state == "fail" and "not finite" in check.detail
+
+    def test_idle_without_cuda(self, no_cuda):
+        assert doctor.check_kernels("cuda").state == "idle"
+
+    @pytest.mark.gpu
+    def test_cuda_agrees_with_the_cpu(self):
+        check = doctor.check_kernels("cuda")
+        assert check.state == "ok", check.detail
