@@ -17,7 +17,7 @@ FULL = PretrainConfig(
 
 TINY = PretrainConfig(
     model=GaussianCrossConfig(
-        input=InputConfig(voxel_size=0.05, max_points=30_000),
+        input=InputConfig(voxel_size=0.04, max_points=30_000),
         base_channels=16,
         channels=(16, 32, 48, 64, 64, 48, 32, 32),
         layers=(1, 1, 1, 1, 1, 1, 1, 1),
@@ -27,6 +27,7 @@ TINY = PretrainConfig(
         unet_widths=(16, 32, 64),
         unet_norm="group",
         anchors="two_level",
+        fine_voxel=0.04,
         head=HeadConfig(hidden=32),
     ),
     data=DataConfig(data="rooms:8", width=160, height=120),
