@@ -26,7 +26,9 @@ def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianC
 
 def open_inspector(run: Pretrainer, host: str, port: int) -> Viewer:
     """The inspector, watching a running training."""
-    raise NotImplementedError
+    from .watch import watch
+
+    return watch(run, host, port)
 
 
 class BrokenTrainer:

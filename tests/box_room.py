@@ -30,10 +30,12 @@ SMALL = PretrainConfig(
         lattice_channels=8,
         unet_widths=(8, 8),
         unet_norm="group",
+        anchors="two_level",
+        fine_voxel=0.05,
         head=HeadConfig(hidden=8),
     ),
     data=DataConfig(width=24, height=18, views=2, eval_scenes=1, eval_views=2),
-    optim=OptimConfig(lr=5e-3),
+    optim=OptimConfig(lr=1e-2),
     steps=6,
     save_every=3,
     eval_every=3,
@@ -52,7 +54,7 @@ def write_box_room(folder: Path) -> Path:
     for i in range(FRAMES):
         angle = 2 * np.pi * i / FRAMES
         eye = SIZE / 2 + 0.05 * np.array([np.cos(angle), np.sin(angle), 0])
-        target = eye + np.array([np.cos(angle), np.sin(angle), -0.3 if i % 2 else 0.1])
+        target = eye + np.array([np.cos(angle), np.sin(angle), -0.2])
         pose = np.linalg.inv(look_at(torch.tensor(eye), torch.tensor(target)).numpy())
         directions = rays @ pose[:3, :3].T
         with np.errstate(divide="ignore"):

@@ -260,7 +260,7 @@ class TestEvaluation:
         assert run.evaluate() == measures
 
     def test_it_learns(self, make_run):
-        run = make_run(steps=60, save_every=100, eval_every=0)
+        run = make_run(steps=40, save_every=100, eval_every=0)
         before = run.evaluate()
         after = run.fit()
         first, last = (np.mean([r["loss/total"] for r in part]) for part in (rows_of(run)[:8], rows_of(run)[-8:]))

@@ -77,6 +77,9 @@ class Pretrainer:
             model = GaussianCross(self.config.model)
         self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
+        self._norms = [
+            (m, m.momentum) for m in self.model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+        ]
         self.run_dir, self.feed, self._after_save = Path(run_dir), feed, after_save
         self.step = 0
         self.nan_steps = 0
@@ -95,6 +98,10 @@ class Pretrainer:
         lr = one_cycle(self.step, self.config.steps, self.config.optim.lr, self.config.optim.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        # Running statistics start as the plain mean of what was seen: at a momentum of 0.01 they would be those of the
+        # untrained network for some hundred steps, and every evaluation and picture until then wrong.
+        for norm, momentum in self._norms:
+            norm.momentum = None if momentum is None else max(momentum, 1 / (self.step + 1))
         # The forward pass updates running statistics, which one bad batch would spoil for good.
         statistics = [(b, b.clone()) for b in self.model.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
@@ -104,8 +111,8 @@ class Pretrainer:
             loss, terms = self.model.losses(predictions, batch)
         loss.backward()
         loss = loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.grad_clip)
-        if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.grad_clip)
+        if bool(torch.isfinite(loss)) and bool(torch.isfinite(grad_norm)):
             self.optimizer.step()
             self._bad_in_a_row = 0
         else:
@@ -114,7 +121,12 @@ class Pretrainer:
             self.nan_steps += 1
             self._bad_in_a_row += 1
         self.step += 1
-        metrics = {"loss/total": float(loss), "lr": lr, "grad_norm": float(norm), "nan_steps": float(self.nan_steps)}
+        metrics = {
+            "loss/total": float(loss),
+            "lr": lr,
+            "grad_norm": float(grad_norm),
+            "nan_steps": float(self.nan_steps),
+        }
         metrics |= {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
         metrics["gaussians"] = sum(len(p.gaussians) for p in predictions) / len(predictions)
         metrics["train/psnr"] = float(

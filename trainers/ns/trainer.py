@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -130,10 +131,8 @@ class GaussianCrossTrainer:
         CONSOLE.print(f"Done: {self.run.step} steps, run folder {self.base_dir}", style="bold green", soft_wrap=True)
         if self._viewer is not None and not self.config.viewer.quit_on_train_completion:
             CONSOLE.print("The viewer stays open; Ctrl-C ends it.")
-            try:
-                threading.Event().wait()
-            except KeyboardInterrupt:
-                CONSOLE.print("Viewer closed.")
+            wait_for_interrupt()
+            CONSOLE.print("Viewer closed.")
 
     def shutdown(self) -> None:
         """Close the viewer."""
@@ -144,6 +143,12 @@ class GaussianCrossTrainer:
     def _save_pipeline(self, step: int) -> None:
         """After each checkpoint of ours: the weights alone, where `ns-eval` looks for them."""
         save_pipeline(self.checkpoint_dir, step, self.pipeline.state_dict())
+
+
+def wait_for_interrupt() -> None:
+    """Return on Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def save_pipeline(folder: Path, step: int, state: dict[str, torch.Tensor]) -> Path:
