@@ -330,8 +330,9 @@ def memory_gb(device: torch.device) -> float:
 
 
 class _InterruptFlag:
-    """SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never cut in half; a second
-    SIGINT raises. Does nothing outside the main thread."""
+    """SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never cut in half; another
+    SIGINT raises, unless it comes within a second: wrappers such as `timeout` or `uv run` pass on a Ctrl-C that the
+    terminal has already sent. Does nothing outside the main thread."""
 
     def __enter__(self) -> Callable[[], signal.Signals | None]:
         self._seen: signal.Signals | None = None
@@ -341,9 +342,11 @@ class _InterruptFlag:
         return lambda: self._seen
 
     def _handle(self, signum: int, frame: object) -> None:
-        if self._seen is not None and signum == signal.SIGINT:
+        now = time.monotonic()
+        if self._seen is None:
+            self._seen, self._at = signal.Signals(signum), now
+        elif signum == signal.SIGINT and now - self._at > 1.0:
             raise KeyboardInterrupt
-        self._seen = signal.Signals(signum)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
