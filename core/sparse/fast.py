@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .kernels import ROWS, SPILL, gather_gemm, gather_outer, tile_width
@@ -27,6 +28,7 @@ class FastConv(torch.autograd.Function):
         return _apply(x, _pack(weight), forward_map, weight.shape[0])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (g,) = grads
         x, weight = ctx.saved_tensors
@@ -64,7 +66,8 @@ def _weight_gradient(x: Tensor, g: Tensor, kernel_map: KernelMap) -> Tensor:
 def _pack(weight: Tensor) -> Tensor:
     """Weights [O, K, I] → [K, T, I, tile]: output channels in T tiles, zeros beyond the last."""
     tile = tile_width(weight.shape[0])
-    padded = F.pad(weight.detach(), (0, 0, 0, 0, 0, -weight.shape[0] % tile))
+    missing = -weight.shape[0] % tile
+    padded = F.pad(weight.detach(), (0, 0, 0, 0, 0, missing)) if missing else weight.detach()
     return padded.unflatten(0, (-1, tile)).permute(2, 0, 3, 1).contiguous()
 
 
