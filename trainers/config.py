@@ -66,5 +66,7 @@ class PretrainConfig:
     """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
     keep: int = 2
     """Checkpoints kept, at least 2; 0 keeps all."""
+    timeline_mb: float = 1000.0
+    """Disk space for the time line, weights of many steps to scrub through in the viewer, MB; 0 writes none."""
     eval_every: int = 500
     """Steps between evaluations on held-out views; one is also done at the end. 0: only that one."""

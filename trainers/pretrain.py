@@ -29,6 +29,7 @@ from .data import PretrainData
 from .evaluation import evaluate
 from .log import MetricLog
 from .schedule import one_cycle
+from .timeline import Timeline
 
 __all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "load_run", "make_optimizer"]
 
@@ -39,7 +40,7 @@ MAX_BAD_STEPS = 20
 class Pretrainer:
     """Owns model, optimiser, step counter and run folder; everything else is passed in.
 
-    The run folder holds ``config.json``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``.
+    The run folder holds ``config.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/`` and ``timeline/``.
 
     Args:
         config: the run. ``model.teacher_dim`` is overwritten by the data's.
@@ -199,11 +200,13 @@ class Pretrainer:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
             log = MetricLog(self.run_dir, self.step, self.feed)
+            timeline = Timeline(self.run_dir, int(self.config.timeline_mb * 1e6), self.step)
         except OSError as error:
             raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
         ends = time.monotonic() + (float("inf") if seconds is None else seconds)
         first_step, evaluated_at, saved_at = self.step, -1, -1
         evaluation: dict[str, float] = {}
+        first = "the first step takes longer" + (": kernels are compiled, once" if self.device.type == "cpu" else "")
         columns = (
             TextColumn("[bold]pre-training"),
             BarColumn(),
@@ -219,8 +222,9 @@ class Pretrainer:
             Progress(*columns, console=console) as bar,
             closing(self.data.batches(self.step)) as batches,
         ):
-            task = bar.add_task("steps", total=self.config.steps, completed=self.step, note="")
+            task = bar.add_task("steps", total=self.config.steps, completed=self.step, note=first)
             self._publish()
+            timeline.offer(self.step, self.model.state_dict)
             while self.step < self.config.steps and time.monotonic() < ends and not self._held(interrupted, console):
                 begun = time.perf_counter()
                 metrics = self.train_step(next(batches))
@@ -243,6 +247,7 @@ class Pretrainer:
                 bar.update(task, completed=self.step, note=note)
                 if not last and self.step % self.config.save_every == 0 and self._try_save(console):
                     saved_at = self.step
+                timeline.offer(self.step, self.model.state_dict)
                 self._answer(console)
             self.interrupted = interrupted()
             if saved_at != self.step and self.step > first_step:
