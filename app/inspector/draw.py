@@ -26,26 +26,86 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+@dataclass(frozen=True)
+class Legend:
+    """A colour bar.
+
+    Attributes:
+        ticks: words at evenly spaced places from the first colour to the last.
+        title: what the numbers are; "" when the unit in the last tick says it.
+    """
+
+    ticks: tuple[str, ...]
+    title: str = ""
+
+    @staticmethod
+    def numbers(low: float, high: float, unit: str = "", title: str = "", digits: int = 1) -> Legend:
+        """Five ticks from ``low`` to ``high``, the last one with the unit."""
+        words = [f"{low + i * (high - low) / 4:.{digits}f}" for i in range(5)]
+        return Legend((*words[:-1], f"{words[-1]} {unit}".rstrip()), title)
+
+
 def add_legend(image: Image, near: float, far: float, unit: str = "m") -> Image:
     """The image with a colour bar in its lower left corner: ``near`` to ``far`` with five labelled ticks."""
-    h, w = image.shape[:2]
+    return draw_legend(image, Legend.numbers(near, far, unit))
+
+
+def draw_legend(image: Image, legend: Legend, left: int = 0, right: int | None = None) -> Image:
+    """The image with a colour bar at the bottom, at the left of its columns ``left`` to ``right``."""
+    h, w = image.shape[0], (right or image.shape[1]) - left
     unit_px = max(10, min(h // 30, 18))
-    width, x0, y0 = min(w // 2, 18 * unit_px), unit_px, h - 3 * unit_px
-    if width < 8 * unit_px:  # too small to be read
+    width, x0, y0 = min(w - 3 * unit_px, 18 * unit_px), left + unit_px, h - 3 * unit_px
+    if width < 8 * unit_px or h < 8 * unit_px:  # too small to be read
         return image
     canvas = Pil.fromarray(image)
     draw = ImageDraw.Draw(canvas, "RGBA")
     pad = unit_px // 2
-    box = (x0 - pad, y0 - pad, x0 + width + 3 * pad, y0 + unit_px // 2 + pad + 1.6 * unit_px)
+    over = round(1.5 * unit_px) if legend.title else 0
+    box = (x0 - pad, y0 - pad - over, x0 + width + 3 * pad, y0 + unit_px // 2 + pad + 1.6 * unit_px)
     draw.rounded_rectangle(box, radius=pad, fill=(16, 17, 21, 200))
+    if legend.title:
+        draw.text((x0, y0 - over), legend.title, font=_font(unit_px), fill=_FAINT)
     bar = (colormap(torch.linspace(0, 1, width)) * 255).byte().numpy()
     canvas.paste(Pil.fromarray(np.repeat(bar[None], unit_px // 2, 0)), (x0, y0))
-    for i in range(5):
-        x = x0 + i * (width - 1) / 4
-        label = f"{near + i * (far - near) / 4:.1f}" + (f" {unit}" if i == 4 else "")
-        anchor = "la" if i == 0 else "ma"
-        draw.text((x, y0 + unit_px * 0.75), label, font=_font(unit_px), fill=_INK, anchor=anchor)
+    for i, label in enumerate(legend.ticks):
+        x = x0 + i * (width - 1) / max(1, len(legend.ticks) - 1)
+        draw.text((x, y0 + unit_px * 0.75), label, font=_font(unit_px), fill=_INK, anchor="la" if i == 0 else "ma")
     return np.asarray(canvas)
+
+
+def divide(image: Image, x: int, left: str, right: str) -> Image:
+    """The image with a thin line at column ``x`` and the names of its two sides beside the line's upper end."""
+    h, w = image.shape[:2]
+    text = max(10, min(h // 28, 18))
+    canvas = Pil.fromarray(image)
+    draw = ImageDraw.Draw(canvas, "RGBA")
+    half = max(1, h // 400)
+    draw.rectangle((x - half - 1, 0, x + half, h), fill=(10, 10, 14, 150))
+    draw.rectangle((x - half, 0, x + half - 1, h), fill=(245, 246, 250, 255))
+    for name, side, room in ((left, -1, x), (right, 1, w - x)):
+        _chip(draw, x + side * text, text, name, text, "ra" if side < 0 else "la", room)
+    return np.asarray(canvas)
+
+
+def caption(image: Image, words: str, middle: bool = False) -> Image:
+    """The image with a few words at its upper left, or in its middle."""
+    h, w = image.shape[:2]
+    text = max(10, min(h // 28, 18))
+    canvas = Pil.fromarray(image)
+    at = (w // 2, h // 2, "mm") if middle else (text, text, "la")
+    _chip(ImageDraw.Draw(canvas, "RGBA"), at[0], at[1], words, text, at[2], w)
+    return np.asarray(canvas)
+
+
+def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, words: str, text: int, anchor: str, room: int) -> None:
+    """Words on a dark rounded plate; nothing where they do not fit into ``room`` pixels."""
+    box = draw.textbbox((x, y), words, font=_font(text), anchor=anchor)
+    if box[2] - box[0] + 2 * text > room:
+        return
+    pad = text // 2
+    plate = (box[0] - pad, box[1] - pad * 0.7, box[2] + pad, box[3] + pad * 0.7)
+    draw.rounded_rectangle(plate, radius=pad, fill=(10, 10, 14, 190))
+    draw.text((x, y), words, font=_font(text), fill=_INK, anchor=anchor)
 
 
 @dataclass(frozen=True)

@@ -8,35 +8,89 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from ...core.cameras import Cameras
 from ...core.gaussians import Gaussians
-from ...core.metrics import depth_error, psnr
 from ...core.pca import PcaBasis
 from ...core.splat import Splats, rasterize
-from .draw import Cell, add_legend, fit, sheet
+from .catalog import INFO, LAYERS, MIXABLE, Layer, available
+from .clouds import PointColor, bounds, cloud, depth_range, dots, point_size, subset
+from .draw import Legend, caption, divide, draw_legend, fit
+from .feature_colors import FeatureColors
 from .layers import (
+    BACKGROUND,
     Image,
     class_colors,
     colormap,
     depth_colors,
     feature_colors,
-    normal_colors,
     over_background,
-    resize,
     to_image,
 )
 from .recent import Recent
+from .scores import ClassProvider, ClassScores, Heat, label_scores
+from .sheets import DEPTH_ERROR, MIN_ALPHA, RGB_ERROR, views_sheet
 from .source import SceneSource, SceneState
+from .views import Targets, Turn
 
-Layer = Literal["RGB", "Depth", "Features", "Alpha", "Points", "Views"]
-LAYERS: tuple[Layer, ...] = ("RGB", "Depth", "Features", "Alpha", "Points", "Views")
-PointColor = Literal["Colour", "Normals", "Features", "Labels"]
+__all__ = [
+    "LAYERS",
+    "Canvas",
+    "FeatureColors",
+    "Layer",
+    "Look",
+    "Mix",
+    "PointColor",
+    "Renderer",
+    "bounds",
+    "depth_range",
+    "point_size",
+]
 
-MIN_ALPHA = 0.1
-"""Below it a pixel has no depth worth showing."""
+Mix = Literal["Off", "Split", "Blend"]
+
+FAR = 1000.0
+"""Depth, metres, of pixels that hide nothing behind them."""
+
+DOTS = 400_000
+"""Points that the server draws at most, where points share the canvas with another layer."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What to draw, but for the scene and the camera.
+
+    Attributes:
+        layer: what fills the canvas, or its left part.
+        second, mix, at: another layer on the right of the column ``at`` · width ("Split"), or over the first one with
+            opacity ``at`` ("Blend").
+        blend: 0 = RGB, 1 = feature colours ("RGB" layer only).
+        frame: the dataset camera of layers that belong to one.
+        size: factor on the Gaussians' scales; well below 1 they show as separate ellipsoids.
+        classes: which provider of class scores ("" = the first).
+        heat: scores for the "Heat" layer.
+        point_color, point_size: of the points; metres.
+        errors: whether the "Views" sheet has a row of errors.
+    """
+
+    layer: Layer = "RGB"
+    second: Layer = "Features"
+    mix: Mix = "Off"
+    at: float = 0.5
+    blend: float = 0.0
+    frame: int = 0
+    size: float = 1.0
+    classes: str = ""
+    heat: Heat | None = None
+    point_color: PointColor = "Colour"
+    point_size: float = 0.015
+    errors: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        """Whether two layers share the canvas."""
+        return self.mix != "Off" and self.second != self.layer and {self.layer, self.second} <= set(MIXABLE)
 
 
 @dataclass(frozen=True)
@@ -54,60 +108,21 @@ class Canvas:
     note: str = ""
 
 
-class FeatureColors:
-    """The PCA bases of a run: one for the embeddings (the teacher's space), one for the backbone's features.
+@dataclass(frozen=True)
+class Painted:
+    """One layer before words are drawn on it.
 
-    A basis is fitted once and then stays, through scenes, stages and browsers, until `refresh`; the next one is
-    rotated onto it. Without a teacher the embeddings of an untrained network mean nothing, and colours fitted to
-    them would stay meaningless: such a basis is refitted, aligned, each time the number of steps has doubled.
+    Attributes:
+        colors: [H, W, 3] in [0, 1].
+        depth: [H, W] metres, or None where nothing was splatted.
+        note: for the status card. legend: for the picture. words: in the picture's middle.
     """
 
-    def __init__(self) -> None:
-        self.version = 0
-        self.follow = True
-        self._bases: dict[str, tuple[PcaBasis, int | None]] = {}
-        self._stale: set[str] = set()
-
-    def basis(self, kind: str, features: Tensor, stage: int | None) -> PcaBasis:
-        """The basis of ``kind``, fitted to ``features`` [N, D] if there is none yet or it is out of date.
-
-        Args:
-            stage: steps behind the features; None for features that never change (a teacher's).
-        """
-        known = self._bases.get(kind)
-        if known is not None and known[0].mean.shape[0] == features.shape[-1] and not self._due(kind, known[1], stage):
-            return known[0]
-        previous = known[0] if known is not None else None
-        flat = features.flatten(0, -2)
-        basis = PcaBasis.fit(flat[:: max(1, len(flat) // 50_000)], previous)
-        self._bases[kind] = (basis, stage)
-        self._stale.discard(kind)
-        self.version += 1
-        return basis
-
-    def fitted(self, kind: str) -> PcaBasis | None:
-        known = self._bases.get(kind)
-        return None if known is None else known[0]
-
-    def stale(self, kind: str) -> bool:
-        """Whether the basis of ``kind`` will be refitted at its next use."""
-        return kind in self._stale
-
-    def refresh(self) -> None:
-        """Refit every basis at its next use."""
-        self._stale = set(self._bases)
-        self.version += 1
-
-    def _due(self, kind: str, fitted: int | None, stage: int | None) -> bool:
-        if kind in self._stale:
-            return True
-        return self.follow and fitted is not None and stage is not None and stage >= 2 * fitted + 10
-
-    def describe(self) -> str:
-        """Which step the colours stem from, for the settings panel."""
-        names = {"embedding": "Gaussians", "backbone": "points"}
-        steps = [f"{names[k]}: " + ("teacher" if s is None else f"step {s}") for k, (_, s) in self._bases.items()]
-        return ", ".join(steps) or "not fitted yet"
+    colors: Tensor
+    depth: Tensor | None = None
+    note: str = ""
+    legend: Legend | None = None
+    words: str = ""
 
 
 class Renderer:
@@ -121,10 +136,10 @@ class Renderer:
     def __init__(self, source: SceneSource, keep: int = 3) -> None:
         self.source = source
         self.colors = FeatureColors()
+        self.targets = Targets(source)
         self._states: Recent[int, SceneState] = Recent(keep)
         self._ranges: Recent[int, tuple[float, float]] = Recent(64)
-        self._painted: Recent[tuple[int, int, int], tuple[Tensor, int]] = Recent(2 * keep)
-        self._frames: Recent[tuple[int, int, int, int], tuple[Tensor, Tensor, Cameras]] = Recent(48)
+        self._classes: dict[str, ClassProvider] = {}
 
     # --- states ---------------------------------------------------------------------------------------------
 
@@ -143,54 +158,219 @@ class Renderer:
         """Near and far of the depth colours, metres; fixed per scene so that colours do not flicker."""
         return self._ranges.peek(index) or (0.0, 10.0)
 
+    # --- what others give to draw ----------------------------------------------------------------------------
+
+    def add_classes(self, name: str, provider: ClassProvider) -> None:
+        """Let the "Classes" layer show what ``provider`` says, under this name. A known name is replaced."""
+        self._classes[name] = provider
+
+    @property
+    def class_providers(self) -> tuple[str, ...]:
+        """Names to choose from for the "Classes" layer."""
+        return tuple(self._classes)
+
+    def class_scores(self, index: int, layer: Layer, name: str = "") -> ClassScores | None:
+        """What the "Labels" or "Classes" layer shows of scene ``index``; None where there is nothing."""
+        state = self.state(index)
+        if state is None or state.gaussians is None:
+            return None
+        if layer == "Labels":
+            return label_scores(state, tuple(self.source.class_names))
+        provider = self._classes.get(name) or next(iter(self._classes.values()), None)
+        return None if provider is None else provider(index, state)
+
+    def layers(self, index: int, heat: bool = False) -> frozenset[Layer]:
+        """The layers that have something to show for scene ``index``."""
+        return available(self.state(index), heat, bool(self._classes))
+
     # --- the canvas -----------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def canvas(
         self, index: int, layer: Layer, cameras: Cameras, blend: float = 0.0, with_depth: bool = False
     ) -> Canvas:
-        """One rendered layer from a free camera.
+        """One layer from a free camera: `draw` with nothing but a layer and a blend."""
+        return self.draw(index, Look(layer=layer, blend=blend), cameras, with_depth)
+
+    @torch.no_grad()
+    def draw(self, index: int, look: Look, cameras: Cameras, with_depth: bool = False) -> Canvas:
+        """What the canvas shows: one layer, or two that share it.
 
         Args:
             cameras: one world camera at the size of the picture.
-            blend: 0 = RGB, 1 = feature colours ("RGB" layer only).
+            with_depth: whether something in the page is to be hidden behind the picture.
         """
-        state = self.state(index)
-        if state is None or state.gaussians is None:
-            blank = over_background(torch.zeros(cameras.height, cameras.width, 3), torch.zeros(1))
-            return Canvas(to_image(blank), note="nothing to render yet")
-        blend = 1.0 if layer == "Features" else blend if layer == "RGB" else 0.0
-        gaussians, note = state.gaussians, ""
+        if look.layer == "Views":
+            return self.views_canvas(index, look.frame, cameras.width, cameras.height, look.errors)
+        if not look.mixed:
+            one = self._paint(index, look.layer, look, cameras, with_depth)
+            return Canvas(_written(to_image(one.colors), one), _occluding(one) if with_depth else None, one.note)
+        split = round(look.at * cameras.width)
+        if look.mix == "Blend" or not 0 < split < cameras.width:
+            one, two = (self._paint(index, layer, look, cameras, with_depth) for layer in (look.layer, look.second))
+            share = look.at if look.mix == "Blend" else 0.0 if split else 1.0
+            image = to_image(torch.lerp(one.colors, two.colors, share))
+            image = _written(image, two if share > 0.5 else one)
+            if look.mix == "Split":
+                image = divide(image, split, look.layer, look.second)
+            else:
+                image = caption(image, f"{look.second} {share:.0%} over {look.layer}")
+            top = one if share < 0.5 else two
+            return Canvas(image, _occluding(top) if with_depth else None, one.note or two.note)
+        one = self._paint(index, look.layer, look, _cropped(cameras, 0, split), with_depth)
+        two = self._paint(index, look.second, look, _cropped(cameras, split, cameras.width), with_depth)
+        image = to_image(torch.cat([one.colors, two.colors], 1))
+        image = _written(_written(image, one, 0, split), two, split, cameras.width)
+        depth = np.concatenate([_occluding(one), _occluding(two)], 1) if with_depth else None
+        return Canvas(divide(image, split, look.layer, look.second), depth, one.note or two.note)
+
+    def _paint(self, index: int, layer: Layer, look: Look, cameras: Cameras, with_depth: bool) -> Painted:
+        state, kind = self.state(index), INFO[layer].kind
+        if kind == "camera" and state is not None and state.frames is not None and look.frame < len(state.frames):
+            return self._paint_camera(index, state, layer, look, cameras)
+        if kind == "cloud" and state is not None:
+            return self._paint_cloud(index, state, layer, look, cameras)
+        if state is None or state.gaussians is None or kind == "camera":
+            return Painted(_blank(cameras), note="nothing to render yet")
+        gaussians = state.gaussians
+        if look.size != 1.0 and layer != "Centres":
+            gaussians = replace(gaussians, scales=gaussians.scales * look.size)
+        if layer == "Depth":
+            splats = splat(state, gaussians, cameras)
+            near, far = self.depth_range(index)
+            alpha, depth = splats.alpha[0, ..., 0], splats.depth[0, ..., 0]
+            colors = depth_colors(depth, near, far, alpha > MIN_ALPHA)
+            return Painted(colors.cpu(), _surface(splats), legend=Legend.numbers(near, far, "m"))
+        if layer == "Alpha":
+            splats = splat(state, gaussians, cameras)
+            return Painted(splats.alpha[0].expand(-1, -1, 3).cpu(), _surface(splats))
+        if layer == "Centres":
+            radius = state.memo("dots", lambda: 0.3 * point_size(state))
+            gaussians = replace(
+                gaussians,
+                scales=torch.full_like(gaussians.scales, radius * _world_scale(state)),
+                opacities=torch.full_like(gaussians.opacities, 0.999),
+            )
+            return _plain(splat(state, gaussians, cameras))
+        if layer in ("Scales", "Opacity"):
+            values, legend = state.memo(layer, lambda: _gaussian_values(state, layer))
+            return _paint_values(state, gaussians, cameras, values, legend)
+        if layer == "Heat":
+            return self._paint_heat(index, state, gaussians, look, cameras)
+        if layer in ("Labels", "Classes"):
+            return self._paint_classes(index, state, layer, gaussians, look, cameras)
+        return self._paint_colors(index, state, gaussians, cameras, 1.0 if layer == "Features" else look.blend)
+
+    def _paint_colors(
+        self, index: int, state: SceneState, gaussians: Gaussians, cameras: Cameras, blend: float
+    ) -> Painted:
+        note = ""
         if blend > 0:
-            painted, bad = self._embedding_colors(index, state)
+            painted, bad = self.embedding_colors(index, state)
             if painted is None:
                 note = "this scene has no features"
             else:
                 gaussians = replace(gaussians, colors=torch.lerp(gaussians.colors, painted, blend))
                 note = f"{bad:,} Gaussians with features that are not finite (magenta)" if bad else ""
-        splats = _splat(state, gaussians, cameras)
-        alpha, depth = splats.alpha[0], splats.depth[0, ..., 0]
-        if layer == "Depth":
-            near, far = self.depth_range(index)
-            colors = depth_colors(depth, near, far, alpha[..., 0] > MIN_ALPHA)
-            image = add_legend(to_image(colors), near, far)
-        elif layer == "Alpha":
-            image = to_image(alpha.expand(-1, -1, 3))
-        else:
-            image = to_image(over_background(splats.color[0], alpha))
-        z = None
-        if with_depth:
-            z = depth.masked_fill(alpha[..., 0] <= 0.5, 1000.0).cpu().numpy().astype(np.float32)
-        return Canvas(image, z, note)
+        return replace(_plain(splat(state, gaussians, cameras)), note=note)
 
-    def _embedding_colors(self, index: int, state: SceneState) -> tuple[Tensor | None, int]:
+    def _paint_heat(self, index: int, state: SceneState, gaussians: Gaussians, look: Look, cameras: Cameras) -> Painted:
+        heat = look.heat
+        if heat is None or not heat.fits(index, state):
+            dim = replace(gaussians, colors=gaussians.colors * 0.4)
+            why = "Pick something first" if heat is None else "These scores are of other weights or of another scene"
+            return replace(_plain(splat(state, dim, cameras)), words=why)
+        values = (heat.scores.to(gaussians.means) - heat.low) / max(heat.high - heat.low, 1e-9)
+        digits = 2 if heat.high - heat.low < 10 else 0
+        legend = Legend.numbers(heat.low, heat.high, title=heat.label, digits=digits)
+        return _paint_values(state, gaussians, cameras, torch.nan_to_num(values, 0.0).clamp(0, 1), legend)
+
+    def _paint_classes(
+        self, index: int, state: SceneState, layer: Layer, gaussians: Gaussians, look: Look, cameras: Cameras
+    ) -> Painted:
+        known = self.class_scores(index, layer, look.classes)
+        if known is None or len(known.scores) != len(gaussians):
+            dim = replace(gaussians, colors=gaussians.colors * 0.4)
+            return replace(_plain(splat(state, dim, cameras)), words=f"No {layer.lower()} for this scene")
+        votes = torch.nan_to_num(known.scores.to(gaussians.means))
+        splats = splat(state, replace(gaussians, features=votes), cameras)
+        assert splats.features is not None
+        best, winner = splats.features[0].max(-1)
+        palette = torch.cat([known.palette().to(votes), class_colors(torch.tensor([-1])).to(votes)])
+        flat = palette[torch.where(best > 0, winner, len(palette) - 1)]
+        # A little of the render's light and shade: in one flat colour per class the shape of things would be lost.
+        light = (splats.color[0] / splats.alpha[0].clamp_min(1e-6)).mean(-1, keepdim=True).clamp(0, 1)
+        alpha = splats.alpha[0]
+        return Painted(over_background(flat * (0.7 + 0.3 * light) * alpha, alpha).cpu(), _surface(splats))
+
+    def _paint_cloud(self, index: int, state: SceneState, layer: Layer, look: Look, cameras: Cameras) -> Painted:
+        drawn = self.points(index, look.point_color, DOTS, layer == "Masked")
+        if drawn is None:
+            return Painted(_blank(cameras), note="no points")
+        coord, colors, note = drawn
+        device = "cpu" if state.gaussians is None else state.gaussians.means.device
+        points = dots(coord, colors, look.point_size).to(device)
+        seen = cameras.to(device)  # points live in the world, whatever the network's world is
+        return replace(_plain(rasterize(points, seen.viewmats, seen.Ks, seen.width, seen.height)), note=note)
+
+    # --- layers of a dataset camera -------------------------------------------------------------------------
+
+    def _paint_camera(self, index: int, state: SceneState, layer: Layer, look: Look, cameras: Cameras) -> Painted:
+        assert state.frames is not None
+        turn = Turn.between(cameras, state.frames.cameras[look.frame])
+        if turn is None:
+            words = f"{layer}: only where dataset camera {look.frame} stands"
+            if state.gaussians is None:
+                return Painted(_blank(cameras), words=words)
+            dim = replace(state.gaussians, colors=state.gaussians.colors * 0.4)
+            return replace(_plain(splat(state, dim, cameras)), words=words)
+        black, inside = torch.tensor(BACKGROUND), turn.inside[..., None]
+        near, far = self.depth_range(index)
+        if layer in ("Teacher", "Cosine"):
+            return self._paint_tokens(index, state, layer, look, turn)
+        color, depth, _ = self.targets.read(state, index, look.frame)
+        if layer == "Target":
+            return Painted(torch.where(inside, turn.sample(color, smooth=True), black))
+        measured = turn.depth(depth)
+        if layer == "Target depth":
+            return Painted(depth_colors(measured, near, far), legend=Legend.numbers(near, far, "m"))
+        assert state.gaussians is not None
+        splats = splat(state, state.gaussians, cameras)
+        if layer == "RGB error":
+            wrong = (splats.color[0].cpu() - turn.sample(color, smooth=True)).abs().mean(-1)
+            legend = Legend.numbers(0, RGB_ERROR, title="mean difference, colours 0 to 1", digits=2)
+            return Painted(torch.where(inside, colormap(wrong / RGB_ERROR), black), legend=legend)
+        known = (splats.alpha[0, ..., 0].cpu() > MIN_ALPHA) & (measured > 0)
+        wrong = (splats.depth[0, ..., 0].cpu() - measured).abs()
+        legend = Legend.numbers(0, DEPTH_ERROR, "m", "difference of depths", 2)
+        return Painted(depth_colors(wrong, 0, DEPTH_ERROR, known), legend=legend)
+
+    def _paint_tokens(self, index: int, state: SceneState, layer: Layer, look: Look, turn: Turn) -> Painted:
+        black, inside = torch.tensor(BACKGROUND), turn.inside[..., None]
+        if layer == "Teacher":
+            tokens = self.source.teacher_features(index, look.frame)
+            self.embedding_colors(index, state)
+            basis = self.colors.fitted("embedding")
+            if tokens is not None and basis is not None:
+                colors = feature_colors(tokens.to(basis.mean.device), basis)[0]
+                return Painted(torch.where(inside, turn.sample(colors), black))
+        elif (wrong := self.targets.cosine_error(state, index, look.frame)) is not None:
+            legend = Legend.numbers(0, 1, title="1 - cosine to the teacher", digits=2)
+            colors = turn.sample(colormap(wrong))
+            return Painted(torch.where(inside, colors, black), legend=legend)
+        return Painted(black.expand(*turn.inside.shape, 3), words="No teacher features for this camera")
+
+    # --- feature colours ------------------------------------------------------------------------------------
+
+    def embedding_colors(self, index: int, state: SceneState) -> tuple[Tensor | None, int]:
         """[N, 3] feature colours of the Gaussians and how many features are not finite."""
         if state.embeddings is None:
             return None, 0
-        basis = self._embedding_basis(index, state)
-        key = (index, id(state), self.colors.version)
-        embeddings = state.embeddings
-        return self._painted.get(key, lambda: feature_colors(embeddings, basis))
+        basis, embeddings = self._embedding_basis(index, state), state.embeddings
+        # The slot is emptied when the basis changes: a scene looked at for hours keeps one set of colours.
+        slot: list[tuple[int, tuple[Tensor, int]]] = state.memo("embedding colors", list)
+        if not slot or slot[0][0] != self.colors.version:
+            slot[:] = [(self.colors.version, feature_colors(embeddings, basis))]
+        return slot[0][1]
 
     def _embedding_basis(self, index: int, state: SceneState) -> PcaBasis:
         """Fitted to the teacher's features where there is a teacher: those never change."""
@@ -218,58 +398,7 @@ class Renderer:
             width: of the whole sheet, pixels.
             text: size of its words, pixels.
         """
-        state = self.state(index)
-        if state is None or state.frames is None or len(state.frames) == 0:
-            return sheet([[Cell(None, "no posed frames")]], [""], [""], width, 2.5, text)
-        full = state.frames.cameras
-        cell = max(32, (width // 3) // 8 * 8)
-        size = (cell, max(24, round(cell * full.height / full.width)))
-        color, depth, cameras = self._target(state, index, frame, size)
-        near, far = self.depth_range(index)
-        target = self.source.teacher_features(index, frame)
-        painted, _ = self._embedding_colors(index, state)
-        basis = self.colors.fitted("embedding")
-        top = [
-            Cell(to_image(color)),
-            Cell(to_image(depth_colors(depth, near, far)), f"{near:.1f} to {far:.1f} m"),
-            Cell(None, "no teacher")
-            if target is None or basis is None
-            else Cell(to_image(resize(feature_colors(target.to(basis.mean.device), basis)[0], *size))),
-        ]
-        rows, names = [top], ["target"]
-        if state.gaussians is not None:
-            splats = _splat(state, replace(state.gaussians, features=painted), cameras)
-            rgb, alpha = splats.color[0].cpu(), splats.alpha[0].cpu()
-            z = splats.depth[0, ..., 0].cpu()
-            seen = alpha[..., 0] > MIN_ALPHA
-            quality = float(psnr(rgb[None], color[None])[0])
-            wrong = float(depth_error(z[None], torch.where(seen, depth, 0.0)[None])[0])
-            rendered = None
-            if splats.features is not None:
-                rendered = over_background(splats.features[0], splats.alpha[0]).cpu()
-            rows.append(
-                [
-                    Cell(to_image(over_background(rgb, alpha)), f"{quality:.1f} dB"),
-                    Cell(
-                        to_image(depth_colors(z, near, far, seen)),
-                        "" if np.isnan(wrong) else f"{100 * wrong:.1f} % off",
-                    ),
-                    Cell(None, "no features") if rendered is None else Cell(to_image(rendered)),
-                ]
-            )
-            names.append("rendered")
-            if errors:
-                both = seen & (depth > 0)
-                far_off = torch.where(both, (z - depth).abs(), torch.nan)
-                rows.append(
-                    [
-                        Cell(to_image(colormap((rgb - color).abs().mean(-1) * 4)), "0 to 0.25"),
-                        Cell(to_image(depth_colors(far_off, 0.0, 0.5, both)), "0 to 0.5 m"),
-                        Cell(None, "see Curves"),
-                    ]
-                )
-                names.append("error")
-        return sheet(rows, ["RGB", "Depth", "Features"], names, width, size[0] / size[1], text)
+        return views_sheet(self, index, frame, width, errors, text)
 
     def views_canvas(self, index: int, frame: int, width: int, height: int, errors: bool = False) -> Canvas:
         """The same sheet as large as it fits into the canvas."""
@@ -281,117 +410,108 @@ class Renderer:
         image = self.views(index, frame, max(240, int(across * 0.96)), errors)
         return Canvas(fit(image, width, height))
 
-    def _target(
-        self, state: SceneState, index: int, frame: int, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Cameras]:
-        """color [H, W, 3], depth [H, W] and the world camera of one frame."""
-        frames = state.frames
-        assert frames is not None
-
-        def read() -> tuple[Tensor, Tensor, Cameras]:
-            color, depth, cameras = frames.stack([frame], *size)
-            return color[0], depth[0], cameras
-
-        return self._frames.get((index, frame, *size), read)
-
     # --- points ---------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def points(self, index: int, mode: PointColor, limit: int) -> tuple[NDArray[np.float32], Image, str] | None:
+    def points(
+        self, index: int, mode: PointColor, limit: int, masked: bool = False
+    ) -> tuple[NDArray[np.float32], Image, str] | None:
         """Coordinates [P, 3], colours [P, 3] uint8 and a note ("" = nothing to say) of at most ``limit`` points;
-        without points, the Gaussians' centres; None when there is neither."""
+        without points, the Gaussians' centres; None when there is neither.
+
+        Args:
+            masked: in grey what one mask of the training hides.
+        """
         state = self.state(index)
         if state is None:
             return None
-        if state.points is None:
-            return self._centers(index, state, mode, limit)
-        pick = _subset(len(state.points), limit)
-        scene, note = state.points[pick], ""
-        colors = scene.color
-        if mode == "Normals":
-            colors = to_image(normal_colors(torch.from_numpy(scene.normal)))
-        elif mode == "Labels" and scene.segment is not None:
-            colors = to_image(class_colors(torch.from_numpy(scene.segment)))
-        elif mode == "Features" and state.point_features is not None and state.point_voxel is not None:
+        features, bad = None, 0
+        if mode == "Features" and state.points is None:
+            features, bad = self.embedding_colors(index, state)
+        elif mode == "Features" and state.point_features is not None:
             basis = self.colors.basis("backbone", state.point_features, state.stage)
-            per_voxel, bad = feature_colors(state.point_features, basis)
-            colors = to_image(per_voxel.cpu()[state.point_voxel.cpu()[torch.from_numpy(pick)]])
-            note = f"{bad:,} voxels with features that are not finite (magenta)" if bad else ""
-        elif mode != "Colour":
-            note = f"this scene has no {mode.lower()}"
-        return scene.coord, colors, note
-
-    def _centers(
-        self, index: int, state: SceneState, mode: PointColor, limit: int
-    ) -> tuple[NDArray[np.float32], Image, str] | None:
-        if state.gaussians is None:
-            return None
-        colors, note = state.gaussians.colors, ""
-        if mode == "Features":
-            painted, _ = self._embedding_colors(index, state)
-            colors = colors if painted is None else painted
-        elif mode != "Colour":
-            note = f"these Gaussians have no {mode.lower()}"
-        pick = _subset(len(state.gaussians), limit)
-        return _centers_in_world(state)[pick].astype(np.float32), to_image(colors.cpu()[torch.from_numpy(pick)]), note
+            features, bad = feature_colors(state.point_features, basis)
+        drawn = cloud(state, mode, limit, masked, features)
+        if drawn is None or not bad:
+            return drawn
+        what = "Gaussians" if state.points is None else "voxels"
+        return drawn[0], drawn[1], f"{bad:,} {what} with features that are not finite (magenta)"
 
 
-def _splat(state: SceneState, gaussians: Gaussians, cameras: Cameras) -> Splats:
+def splat(state: SceneState, gaussians: Gaussians, cameras: Cameras) -> Splats:
+    """``gaussians`` of ``state`` from world cameras."""
     seen = state.cameras(cameras)
     return rasterize(gaussians, seen.viewmats, seen.Ks, seen.width, seen.height)
 
 
-def _centers_in_world(state: SceneState) -> NDArray[np.floating]:
-    """[N, 3] centres of the Gaussians in the scene's world, metres."""
+def _plain(splats: Splats) -> Painted:
+    return Painted(over_background(splats.color[0], splats.alpha[0]).cpu(), _surface(splats))
+
+
+def _paint_values(state: SceneState, gaussians: Gaussians, cameras: Cameras, values: Tensor, legend: Legend) -> Painted:
+    """Values [N] in [0, 1] as colours: the value is splatted, then coloured, so that the legend holds for what is seen
+    through several Gaussians, too."""
+    splats = splat(state, replace(gaussians, colors=values[:, None].expand(-1, 3)), cameras)
+    alpha = splats.alpha[0]
+    value = splats.color[0, ..., 0] / alpha[..., 0].clamp_min(1e-6)
+    return Painted(over_background(colormap(value) * alpha, alpha).cpu(), _surface(splats), legend=legend)
+
+
+def _gaussian_values(state: SceneState, layer: Layer) -> tuple[Tensor, Legend]:
+    """[N] in [0, 1], and what they mean. Scales on a logarithm, between the 2nd and 98th percentile."""
     assert state.gaussians is not None
-    means = state.gaussians.means.cpu().numpy()
+    if layer == "Opacity":
+        return state.gaussians.opacities, Legend.numbers(0, 1, title="opacity", digits=2)
+    longest = torch.log10(state.gaussians.scales.amax(1).clamp_min(1e-9) / _world_scale(state))
+    sample = longest[torch.from_numpy(subset(len(longest), 100_000)).to(longest.device)]
+    sample = sample[sample.isfinite()]
+    low, high = (float(v) for v in torch.quantile(sample, sample.new_tensor([0.02, 0.98]))) if len(sample) else (-3, -1)
+    high = max(high, low + 0.1)
+    ticks = tuple(_length(10 ** (low + i * (high - low) / 4)) for i in range(5))
+    values = torch.nan_to_num((longest - low) / (high - low), 0.0).clamp(0, 1)
+    return values, Legend(ticks, "longest standard deviation")
+
+
+def _length(metres: float) -> str:
+    if metres < 0.01:
+        return f"{metres * 1000:.1f} mm"
+    return f"{metres * 100:.1f} cm" if metres < 1 else f"{metres:.1f} m"
+
+
+def _world_scale(state: SceneState) -> float:
+    """Lengths in the Gaussians' world / lengths in the scene's world."""
     if state.transform is None:
-        return means
-    inverse = np.linalg.inv(state.transform.double().numpy())
-    return means @ inverse[:3, :3].T + inverse[:3, 3]
+        return 1.0
+    return float(torch.linalg.det(state.transform[:3, :3].double()).abs() ** (1 / 3))
 
 
-def _subset(n: int, limit: int) -> NDArray[np.int64]:
-    """At most ``limit`` of ``n`` indices, the same ones every time."""
-    if n <= limit:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(0).choice(n, limit, replace=False))
+def _surface(splats: Splats) -> Tensor:
+    """[H, W] metres of what hides something: `FAR` where the render is mostly transparent."""
+    return splats.depth[0, ..., 0].masked_fill(splats.alpha[0, ..., 0] <= 0.5, FAR)
 
 
-def depth_range(state: SceneState) -> tuple[float, float]:
-    """Near and far for the depth colours of a scene, metres: 2–98 % of what its frames measured (up to 8 of them, at
-    a low resolution), else 0 to the diagonal of its points."""
-    if state.frames is not None and len(state.frames):
-        picks = np.unique(np.linspace(0, len(state.frames) - 1, 8).astype(int))
-        values = np.concatenate([state.frames.read(int(i), 64, 48).depth.ravel() for i in picks])
-        values = values[values > 0]
-        if len(values):
-            near, far = np.percentile(values, [2, 98])
-            near = max(0.0, float(np.floor(near * 2) / 2))
-            return near, max(near + 0.5, float(np.ceil(far * 2) / 2))
-    low, high = bounds(state)
-    return 0.0, float(np.ceil(np.linalg.norm(high - low)))
+def _occluding(painted: Painted) -> NDArray[np.float32]:
+    if painted.depth is None:
+        return np.full(painted.colors.shape[:2], FAR, np.float32)
+    return painted.depth.cpu().numpy().astype(np.float32)
 
 
-def point_size(state: SceneState) -> float:
-    """A radius in metres at which neighbouring points just touch: 0.6 of the median distance to the nearest one."""
-    coord = None if state.points is None else state.points.coord
-    if coord is None and state.gaussians is not None:
-        coord = state.gaussians.means.cpu().numpy()
-    if coord is None or len(coord) < 2:
-        return 0.015
-    distance = KDTree(coord).query(coord[_subset(len(coord), 2000)], k=2)[0][:, 1]
-    return float(np.clip(0.6 * np.median(distance), 0.001, 0.1))
+def _written(image: Image, painted: Painted, left: int = 0, right: int | None = None) -> Image:
+    """The image with the layer's legend and words in its columns ``left`` to ``right``."""
+    if painted.legend is not None:
+        image = draw_legend(image, painted.legend, left, right)
+    if painted.words:
+        part = caption(image[:, left:right], painted.words, middle=True)
+        image = np.concatenate([image[:, :left], part, image[:, image.shape[1] if right is None else right :]], 1)
+    return image
 
 
-def bounds(state: SceneState) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest corner [3] of the scene, from the 1 % and 99 % percentiles: a few stray points do not zoom
-    the camera out."""
-    if state.points is not None:
-        coord = state.points.coord
-    elif state.gaussians is not None:
-        coord = _centers_in_world(state)
-    else:
-        return np.full(3, -1.0), np.full(3, 1.0)
-    low, high = np.percentile(coord[_subset(len(coord), 200_000)], [1, 99], axis=0)
-    return low, high
+def _blank(cameras: Cameras) -> Tensor:
+    return torch.tensor(BACKGROUND).expand(cameras.height, cameras.width, 3)
+
+
+def _cropped(cameras: Cameras, left: int, right: int) -> Cameras:
+    """Columns ``left`` to ``right`` of the same pictures."""
+    ks = cameras.Ks.clone()
+    ks[:, 0, 2] -= left
+    return replace(cameras, Ks=ks, width=right - left)

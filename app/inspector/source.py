@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+import copy
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from ...core.batch import make_input
+from ...core.batch import InputConfig, make_input
 from ...core.cameras import Cameras
 from ...core.config import from_dict
 from ...core.errors import InputError
@@ -19,6 +20,8 @@ from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.scene import PointScene, PosedFrames, SceneDataset
 from ...core.teachers import Teacher
 from .recent import Recent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class SceneState:
         embeddings: [N, D] what feature colours of the Gaussians are made from. Comparable with the teacher's
             features when there is a teacher.
         point_features: [V, C] features of voxels, with ``point_voxel`` [P] the voxel of each point.
+        has_teacher: whether `SceneSource.teacher_features` has something for this scene's frames.
+        codes: [N, F] the Gaussians' own features, which `lift` takes to the teacher's space *after* blending, as the
+            training does; None without a teacher.
+        lift: blended codes [..., F] → [..., D] features comparable with the teacher's by their cosine.
+        input: how the points become network input, or None.
     """
 
     name: str
@@ -46,6 +54,17 @@ class SceneState:
     embeddings: Tensor | None = None
     point_features: Tensor | None = None
     point_voxel: Tensor | None = None
+    has_teacher: bool = False
+    codes: Tensor | None = None
+    lift: Callable[[Tensor], Tensor] | None = None
+    input: InputConfig | None = None
+    _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """``compute()``, once: what follows from this state alone lives exactly as long as it. Render thread only."""
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return self._memo[key]
 
     def cameras(self, cameras: Cameras) -> Cameras:
         """World cameras → cameras that see the Gaussians, on their device."""
@@ -196,6 +215,8 @@ class ModelSource:
         features = self._model.backbone_features(points)
         gaussians = self._model.gaussians(points, features)[0].detach()
         plain = replace(gaussians, features=None)
+        projection = None if self._teacher is None else getattr(self._model, "projection", None)
+        projection = copy.deepcopy(projection)  # of this stage: a live model's weights move on
         state = SceneState(
             name=self.scene_names[index],
             stage=stage,
@@ -206,6 +227,10 @@ class ModelSource:
             embeddings=None if gaussians.features is None else self._lifted(gaussians.features),
             point_features=features.float(),
             point_voxel=given.inverse,
+            has_teacher=self._teacher is not None and frames is not None,
+            codes=None if projection is None else gaussians.features,
+            lift=projection,
+            input=self._model.config.input,
         )
         self._states.put(index, state)
         return state

@@ -1,0 +1,83 @@
+"""Targets and renders of a dataset camera as a table of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...core.metrics import depth_error, psnr
+from ...core.splat import rasterize
+from .draw import Cell, sheet
+from .layers import Image, colormap, depth_colors, feature_colors, over_background, resize, to_image
+
+if TYPE_CHECKING:
+    from .renderer import Renderer
+
+RGB_ERROR, DEPTH_ERROR = 0.25, 0.5
+"""Where the colours of the errors end: mean absolute difference of colours in [0, 1]; metres."""
+
+MIN_ALPHA = 0.1
+"""Below it a pixel has no depth worth showing."""
+
+
+def views_sheet(renderer: Renderer, index: int, frame: int, width: int, errors: bool, text: int | None) -> Image:
+    """See `Renderer.views`."""
+    state = renderer.state(index)
+    if state is None or state.frames is None or len(state.frames) == 0:
+        return sheet([[Cell(None, "no posed frames")]], [""], [""], width, 2.5, text)
+    full = state.frames.cameras
+    cell = max(32, (width // 3) // 8 * 8)
+    size = (cell, max(24, round(cell * full.height / full.width)))
+    color, depth, cameras = renderer.targets.read(state, index, frame, size)
+    near, far = renderer.depth_range(index)
+    target = renderer.source.teacher_features(index, frame)
+    painted, _ = renderer.embedding_colors(index, state)
+    basis = renderer.colors.fitted("embedding")
+    top = [
+        Cell(to_image(color)),
+        Cell(to_image(depth_colors(depth, near, far)), f"{near:.1f} to {far:.1f} m"),
+        Cell(None, "no teacher")
+        if target is None or basis is None
+        else Cell(to_image(resize(feature_colors(target.to(basis.mean.device), basis)[0], *size))),
+    ]
+    rows, names = [top], ["target"]
+    if state.gaussians is not None:
+        seen_by = state.cameras(cameras)
+        gaussians = replace(state.gaussians, features=painted)
+        splats = rasterize(gaussians, seen_by.viewmats, seen_by.Ks, seen_by.width, seen_by.height)
+        rgb, alpha = splats.color[0].cpu(), splats.alpha[0].cpu()
+        z = splats.depth[0, ..., 0].cpu()
+        seen = alpha[..., 0] > MIN_ALPHA
+        quality = float(psnr(rgb[None], color[None])[0])
+        wrong = float(depth_error(z[None], torch.where(seen, depth, 0.0)[None])[0])
+        rendered = None
+        if splats.features is not None:
+            rendered = over_background(splats.features[0], splats.alpha[0]).cpu()
+        rows.append(
+            [
+                Cell(to_image(over_background(rgb, alpha)), f"{quality:.1f} dB"),
+                Cell(
+                    to_image(depth_colors(z, near, far, seen)),
+                    "" if np.isnan(wrong) else f"{100 * wrong:.1f} % off",
+                ),
+                Cell(None, "no features") if rendered is None else Cell(to_image(rendered)),
+            ]
+        )
+        names.append("rendered")
+        if errors:
+            both = seen & (depth > 0)
+            cosine = renderer.targets.cosine_error(state, index, frame)
+            rows.append(
+                [
+                    Cell(to_image(colormap((rgb - color).abs().mean(-1) / RGB_ERROR)), f"0 to {RGB_ERROR}"),
+                    Cell(to_image(depth_colors((z - depth).abs(), 0.0, DEPTH_ERROR, both)), f"0 to {DEPTH_ERROR} m"),
+                    Cell(None, "no teacher")
+                    if cosine is None
+                    else Cell(to_image(resize(colormap(cosine), *size)), f"cosine {1 - float(cosine.mean()):.2f}"),
+                ]
+            )
+            names.append("error")
+    return sheet(rows, ["RGB", "Depth", "Features"], names, width, size[0] / size[1], text)
