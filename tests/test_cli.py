@@ -251,6 +251,8 @@ class TestBench:
             raise InputError("rooms", "the package embreex to cast rays with", "none installed")
 
         monkeypatch.setattr(trace.Tracer, "__init__", no_renderer)
+        boxes = gpu.BoxRooms
+        monkeypatch.setattr(gpu, "BoxRooms", lambda count: boxes(count, points=2000, frames=4))
         report: dict = {"environment": {"device": "none"}, "errors": {}}
         given = gpu.Gpu(steps=4, warmup=2, batches=2, batch_size=2, teacher_dim=6)
         rows = dict(gpu.training(given, torch.device("cpu"), report))
