@@ -104,6 +104,7 @@ class Rooms:
         self.names = tuple(f"room_{split}_{i:06d}" for i in range(count))
         self.class_names = SCANNET20
         self._images = ArrayCache()
+        self._frames: dict[int, PosedFrames] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -117,8 +118,10 @@ class Rooms:
         return read_pointcept_scene(folder, "segment20", folder.name, len(SCANNET20))
 
     def frames(self, index: int) -> PosedFrames:
-        _, folder = self._folders(index)
-        return read_rgbd_export(folder, cache=self._images)
+        if index not in self._frames:
+            _, folder = self._folders(index)
+            self._frames[index] = read_rgbd_export(folder, cache=self._images)
+        return self._frames[index]
 
     def _folders(self, index: int) -> tuple[Path, Path]:
         """The room's points and frames, made now if they are not there yet."""

@@ -235,7 +235,7 @@ def _exposure(room: Room, reflectance: NDArray, total: NDArray, light: NDArray) 
 
     incident = median((total * balance).mean(1)) * 0.42
     returned = median((reflectance * total * balance).mean(1))
-    return balance * 0.40 / np.sqrt(incident * returned)
+    return balance * 0.37 / np.sqrt(incident * returned)
 
 
 @njit(cache=True)

@@ -181,13 +181,11 @@ def metal(rng: Generator) -> Material:
 
 
 def ceramic(rng: Generator) -> Material:
-    """Sanitary ware: mostly white, now and then not."""
+    """Sanitary ware: mostly white, now and then pastel, dark or of the seventies."""
     if rng.uniform() < 0.6:
         v = rng.uniform(0.88, 0.97)
         return plain((v, v, v * rng.uniform(0.96, 1.0)), 0.02)
-    return choose(
-        rng, (lambda: plain(soft(rng), 0.02), lambda: plain(neutral(rng), 0.02), lambda: speckle(rng, soft(rng)))
-    )()
+    return plain(choose(rng, (soft, neutral, vivid))(rng), 0.02)
 
 
 def board(rng: Generator, wood_share: float = 0.5, color: RGB | None = None) -> Material:

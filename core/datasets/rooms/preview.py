@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ...cameras import Cameras, look_at
+from ...errors import InputError
 from ..classes import SCANNET20
 from .light import LitRoom, light_room
 from .render import render
@@ -72,5 +73,16 @@ def contact_sheet(
 
 
 def save_sheet(seeds: Sequence[int], path: Path | str, views: int = 4, kind: str | None = None) -> None:
-    """Writes `contact_sheet` as an image of the suffix's format."""
-    contact_sheet(seeds, views, kind=kind).save(path)
+    """Writes `contact_sheet` as an image of the suffix's format.
+
+    Raises:
+        InputError: a seed or kind that `build_room` refuses, or a file that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise InputError(path, "an image file: .png, .jpg or .webp", f"the suffix {path.suffix!r}")
+    sheet = contact_sheet(seeds, views, kind=kind)
+    try:
+        sheet.save(path)
+    except OSError as error:
+        raise InputError(path, "a file that can be written", str(error)) from error

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ...errors import InputError
 from . import clutter, decor
 from .item import Box, Item, Lamp, class_index
 from .layout import Layout
@@ -96,7 +97,14 @@ def build_room(seed: int, kind: str | None = None) -> Room:
     Args:
         seed: any non-negative integer; the same seed always gives the same room.
         kind: one of `recipes.KINDS`; drawn from the seed by default.
+
+    Raises:
+        InputError: a negative seed or an unknown kind.
     """
+    if seed < 0:
+        raise InputError("seed", "0 or more", f"{seed}")
+    if kind is not None and kind not in KINDS:
+        raise InputError("kind", "one of " + ", ".join(KINDS), repr(kind))
     rng = np.random.default_rng([GENERATOR_VERSION, seed])
     drawn = str(rng.choice(KINDS, p=[0.21, 0.19, 0.18, 0.18, 0.14, 0.10]))
     kind = drawn if kind is None else kind
@@ -181,19 +189,22 @@ def _fill(rng: Generator, plan: Plan, o: Opening, style: Style, night: bool) -> 
 
 def _dress_windows(lay: Layout, rng: Generator, style: Style, kind: str) -> None:
     """Curtains or blinds, and radiators under high sills."""
+    seed = int(rng.integers(1 << 30))  # the windows of a room are dressed alike
     for o in lay.openings:
         if o.kind != "window":
             continue
         middle, width = (o.s0 + o.s1) / 2, o.s1 - o.s0
         r = rng.uniform()
         if r < (0.15 if kind in ("bathroom", "kitchen") else 0.68):
-            item = decor.curtains(rng, style, width, o.z0, o.z1, lay.plan.h)
+            item = decor.curtains(np.random.default_rng(seed), style, width, o.z0, o.z1, lay.plan.h)
             placed = lay.plan.at_wall(item, o.wall, middle, 0.016)
             if lay.fits(placed, zones=False):
                 lay.add(placed)
                 continue
         if r < 0.85:
-            placed = lay.plan.at_wall(decor.blind(rng, style, width, o.z0, o.z1), o.wall, middle, 0.004)
+            placed = lay.plan.at_wall(
+                decor.blind(np.random.default_rng(seed), style, width, o.z0, o.z1), o.wall, middle, 0.004
+            )
             if lay.fits(placed, zones=False):
                 lay.add(placed)
         if o.z0 > 0.75 and kind != "kitchen" and rng.uniform() < 0.6:

@@ -84,10 +84,10 @@ def _ramp(x: float, lo: float, hi: float) -> float:
 def _wood(along: float, b: float, c: float, frequency: float, seed: int) -> float:
     """Position between the light and the dark of the grain, in [0, 1]."""
     bend = _noise(0.9 * along, 3.0 * b, 3.0 * c, seed) + 0.25 * _noise(2.5 * along, 9.0 * b, 9.0 * c, seed + 1)
-    ring = 0.5 + 0.5 * math.sin(2 * math.pi * (frequency * (b + 0.6 * c) + 2.6 * bend))
+    ring = 0.5 + 0.5 * math.sin(2 * math.pi * (frequency * (b + 0.6 * c) + 1.6 * bend))
     streak = _noise(2.0 * along, 90.0 * b, 90.0 * c, seed + 3)
     board = _noise(0.4 * along, 6.0 * b, 6.0 * c, seed + 5)
-    return 0.3 * ring * ring + 0.4 * streak + 0.3 * board
+    return 0.22 * ring * ring + 0.44 * streak + 0.34 * board
 
 
 @njit(cache=True)
@@ -200,7 +200,8 @@ def albedo(
         q = p[0]
         warp = _fractal(q * x, q * y, q * z, seed)
         vein = abs(math.sin(math.pi * (1.3 * q * (x + y + 0.7 * z) + 3.0 * warp)))
-        w1 = 0.8 * (1 - _ramp(vein, 0.0, 0.22))
+        fade = _ramp(_noise(1.7 * q * x, 1.7 * q * y, 1.7 * q * z, seed + 7), 0.3, 0.8)
+        w1 = 0.75 * fade * (1 - _ramp(vein, 0.0, 0.16))
         w2 = 0.3 * _noise(2 * q * x, 2 * q * y, 2 * q * z, seed + 4)
         w0 = 1 - w1 - w2 * (1 - w1)
         w2 = w2 * (1 - w1)

@@ -321,7 +321,7 @@ def refrigerator(rng: Generator, style: Style) -> Item:
             plain((0.2, 0.2, 0.21)),
             plain(soft(rng)),
             plain(vivid(rng)),
-            style.board(rng),
+            plain(any_color(rng)),
         ),
     )
     r = rng.uniform(0.006, 0.03)
