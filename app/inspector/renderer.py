@@ -203,13 +203,13 @@ class Renderer:
             return self.views_canvas(index, look.frame, cameras.width, cameras.height, look.errors)
         if not look.mixed:
             one = self._paint(index, look.layer, look, cameras, with_depth)
-            return Canvas(_written(to_image(one.colors), one), _occluding(one) if with_depth else None, one.note)
+            return Canvas(written(to_image(one.colors), one), _occluding(one) if with_depth else None, one.note)
         split = round(look.at * cameras.width)
         if look.mix == "Blend" or not 0 < split < cameras.width:
             one, two = (self._paint(index, layer, look, cameras, with_depth) for layer in (look.layer, look.second))
             share = look.at if look.mix == "Blend" else 0.0 if split else 1.0
             image = to_image(torch.lerp(one.colors, two.colors, share))
-            image = _written(image, two if share > 0.5 else one)
+            image = written(image, two if share > 0.5 else one)
             if look.mix == "Split":
                 image = divide(image, split, look.layer, look.second)
             else:
@@ -219,9 +219,14 @@ class Renderer:
         one = self._paint(index, look.layer, look, _cropped(cameras, 0, split), with_depth)
         two = self._paint(index, look.second, look, _cropped(cameras, split, cameras.width), with_depth)
         image = to_image(torch.cat([one.colors, two.colors], 1))
-        image = _written(_written(image, one, 0, split), two, split, cameras.width)
+        image = written(written(image, one, 0, split), two, split, cameras.width)
         depth = np.concatenate([_occluding(one), _occluding(two)], 1) if with_depth else None
         return Canvas(divide(image, split, look.layer, look.second), depth, one.note or two.note)
+
+    @torch.no_grad()
+    def paint(self, index: int, look: Look, cameras: Cameras) -> Painted:
+        """``look.layer`` alone, without words: for pictures that are drawn in strips and `written` on as a whole."""
+        return self._paint(index, look.layer, look, cameras, False)
 
     def _paint(self, index: int, layer: Layer, look: Look, cameras: Cameras, with_depth: bool) -> Painted:
         state, kind = self.state(index), INFO[layer].kind
@@ -496,7 +501,7 @@ def _occluding(painted: Painted) -> NDArray[np.float32]:
     return painted.depth.cpu().numpy().astype(np.float32)
 
 
-def _written(image: Image, painted: Painted, left: int = 0, right: int | None = None) -> Image:
+def written(image: Image, painted: Painted, left: int = 0, right: int | None = None) -> Image:
     """The image with the layer's legend and words in its columns ``left`` to ``right``."""
     if painted.legend is not None:
         image = draw_legend(image, painted.legend, left, right)
