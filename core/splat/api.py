@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Literal
 
 import torch
@@ -101,8 +99,8 @@ def rasterize(
         InputError: shapes, devices, camera values or a package are not as above.
     """
     _check(gaussians, viewmats, Ks, width, height, near, far, eps2d)
-    composite = _resolve(backend, gaussians).composite
-    color, depth, alpha, features = _run(composite, gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    name = _resolve(backend, gaussians)
+    color, depth, alpha, features = _run(name, "composite", gaussians, viewmats, Ks, width, height, near, far, eps2d)
     if background is not None:
         if background.shape not in ((3,), (len(viewmats), 3)):
             raise InputError("background", f"shape [3] or [{len(viewmats)}, 3]", str(list(background.shape)))
@@ -140,7 +138,8 @@ def pick(
         if len(gaussians) == 0:
             shape = (len(viewmats), height, width)
             return torch.full(shape, -1, device=device), torch.zeros(shape, device=device)
-        index, depth = _run(_resolve(backend, gaussians).pick, gaussians, viewmats, Ks, width, height, near, far, eps2d)
+        name = _resolve(backend, gaussians)
+        index, depth = _run(name, "pick", gaussians, viewmats, Ks, width, height, near, far, eps2d)
     return index.to(device), depth.to(device)
 
 
@@ -171,20 +170,21 @@ def _check(
         )
 
 
-def _resolve(backend: str, gaussians: Gaussians) -> ModuleType:
+def _resolve(backend: str, gaussians: Gaussians) -> str:
     kind = gaussians.means.device.type
     if backend == "auto":
-        backend = default_backend(kind)
+        return default_backend(kind)
     if backend not in _MODULES:
         raise InputError("backend", "one of auto, " + ", ".join(_MODULES), repr(backend))
     if _DEVICES.get(backend, kind) != kind:
         raise InputError(f'backend="{backend}"', f"Gaussians on {_DEVICES[backend]}", f"Gaussians on {kind}")
     _require(backend)
-    return import_module(f".{_MODULES[backend]}", __package__)
+    return backend
 
 
 def _run(
-    function: Callable[..., tuple[Tensor, ...]],
+    backend: str,
+    action: str,
     gaussians: Gaussians,
     viewmats: Tensor,
     Ks: Tensor,
@@ -192,19 +192,19 @@ def _run(
     height: int,
     *limits: float,
 ) -> tuple[Tensor, ...]:
-    """Call a backend on what it can rely on: at least one Gaussian, everything finite, float32 unless it is torch."""
-    slow = function.__module__.endswith("reference")
-    if not slow:
+    """Call a backend on what it can rely on: at least one Gaussian, finite values, and float32 unless it is torch."""
+    if backend != "reference":
         gaussians = gaussians.map(torch.Tensor.float)
     if len(gaussians) == 0:
         return _nothing(gaussians, (len(viewmats), height, width))
-    if not function.__module__.endswith("cpu"):  # the numba kernels leave such Gaussians out by themselves
-        gaussians = _finite(gaussians)
     viewmats, Ks = viewmats.detach(), Ks.detach()
-    if slow:
+    if backend == "reference":
         viewmats, Ks = viewmats.to(gaussians.means), Ks.to(gaussians.means)
+    if backend != "numba":  # whose kernels leave such Gaussians out by themselves
+        gaussians = _finite(gaussians)
+    module = import_module(f".{_MODULES[backend]}", __package__)
     with torch.autocast(gaussians.means.device.type, enabled=False):
-        return function(gaussians, viewmats, Ks, width, height, *limits)
+        return getattr(module, action)(gaussians, viewmats, Ks, int(width), int(height), *map(float, limits))
 
 
 def _nothing(gaussians: Gaussians, shape: tuple[int, int, int]) -> tuple[Tensor, ...]:

@@ -59,7 +59,6 @@ class _Lists:
     offsets: np.ndarray
     starts: np.ndarray
     members: np.ndarray
-    ranks: np.ndarray
     views: np.ndarray
     Ks: np.ndarray
 
@@ -75,11 +74,11 @@ def _project(inputs, viewmats, Ks, width, height, near, far, eps2d) -> _Lists:
     table = np.empty(n * (16 + (F + 15) // 16 * 16), np.float32)
     records, boxes = np.empty((C, n, RECORD), np.float32), np.empty((C, n, 4), np.int32)
     offsets = np.empty((C, n + 1), np.int64)
-    starts, members, ranks = project_and_bin(
+    starts, members = project_and_bin(
         means, quats, scales, opacities, colors, features, views, intrinsics, width, height, near, far, eps2d,
         table, records, boxes, offsets,
     )  # fmt: skip
-    return _Lists(table, records, boxes, offsets, starts, members, ranks, views, intrinsics)
+    return _Lists(table, records, boxes, offsets, starts, members, views, intrinsics)
 
 
 class _Splat(torch.autograd.Function):
@@ -113,21 +112,21 @@ class _Splat(torch.autograd.Function):
             for g, k in zip(gradients, (3, 1, 1, 0), strict=True)
         )
         first_rows, count = np.cumsum(used) - used, int(used.sum())
-        touched = np.empty(count, np.bool_)
+        slots = np.zeros(len(lists.members), np.int32)
         v_means, v_quats, v_scales, v_opacities, v_colors, v_rest = (
             torch.empty(n, *shape) for shape in ((3,), (4,), (3,), (), (3,), v_features.shape[3:])
         )
         with _kernels():
             rows = _rows.take(count * stride)
             composite_backward(
-                lists.starts, lists.members, lists.records, lists.table, width, height, transmittance, last, used,
-                first_rows, v_color, v_depth[..., 0], v_alpha[..., 0], v_features, rows, touched,
+                lists.starts, lists.members, lists.records, lists.boxes, lists.offsets, lists.table, width, height,
+                transmittance, last, used, first_rows, v_color, v_depth[..., 0], v_alpha[..., 0], v_features, rows,
+                slots,
             )  # fmt: skip
             gather_rows(
                 means, quats, scales, opacities, lists.views, lists.Ks, width, height, eps2d, lists.records,
-                lists.boxes, lists.offsets, lists.ranks, lists.starts, used, first_rows, rows, touched, stride,
-                v_means.numpy(), v_quats.numpy(), v_scales.numpy(), v_opacities.numpy(), v_colors.numpy(),
-                v_rest.numpy(),
+                lists.offsets, lists.starts, slots, rows, stride, v_means.numpy(), v_quats.numpy(), v_scales.numpy(),
+                v_opacities.numpy(), v_colors.numpy(), v_rest.numpy(),
             )  # fmt: skip
         v_rest = None if gradients[3] is None else v_rest
         return v_means, v_quats, v_scales, v_opacities, v_colors, v_rest, *[None] * 7

@@ -21,6 +21,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from .simd import prefetch
+
 TILE = 8
 RECORD = 8
 BLOCK = 256  # Gaussians per parallel task
@@ -30,7 +32,7 @@ ALPHA_MIN = 1.0 / 255.0
 
 
 @njit(cache=True, error_model="numpy")
-def _axes(quats, scales, g, m):
+def axes(quats, scales, g, m):
     """m [3, 3] = R(quats[g]) · diag(scales[g]) (float64), R from the normalised quaternion."""
     w, x, y, z = float(quats[g, 0]), float(quats[g, 1]), float(quats[g, 2]), float(quats[g, 3])
     n = 1.0 / max(math.sqrt(w * w + x * x + y * y + z * z), 1e-12)
@@ -124,7 +126,7 @@ def _project_block(
                 boxes[c, g, 0] = 0
                 boxes[c, g, 2] = 0
             continue
-        _axes(quats, scales, g, m)
+        axes(quats, scales, g, m)
         # σ beyond which alpha < 1/255, with a margin for float32 rounding in the tiles.
         reach = 2.0 * (1.0001 * math.log(255.0 * opacity) + 1e-4)
         for c in range(views.shape[0]):
@@ -185,7 +187,7 @@ def _depth_order(records, ids, count, keys, spare_ids, spare_keys):
 
 @njit(cache=True)
 def _count_tiles(boxes, ids, offsets, sizes, tiles_x):
-    """Visible Gaussians → ids (returns how many); offsets [N + 1] places in `ranks`; sizes [tiles] of the lists."""
+    """Visible Gaussians → ids (returns how many); tiles of all Gaussians before each → offsets; sizes of the lists."""
     sizes[:] = 0
     count, position = 0, 0
     for g in range(boxes.shape[0]):
@@ -203,20 +205,18 @@ def _count_tiles(boxes, ids, offsets, sizes, tiles_x):
 
 
 @njit(cache=True)
-def _fill_tiles(boxes, ids, count, offsets, starts, tiles_x, members, ranks, base):
-    """Write each tile's members front to back, and for each Gaussian its rank in every tile it touches."""
-    cursor = np.zeros(starts.shape[0] - 1, np.int32)
+def _fill_tiles(boxes, ids, count, starts, tiles_x, members):
+    """Write each tile's members front to back."""
+    cursor = starts[:-1].copy()
+    flat = boxes.reshape(-1)
     for i in range(count):
         g = ids[i]
-        j = base + offsets[g]
+        prefetch(flat, ids[min(i + 16, count - 1)] * 4)
         for ty in range(boxes[g, 2], boxes[g, 3]):
             for tx in range(boxes[g, 0], boxes[g, 1]):
                 t = ty * tiles_x + tx
-                rank = cursor[t]
-                cursor[t] = rank + 1
-                members[starts[t] + rank] = g
-                ranks[j] = rank
-                j += 1
+                members[cursor[t]] = g
+                cursor[t] += 1
 
 
 @njit(parallel=True, nogil=True, cache=True)
@@ -230,11 +230,10 @@ def project_and_bin(
         means .. features: float32, as in `Gaussians`; views [C, 4, 4] and Ks [C, 3, 3] are float64.
         table: [N · stride] out, per Gaussian 16 floats (r, g, b, 0, ...) and then its features, zero-padded to 16s.
         records: [C, N, 8] out. boxes: [C, N, 4] int32 out, tile ranges x0, x1, y0, y1 (empty: not visible).
-        offsets: [C, N + 1] int64 out, where each Gaussian's entries in ``ranks`` begin, from the camera's first.
+        offsets: [C, N + 1] int64 out, how many tiles all Gaussians before one cover in that camera.
 
     Returns:
-        starts [C · tiles + 1] where each tile's list begins in ``members`` (Gaussian indices, front to back), and
-        ``ranks``: camera by camera, Gaussian by Gaussian, its place in the list of every tile of its box in row order.
+        starts [C · tiles + 1], where each tile's list begins in members, and members: Gaussians, front to back.
     """
     C, n = records.shape[0], records.shape[1]
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
@@ -258,14 +257,11 @@ def project_and_bin(
             starts[c * tiles + t] = position
             position += sizes[c, t]
     starts[C * tiles] = position
-    members, ranks = np.empty(position, np.int32), np.empty(position, np.int32)
+    members = np.empty(position, np.int32)
     for c in prange(C):
         # Three passes leave the sorted ids in the second buffer.
-        _fill_tiles(
-            boxes[c], ids[c, 1], counts[c], offsets[c], starts[c * tiles : (c + 1) * tiles + 1], tiles_x,
-            members, ranks, starts[c * tiles],
-        )  # fmt: skip
-    return starts, members, ranks
+        _fill_tiles(boxes[c], ids[c, 1], counts[c], starts[c * tiles : (c + 1) * tiles + 1], tiles_x, members)
+    return starts, members
 
 
 @njit(cache=True, error_model="numpy")

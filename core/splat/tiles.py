@@ -14,14 +14,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .project import TILE, _axes, axes_backward, project_backward
+from .project import TILE, axes, axes_backward, project_backward
 from .simd import bits, exp2, insert, load, lowest_bit, muladd, prefetch, select, splat, store, total
 
 PIXELS = TILE * TILE
-AHEAD = 4
-FAR_AHEAD = 8
+AHEAD = 8  # members whose data are asked for early: without it most time goes into waiting for memory
+FAR_AHEAD = 8  # the same for gradient rows
 GATHER = 64  # Gaussians per parallel task
-RUN, SPREAD = 8, 32
+RUN, SPREAD = 8, 32  # tiles per parallel task, and how far apart neighbouring tasks lie
 VECTORS = PIXELS // 16
 ALPHA_MIN = np.float32(1.0 / 255.0)
 ALPHA_MAX = np.float32(0.999)
@@ -222,19 +222,22 @@ def pick_tiles(starts, members, records, width, height, index, depth):
 
 @njit(cache=True, error_model="numpy")
 def _backward_tile(
-    members, used, records, table, stride, blocks, x0, y0, lane_xy, trans, behind, last, grad, weight, dots, pixels,
-    rows, touched, first_row,
+    members, used, records, boxes, offsets, table, stride, blocks, tile_x, tile_y, lane_xy, trans, behind, last, grad,
+    weight, dots, pixels, rows, first_row, slots,
 ):  # fmt: skip
     """One tile, back to front. trans [64] holds the final transmittance, behind [64] minus what it is worth to the
-    loss; grad [64 · stride] the image gradients. Writes rows first_row .. first_row + used."""
+    loss; grad [64 · stride] the image gradients. Writes rows first_row .. first_row + used and their slots."""
+    x0, y0 = np.float32(tile_x * TILE), np.float32(tile_y * TILE)
     lane_x, lane_y = load(lane_xy, 0), load(lane_xy, 16)
     zero, one = splat(0.0), splat(1.0)
     alpha_min, alpha_max = splat(ALPHA_MIN), splat(ALPHA_MAX)
-    flat = records.reshape(-1)
+    flat, flat_boxes = records.reshape(-1), boxes.reshape(-1)
     for k in range(used - 1, -1, -1):
         g = members[k]
         ahead = members[max(k - AHEAD, 0)]
         prefetch(flat, ahead * 8)
+        prefetch(flat_boxes, ahead * 4)
+        prefetch(offsets, ahead)
         for c in range(0, stride, 16):
             prefetch(table, ahead * stride + c)
         p, q, r = splat(records[g, 2]), splat(records[g, 3]), splat(records[g, 4])
@@ -250,9 +253,10 @@ def _backward_tile(
             keep = (alpha >= alpha_min) & (load(last, 16 * b) >= rank)
             store(weight, 16 * b, select(keep, alpha, zero))
             reached |= bits(keep) << (16 * b)
-        touched[first_row + k] = reached != 0
         if reached == 0:
             continue
+        box = boxes[g]
+        slots[offsets[g] + (tile_y - box[2]) * (box[1] - box[0]) + tile_x - box[0]] = first_row + k + 1
         mask = reached
         n = 0
         while mask != 0:
@@ -304,10 +308,11 @@ def _backward_tile(
 
 @njit(parallel=True, nogil=True, cache=True)
 def composite_backward(
-    starts, members, records, table, width, height, transmittance, last, used, first_rows,
-    v_color, v_depth, v_alpha, v_features, rows, touched,
+    starts, members, records, boxes, offsets, table, width, height, transmittance, last, used, first_rows,
+    v_color, v_depth, v_alpha, v_features, rows, slots,
 ):  # fmt: skip
-    """Fill one gradient row per (tile, member used): v_color, v_depth, six geometric sums, v_features.
+    """Fill one gradient row per (tile, member drawn): v_color, v_depth, six geometric sums, v_features; and in slots,
+    ordered by camera, Gaussian and tile, the row of each plus one (0: no row).
 
     v_features may have F = 0 although the table has features: nothing is written for them then.
     """
@@ -343,16 +348,16 @@ def composite_backward(
                 else:
                     trans[i], behind[i], seen[i] = 1.0, 0.0, -1.0
             _backward_tile(
-                members[starts[t] : starts[t + 1]], used[t], records[c], table, stride, blocks,
-                np.float32(x0), np.float32(y0), lane_xy, trans, behind, seen, grad, weight, dots, pixels,
-                rows, touched, first_rows[t],
+                members[starts[t] : starts[t + 1]], used[t], records[c], boxes[c], offsets[c], table, stride, blocks,
+                t % tiles % tiles_x, t % tiles // tiles_x, lane_xy, trans, behind, seen, grad, weight, dots, pixels,
+                rows, first_rows[t], slots[starts[c * tiles] : starts[(c + 1) * tiles]],
             )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
-def _list_rows(first, last, boxes, offsets, ranks, starts, used, first_rows, touched, tiles_x, tiles_y):
+def _list_rows(first, last, offsets, starts, tiles, slots):
     """Gradient rows of Gaussians first .. last, camera by camera: (rows, ends [(last - first) · C])."""
-    C = boxes.shape[0]
+    C = offsets.shape[0]
     size = 0
     for c in range(C):
         size += offsets[c, last] - offsets[c, first]
@@ -360,28 +365,23 @@ def _list_rows(first, last, boxes, offsets, ranks, starts, used, first_rows, tou
     n = 0
     for g in range(first, last):
         for c in range(C):
-            j = starts[c * tiles_x * tiles_y] + offsets[c, g]
-            for ty in range(boxes[c, g, 2], boxes[c, g, 3]):
-                for tx in range(boxes[c, g, 0], boxes[c, g, 1]):
-                    t = (c * tiles_y + ty) * tiles_x + tx
-                    if ranks[j] < used[t] and touched[first_rows[t] + ranks[j]]:
-                        found[n] = first_rows[t] + ranks[j]
-                        n += 1
-                    j += 1
+            base = starts[c * tiles]
+            for j in range(base + offsets[c, g], base + offsets[c, g + 1]):
+                if slots[j] > 0:
+                    found[n] = slots[j] - 1
+                    n += 1
             ends[(g - first) * C + c] = n
     return found, ends
 
 
 @njit(cache=True, error_model="numpy")
 def _gather_block(
-    first, last, means, quats, scales, opacities, views, Ks, width, height, eps2d, records, boxes, offsets, ranks,
-    starts, used, first_rows, rows, touched, stride,
-    v_means, v_quats, v_scales, v_opacities, v_colors, v_features,
+    first, last, means, quats, scales, opacities, views, Ks, width, height, eps2d, records, offsets, starts, slots,
+    rows, stride, v_means, v_quats, v_scales, v_opacities, v_colors, v_features,
 ):  # fmt: skip
     C, F = records.shape[0], v_features.shape[1]
     blocks = 16 + (F + 15) // 16 * 16
-    tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    found, ends = _list_rows(first, last, boxes, offsets, ranks, starts, used, first_rows, touched, tiles_x, tiles_y)
+    found, ends = _list_rows(first, last, offsets, starts, (starts.shape[0] - 1) // C, slots)
     m, v_m, a, v_a = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3)), np.empty((2, 3))
     v_mean, sums, acc = np.empty(3), np.empty(16, np.float32), np.empty(blocks, np.float32)
     zero = splat(0.0)
@@ -398,7 +398,7 @@ def _gather_block(
         v_opacity = 0.0
         seen = ends[e + C - 1] > j
         if seen:
-            _axes(quats, scales, g, m)
+            axes(quats, scales, g, m)
         for c in range(C):
             end = ends[e]
             e += 1
@@ -440,14 +440,14 @@ def _gather_block(
 
 @njit(parallel=True, nogil=True, cache=True)
 def gather_rows(
-    means, quats, scales, opacities, views, Ks, width, height, eps2d, records, boxes, offsets, ranks, starts, used,
-    first_rows, rows, touched, stride, v_means, v_quats, v_scales, v_opacities, v_colors, v_features,
+    means, quats, scales, opacities, views, Ks, width, height, eps2d, records, offsets, starts, slots, rows, stride,
+    v_means, v_quats, v_scales, v_opacities, v_colors, v_features,
 ):  # fmt: skip
     """Add each Gaussian's rows in a fixed order and carry them back through the projection, camera by camera."""
     n = records.shape[1]
     for block in prange((n + GATHER - 1) // GATHER):
         _gather_block(
             block * GATHER, min(n, (block + 1) * GATHER), means, quats, scales, opacities, views, Ks, width, height,
-            eps2d, records, boxes, offsets, ranks, starts, used, first_rows, rows, touched, stride,
+            eps2d, records, offsets, starts, slots, rows, stride,
             v_means, v_quats, v_scales, v_opacities, v_colors, v_features,
         )  # fmt: skip
