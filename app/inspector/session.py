@@ -16,8 +16,12 @@ from viser import transforms as tf
 
 from ...core.cameras import Cameras
 from ...core.errors import InputError
+from .catalog import INFO, LAYERS, Layer
+from .clouds import PointColor, bounds, point_size
 from .panels import CurvesPanel, SettingsPanel, StatusPanel, ViewPanel
-from .renderer import LAYERS, Canvas, Layer, PointColor, bounds, point_size
+from .renderer import Canvas, Look, Mix
+from .scores import Heat
+from .views import SAME_PLACE
 from .worker import Lane
 
 if TYPE_CHECKING:
@@ -45,6 +49,11 @@ class ViewState:
     frusta: bool = False
     errors: bool = False
     follow: bool = True
+    second: Layer = "Features"
+    mix: Mix = "Off"
+    at: float = 0.5
+    gaussian_size: float = 1.0
+    classes: str = ""
 
 
 class Session:
@@ -54,6 +63,7 @@ class Session:
     def __init__(self, inspector: Inspector, client: viser.ClientHandle) -> None:
         self.inspector, self.client = inspector, client
         self.view = ViewState(layer="RGB")
+        self.heat: Heat | None = None
         self.note = ""
         self.closed = False
         self._moved_at = 0.0
@@ -86,13 +96,17 @@ class Session:
         if self.view == before:
             return
         touched = {k for k in values if getattr(before, k) != getattr(self.view, k)}
-        if touched & {"layer", "point_color", "overlay", "scene"}:
+        chosen = touched & {"layer", "second", "mix"}
+        if chosen or touched & {"point_color", "overlay", "scene"}:
             self._ask_points()
         elif "point_size" in touched and self._point_handle is not None:
             self._point_handle.point_size = self.view.point_size
-        if touched & {"layer", "blend", "overlay", "frusta"} or (self.view.layer == "Views" and touched):
+        drawn = {"blend", "at", "gaussian_size", "classes", "point_color", "point_size", "overlay", "frusta"}
+        if chosen or touched & drawn or (self.view.layer == "Views" and touched):
             self._moved_at = time.monotonic()  # a small picture at once, the full one right after
-            self._ask_canvas(moving=self._server_draws(), urgent="layer" in touched)
+            self._ask_canvas(moving=self._server_draws(), urgent=bool(chosen))
+        if chosen and any(INFO[layer].kind == "camera" for layer in self._layers_shown()) and not self._at_frame():
+            self.go_to_frame()
         if touched & {"frame", "errors"}:
             self._ask_views()
         if touched & {"frusta", "scene"}:
@@ -111,6 +125,41 @@ class Session:
         if move:
             self.go_to_frame()
 
+    def set_heat(self, heat: Heat | None, show: bool = True) -> None:
+        """Scores for this browser's "Heat" layer, from any thread.
+
+        Args:
+            show: switch to that layer, unless it is visible already.
+        """
+        self.heat = heat
+        if heat is not None and show and "Heat" not in self._layers_shown():
+            self.change(layer="Heat")
+        elif "Heat" in self._layers_shown():
+            self._ask_canvas()
+        self.panel.update()
+
+    def look(self) -> Look:
+        """What the canvas of this browser shows: for `Renderer.draw`."""
+        view = self.view
+        return Look(
+            layer=view.layer,
+            second=view.second,
+            mix=view.mix,
+            at=view.at,
+            blend=view.blend,
+            frame=view.frame,
+            size=view.gaussian_size,
+            classes=view.classes,
+            heat=self.heat,
+            point_color=view.point_color,
+            point_size=view.point_size,
+            errors=view.errors,
+        )
+
+    def _layers_shown(self) -> tuple[Layer, ...]:
+        look = self.look()
+        return (look.layer, look.second) if look.mixed else (look.layer,)
+
     def go_to_frame(self) -> None:
         """Put the free camera where the chosen dataset camera is (upright)."""
         state = self.inspector.renderer.state(self.view.scene)
@@ -121,6 +170,14 @@ class Session:
         fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[self.view.frame, 1, 1]))
         near, far = self.inspector.renderer.depth_range(self.view.scene)
         self._place(pose[:3, 3], pose[:3, 3] + pose[:3, 2] * 0.5 * (near + far), fov)
+
+    def _at_frame(self) -> bool:
+        """Whether the free camera stands where the chosen dataset camera does."""
+        state = self.inspector.renderer.state(self.view.scene)
+        if state is None or state.frames is None or self.view.frame >= len(state.frames):
+            return False
+        center = state.frames.cameras[self.view.frame].centers[0].numpy()
+        return float(np.linalg.norm(self.client.camera.position - center)) < SAME_PLACE
 
     def redraw(self) -> None:
         """Draw everything again."""
@@ -179,7 +236,7 @@ class Session:
         self._ask("points", self._draw_points, urgent=True)
 
     def _server_draws(self) -> bool:
-        return self.view.layer not in ("Points", "Views")
+        return self.look().mixed or INFO[self.view.layer].kind in ("splat", "camera")
 
     # --- drawing (render thread) -----------------------------------------------------------------------------
 
@@ -193,8 +250,8 @@ class Session:
         if fresh:
             self._placed_scene = view.scene
             self.view = replace(self.view, point_size=point_size(state))
-            if state.gaussians is None and view.layer in ("RGB", "Depth", "Features", "Alpha"):
-                self.view = replace(self.view, layer="Points")
+            if view.layer not in renderer.layers(view.scene, self.heat is not None):
+                self.view = replace(self.view, layer="RGB" if state.gaussians is not None else "Points")
             self._place_first()
             self._show_frusta()
             self._ask_points()
@@ -211,21 +268,27 @@ class Session:
         if self.closed:
             return
         view, scene = self.view, self.client.scene
-        if view.layer == "Points":
+        look = self.look()
+        if INFO[view.layer].kind == "cloud" and not look.mixed:
             scene.set_background_image(self.inspector.blank)
             return
         width, height = self._canvas_size(moving)
         begun = time.perf_counter()
-        if view.layer == "Views":
-            canvas = self.inspector.renderer.views_canvas(view.scene, view.frame, width, height, view.errors)
-            scene.set_background_image(canvas.image, format="jpeg", jpeg_quality=92)
-            return
-        with_depth = view.overlay or view.frusta
-        cameras = self._cameras(width, height)
-        canvas = self.inspector.renderer.canvas(view.scene, view.layer, cameras, view.blend, with_depth)
+        with_depth = (view.overlay or view.frusta) and view.layer != "Views"
+        canvas = self.inspector.renderer.draw(view.scene, look, self._cameras(width, height), with_depth)
         if moving:
             self.inspector.pace.measured(time.perf_counter() - begun, self.inspector.worker.share)
+        else:
+            self._show_classes(look)
         self._show(canvas, 75 if moving else 90)
+
+    def _show_classes(self, look: Look) -> None:
+        """Names and colours of the classes in the picture, for the panel."""
+        layer = next((layer for layer in self._layers_shown() if layer in ("Labels", "Classes")), None)
+        known = None
+        if layer is not None:
+            known = self.inspector.renderer.class_scores(self.view.scene, layer, look.classes)
+        self.panel.show_classes(known)
 
     def _show(self, canvas: Canvas, quality: int) -> None:
         self.note = canvas.note
@@ -239,13 +302,19 @@ class Session:
         self.panel.show_views(image)
 
     def _points_shown(self) -> bool:
-        return self.view.layer == "Points" or (self.view.overlay and self.view.layer != "Views")
+        if INFO[self.view.layer].kind == "cloud":
+            return not self.look().mixed  # else the server draws them, in their part of the picture
+        return self.view.overlay and self.view.layer != "Views"
 
     def _draw_points(self) -> None:
         view = self.view
         shown = self._points_shown() and not self.closed
         drawn = (
-            self.inspector.renderer.points(view.scene, view.point_color, self.inspector.max_points) if shown else None
+            self.inspector.renderer.points(
+                view.scene, view.point_color, self.inspector.max_points, view.layer == "Masked"
+            )
+            if shown
+            else None
         )
         if drawn is None:
             if self._point_handle is not None:
@@ -365,7 +434,11 @@ class Session:
         def add(label: str, key: Any, action: Callable[[], None]) -> None:
             gui.add_command(label, hotkey=key).on_trigger(self.guarded(lambda _: action()))
 
-        for i, layer in enumerate(LAYERS):
-            add(f"Show {layer}", str(i + 1), lambda layer=layer: self.panel.choose_layer(layer))
+        for layer in LAYERS:
+            key, hint = INFO[layer].key, INFO[layer].hint
+            add(f"Show {layer}: {hint}", key, lambda layer=layer: self.panel.choose_layer(layer))
+        add("Split the picture, or not", "X", lambda: self.panel.toggle("Split"))
+        add("Blend two layers, or not", "B", lambda: self.panel.toggle("Blend"))
+        add("Go to the dataset camera", "0", self.go_to_frame)
         add("Next scene", "N", lambda: self.select_scene(self.view.scene + 1))
         add("Previous scene", "P", lambda: self.select_scene(self.view.scene - 1))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+import html
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import torch
 
-from ..layers import BACKGROUND, Image
-from ..renderer import LAYERS, Layer, PointColor
+from ..catalog import GROUPS, INFO, MIXABLE, Layer, available
+from ..clouds import PointColor
+from ..layers import BACKGROUND, Image, to_image
+from ..renderer import Mix
 
 if TYPE_CHECKING:
+    from ..scores import ClassScores
     from ..session import Session
+
+_MIXES: tuple[Mix, ...] = get_args(Mix)
 
 
 class ViewPanel:
@@ -31,13 +38,24 @@ class ViewPanel:
         else:
             self._scene = None
 
-        self._layers = [
-            gui.add_button_group(label, names) for label, names in (("Layer", LAYERS[:3]), (" ", LAYERS[3:]))
-        ]
-        for group in self._layers:
+        self._layers = {name: gui.add_button_group(name, layers, visible=False) for name, layers in GROUPS.items()}
+        for group in self._layers.values():
             group.on_click(guard(lambda _, group=group: self.choose_layer(_plain(group.value))))
+        self._mix = gui.add_button_group("Two layers", _MIXES, hint="side by side (key X), or one over the other (B)")
+        self._mix.on_click(guard(lambda _: session.change(mix=_plain(self._mix.value))))
+        self._second = gui.add_dropdown("Second layer", MIXABLE, initial_value=session.view.second)
+        self._second.on_update(guard(lambda _: None if self._busy else session.change(second=self._second.value)))
+        self._at = gui.add_slider("Split at (%)", 0, 100, 1, round(100 * session.view.at))
+        self._at.on_update(guard(lambda _: None if self._busy else session.change(at=self._at.value / 100)))
+        self._legend = gui.add_html("", visible=False)
+        self._classes = gui.add_dropdown("Classes from", ("",), visible=False)
+        self._classes.on_update(guard(lambda _: None if self._busy else session.change(classes=self._classes.value)))
         self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="fade from colours to features")
         self._blend.on_update(guard(lambda _: session.change(blend=self._blend.value)))
+        self._size = gui.add_slider(
+            "Gaussian size (%)", 5, 150, 5, 100, hint="below 50 they show as separate ellipsoids"
+        )
+        self._size.on_update(guard(lambda _: session.change(gaussian_size=self._size.value / 100)))
         modes = tuple(m for m in get_args(PointColor) if m != "Labels" or source.class_names)
         self._point_color = gui.add_dropdown("Point colours", modes)
         self._point_color.on_update(guard(lambda _: session.change(point_color=self._point_color.value)))
@@ -66,6 +84,16 @@ class ViewPanel:
         self.layer_chosen = True
         self._session.change(layer=layer)
 
+    def toggle(self, mix: Mix) -> None:
+        """Share the canvas in this way, or stop if it is shared so already."""
+        self._session.change(mix="Off" if self._session.view.mix == mix else mix)
+
+    def show_classes(self, known: ClassScores | None) -> None:
+        """Colours and names of the classes that Gaussians have, the most frequent ones first."""
+        text = "" if known is None else _swatches(known)
+        _set(self._legend, "content", text)
+        _set(self._legend, "visible", bool(text))
+
     def show_views(self, image: Image) -> None:
         self._image.image = image
 
@@ -81,17 +109,25 @@ class ViewPanel:
         state = self._session.inspector.renderer.state(view.scene)
         self._busy = True
         try:
-            for group, names in zip(self._layers, (LAYERS[:3], LAYERS[3:]), strict=True):
-                options = tuple(f"● {n}" if n == view.layer else n for n in names)
-                if tuple(group.options) != options:
+            shown = available(
+                state, self._session.heat is not None, bool(self._session.inspector.renderer.class_providers)
+            )
+            for name, group in self._layers.items():
+                options = tuple(_marked(n, view.layer) for n in GROUPS[name] if n in shown)
+                _set(group, "visible", bool(options))
+                if options and tuple(group.options) != options:
                     group.options = options
+            self._update_mix(shown)
             frames = 0 if state is None or state.frames is None else len(state.frames)
-            _set(self._blend, "visible", view.layer == "RGB")
-            drawn = view.layer not in ("Points", "Views")
+            layers = {view.layer, view.second} if view.mix != "Off" else {view.layer}
+            drawn = INFO[view.layer].kind in ("splat", "camera")
+            _set(self._blend, "visible", "RGB" in layers and view.mix == "Off" and "Features" in shown)
+            sized = any(INFO[n].kind == "splat" and n not in ("Centres", "Depth") for n in layers)
+            _set(self._size, "visible", sized and state is not None and state.gaussians is not None)
             _set(self._extras, "visible", view.layer != "Views")
             _set(self._overlay, "visible", drawn)
             _set(self._frusta, "visible", frames > 0)
-            points = view.layer == "Points" or (view.overlay and drawn)
+            points = any(INFO[n].kind == "cloud" for n in layers) or (view.overlay and drawn)
             _set(self._point_color, "visible", points)
             _set(self._point_size, "visible", points)
             _set(self._point_size, "value", max(1.0, float(round(1000 * view.point_size))))
@@ -104,6 +140,30 @@ class ViewPanel:
         finally:
             self._busy = False
 
+    def _update_mix(self, shown: frozenset[Layer]) -> None:
+        view = self._session.view
+        seconds = tuple(n for n in MIXABLE if n in shown and n != view.layer)
+        possible = len(seconds) > 0 and view.layer in MIXABLE
+        on = possible and view.mix != "Off"
+        _set(self._mix, "visible", possible)
+        options = tuple(_marked(n, view.mix) for n in _MIXES)
+        if tuple(self._mix.options) != options:
+            self._mix.options = options
+        _set(self._second, "visible", on)
+        _set(self._at, "visible", on)
+        if on:
+            if tuple(self._second.options) != seconds:
+                self._second.options = seconds
+            if view.second in seconds:
+                _set(self._second, "value", view.second)
+            _set(self._at, "label", "Split at (%)" if view.mix == "Split" else "Opacity (%)")
+            _set(self._at, "value", round(100 * view.at))
+        providers = self._session.inspector.renderer.class_providers
+        choice = len(providers) > 1 and (view.layer == "Classes" or (on and view.second == "Classes"))
+        if choice and tuple(self._classes.options) != providers:
+            self._classes.options = providers
+        _set(self._classes, "visible", choice)
+
     def _on_scene(self) -> None:
         assert self._scene is not None
         index = self._session.inspector.source.scene_names.index(self._scene.value)
@@ -111,8 +171,27 @@ class ViewPanel:
             self._session.select_scene(index)
 
 
-def _plain(option: str) -> Layer:
-    return option.removeprefix("● ")  # type: ignore[return-value]
+def _plain(option: str) -> Any:
+    return option.removeprefix("● ")
+
+
+def _marked(option: str, chosen: str) -> str:
+    return f"● {option}" if option == chosen else option
+
+
+def _swatches(known: ClassScores) -> str:
+    best, winner = known.scores.max(1)
+    counts = torch.bincount(winner[best > 0].cpu(), minlength=len(known.names))
+    colors = to_image(known.palette())
+    items = "".join(
+        f'<span style="white-space:nowrap"><i style="display:inline-block;width:.75em;height:.75em;border-radius:.2em;'
+        f'background:rgb{tuple(int(c) for c in colors[i])};margin-right:.35em"></i>{html.escape(known.names[i])}</span>'
+        for i in counts.argsort(descending=True).tolist()
+        if counts[i] > 0
+    )
+    return (
+        f'<div style="display:flex;flex-wrap:wrap;gap:.15em .9em;padding:.2em .9em .5em;font-size:.8em">{items}</div>'
+    )
 
 
 def _set(handle: object, name: str, value: object) -> None:
