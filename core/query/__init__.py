@@ -5,6 +5,7 @@
 - `decide`: `auto_threshold`; "not in this scene" (`present`) with a cut that can be calibrated (`calibrate`)
 - `objects`: selected points → connected `components` with boxes and scores
 - `text`: the `TextEncoder` protocol, prompt templates, a dictionary of precomputed vectors (`TextVectors`)
+- `channels`: words for features that are class scores (`ChannelText`)
 
     words = TextVectors.load("clip_vitb32_lvis.npy")
     query, known = encode(words, ["armchair", "lamp"])
@@ -12,6 +13,7 @@
     chairs = components(gaussians.means, scores[:, 0] > auto_threshold(scores[:, 0]).value, 0.05, scores[:, 0])
 """
 
+from .channels import ChannelText
 from .decide import Calibration, Presence, Threshold, auto_threshold, calibrate, peak, present, roc_auc
 from .objects import QueryObject, components
 from .scoring import combine, relevancy, relevancy_reference, similarity
@@ -24,6 +26,7 @@ __all__ = [
     "PLAIN",
     "SCENE",
     "Calibration",
+    "ChannelText",
     "Encoded",
     "FeatureStore",
     "Presence",

@@ -169,8 +169,12 @@ class TextVectors:
         """[1, D] unit vector of what all names share: the negative to use where the dictionary lacks `CANONICAL`."""
         return unit(self._vectors.mean(0, keepdim=True))[0]
 
+    def nearness(self) -> float:
+        """The median cosine of a name with `common`."""
+        return float((self._vectors @ self.common()[0]).median())
+
     def _find(self, phrase: str) -> int | None:
-        return next((self._index[k] for k in _spellings(phrase) if k in self._index), None)
+        return next((self._index[k] for k in spellings(phrase) if k in self._index), None)
 
     def _suggest(self, phrase: str, limit: int = 5) -> tuple[str, ...]:
         key = _normal(phrase)
@@ -201,7 +205,7 @@ def _index(names: Sequence[str], synonyms: Sequence[Sequence[str]]) -> dict[str,
         if len(numbers) == 1 and key:
             index.setdefault(key, numbers.pop())
     for key, i in list(index.items()):
-        for spelling in _spellings(key)[1:]:
+        for spelling in spellings(key)[1:]:
             index.setdefault(spelling, i)
     return index
 
@@ -223,8 +227,9 @@ _IRREGULAR = {
 }
 
 
-def _spellings(phrase: str) -> list[str]:
-    """The normal form of a phrase, what its singular may be (English, last word only), and all of them in one word."""
+def spellings(phrase: str) -> list[str]:
+    """What phrases of the same meaning share: the normal form, what its singular may be (English, last word only), and
+    all of them in one word."""
     key = _normal(phrase)
     head, _, last = key.rpartition(" ")
     forms = []
