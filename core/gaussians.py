@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,8 +45,11 @@ class Gaussians:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
         """Apply ``function`` to every tensor present."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Gaussians(**{k: None if v is None else function(v) for k, v in values.items()})
+        features = None if self.features is None else function(self.features)
+        return Gaussians(*(function(t) for t in self._required()), features)
+
+    def _required(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.means, self.quats, self.scales, self.opacities, self.colors
 
     def __getitem__(self, index: Tensor | slice) -> Gaussians:
         """The selected Gaussians; ``index`` is a mask [N], indices [K] or a slice."""
@@ -61,11 +64,11 @@ class Gaussians:
     @staticmethod
     def cat(parts: list[Gaussians]) -> Gaussians:
         """Concatenate; either all parts carry features of one width, or none does."""
-        values = {f.name: [getattr(p, f.name) for p in parts] for f in fields(Gaussians)}
-        with_features = [v is not None for v in values["features"]]
-        if any(with_features) and not all(with_features):
+        features = [p.features for p in parts if p.features is not None]
+        if features and len(features) != len(parts):
             raise InputError("Gaussians.cat", "features on every part or on none", "features on some")
-        return Gaussians(**{k: None if v[0] is None else torch.cat(v) for k, v in values.items()})
+        joined = (torch.cat(same) for same in zip(*(p._required() for p in parts), strict=True))
+        return Gaussians(*joined, torch.cat(features) if features else None)
 
 
 def quat_to_rotmat(quats: Tensor) -> Tensor:
