@@ -4,8 +4,9 @@
 
 mesh, textures, materials    solids; colour as a function of place; what things are made of
 item                         one object as parts with materials
-seats, surfaces, storage, wet, clutter, decor       the furniture
-shell, layout, recipes       walls and openings; where things may stand; what belongs into which room
+seats, surfaces, storage, bath, kitchen, clutter, decor      the furniture
+shell, layout                walls and openings; where things may stand
+groups, recipes              what belongs together; what belongs into which room
 room                         `build_room`
 trace, light, render         rays; light per vertex and sun per point; pictures
 walk, points                 where the camera goes; what a scanner would pick up

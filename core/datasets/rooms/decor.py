@@ -6,10 +6,10 @@ import numpy as np
 from numpy.random import Generator
 
 from . import textures as T
+from .bath import folds
 from .item import Item, Part, make
 from .materials import Material, Style, any_color, choose, fabric, metal, mix, neutral, plain, soft, vivid
 from .mesh import Mesh, box, cloth, cylinder, join, lathe, rounded_box, superellipsoid, tube
-from .wet import folds
 
 
 def curtains(rng: Generator, style: Style, width: float, sill: float, top: float, ceiling: float) -> Item:
