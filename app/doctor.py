@@ -207,10 +207,10 @@ def check_embreex() -> Check:
         return Check("embreex", "gap", "missing: the built-in rooms cannot be drawn", install(f"embreex>={need}"))
     try:
         import numpy as np
-        from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
 
-        scene = rtcore_scene.EmbreeScene()
+        scene = EmbreeScene()
         TriangleMesh(scene, np.array([[[-1, -1, 2], [1, -1, 2], [0, 1, 2]]], np.float32))
         hit = scene.run(np.zeros((1, 3), np.float32), np.array([[0, 0, 1]], np.float32))[0]
     except Exception as error:

@@ -101,7 +101,7 @@ def measure(given: TinyStep, folder: Path) -> dict:
         for batch in batches * 2:
             with timer.step():
                 trainer.train_step(batch)
-    shares = kernel_shares(trainer, batches)
+    shares, operators = kernel_shares(trainer, batches)
     parts = timer.fastest()
     return {
         "seconds": seconds,
@@ -113,14 +113,16 @@ def measure(given: TinyStep, folder: Path) -> dict:
         "batch_seconds": batch_seconds,
         "shares": shares,
         "kernel_share": sum(share for name, share in shares.items() if name != MAPS),
+        "top_operators_ms": operators,
         "parts": parts,
         "parts_ms": {f"{part}, {way}": ms for (part, way), ms in parts.items()},
     }
 
 
-def kernel_shares(trainer: Pretrainer, batches: list) -> dict[str, float]:
+def kernel_shares(trainer: Pretrainer, batches: list) -> tuple[dict[str, float], dict[str, float]]:
     """Share of the step's time per kind of kernel, forward and backward together, and that of building the sparse
-    convolutions' kernel maps. Of the fastest of a few profiled steps, which are a little slower than the timed ones."""
+    convolutions' kernel maps; and the milliseconds of the operators that take the most. Of the fastest of a few
+    profiled steps, which are a little slower than the timed ones."""
 
     def recorded(function):
         def wrapped(*args, **kwargs):
@@ -134,15 +136,17 @@ def kernel_shares(trainer: Pretrainer, batches: list) -> dict[str, float]:
         mock.patch.object(maps, "submanifold", recorded(maps.submanifold)),
         mock.patch.object(maps, "coarsen", recorded(maps.coarsen)),
     ):
-        wall, shares = float("inf"), {}
+        wall, shares, operators = float("inf"), {}, {}
         for batch in batches * 2:
             with profile(activities=[ProfilerActivity.CPU]) as profiler:
                 started = time.perf_counter()
                 trainer.train_step(batch)
                 seconds = time.perf_counter() - started
             if seconds < wall:
-                spent = {event.key: event.cpu_time_total / 1e6 for event in profiler.key_averages()}
+                events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
+                spent = {event.key: event.cpu_time_total / 1e6 for event in events}
+                operators = {event.key: event.self_cpu_time_total / 1e3 for event in events[:20]}
                 wall = seconds
                 shares = {name: sum(spent.get(key, 0.0) for key in keys) / wall for name, keys in KERNELS.items()}
                 shares[MAPS] = spent.get(MAPS, 0.0) / wall
-    return shares
+    return shares, operators
