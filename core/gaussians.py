@@ -46,7 +46,8 @@ class Gaussians:
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
         """Apply ``function`` to every tensor present."""
         features = None if self.features is None else function(self.features)
-        return Gaussians(*(function(t) for t in self._required()), features)
+        means, quats, scales, opacities, colors = (function(t) for t in self._required())
+        return Gaussians(means, quats, scales, opacities, colors, features)
 
     def _required(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         return self.means, self.quats, self.scales, self.opacities, self.colors
@@ -67,8 +68,9 @@ class Gaussians:
         features = [p.features for p in parts if p.features is not None]
         if features and len(features) != len(parts):
             raise InputError("Gaussians.cat", "features on every part or on none", "features on some")
-        joined = (torch.cat(same) for same in zip(*(p._required() for p in parts), strict=True))
-        return Gaussians(*joined, torch.cat(features) if features else None)
+        same = zip(*(p._required() for p in parts), strict=True)
+        means, quats, scales, opacities, colors = (torch.cat(s) for s in same)
+        return Gaussians(means, quats, scales, opacities, colors, torch.cat(features) if features else None)
 
 
 def quat_to_rotmat(quats: Tensor) -> Tensor:
