@@ -1,0 +1,91 @@
+"""Long work in slices: an export never holds up the pictures of others, shows how far it is, and can be stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .session import Session
+
+log = logging.getLogger(__name__)
+
+SLICE = 0.05
+"""Seconds after which a job lets others have their turn; one picture may take longer."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A finished file."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        share: in [0, 1].
+        waiting: nothing to do here until something outside (an encoder) is ready: come back at the next pulse.
+    """
+
+    share: float
+    waiting: bool = False
+
+
+Work = Generator[Progress, None, Download]
+"""Yields often; its ``finally`` cleans up, whether it ends, fails or is stopped."""
+
+
+class Job:
+    """One export of one browser, at most one at a time. Runs in the render worker's background lane."""
+
+    def __init__(self, session: Session, title: str, work: Work) -> None:
+        self.title, self.share = title, 0.0
+        self.error: Exception | None = None
+        self.done = self._stopped = self._waiting = False
+        self._session, self._work = session, work
+        self._ask()
+
+    def stop(self) -> None:
+        """Give up; takes effect before the next slice."""
+        self._stopped = True
+        self._ask()
+
+    def pulse(self) -> None:
+        """Called ten times a second: goes on with a job that waits for something outside."""
+        if self._waiting:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._waiting = False
+        self._session._ask("export", self._slice, "background")
+
+    def _slice(self) -> None:
+        if self.done:
+            return
+        if self._stopped or self._session.closed:
+            self._work.close()
+            self.done = True
+            return
+        ends = time.monotonic() + SLICE
+        try:
+            while time.monotonic() < ends:
+                progress = next(self._work)
+                self.share = progress.share
+                if progress.waiting:
+                    self._waiting = True
+                    return
+        except StopIteration as end:
+            self.share, self.done = 1.0, True
+            self._session.client.send_file_download(end.value.name, end.value.content, save_immediately=True)
+            return
+        except Exception as error:
+            self.error, self.done = error, True
+            raise  # the worker logs it and tells the page
+        self._ask()
