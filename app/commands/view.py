@@ -13,6 +13,7 @@ import tyro
 from ...core.datasets import open_dataset, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
+from ...core.query import TextVectors
 from ...core.teachers import make_teacher
 from ...trainers.pretrain import find_checkpoint, load_run
 from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource
@@ -32,6 +33,8 @@ class View:
     """For a run: another place of its teacher features, or "none"."""
     split: Literal["train", "val", "test"] = "val"
     """Which scenes, where there is a choice."""
+    text_vectors: Path | None = None
+    """Words to search with: FILE.npy [V, D] from the text side of the teacher, its words in FILE_names.json."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where a run's model computes; "auto" takes CUDA when there is one."""
     host: str = "127.0.0.1"
@@ -42,7 +45,8 @@ class View:
 
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(View, args=args, prog="gaussiancross view")
-    inspector = Inspector(open_source(given), given.host, given.port)
+    text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
+    inspector = Inspector(open_source(given), given.host, given.port, text=text)
     try:
         print("Ctrl-C ends it.")
         while True:

@@ -17,6 +17,7 @@ import viser
 
 from ...core.errors import InputError
 from ...core.live import LiveFeed
+from ...core.query import TextEncoder
 from .layers import BACKGROUND
 from .origin import is_loopback, refuse_foreign_origins
 from .renderer import Renderer
@@ -63,6 +64,7 @@ class Inspector:
         share: share of wall-clock time that pictures may take while a training runs.
         max_width: widest picture, pixels; by default 1280, and 1920 with CUDA.
         max_points: most points sent to a browser.
+        text: makes vectors of words, to be compared with the features; None leaves the names of the teacher's channels.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Inspector:
         share: float = 0.3,
         max_width: int | None = None,
         max_points: int = 400_000,
+        text: TextEncoder | None = None,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
@@ -82,6 +85,7 @@ class Inspector:
         self.pace = Pace()
         self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
         self.max_points = max_points
+        self.text = text
         self.blank = np.full((8, 8, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
         self._share = share
         self._sessions: dict[int, Session] = {}

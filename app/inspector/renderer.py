@@ -53,6 +53,9 @@ Mix = Literal["Off", "Split", "Blend"]
 FAR = 1000.0
 """Depth, metres, of pixels that hide nothing behind them."""
 
+SHADE = 0.6
+"""Brightness of false colours where the render is black; they are as they are in the legend where it is white."""
+
 DOTS = 400_000
 """Points that the server draws at most, where points share the canvas with another layer."""
 
@@ -72,6 +75,7 @@ class Look:
         heat: scores for the "Heat" layer.
         point_color, point_size: of the points; metres.
         errors: whether the "Views" sheet has a row of errors.
+        keep: [N] bool, False = not drawn (isolated or hidden by a pick or a query); None draws all Gaussians.
     """
 
     layer: Layer = "RGB"
@@ -86,6 +90,7 @@ class Look:
     point_color: PointColor = "Colour"
     point_size: float = 0.015
     errors: bool = False
+    keep: Tensor | None = None
 
     @property
     def mixed(self) -> bool:
@@ -237,6 +242,8 @@ class Renderer:
         if state is None or state.gaussians is None or kind == "camera":
             return Painted(_blank(cameras), note="nothing to render yet")
         gaussians = state.gaussians
+        if look.keep is not None and len(look.keep) == len(gaussians):
+            gaussians = replace(gaussians, opacities=gaussians.opacities * look.keep.to(gaussians.opacities))
         if look.size != 1.0 and layer != "Centres":
             gaussians = replace(gaussians, scales=gaussians.scales * look.size)
         if layer == "Depth":
@@ -258,7 +265,7 @@ class Renderer:
             return _plain(splat(state, gaussians, cameras))
         if layer in ("Scales", "Opacity"):
             values, legend = state.memo(layer, lambda: _gaussian_values(state, layer))
-            return _paint_values(state, gaussians, cameras, values, legend)
+            return _paint_values(state, replace(gaussians, features=values[:, None]), cameras, legend)
         if layer == "Heat":
             return self._paint_heat(index, state, gaussians, look, cameras)
         if layer in ("Labels", "Classes"):
@@ -287,7 +294,8 @@ class Renderer:
         values = (heat.scores.to(gaussians.means) - heat.low) / max(heat.high - heat.low, 1e-9)
         digits = 2 if heat.high - heat.low < 10 else 0
         legend = Legend.numbers(heat.low, heat.high, title=heat.label, digits=digits)
-        return _paint_values(state, gaussians, cameras, torch.nan_to_num(values, 0.0).clamp(0, 1), legend)
+        values = torch.nan_to_num(values, 0.0).clamp(0, 1)
+        return _paint_values(state, replace(gaussians, features=values[:, None]), cameras, legend)
 
     def _paint_classes(
         self, index: int, state: SceneState, layer: Layer, gaussians: Gaussians, look: Look, cameras: Cameras
@@ -305,7 +313,7 @@ class Renderer:
         # A little of the render's light and shade: in one flat colour per class the shape of things would be lost.
         light = (splats.color[0] / splats.alpha[0].clamp_min(1e-6)).mean(-1, keepdim=True).clamp(0, 1)
         alpha = splats.alpha[0]
-        return Painted(over_background(flat * (0.7 + 0.3 * light) * alpha, alpha).cpu(), _surface(splats))
+        return Painted(over_background(flat * (SHADE + (1 - SHADE) * light) * alpha, alpha).cpu(), _surface(splats))
 
     def _paint_cloud(self, index: int, state: SceneState, layer: Layer, look: Look, cameras: Cameras) -> Painted:
         drawn = self.points(index, look.point_color, DOTS, layer == "Masked")
@@ -453,13 +461,16 @@ def _plain(splats: Splats) -> Painted:
     return Painted(over_background(splats.color[0], splats.alpha[0]).cpu(), _surface(splats))
 
 
-def _paint_values(state: SceneState, gaussians: Gaussians, cameras: Cameras, values: Tensor, legend: Legend) -> Painted:
-    """Values [N] in [0, 1] as colours: the value is splatted, then coloured, so that the legend holds for what is seen
-    through several Gaussians, too."""
-    splats = splat(state, replace(gaussians, colors=values[:, None].expand(-1, 3)), cameras)
+def _paint_values(state: SceneState, gaussians: Gaussians, cameras: Cameras, legend: Legend) -> Painted:
+    """The one feature of the Gaussians, in [0, 1], as colours: it is splatted, then coloured, so that the legend holds
+    for what is seen through several Gaussians, too. The render's light and shade keeps the shape of things."""
+    splats = splat(state, gaussians, cameras)
+    assert splats.features is not None
     alpha = splats.alpha[0]
-    value = splats.color[0, ..., 0] / alpha[..., 0].clamp_min(1e-6)
-    return Painted(over_background(colormap(value) * alpha, alpha).cpu(), _surface(splats), legend=legend)
+    value = splats.features[0, ..., 0] / alpha[..., 0].clamp_min(1e-6)
+    light = (splats.color[0] / alpha.clamp_min(1e-6)).mean(-1, keepdim=True).clamp(0, 1)
+    colors = colormap(value) * (SHADE + (1 - SHADE) * light)
+    return Painted(over_background(colors * alpha, alpha).cpu(), _surface(splats), legend=legend)
 
 
 def _gaussian_values(state: SceneState, layer: Layer) -> tuple[Tensor, Legend]:

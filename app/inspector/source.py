@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -176,16 +176,30 @@ class ModelSource:
         self.title = title
         self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
         self._model, self._dataset, self._teacher = model.eval(), dataset, teacher
-        self._stage = stage
+        self._stage = self._in_model = stage
         self._data: Recent[int, tuple[PointScene, PosedFrames | None]] = Recent(keep)
         self._states: Recent[int, SceneState] = Recent(keep)
         self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """Names of the teacher's channels, where those are classes."""
+        return getattr(self._teacher, "channels", None)
 
     def stage(self) -> int | None:
         return self._stage
 
     def load(self, index: int) -> SceneState:
         return self._encoded(index, self._stage)
+
+    def at(self, index: int, stage: int, weights: Callable[[], Mapping[str, Tensor]]) -> SceneState:
+        """Scene ``index`` with the ``weights()`` of another ``stage`` of the same network; they stay in the model. Of
+        a source that has been asked this, `load` belongs to whoever asked (see `TimelineSource`)."""
+        if self._in_model != stage:
+            self._in_model = None  # should the weights not fit, the model is neither here nor there
+            self._model.load_state_dict(dict(weights()))
+            self._in_model = stage
+        return self._encoded(index, stage)
 
     def teacher_features(self, index: int, frame: int) -> Tensor | None:
         if self._teacher is None:
@@ -273,7 +287,6 @@ class LiveSource(ModelSource):
         model = (make_model or (lambda: model_from_config(feed.config)))().to(device)
         super().__init__(model, dataset, teacher, title)
         self._feed = feed
-        self._loaded: int | None = None
 
     def stage(self) -> int | None:
         snapshot = self._feed.snapshot
@@ -284,10 +297,7 @@ class LiveSource(ModelSource):
         if snapshot is None:  # nothing published yet: the points and frames can be looked at already
             scene, frames = self._scene(index)
             return SceneState(self.scene_names[index], points=scene, frames=frames)
-        if self._loaded != snapshot.step:
-            self._model.load_state_dict(dict(snapshot.weights))
-            self._loaded = snapshot.step
-        return self._encoded(index, snapshot.step)
+        return self.at(index, snapshot.step, lambda: snapshot.weights)
 
 
 def model_from_config(config: dict[str, Any]) -> GaussianCross:

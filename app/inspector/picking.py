@@ -1,0 +1,168 @@
+"""From a click to what was clicked, and from clicks to a question. Knows nothing of browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from ...core.cameras import Cameras
+from ...core.query import FeatureStore, combine
+from ...core.splat import pick as pick_gaussians
+from .clouds import centers_in_world
+from .scores import LABEL_REACH
+from .source import SceneState
+
+REACH = 4
+"""Pixels around a click in which something counts as clicked."""
+
+NEAR_SURFACE = 0.05
+"""A centre belongs to the visible surface when it is at most this share of its depth behind the nearest one."""
+
+CELL = 6
+"""Pixels of the cells in which `in_rectangle` looks for the nearest centre."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What was clicked.
+
+    Attributes:
+        kind: "gaussian", or "point" where there are no Gaussians.
+        index: which one.
+        position: [3] where, scene's world, metres: on the clicked ray, at the depth of what it met.
+        include: whether more of this is wanted, or less.
+    """
+
+    kind: Literal["gaussian", "point"]
+    index: int
+    position: NDArray[np.float64]
+    include: bool = True
+
+
+def pick(state: SceneState, cameras: Cameras, u: float, v: float, include: bool = True) -> Pick | None:
+    """What the world camera ``cameras`` shows at pixel (u, v); None where there is nothing.
+
+    Gaussians: the one with the largest weight in that pixel or, failing that, in the nearest pixel within `REACH`.
+    Points: of those within `REACH` pixels of the ray the one in front.
+    """
+    found = _pick_gaussian(state, cameras, u, v) if state.gaussians is not None else _pick_point(state, cameras, u, v)
+    if found is None:
+        return None
+    index, depth = found
+    ray = torch.linalg.inv(cameras.Ks[0].double()) @ torch.tensor([u, v, 1.0], dtype=torch.float64)
+    pose = torch.linalg.inv(cameras.viewmats[0].double())
+    position = (pose[:3, :3] @ (ray * depth) + pose[:3, 3]).numpy()
+    return Pick("point" if state.gaussians is None else "gaussian", index, position, include)
+
+
+def _pick_gaussian(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
+    """Only the few pixels around the click are splatted: what remains is the projection."""
+    assert state.gaussians is not None
+    size, ks = 2 * REACH + 1, cameras.Ks.clone()
+    ks[:, 0, 2] -= np.floor(u) - REACH
+    ks[:, 1, 2] -= np.floor(v) - REACH
+    seen = state.cameras(Cameras(cameras.viewmats, ks, size, size))
+    index, depth = pick_gaussians(state.gaussians, seen.viewmats, seen.Ks, size, size)
+    index, depth = index[0].cpu(), depth[0].cpu()
+    rows, columns = torch.nonzero(index >= 0, as_tuple=True)
+    if len(rows) == 0:
+        return None
+    nearest = int(((rows - REACH) ** 2 + (columns - REACH) ** 2).argmin())
+    row, column = int(rows[nearest]), int(columns[nearest])
+    return int(index[row, column]), float(depth[row, column])
+
+
+def _pick_point(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
+    if state.points is None:
+        return None
+    uv, z = cameras.project(torch.from_numpy(state.points.coord))
+    near = (uv[0] - torch.tensor([u, v])).square().sum(-1) <= (2 * REACH) ** 2
+    near = torch.nonzero(near & (z[0] > 0.01))[:, 0]
+    if len(near) == 0:
+        return None
+    index = int(near[z[0, near].argmin()])
+    return index, float(z[0, index])
+
+
+def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
+    """The same places in a newer state, whose Gaussians are others."""
+    if not picks or state.gaussians is None:
+        return tuple(picks)
+    tree = KDTree(np.nan_to_num(centers_in_world(state), nan=1e6, posinf=1e6, neginf=1e6))
+    index = np.atleast_1d(tree.query(np.stack([p.position for p in picks]))[1])
+    return tuple(replace(p, index=int(i), kind="gaussian") for p, i in zip(picks, index, strict=True))
+
+
+def feature_store(state: SceneState) -> FeatureStore | None:
+    """The Gaussians' embeddings, ready to be compared; None where the scene has none."""
+    if state.gaussians is None or state.embeddings is None:
+        return None
+    embeddings = state.embeddings
+    return state.memo("feature store", lambda: FeatureStore.build(embeddings))
+
+
+def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
+    """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`); None without features or
+    without a pick to include."""
+    store = feature_store(state)
+    if store is None or state.embeddings is None or not any(p.include for p in picks):
+        return None
+    wanted = state.embeddings[[p.index for p in picks if p.include]]
+    unwanted = state.embeddings[[p.index for p in picks if not p.include]]
+    return store.scores(combine(wanted, unwanted)[None])[:, 0]
+
+
+def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[str]) -> str | None:
+    """The class of the labelled point nearest to a position, within `LABEL_REACH`; None where there is none."""
+    if state.points is None or state.points.segment is None:
+        return None
+    points, segment = state.points.coord, state.points.segment
+    labelled, tree = state.memo("labelled points", lambda: _labelled(points, segment))
+    if tree is None:
+        return None
+    distance, nearest = tree.query(position, distance_upper_bound=LABEL_REACH)
+    if not np.isfinite(distance):
+        return None
+    number = int(segment[labelled[nearest]])
+    return names[number] if number < len(names) else f"class {number}"
+
+
+def _labelled(points: NDArray, segment: NDArray) -> tuple[NDArray[np.int64], KDTree | None]:
+    labelled = np.flatnonzero(segment >= 0)
+    return labelled, KDTree(points[labelled]) if len(labelled) else None
+
+
+def in_rectangle(
+    state: SceneState, cameras: Cameras, low: tuple[float, float], high: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Gaussians (points, where there are none) whose centres are seen inside a rectangle of the picture.
+
+    Seen: not behind others; of the centres in a cell of `CELL` pixels, those within `NEAR_SURFACE` of the nearest one.
+    Gaussians fainter than a tenth neither hide nor are selected.
+
+    Args:
+        low, high: (u, v) corners, pixels.
+    """
+    if state.gaussians is not None:
+        coord, solid = centers_in_world(state), (state.gaussians.opacities > 0.1).cpu().numpy()
+    elif state.points is not None:
+        coord, solid = state.points.coord, np.ones(len(state.points), bool)
+    else:
+        return np.empty(0, np.int64)
+    uv, z = cameras.project(torch.from_numpy(np.ascontiguousarray(coord)).to(cameras.viewmats.dtype))
+    uv, z = uv[0].numpy(), z[0].numpy()
+    with np.errstate(invalid="ignore"):
+        inside = (uv >= np.array(low)).all(1) & (uv <= np.array(high)).all(1) & (z > 0.01) & solid
+    index = np.flatnonzero(inside & np.isfinite(z))
+    cell = np.floor((uv[index] - np.array(low)) / CELL).astype(np.int64)
+    key = cell[:, 1] * (int((high[0] - low[0]) / CELL) + 2) + cell[:, 0]
+    front = np.full(int(key.max(initial=0)) + 1, np.inf)
+    np.minimum.at(front, key, z[index])
+    return index[z[index] <= front[key] * (1 + NEAR_SURFACE)]
