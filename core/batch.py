@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .augment import NO_AUGMENT, AugmentConfig, apply_transform, block_mask, random_mask, random_transform, voxelize
 from .cameras import Cameras
-from .scene import PointScene
+from .scene import IGNORE, PointScene
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class PointBatch:
         feat: [V, 6] colour/127.5 − 1 and normal.
         masked: [V] bool, voxels whose attributes the model must hide ("blocks" masking only).
         offset: [B] int64 cumulative voxel counts.
+        segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. The network never sees it.
     """
 
     coord: Tensor
@@ -47,12 +48,14 @@ class PointBatch:
     feat: Tensor
     masked: Tensor
     offset: Tensor
+    segment: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
 
     def to(self, device: torch.device | str) -> PointBatch:
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
 
     def spans(self) -> list[slice]:
         """The rows of each scene."""
@@ -61,9 +64,14 @@ class PointBatch:
 
     @staticmethod
     def cat(parts: list[PointBatch]) -> PointBatch:
-        values = {f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(PointBatch)}
+        names = [f.name for f in fields(PointBatch) if f.name != "segment"]
+        values = {name: torch.cat([getattr(p, name) for p in parts]) for name in names}
         values["offset"] = torch.cumsum(torch.tensor([int(p.offset[-1]) for p in parts]), 0)
-        return PointBatch(**values)
+        segment = None
+        if any(p.segment is not None for p in parts):
+            unlabelled = [torch.full(p.coord.shape[:1], IGNORE, device=p.coord.device) for p in parts]
+            segment = torch.cat([u if p.segment is None else p.segment for p, u in zip(parts, unlabelled, strict=True)])
+        return PointBatch(**values, segment=segment)
 
 
 @dataclass(frozen=True)
@@ -145,5 +153,6 @@ def make_input(
         feat=torch.from_numpy(feat),
         masked=torch.from_numpy(masked[index]),
         offset=torch.tensor([len(index)]),
+        segment=None if scene.segment is None else torch.from_numpy(scene.segment[index]),
     )
     return SceneInput(points, torch.from_numpy(transform), torch.from_numpy(inverse))

@@ -20,10 +20,12 @@ class Snapshot:
     Attributes:
         step: optimiser steps taken.
         weights: the model's state dict, cloned to the CPU.
+        probe: the online probe's, or None where the run has none.
     """
 
     step: int
     weights: Mapping[str, Tensor]
+    probe: Mapping[str, Tensor] | None = None
 
 
 @dataclass

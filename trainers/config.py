@@ -68,5 +68,8 @@ class PretrainConfig:
     """Checkpoints kept, at least 2; 0 keeps all."""
     timeline_mb: float = 1000.0
     """Disk space for the time line, weights of many steps to scrub through in the viewer, MB; 0 writes none."""
+    probe: bool = True
+    """Where scenes carry labels, train a linear classifier on the features beside the run, which it does not touch:
+    its curve and its segmentation show what the features know."""
     eval_every: int = 500
     """Steps between evaluations on held-out views; one is also done at the end. 0: only that one."""

@@ -53,6 +53,11 @@ class PretrainData:
         """Width of the teacher's features, 0 without one."""
         return 0 if self.teacher is None else self.teacher.info.dim
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the labels that the training scenes carry; empty without labels."""
+        return tuple(self.train.class_names)
+
     def scene_index(self, step: int, slot: int = 0) -> int:
         """The training scene in ``slot`` of the batch of ``step``: every scene once an epoch, in random order."""
         epoch, position = divmod(step * self.config.batch_size + slot, len(self.train))

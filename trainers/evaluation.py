@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ def evaluate(
         views = batch.views[0]
         features = model.backbone_features(batch.points)
         prediction = model.predict_views(model.gaussians(batch.points, features)[0], views)
+        prediction = replace(prediction, point_features=features)
         quality = psnr(prediction.splats.color, views.color)
         add("eval/psnr", quality)
         add("eval/psnr_gain", quality - psnr(data.mean_color.to(device).expand_as(views.color), views.color))

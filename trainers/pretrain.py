@@ -28,6 +28,7 @@ from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
 from .evaluation import evaluate
 from .log import MetricLog
+from .probe import OnlineProbe, split_probe, with_probe
 from .schedule import one_cycle
 from .timeline import Timeline
 
@@ -55,6 +56,7 @@ class Pretrainer:
         step: optimiser steps taken.
         nan_steps: how many of them changed nothing because a loss or gradient was not finite.
         interrupted: the signal that ended the last `fit`, or None.
+        probe: the linear probe that watches the features; None where it is off or the data have no classes.
     """
 
     def __init__(
@@ -86,6 +88,10 @@ class Pretrainer:
         self.nan_steps = 0
         self.interrupted: signal.Signals | None = None
         self._bad_in_a_row = 0
+        self.probe: OnlineProbe | None = None
+        if config.probe and self.data.class_names:
+            width = config.model.channels[-1]
+            self.probe = OnlineProbe(width, self.data.class_names, config.seed, self.device)
         if feed is not None:
             feed.config = to_dict(self.config)
 
@@ -116,11 +122,13 @@ class Pretrainer:
         if bool(torch.isfinite(loss)) and bool(torch.isfinite(grad_norm)):
             self.optimizer.step()
             self._bad_in_a_row = 0
+            probe_loss = self._teach_probe(predictions, batch)
         else:
             for buffer, before in statistics:
                 buffer.copy_(before)
             self.nan_steps += 1
             self._bad_in_a_row += 1
+            probe_loss = None
         self.step += 1
         metrics = {
             "loss/total": float(loss),
@@ -129,6 +137,8 @@ class Pretrainer:
             "nan_steps": float(self.nan_steps),
         }
         metrics |= {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
+        if probe_loss is not None:
+            metrics["probe/loss"] = probe_loss
         metrics["gaussians"] = sum(len(p.gaussians) for p in predictions) / len(predictions)
         metrics["train/psnr"] = float(
             torch.cat(
@@ -137,9 +147,25 @@ class Pretrainer:
         )
         return metrics
 
+    def _teach_probe(self, predictions: list[Prediction], batch: Batch) -> float | None:
+        features = [p.point_features for p in predictions if p.point_features is not None]
+        if self.probe is None or len(features) < len(predictions):
+            return None
+        return self.probe.learn(self.step, torch.cat(features), batch.points.segment)
+
     def evaluate(self, on_scene: Callable[[str, Batch, Prediction], object] | None = None) -> dict[str, float]:
-        """Means of `trainers.evaluation.evaluate` over the held-out views, NaN left out."""
-        return {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, on_scene).items()}
+        """Means of `trainers.evaluation.evaluate` over the held-out views, NaN left out; and where there is a probe
+        and labels, ``probe/miou`` (over the classes that occur) and ``probe/acc`` of all held-out voxels."""
+
+        def seen(name: str, batch: Batch, prediction: Prediction) -> None:
+            if self.probe is not None:
+                self.probe.observe(prediction.point_features, batch.points.segment)
+            if on_scene is not None:
+                on_scene(name, batch, prediction)
+
+        metrics = {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, seen).items()}
+        scores = None if self.probe is None else self.probe.take_scores()
+        return metrics if scores is None else metrics | {"probe/miou": scores.miou_present, "probe/acc": scores.allacc}
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
@@ -156,7 +182,10 @@ class Pretrainer:
         extra = {"optimizer": self.optimizer.state_dict(), "nan_steps": self.nan_steps}
         meta = {"config": to_dict(self.config), "step": self.step}
         keep = self.config.keep or sys.maxsize
-        path = save_checkpoint(self.checkpoint_dir, self.step, self.model.state_dict(), meta, extra, keep=keep)
+        if self.probe is not None:
+            extra["probe"] = self.probe.state()
+        weights = with_probe(self.model.state_dict(), self.probe)
+        path = save_checkpoint(self.checkpoint_dir, self.step, weights, meta, extra, keep=keep)
         if self._after_save is not None:
             self._after_save(self.step)
         return path
@@ -178,8 +207,11 @@ class Pretrainer:
         if changed:
             hint = "give the options that it was trained with, or start a new run"
             raise InputError(path, "the model that this run builds", f"another {', '.join(changed)}", hint)
-        self.model.load_state_dict(tensors)
+        weights, probe = split_probe(tensors)
+        self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(extra["optimizer"])
+        if self.probe is not None and probe is not None:
+            self.probe.load(probe, extra.get("probe", {}))
         self.step, self.nan_steps = int(meta["step"]), int(extra["nan_steps"])
         return True
 
@@ -224,7 +256,7 @@ class Pretrainer:
         ):
             task = bar.add_task("steps", total=self.config.steps, completed=self.step, note=first)
             self._publish()
-            timeline.offer(self.step, self.model.state_dict)
+            timeline.offer(self.step, lambda: with_probe(self.model.state_dict(), self.probe))
             while self.step < self.config.steps and time.monotonic() < ends and not self._held(interrupted, console):
                 begun = time.perf_counter()
                 metrics = self.train_step(next(batches))
@@ -247,7 +279,7 @@ class Pretrainer:
                 bar.update(task, completed=self.step, note=note)
                 if not last and self.step % self.config.save_every == 0 and self._try_save(console):
                     saved_at = self.step
-                timeline.offer(self.step, self.model.state_dict)
+                timeline.offer(self.step, lambda: with_probe(self.model.state_dict(), self.probe))
                 self._answer(console)
             self.interrupted = interrupted()
             if saved_at != self.step and self.step > first_step:
@@ -278,7 +310,7 @@ class Pretrainer:
         feed = self.feed
         if feed is not None and (always or feed.snapshot is None or feed.wants_snapshot.is_set()):
             weights = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
-            feed.publish(Snapshot(self.step, weights))
+            feed.publish(Snapshot(self.step, weights, None if self.probe is None else self.probe.weights()))
 
     def _try_save(self, console: Console) -> bool:
         """Save on the way: a full disk is told, and costs no more than this checkpoint."""
@@ -318,7 +350,7 @@ def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int]:
     tensors, meta, _ = load_checkpoint(checkpoint)
     config = from_dict(PretrainConfig, meta["config"], str(checkpoint))
     model = GaussianCross(config.model)
-    model.load_state_dict(tensors)
+    model.load_state_dict(split_probe(tensors)[0])
     return model.eval(), config, int(meta["step"])
 
 

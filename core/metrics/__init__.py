@@ -2,5 +2,15 @@
 
 from .image import depth_error, psnr, token_cosine
 from .representation import effective_rank, feature_spread
+from .semantic import SemanticScores, confusion_matrix, semantic_scores
 
-__all__ = ["depth_error", "effective_rank", "feature_spread", "psnr", "token_cosine"]
+__all__ = [
+    "SemanticScores",
+    "confusion_matrix",
+    "depth_error",
+    "effective_rank",
+    "feature_spread",
+    "psnr",
+    "semantic_scores",
+    "token_cosine",
+]

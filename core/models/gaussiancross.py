@@ -84,11 +84,13 @@ class Prediction:
         gaussians: after pruning, in the batch's (augmented) world.
         splats: the rendered views.
         tokens: [M, h, w, D] projected features at token resolution, or None without a teacher.
+        point_features: [V, C] backbone features of the scene's voxels; None where only views were predicted.
     """
 
     gaussians: Gaussians
     splats: Splats
     tokens: Tensor | None
+    point_features: Tensor | None = None
 
 
 class GaussianCross(nn.Module):
@@ -187,9 +189,11 @@ class GaussianCross(nn.Module):
 
     def forward(self, batch: Batch) -> list[Prediction]:
         """Predict and render every scene of the batch."""
+        features = self.backbone_features(batch.points)
         predictions = []
-        for gaussians, views in zip(self.gaussians(batch.points), batch.views, strict=True):
-            predictions.append(self.predict_views(gaussians, views))
+        scenes = zip(self.gaussians(batch.points, features), batch.points.spans(), batch.views, strict=True)
+        for gaussians, span, views in scenes:
+            predictions.append(replace(self.predict_views(gaussians, views), point_features=features[span]))
         return predictions
 
     def predict_views(self, gaussians: Gaussians, views: Views) -> Prediction:
