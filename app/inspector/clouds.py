@@ -15,10 +15,10 @@ from ...core.augment import NO_AUGMENT, block_mask, random_mask, random_transfor
 from ...core.batch import InputConfig
 from ...core.gaussians import Gaussians
 from ...core.scene import PointScene
-from .layers import class_colors, normal_colors, to_image
+from .layers import normal_colors, to_image
 from .source import SceneState
 
-PointColor = Literal["Colour", "Normals", "Features", "Labels"]
+PointColor = Literal["Colour", "Normals", "Features", "Labels", "Probe"]
 
 MASK_SEED = 0
 """Of the mask that the "Masked" layer shows: one of the many that a training draws."""
@@ -44,7 +44,12 @@ def kept_points(scene: PointScene, config: InputConfig, seed: int = MASK_SEED) -
 
 
 def cloud(
-    state: SceneState, mode: PointColor, limit: int, masked: bool, features: Tensor | None
+    state: SceneState,
+    mode: PointColor,
+    limit: int,
+    masked: bool,
+    features: Tensor | None,
+    classes: Tensor | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], str] | None:
     """Coordinates [P, 3], colours [P, 3] and a note ("" = nothing to say) of at most ``limit`` points; without points,
     the Gaussians' centres; None when there is neither.
@@ -52,6 +57,7 @@ def cloud(
     Args:
         masked: paint what `kept_points` hides in grey.
         features: [V, 3] colours of the voxels, or [N, 3] of the Gaussians where there are no points.
+        classes: [P, 3] colours of the points' classes.
     """
     if state.points is None:
         return _centers(state, mode, limit, features)
@@ -60,8 +66,8 @@ def cloud(
     colors = scene.color
     if mode == "Normals":
         colors = to_image(normal_colors(torch.from_numpy(scene.normal)))
-    elif mode == "Labels" and scene.segment is not None:
-        colors = to_image(class_colors(torch.from_numpy(scene.segment)))
+    elif mode in ("Labels", "Probe") and classes is not None:
+        colors = to_image(classes[torch.from_numpy(pick)])
     elif mode == "Features" and features is not None and state.point_voxel is not None:
         colors = to_image(features.cpu()[state.point_voxel.cpu()[torch.from_numpy(pick)]])
     elif mode != "Colour":
@@ -154,3 +160,15 @@ def bounds(state: SceneState) -> tuple[NDArray[np.float64], NDArray[np.float64]]
         return np.full(3, -1.0), np.full(3, 1.0)
     low, high = np.percentile(coord[subset(len(coord), 200_000)], [1, 99], axis=0)
     return low, high
+
+
+def overview_frame(state: SceneState) -> int:
+    """The dataset camera with most of the scene before it: the one that projects the most points into its picture, of
+    those not nearer than half a metre to the camera. 0 without frames or points."""
+    if state.frames is None or state.points is None or not len(state.frames):
+        return 0
+    cameras = state.frames.cameras
+    coord = torch.from_numpy(state.points.coord[subset(len(state.points), 5_000)])
+    uv, z = cameras.project(coord)
+    size = torch.tensor([cameras.width, cameras.height])
+    return int((((uv > 0) & (uv < size)).all(-1) & (z > 0.5)).sum(1).argmax())

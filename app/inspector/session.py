@@ -12,15 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import viser
+from numpy.typing import NDArray
 from viser import transforms as tf
 
 from ...core.cameras import Cameras
 from ...core.errors import InputError
 from .catalog import INFO, LAYERS, Layer
-from .clouds import PointColor, bounds, point_size
-from .panels import CurvesPanel, SettingsPanel, StatusPanel, ViewPanel
+from .clouds import PointColor, bounds, overview_frame, point_size
+from .jobs import Exports
+from .panels import (
+    ComparePanel,
+    CurvesPanel,
+    ExportPanel,
+    SearchTab,
+    SettingsPanel,
+    StatusPanel,
+    TimelinePanel,
+    ViewPanel,
+)
 from .renderer import Canvas, Look, Mix
 from .scores import Heat
+from .video import Pose
 from .views import SAME_PLACE
 from .worker import Lane
 
@@ -53,6 +65,7 @@ class ViewState:
     mix: Mix = "Off"
     at: float = 0.5
     gaussian_size: float = 1.0
+    compare: bool = False
     classes: str = ""
 
 
@@ -64,7 +77,12 @@ class Session:
         self.inspector, self.client = inspector, client
         self.view = ViewState(layer="RGB")
         self.heat: Heat | None = None
+        self.keep: torch.Tensor | None = None
+        """[N] bool, False = not drawn; see `Look.keep`."""
+        self.selection: NDArray[np.int64] | None = None
+        """[K] ascending indices of the selected Gaussians (of points, in a scene without Gaussians), or None."""
         self.note = ""
+        self.exports = Exports(self)
         self.closed = False
         self._moved_at = 0.0
         self._moving_shown = False
@@ -80,8 +98,15 @@ class Session:
             tabs = client.gui.add_tab_group()
             with tabs.add_tab("View", viser.Icon.EYE):
                 self.panel = ViewPanel(self)
+            with tabs.add_tab("Search", viser.Icon.SEARCH):
+                self.search = SearchTab(self)
+            with tabs.add_tab("Time", viser.Icon.HISTORY):
+                self.timeline = TimelinePanel(self)
+                self.comparison = ComparePanel(self)
             with tabs.add_tab("Curves", viser.Icon.CHART_LINE):
                 self.curves = CurvesPanel(self)
+            with tabs.add_tab("Export", viser.Icon.DOWNLOAD):
+                self.export = ExportPanel(self)
             with tabs.add_tab("Settings", viser.Icon.SETTINGS):
                 self.settings = SettingsPanel(self)
             self._add_shortcuts()
@@ -101,7 +126,7 @@ class Session:
             self._ask_points()
         elif "point_size" in touched and self._point_handle is not None:
             self._point_handle.point_size = self.view.point_size
-        drawn = {"blend", "at", "gaussian_size", "classes", "point_color", "point_size", "overlay", "frusta"}
+        drawn = {"compare", "blend", "at", "gaussian_size", "classes", "point_color", "point_size", "overlay", "frusta"}
         if chosen or touched & drawn or (self.view.layer == "Views" and touched):
             self._moved_at = time.monotonic()  # a small picture at once, the full one right after
             self._ask_canvas(moving=self._server_draws(), urgent=bool(chosen))
@@ -138,6 +163,29 @@ class Session:
             self._ask_canvas()
         self.panel.update()
 
+    def set_keep(self, keep: torch.Tensor | None) -> None:
+        """Draw only some of the Gaussians, see `Look.keep`; from any thread."""
+        if keep is None and self.keep is None:
+            return
+        self.keep = keep
+        self._ask_canvas()
+
+    def cameras(self) -> Cameras:
+        """The free camera at the size of a still picture."""
+        return self._cameras(*self._canvas_size(moving=False))
+
+    def work(self, kind: str, run: Callable[[], None], urgent: bool = False) -> None:
+        """Have ``run()`` called in the render thread; a later one of the same kind replaces it if it has not begun."""
+        self._ask(kind, run, urgent=urgent)
+
+    def fly_to(self, center: NDArray[np.float64], extent: float) -> None:
+        """Look at something of this extent (metres) from where the camera is or, if that is far, from nearer."""
+        camera = self.client.camera
+        ray = np.asarray(camera.position) - center
+        far = max(float(np.linalg.norm(ray)), 1e-6)
+        near = max(0.75 * extent / math.tan(0.5 * camera.fov), 0.4)
+        self._place(center + ray / far * min(far, near), center, camera.fov)
+
     def look(self) -> Look:
         """What the canvas of this browser shows: for `Renderer.draw`."""
         view = self.view
@@ -154,6 +202,7 @@ class Session:
             point_color=view.point_color,
             point_size=view.point_size,
             errors=view.errors,
+            keep=self.keep,
         )
 
     def _layers_shown(self) -> tuple[Layer, ...]:
@@ -218,6 +267,10 @@ class Session:
         self.status.update()
         self.curves.update()
         self.settings.update()
+        self.exports.pulse()
+        self.timeline.update()
+        self.comparison.update()
+        self.export.update()
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -249,7 +302,7 @@ class Session:
         fresh = self._placed_scene != view.scene
         if fresh:
             self._placed_scene = view.scene
-            self.view = replace(self.view, point_size=point_size(state))
+            self.view = replace(self.view, point_size=point_size(state), frame=overview_frame(state))
             if view.layer not in renderer.layers(view.scene, self.heat is not None):
                 self.view = replace(self.view, layer="RGB" if state.gaussians is not None else "Points")
             self._place_first()
@@ -260,6 +313,7 @@ class Session:
             self._ask_points()
         elif self.view.point_color == "Features" and self._points_shown():
             self._ask("points", self._draw_points, "background")
+        self.search.loaded(view.scene, state)
         self.panel.update()
         self._ask_canvas(lane="background", urgent=fresh)
         self._ask("views", self._draw_views, "background", urgent=fresh)
@@ -275,7 +329,9 @@ class Session:
         width, height = self._canvas_size(moving)
         begun = time.perf_counter()
         with_depth = (view.overlay or view.frusta) and view.layer != "Views"
-        canvas = self.inspector.renderer.draw(view.scene, look, self._cameras(width, height), with_depth)
+        drawer = self.inspector.comparison if view.compare else None
+        drawer = drawer or self.inspector.renderer
+        canvas = drawer.draw(view.scene, look, self._cameras(width, height), with_depth)
         if moving:
             self.inspector.pace.measured(time.perf_counter() - begun, self.inspector.worker.share)
         else:
@@ -358,6 +414,34 @@ class Session:
 
     # --- the camera -----------------------------------------------------------------------------------------
 
+    @property
+    def shown_stage(self) -> int | None:
+        """The stage that has been loaded last."""
+        return self._shown_stage
+
+    def redraw_canvas(self) -> None:
+        """Draw the canvas again, small first."""
+        self._moved_at = time.monotonic()
+        self._ask_canvas(moving=self._server_draws())
+
+    def pose(self) -> Pose:
+        """Where the free camera is."""
+        camera = self.client.camera
+        return Pose(np.asarray(camera.position, np.float64), tf.SO3(camera.wxyz).as_matrix(), float(camera.fov))
+
+    def set_pose(self, pose: Pose) -> None:
+        """Move the free camera there; it keeps its distance from what it orbits."""
+        camera = self.client.camera
+        distance = float(np.linalg.norm(np.asarray(camera.look_at) - np.asarray(camera.position)))
+        self._place(pose.position, pose.position + max(distance, 0.1) * pose.rotation[:, 2], pose.fov)
+
+    def picture_size(self, width: int, longest: int) -> tuple[int, int]:
+        """A picture of the page's shape: ``width`` wide, or less where its longer side would exceed ``longest``."""
+        camera = self.client.camera
+        aspect = max(1, camera.image_width) / max(1, camera.image_height)
+        width = min(width, longest, int(longest * aspect))
+        return max(16, width), max(16, round(width / aspect))
+
     def _canvas_size(self, moving: bool) -> tuple[int, int]:
         """Pixels to render: the browser's canvas up to the cap, fewer while moving."""
         camera = self.client.camera
@@ -380,7 +464,7 @@ class Session:
         return Cameras(viewmat[None], k[None], width, height)
 
     def _place_first(self) -> None:
-        """Start at the first dataset camera, else look at the whole scene from a corner above."""
+        """Start at the dataset camera that sees most of the scene, else look at the whole scene from a corner above."""
         state = self.inspector.renderer.state(self.view.scene)
         assert state is not None
         if state.frames is not None and len(state.frames):
@@ -439,6 +523,7 @@ class Session:
             add(f"Show {layer}: {hint}", key, lambda layer=layer: self.panel.choose_layer(layer))
         add("Split the picture, or not", "X", lambda: self.panel.toggle("Split"))
         add("Blend two layers, or not", "B", lambda: self.panel.toggle("Blend"))
+        add("Compare, or not", "C", self.comparison.toggle)
         add("Go to the dataset camera", "0", self.go_to_frame)
         add("Next scene", "N", lambda: self.select_scene(self.view.scene + 1))
         add("Previous scene", "P", lambda: self.select_scene(self.view.scene - 1))
