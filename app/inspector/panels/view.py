@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -46,7 +48,7 @@ class ViewPanel:
         self._second = gui.add_dropdown("Second layer", MIXABLE, initial_value=session.view.second)
         self._second.on_update(guard(lambda _: None if self._busy else session.change(second=self._second.value)))
         self._at = gui.add_slider("Split at (%)", 0, 100, 1, round(100 * session.view.at))
-        self._at.on_update(guard(lambda _: None if self._busy else session.change(at=self._at.value / 100)))
+        self._at_link = _Link(self._at, session, lambda value: session.change(at=value / 100))
         self._legend = gui.add_html("", visible=False)
         self._classes = gui.add_dropdown("Classes from", ("",), visible=False)
         self._classes.on_update(guard(lambda _: None if self._busy else session.change(classes=self._classes.value)))
@@ -60,15 +62,13 @@ class ViewPanel:
         self._point_color = gui.add_dropdown("Point colours", modes)
         self._point_color.on_update(guard(lambda _: session.change(point_color=self._point_color.value)))
         self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * session.view.point_size))
-        self._point_size.on_update(
-            guard(lambda _: None if self._busy else session.change(point_size=self._point_size.value / 1000))
-        )
+        self._point_size_link = _Link(self._point_size, session, lambda value: session.change(point_size=value / 1000))
 
         with gui.add_folder("Target and render at a dataset camera") as self._views:
             dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
             self._image = gui.add_image(dark, format="jpeg", jpeg_quality=92)
             self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="moves the 3D view there, too")
-            self._frame.on_update(guard(lambda _: None if self._busy else session.select_frame(self._frame.value)))
+            self._frame_link = _Link(self._frame, session, session.select_frame)
             go = gui.add_button_group(" ", ("Go there", "Enlarge"))
             go.on_click(guard(lambda _: self._go(go.value)))
             self._errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
@@ -130,13 +130,13 @@ class ViewPanel:
             points = any(INFO[n].kind == "cloud" for n in layers) or (view.overlay and drawn)
             _set(self._point_color, "visible", points)
             _set(self._point_size, "visible", points)
-            _set(self._point_size, "value", max(1.0, float(round(1000 * view.point_size))))
+            self._point_size_link.show(max(1.0, float(round(1000 * view.point_size))))
             if self._scene is not None:
                 _set(self._scene, "value", source.scene_names[view.scene])
             _set(self._views, "visible", frames > 0)
             if frames:
                 _set(self._frame, "max", max(1, frames - 1))
-                _set(self._frame, "value", min(view.frame, frames - 1))
+                self._frame_link.show(min(view.frame, frames - 1))
         finally:
             self._busy = False
 
@@ -157,7 +157,7 @@ class ViewPanel:
             if view.second in seconds:
                 _set(self._second, "value", view.second)
             _set(self._at, "label", "Split at (%)" if view.mix == "Split" else "Opacity (%)")
-            _set(self._at, "value", round(100 * view.at))
+            self._at_link.show(round(100 * view.at))
         providers = self._session.inspector.renderer.class_providers
         choice = len(providers) > 1 and (view.layer == "Classes" or (on and view.second == "Classes"))
         if choice and tuple(self._classes.options) != providers:
@@ -169,6 +169,33 @@ class ViewPanel:
         index = self._session.inspector.source.scene_names.index(self._scene.value)
         if not self._busy and index != self._session.view.scene:
             self._session.select_scene(index)
+
+
+class _Link:
+    """A slider and what it stands for, without echoes: while somebody drags it, values that it said a moment ago must
+    not be sent back to it.
+
+    Args:
+        change: called with the value when somebody moved the slider.
+    """
+
+    def __init__(self, handle: Any, session: Session, change: Callable[[Any], None]) -> None:
+        self._handle, self._change = handle, change
+        self._agreed, self._lock = handle.value, threading.RLock()
+        handle.on_update(session.guarded(lambda _: self._moved()))
+
+    def _moved(self) -> None:
+        with self._lock:
+            value = self._handle.value
+            if value != self._agreed:
+                self._agreed = value
+                self._change(value)
+
+    def show(self, value: float) -> None:
+        """Make the slider say what has been chosen elsewhere."""
+        with self._lock:
+            if value != self._agreed:
+                self._agreed = self._handle.value = value
 
 
 def _plain(option: str) -> Any:
