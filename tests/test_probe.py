@@ -13,7 +13,7 @@ from gaussiancross.core.live import LiveFeed
 from gaussiancross.core.scene import PointScene
 from gaussiancross.trainers.data import PretrainData
 from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_run
+from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_probe, load_run
 from gaussiancross.trainers.probe import LinearProbe, OnlineProbe, split_probe, with_probe
 from gaussiancross.trainers.timeline import list_frames
 
@@ -124,7 +124,7 @@ class TestOnlineProbe:
     def test_weights_make_the_same_probe_again(self):
         probe = OnlineProbe(6, ("a", "b", "c", "d"))
         probe.learn(0, *blobs())
-        own, found = split_probe(with_probe({"backbone.w": torch.ones(2)}, probe))
+        own, found = split_probe(with_probe({"backbone.w": torch.ones(2)}, probe.weights()))
         assert list(own) == ["backbone.w"] and found is not None
         features = blobs()[0]
         assert torch.equal(LinearProbe.of(found)(features), probe.model.eval()(features))
@@ -175,11 +175,14 @@ class TestInARun:
         weights = run.probe.weights()
         assert torch.equal(feed.snapshot.probe["linear.weight"], weights["linear.weight"])
         assert not any(k.startswith("probe.") for k in feed.snapshot.weights)
-        frames = list_frames(run.run_dir)
-        assert torch.equal(frames[-1].probe()["linear.weight"], weights["linear.weight"])
+        assert torch.equal(load_probe(run.run_dir).linear.weight, weights["linear.weight"])
         model, _, step = load_run(find_checkpoint(run.run_dir))
         assert step == 6
-        model.load_state_dict(frames[0].weights())  # the network's names alone
+        for frame in list_frames(run.run_dir):
+            own, probe = split_probe(frame.weights())
+            model.load_state_dict(own)  # the network's names alone
+            assert probe.keys() == weights.keys()
+        assert torch.equal(probe["linear.weight"], weights["linear.weight"])
 
     def test_data_without_labels_have_no_probe(self, make_run, data):
         plain = PretrainData(data.config, data.input, 0, data.train._inner, data.val._inner)

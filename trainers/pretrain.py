@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 
 from ..core.batch import Batch
 from ..core.config import from_dict, to_dict
@@ -28,11 +29,11 @@ from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
 from .evaluation import evaluate
 from .log import MetricLog
-from .probe import OnlineProbe, split_probe, with_probe
+from .probe import LinearProbe, OnlineProbe, split_probe, with_probe
 from .schedule import one_cycle
 from .timeline import Timeline
 
-__all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "load_run", "make_optimizer"]
+__all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "load_probe", "load_run", "make_optimizer"]
 
 MAX_BAD_STEPS = 20
 """Consecutive steps with a non-finite loss or gradient after which a run stops."""
@@ -184,11 +185,13 @@ class Pretrainer:
         keep = self.config.keep or sys.maxsize
         if self.probe is not None:
             extra["probe"] = self.probe.state()
-        weights = with_probe(self.model.state_dict(), self.probe)
-        path = save_checkpoint(self.checkpoint_dir, self.step, weights, meta, extra, keep=keep)
+        path = save_checkpoint(self.checkpoint_dir, self.step, self._weights(), meta, extra, keep=keep)
         if self._after_save is not None:
             self._after_save(self.step)
         return path
+
+    def _weights(self) -> dict[str, Tensor]:
+        return with_probe(self.model.state_dict(), None if self.probe is None else self.probe.weights())
 
     def resume(self, path: Path | None = None) -> bool:
         """Continue from the checkpoint ``path`` or from the run's latest. Returns whether there was one.
@@ -256,7 +259,7 @@ class Pretrainer:
         ):
             task = bar.add_task("steps", total=self.config.steps, completed=self.step, note=first)
             self._publish()
-            timeline.offer(self.step, lambda: with_probe(self.model.state_dict(), self.probe))
+            timeline.offer(self.step, self._weights)
             while self.step < self.config.steps and time.monotonic() < ends and not self._held(interrupted, console):
                 begun = time.perf_counter()
                 metrics = self.train_step(next(batches))
@@ -279,7 +282,7 @@ class Pretrainer:
                 bar.update(task, completed=self.step, note=note)
                 if not last and self.step % self.config.save_every == 0 and self._try_save(console):
                     saved_at = self.step
-                timeline.offer(self.step, lambda: with_probe(self.model.state_dict(), self.probe))
+                timeline.offer(self.step, self._weights)
                 self._answer(console)
             self.interrupted = interrupted()
             if saved_at != self.step and self.step > first_step:
@@ -352,6 +355,13 @@ def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int]:
     model = GaussianCross(config.model)
     model.load_state_dict(split_probe(tensors)[0])
     return model.eval(), config, int(meta["step"])
+
+
+def load_probe(path: Path) -> LinearProbe | None:
+    """The probe that watched the run, from the same place; None where there was none."""
+    checkpoint = find_checkpoint(path)
+    probe = None if checkpoint is None else split_probe(load_checkpoint(checkpoint)[0])[1]
+    return None if probe is None else LinearProbe.of(probe)
 
 
 def memory_gb(device: torch.device) -> float:

@@ -139,10 +139,9 @@ class OnlineProbe:
         return True
 
 
-def with_probe(weights: Mapping[str, Tensor], probe: OnlineProbe | None) -> dict[str, Tensor]:
+def with_probe(weights: Mapping[str, Tensor], probe: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """The network's weights and the probe's in one mapping, as checkpoints and time lines keep them."""
-    extra = {} if probe is None else {PREFIX + k: v for k, v in probe.weights().items()}
-    return {**weights, **extra}
+    return {**weights, **{PREFIX + k: v for k, v in (probe or {}).items()}}
 
 
 def split_probe(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from ..core.errors import InputError
 from ..core.io.checkpoint import MODEL, list_checkpoints
-from .probe import split_probe
 
 SPACING = 0.15
 """A frame is due when the step has grown by this share since the last one,"""
@@ -44,14 +43,8 @@ class TimelineFrame:
     path: Path
 
     def weights(self) -> dict[str, Tensor]:
-        """The network's state dict in float32, on the CPU; `InputError` for a missing or damaged file."""
-        return split_probe(self._read())[0]
-
-    def probe(self) -> dict[str, Tensor] | None:
-        """The same of the probe that watched the run (`trainers.probe.LinearProbe`), or None."""
-        return split_probe(self._read())[1]
-
-    def _read(self) -> dict[str, Tensor]:
+        """The state dict in float32, on the CPU, with that of the run's probe (`trainers.probe.split_probe`);
+        `InputError` for a missing or damaged file."""
         try:
             tensors = load_file(self.path)
         except (OSError, SafetensorError, ValueError) as error:

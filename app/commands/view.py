@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +15,9 @@ from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
 from ...core.query import TextVectors
 from ...core.teachers import make_teacher
-from ...trainers.pretrain import find_checkpoint, load_run
-from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource
+from ...trainers.pretrain import find_checkpoint, load_probe, load_run
+from ...trainers.timeline import list_frames
+from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource, TimelineSource
 from .pretrain import pick_device
 
 
@@ -27,6 +28,8 @@ class View:
     what: tyro.conf.Positional[str] = "rooms:1"
     """A run folder or one of its checkpoints; a capture; a Pointcept folder or one of its scenes; a .ply or .splat;
     "rooms:COUNT". A built-in room by default."""
+    other: tyro.conf.Positional[str | None] = None
+    """Another run or checkpoint to compare with, side by side, on the scenes of the first."""
     data: str | None = None
     """For a run: other scenes than its own, "rooms:COUNT" or a path."""
     teacher: str | None = None
@@ -46,7 +49,7 @@ class View:
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(View, args=args, prog="gaussiancross view")
     text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
-    inspector = Inspector(open_source(given), given.host, given.port, text=text)
+    inspector = Inspector(open_source(given), given.host, given.port, text=text, other=open_other(given))
     try:
         print("Ctrl-C ends it.")
         while True:
@@ -85,4 +88,22 @@ def _open_run(given: View, checkpoint: Path) -> SceneSource:
     model, config, step = load_run(checkpoint)
     scenes = open_dataset(given.data or config.data.data, given.split)
     teacher = make_teacher(given.teacher or config.data.teacher)
-    return ModelSource(model.to(pick_device(given.device)), scenes, teacher, f"step {step} of {given.what}", step)
+    run = checkpoint.parent.parent
+    name = run.absolute().name
+    probe, title = load_probe(checkpoint), f"step {step} of {name}"
+    source = ModelSource(model.to(pick_device(given.device)), scenes, teacher, title, step, probe=probe)
+    if step not in [frame.step for frame in list_frames(run)]:
+        return source  # a checkpoint on its own
+    newest = Path(given.what).expanduser() != checkpoint
+    return TimelineSource(source, run, None if newest else step, title=name)
+
+
+def open_other(given: View) -> SceneSource | None:
+    """The right side of a comparison: another run on the same scenes."""
+    if given.other is None:
+        return None
+    left, right = (find_checkpoint(Path(what).expanduser()) for what in (given.what, given.other))
+    if left is None or right is None:
+        raise InputError(given.other if left else given.what, "a run or a checkpoint to compare", "none there")
+    data = given.data or load_run(left)[1].data.data
+    return _open_run(replace(given, what=given.other, data=data), right)

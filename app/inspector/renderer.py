@@ -15,6 +15,7 @@ from ...core.gaussians import Gaussians
 from ...core.pca import PcaBasis
 from ...core.splat import Splats, rasterize
 from .catalog import INFO, LAYERS, MIXABLE, Layer, available
+from .classes import ClassStyle, point_segment, probe_scores
 from .clouds import PointColor, bounds, cloud, depth_range, dots, point_size, subset
 from .draw import Legend, caption, divide, draw_legend, fit
 from .feature_colors import FeatureColors
@@ -56,6 +57,9 @@ FAR = 1000.0
 SHADE = 0.6
 """Brightness of false colours where the render is black; they are as they are in the legend where it is white."""
 
+PROBE = "Probe"
+"""The class provider that shows a run's own probe."""
+
 DOTS = 400_000
 """Points that the server draws at most, where points share the canvas with another layer."""
 
@@ -76,6 +80,7 @@ class Look:
         point_color, point_size: of the points; metres.
         errors: whether the "Views" sheet has a row of errors.
         keep: [N] bool, False = not drawn (isolated or hidden by a pick or a query); None draws all Gaussians.
+        style: colours of the classes, and which of them are shown.
     """
 
     layer: Layer = "RGB"
@@ -91,6 +96,7 @@ class Look:
     point_size: float = 0.015
     errors: bool = False
     keep: Tensor | None = None
+    style: ClassStyle = ClassStyle()
 
     @property
     def mixed(self) -> bool:
@@ -145,15 +151,30 @@ class Renderer:
         self._states: Recent[int, SceneState] = Recent(keep)
         self._ranges: Recent[int, tuple[float, float]] = Recent(64)
         self._classes: dict[str, ClassProvider] = {}
+        self._added: list[SceneState] = []
 
     # --- states ---------------------------------------------------------------------------------------------
 
     def load(self, index: int) -> SceneState:
         """Bring scene ``index`` to the newest stage."""
-        state = self.source.load(index)
+        count = len(self.source.scene_names)
+        state = self.source.load(index) if index < count else self._added[index - count]
         self._states.put(index, state)
         self._ranges.get(index, lambda: depth_range(state))
+        if state.point_classes is not None and PROBE not in self._classes:
+            names = tuple(self.source.class_names)
+            self.add_classes(PROBE, lambda _, state: probe_scores(state, names))
         return state
+
+    @property
+    def scene_names(self) -> tuple[str, ...]:
+        """Scenes to choose from: the source's and the added ones. Any thread."""
+        return (*self.source.scene_names, *(state.name for state in tuple(self._added)))
+
+    def add_scene(self, state: SceneState) -> int:
+        """Put a still scene without frames behind the source's; returns its index. Any thread."""
+        self._added.append(state)
+        return len(self.scene_names) - 1
 
     def state(self, index: int) -> SceneState | None:
         """Scene ``index`` as last loaded, or None."""
@@ -174,15 +195,19 @@ class Renderer:
         """Names to choose from for the "Classes" layer."""
         return tuple(self._classes)
 
-    def class_scores(self, index: int, layer: Layer, name: str = "") -> ClassScores | None:
+    def class_scores(
+        self, index: int, layer: Layer, name: str = "", style: ClassStyle = ClassStyle()
+    ) -> ClassScores | None:
         """What the "Labels" or "Classes" layer shows of scene ``index``; None where there is nothing."""
         state = self.state(index)
         if state is None or state.gaussians is None:
             return None
         if layer == "Labels":
-            return label_scores(state, tuple(self.source.class_names))
-        provider = self._classes.get(name) or next(iter(self._classes.values()), None)
-        return None if provider is None else provider(index, state)
+            known = label_scores(state, tuple(self.source.class_names))
+        else:
+            provider = self._classes.get(name) or next(iter(self._classes.values()), None)
+            known = None if provider is None else provider(index, state)
+        return None if known is None else style.apply(known)
 
     def layers(self, index: int, heat: bool = False) -> frozenset[Layer]:
         """The layers that have something to show for scene ``index``."""
@@ -300,7 +325,7 @@ class Renderer:
     def _paint_classes(
         self, index: int, state: SceneState, layer: Layer, gaussians: Gaussians, look: Look, cameras: Cameras
     ) -> Painted:
-        known = self.class_scores(index, layer, look.classes)
+        known = self.class_scores(index, layer, look.classes, look.style)
         if known is None or len(known.scores) != len(gaussians):
             dim = replace(gaussians, colors=gaussians.colors * 0.4)
             return replace(_plain(splat(state, dim, cameras)), words=f"No {layer.lower()} for this scene")
@@ -316,7 +341,7 @@ class Renderer:
         return Painted(over_background(flat * (SHADE + (1 - SHADE) * light) * alpha, alpha).cpu(), _surface(splats))
 
     def _paint_cloud(self, index: int, state: SceneState, layer: Layer, look: Look, cameras: Cameras) -> Painted:
-        drawn = self.points(index, look.point_color, DOTS, layer == "Masked")
+        drawn = self.points(index, look.point_color, DOTS, layer == "Masked", look.style)
         if drawn is None:
             return Painted(_blank(cameras), note="no points")
         coord, colors, note = drawn
@@ -427,24 +452,27 @@ class Renderer:
 
     @torch.no_grad()
     def points(
-        self, index: int, mode: PointColor, limit: int, masked: bool = False
+        self, index: int, mode: PointColor, limit: int, masked: bool = False, style: ClassStyle = ClassStyle()
     ) -> tuple[NDArray[np.float32], Image, str] | None:
         """Coordinates [P, 3], colours [P, 3] uint8 and a note ("" = nothing to say) of at most ``limit`` points;
         without points, the Gaussians' centres; None when there is neither.
 
         Args:
             masked: in grey what one mask of the training hides.
+            style: colours of the classes.
         """
         state = self.state(index)
         if state is None:
             return None
-        features, bad = None, 0
+        features, bad, classes = None, 0, None
         if mode == "Features" and state.points is None:
             features, bad = self.embedding_colors(index, state)
         elif mode == "Features" and state.point_features is not None:
             basis = self.colors.basis("backbone", state.point_features, state.stage)
             features, bad = feature_colors(state.point_features, basis)
-        drawn = cloud(state, mode, limit, masked, features)
+        elif mode in ("Labels", "Probe") and (segment := point_segment(state, mode)) is not None:
+            classes = style.paint(tuple(self.source.class_names), segment)
+        drawn = cloud(state, mode, limit, masked, features, classes)
         if drawn is None or not bad:
             return drawn
         what = "Gaussians" if state.points is None else "voxels"

@@ -18,6 +18,7 @@ from viser import transforms as tf
 from ...core.cameras import Cameras
 from ...core.errors import InputError
 from .catalog import INFO, LAYERS, Layer
+from .classes import ClassStyle
 from .clouds import PointColor, bounds, overview_frame, point_size
 from .jobs import Exports
 from .panels import (
@@ -31,6 +32,7 @@ from .panels import (
     ViewPanel,
 )
 from .renderer import Canvas, Look, Mix
+from .scenes import UP, Up, guess_up, turned
 from .scores import Heat
 from .video import Pose
 from .views import SAME_PLACE
@@ -67,6 +69,8 @@ class ViewState:
     gaussian_size: float = 1.0
     compare: bool = False
     classes: str = ""
+    style: ClassStyle = ClassStyle()
+    up: Up = "+z"
 
 
 class Session:
@@ -127,7 +131,9 @@ class Session:
         elif "point_size" in touched and self._point_handle is not None:
             self._point_handle.point_size = self.view.point_size
         drawn = {"compare", "blend", "at", "gaussian_size", "classes", "point_color", "point_size", "overlay", "frusta"}
-        if chosen or touched & drawn or (self.view.layer == "Views" and touched):
+        if "style" in touched and self.view.point_color in ("Labels", "Probe"):
+            self._ask_points()
+        if chosen or touched & (drawn | {"style"}) or (self.view.layer == "Views" and touched):
             self._moved_at = time.monotonic()  # a small picture at once, the full one right after
             self._ask_canvas(moving=self._server_draws(), urgent=bool(chosen))
         if chosen and any(INFO[layer].kind == "camera" for layer in self._layers_shown()) and not self._at_frame():
@@ -140,7 +146,7 @@ class Session:
 
     def select_scene(self, index: int) -> None:
         """Show another scene; wraps around at either end."""
-        index %= len(self.inspector.source.scene_names)
+        index %= len(self.inspector.renderer.scene_names)
         self.change(scene=index, frame=0)
         self._ask("load", self._load, "background", urgent=True)
 
@@ -198,6 +204,7 @@ class Session:
             frame=view.frame,
             size=view.gaussian_size,
             classes=view.classes,
+            style=view.style,
             heat=self.heat,
             point_color=view.point_color,
             point_size=view.point_size,
@@ -227,6 +234,12 @@ class Session:
             return False
         center = state.frames.cameras[self.view.frame].centers[0].numpy()
         return float(np.linalg.norm(self.client.camera.position - center)) < SAME_PLACE
+
+    def set_up(self, up: Up) -> None:
+        """Call another direction up, and start again from a corner."""
+        self.change(up=up)
+        self.client.scene.set_up_direction(UP[up])
+        self._place_first()
 
     def redraw(self) -> None:
         """Draw everything again."""
@@ -303,6 +316,8 @@ class Session:
         if fresh:
             self._placed_scene = view.scene
             self.view = replace(self.view, point_size=point_size(state), frame=overview_frame(state))
+            self.view = replace(self.view, up=guess_up(state))
+            self.client.scene.set_up_direction(UP[self.view.up])
             if view.layer not in renderer.layers(view.scene, self.heat is not None):
                 self.view = replace(self.view, layer="RGB" if state.gaussians is not None else "Points")
             self._place_first()
@@ -311,7 +326,7 @@ class Session:
         elif self.view.layer == "Points" and state.gaussians is not None and not self.panel.layer_chosen:
             self.view = replace(self.view, layer="RGB")  # the first weights have arrived
             self._ask_points()
-        elif self.view.point_color == "Features" and self._points_shown():
+        elif self.view.point_color in ("Features", "Probe") and self._points_shown():
             self._ask("points", self._draw_points, "background")
         self.search.loaded(view.scene, state)
         self.panel.update()
@@ -343,7 +358,7 @@ class Session:
         layer = next((layer for layer in self._layers_shown() if layer in ("Labels", "Classes")), None)
         known = None
         if layer is not None:
-            known = self.inspector.renderer.class_scores(self.view.scene, layer, look.classes)
+            known = self.inspector.renderer.class_scores(self.view.scene, layer, look.classes, look.style)
         self.panel.show_classes(known)
 
     def _show(self, canvas: Canvas, quality: int) -> None:
@@ -367,7 +382,7 @@ class Session:
         shown = self._points_shown() and not self.closed
         drawn = (
             self.inspector.renderer.points(
-                view.scene, view.point_color, self.inspector.max_points, view.layer == "Masked"
+                view.scene, view.point_color, self.inspector.max_points, view.layer == "Masked", view.style
             )
             if shown
             else None
@@ -472,7 +487,7 @@ class Session:
             return
         low, high = bounds(state)
         center, size = (low + high) / 2, float(np.linalg.norm(high - low))
-        self._place(center + size * np.array([-0.55, -0.65, 0.5]), center, math.radians(60))
+        self._place(center + size * turned(np.array([-0.55, -0.65, 0.5]), self.view.up), center, math.radians(60))
 
     def _place(self, position: np.ndarray, look_at: np.ndarray, fov: float) -> None:
         camera = self.client.camera

@@ -19,6 +19,7 @@ from ...core.live import LiveFeed
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.scene import PointScene, PosedFrames, SceneDataset
 from ...core.teachers import Teacher
+from ...trainers.probe import LinearProbe, split_probe, with_probe
 from .recent import Recent
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class SceneState:
             training does; None without a teacher.
         lift: blended codes [..., F] → [..., D] features comparable with the teacher's by their cosine.
         input: how the points become network input, or None.
+        point_classes: [V, K] probabilities of the classes per voxel, from the run's probe; None without one.
     """
 
     name: str
@@ -58,6 +60,7 @@ class SceneState:
     codes: Tensor | None = None
     lift: Callable[[Tensor], Tensor] | None = None
     input: InputConfig | None = None
+    point_classes: Tensor | None = None
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -162,6 +165,7 @@ class ModelSource:
         teacher: the frozen 2D teacher of the run, or None.
         stage: optimiser steps behind the weights.
         keep: encoded scenes to keep.
+        probe: classes from the backbone's features, or None.
     """
 
     def __init__(
@@ -172,11 +176,13 @@ class ModelSource:
         title: str = "checkpoint",
         stage: int | None = None,
         keep: int = 3,
+        probe: LinearProbe | None = None,
     ) -> None:
         self.title = title
         self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
         self._model, self._dataset, self._teacher = model.eval(), dataset, teacher
         self._stage = self._in_model = stage
+        self._probe = None if probe is None else probe.eval().to(next(model.parameters()).device)
         self._data: Recent[int, tuple[PointScene, PosedFrames | None]] = Recent(keep)
         self._states: Recent[int, SceneState] = Recent(keep)
         self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
@@ -197,7 +203,9 @@ class ModelSource:
         a source that has been asked this, `load` belongs to whoever asked (see `TimelineSource`)."""
         if self._in_model != stage:
             self._in_model = None  # should the weights not fit, the model is neither here nor there
-            self._model.load_state_dict(dict(weights()))
+            own, probe = split_probe(weights())
+            self._model.load_state_dict(own)
+            self._probe = None if probe is None else LinearProbe.of(probe).to(next(self._model.parameters()).device)
             self._in_model = stage
         return self._encoded(index, stage)
 
@@ -245,6 +253,7 @@ class ModelSource:
             codes=None if projection is None else gaussians.features,
             lift=projection,
             input=self._model.config.input,
+            point_classes=None if self._probe is None else self._probe(features).softmax(1),
         )
         self._states.put(index, state)
         return state
@@ -297,7 +306,7 @@ class LiveSource(ModelSource):
         if snapshot is None:  # nothing published yet: the points and frames can be looked at already
             scene, frames = self._scene(index)
             return SceneState(self.scene_names[index], points=scene, frames=frames)
-        return self.at(index, snapshot.step, lambda: snapshot.weights)
+        return self.at(index, snapshot.step, lambda: with_probe(snapshot.weights, snapshot.probe))
 
 
 def model_from_config(config: dict[str, Any]) -> GaussianCross:
