@@ -100,23 +100,19 @@ def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
     return tuple(replace(p, index=int(i), kind="gaussian") for p, i in zip(picks, index, strict=True))
 
 
-def feature_store(state: SceneState) -> FeatureStore | None:
-    """The Gaussians' embeddings, ready to be compared; None where the scene has none."""
-    if state.gaussians is None or state.embeddings is None:
-        return None
-    embeddings = state.embeddings
+def feature_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
+    """The embeddings of the state, ready to be compared."""
     return state.memo("feature store", lambda: FeatureStore.build(embeddings))
 
 
 def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
     """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`); None without features or
     without a pick to include."""
-    store = feature_store(state)
-    if store is None or state.embeddings is None or not any(p.include for p in picks):
+    if state.gaussians is None or state.embeddings is None or not any(p.include for p in picks):
         return None
     wanted = state.embeddings[[p.index for p in picks if p.include]]
     unwanted = state.embeddings[[p.index for p in picks if not p.include]]
-    return store.scores(combine(wanted, unwanted)[None])[:, 0]
+    return feature_store(state, state.embeddings).scores(combine(wanted, unwanted)[None])[:, 0]
 
 
 def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[str]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,21 +50,19 @@ class Words:
     """Features of one scene that words can be compared with.
 
     Attributes:
-        store: of the Gaussians' features in the text space, or in coordinates of it.
+        store: makes, once, the store of the Gaussians' features in the text space, or in coordinates of it.
         encoder: into the same space.
         common: [K, D] negatives that always count.
         channels: the class channels in between, or None where features are text features themselves.
     """
 
-    store: FeatureStore
+    store: Callable[[], FeatureStore]
     encoder: TextEncoder
     common: Tensor
     channels: ChannelText | None
 
 
-def words_for(
-    state: SceneState, encoder: TextEncoder | None, channels: Sequence[str] | None, plain: bool = False
-) -> Words | str:
+def words_for(state: SceneState, encoder: TextEncoder | None, channels: Sequence[str] | None) -> Words | str:
     """What words can be asked of a scene; else a sentence that says what is missing.
 
     Args:
@@ -77,17 +75,10 @@ def words_for(
         return "Words need features, and these Gaussians carry none."
     embeddings, width = state.embeddings, state.embeddings.shape[1]
     if encoder is not None and encoder.dim == width:
-        store = feature_store(state)
-        assert store is not None
-        return Words(store, encoder, _negatives(encoder), None)
+        return Words(lambda: feature_store(state, embeddings), encoder, _negatives(encoder), None)
     if channels is not None and len(channels) == width:
-        key = ("words", id(encoder))
-
-        def build() -> Words:
-            text = ChannelText.build(tuple(channels), encoder)
-            return Words(text.store(embeddings), text, text.common(), text)
-
-        return state.memo(key, build)
+        text = ChannelText.build(tuple(channels), encoder)
+        return Words(lambda: state.memo("word store", lambda: text.store(embeddings)), text, text.common(), text)
     if encoder is None:
         return (
             "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text side of the "
@@ -173,10 +164,10 @@ def ask(words: Words, question: Question) -> Answer:
         return Answer(
             None, tuple(PhraseAnswer(p, unknown=u) for p, u in unknown.items()), (*unknown_negatives.values(),)
         )
-    vectors = torch.stack(list(known.values()))
+    store, vectors = words.store(), torch.stack(list(known.values()))
     negatives = torch.cat([words.common.to(vectors), *(v[None] for v in against.values())])
-    relevancy = words.store.relevancy(vectors, negatives).cpu()
-    scores = relevancy if question.mode == "Relevancy" else words.store.scores(vectors).cpu()
+    relevancy = store.relevancy(vectors, negatives).cpu()
+    scores = relevancy if question.mode == "Relevancy" else store.scores(vectors).cpu()
     answers = []
     for phrase in question.phrases:
         if phrase in unknown:

@@ -1,8 +1,21 @@
 """The controls beside the canvas, one module per panel. Panels read and change their session, and never render."""
 
+from .compare import ComparePanel
 from .curves import CurvesPanel
+from .export import ExportPanel
+from .search import SearchTab
 from .settings import SettingsPanel
 from .status import StatusPanel
+from .timeline import TimelinePanel
 from .view import ViewPanel
 
-__all__ = ["CurvesPanel", "SettingsPanel", "StatusPanel", "ViewPanel"]
+__all__ = [
+    "ComparePanel",
+    "CurvesPanel",
+    "ExportPanel",
+    "SearchTab",
+    "SettingsPanel",
+    "StatusPanel",
+    "TimelinePanel",
+    "ViewPanel",
+]

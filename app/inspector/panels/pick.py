@@ -1,0 +1,247 @@
+"""Pick: click something, see what it is and what resembles it."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import viser
+from numpy.typing import NDArray
+
+from ..catalog import INFO
+from ..picking import Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from ..search import Found
+from ..source import SceneState
+from .found import group_facts, marked, plain
+
+if TYPE_CHECKING:
+    from ..session import Session
+    from .search import SearchTab
+
+_NEXT = ("Replace", "Add", "Exclude")
+_MODES = {None: None, "shift": "Exclude", "cmd/ctrl": "Add"}
+"""Key held while clicking → what the click does; None = what the buttons say."""
+
+MAX_PICKS = 20
+CROSS = 0.06
+"""Half the length of a cross's arms at one metre from the camera, metres."""
+
+
+class PickPanel:
+    def __init__(self, session: Session, tab: SearchTab) -> None:
+        self._session, self._tab = session, tab
+        self._picks: tuple[Pick, ...] = ()
+        self._asked = 0
+        self._marks: list[Any] = []
+        self._boxing: Any = None
+        gui, guard, scene = session.client.gui, session.guarded, session.client.scene
+        with gui.add_folder("Pick") as self._folder:
+            self._card = gui.add_html(_HINT)
+            self._next = gui.add_button_group(
+                "Next click", _NEXT, hint="or hold Ctrl to add, Shift to exclude, whatever is chosen here"
+            )
+            self._mode = "Replace"
+            self._next.on_click(guard(lambda _: self._choose(plain(self._next.value))))
+            self._do = gui.add_button_group(" ", ("Undo", "Clear", "Select a box"), hint="a box: drag in the picture")
+            self._do.on_click(guard(lambda _: self._act(self._do.value)))
+        self._choose("Replace")
+        for modifier, mode in _MODES.items():
+            scene.on_click(modifier=modifier)(guard(lambda event, mode=mode: self._clicked(event, mode)))
+
+    def clear(self) -> None:
+        """Forget the picks and their crosses."""
+        self._picks = ()
+        self._show(None)
+
+    def renew(self, state: SceneState) -> None:
+        """Newer weights: the same places again. In the render thread."""
+        if self._picks:
+            self._picks = renewed(self._picks, state)
+            self._score(state, again=True)
+
+    # --- what people do -------------------------------------------------------------------------------------
+
+    def _choose(self, mode: str) -> None:
+        self._mode = mode
+        self._next.options = tuple(marked(n, mode) for n in _NEXT)
+
+    def _act(self, what: str) -> None:
+        if what == "Select a box":
+            self._start_box()
+        elif what == "Undo":
+            self._picks = self._picks[:-1]
+            self._again()
+        else:
+            self._picks = ()
+            self._again()
+
+    def _again(self) -> None:
+        state = self._session.inspector.renderer.state(self._session.view.scene)
+        if self._picks and state is not None:
+            self._session.work("pick", lambda: self._score(state), urgent=True)
+        else:
+            self._show(None)
+            self._tab.found.clear()
+
+    def _clicked(self, event: viser.SceneClickEvent, mode: str | None) -> None:
+        if INFO[self._session.view.layer].kind == "sheet":
+            return
+        u, v = event.screen_pos
+        self._asked += 1  # every click counts: the next one must not replace one that waits
+        self._session.work(f"pick {self._asked}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
+
+    def _start_box(self) -> None:
+        scene = self._session.client.scene
+
+        def done(event: viser.SceneRectSelectEvent) -> None:
+            scene.remove_rect_select_callback()
+            self._boxing = None
+            self._session.work("box", lambda: self._select(event.screen_min, event.screen_max), urgent=True)
+
+        if self._boxing is None:
+            self._boxing = scene.on_rect_select()(self._session.guarded(done))
+        self._session.notify("Drag a box in the picture", "Everything visible inside it is selected.", seconds=4)
+
+    # --- in the render thread -------------------------------------------------------------------------------
+
+    def _pick(self, u: float, v: float, mode: str) -> None:
+        session = self._session
+        index = session.view.scene
+        state = session.inspector.renderer.state(index)
+        if state is None:
+            return
+        cameras = session.cameras()
+        found = pick(state, cameras, u * cameras.width, v * cameras.height, mode != "Exclude")
+        if found is None:
+            session.notify("Nothing there", "The click met neither a Gaussian nor a point.", seconds=3)
+            return
+        self._picks = (found,) if mode == "Replace" else (*self._picks, found)[-MAX_PICKS:]
+        self._score(state)
+
+    def _score(self, state: SceneState, again: bool = False) -> None:
+        picks, index = self._picks, self._session.view.scene
+        scores = pick_scores(state, picks)
+        if scores is not None:
+            included = sum(p.include for p in picks)
+            what = "1 pick" if len(picks) == 1 else f"{included} picks"
+            if included < len(picks):
+                what += f" without {len(picks) - included}"
+            self._tab.query.forget()
+            self._tab.found.show(state, Found.of(scores, state, index, "cosine to the pick", what), again=again)
+        self._show(state)
+
+    def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
+        session = self._session
+        state = session.inspector.renderer.state(session.view.scene)
+        if state is None:
+            return
+        cameras = session.cameras()
+        size = np.array([cameras.width, cameras.height])
+        a, b = np.array(low) * size, np.array(high) * size
+        inside = in_rectangle(state, cameras, (float(a[0]), float(a[1])), (float(b[0]), float(b[1])))
+        count = (
+            len(state.gaussians) if state.gaussians is not None else 0 if state.points is None else len(state.points)
+        )
+        scores = torch.zeros(count)
+        scores[torch.from_numpy(inside)] = 1.0
+        self._picks = ()
+        self._show(None)
+        self._tab.query.forget()
+        stage = state.stage
+        self._tab.found.show(state, Found(scores, session.view.scene, stage, "in the box", "box", 0.0, 1.0, 0.5, "box"))
+
+    # --- what is shown --------------------------------------------------------------------------------------
+
+    def _show(self, state: SceneState | None) -> None:
+        for mark in self._marks:
+            mark.remove()
+        self._marks = []
+        if state is None or not self._picks:
+            self._card.content = _HINT
+            return
+        for i, p in enumerate(self._picks):
+            self._marks += self._cross(i, p)
+        self._card.content = self._describe(state, self._picks[-1])
+
+    def _cross(self, i: int, p: Pick) -> list[Any]:
+        scene = self._session.client.scene
+        reach = CROSS * max(0.3, float(np.linalg.norm(self._session.client.camera.position - p.position)))
+        arms = p.position + reach * np.stack([-np.eye(3), np.eye(3)], 1)  # [3, 2, 3]
+        color = (120, 255, 120) if p.include else (255, 90, 90)
+        marks: list[Any] = [
+            scene.add_line_segments(f"/picks/{i}/{name}", arms, c, thickness=width, thickness_units="screen")
+            for name, c, width in (("edge", (10, 12, 16), 6.0), ("cross", color, 2.5))
+        ]
+        if len(self._picks) > 1:
+            text = f"{i + 1}" if p.include else f"not {i + 1}"
+            marks.append(scene.add_label(f"/picks/{i}/name", text, position=p.position, anchor="bottom-left"))
+        return marks
+
+    def _describe(self, state: SceneState, p: Pick) -> str:
+        renderer, index = self._session.inspector.renderer, self._session.view.scene
+        facts: list[tuple[str, str]] = []
+        label = label_at(state, p.position, tuple(self._session.inspector.source.class_names))
+        if label is not None:
+            facts.append(("label", html.escape(label)))
+        for name in renderer.class_providers:
+            known = renderer.class_scores(index, "Classes", name)
+            if known is not None and p.kind == "gaussian" and len(known.scores) > p.index:
+                facts.append((html.escape(name), _best_classes(known.scores[p.index], known.names)))
+        facts.append(("position", metres(p.position)))
+        if p.kind == "gaussian" and state.gaussians is not None:
+            facts += _gaussian_facts(state, p.index)
+        elif state.points is not None:
+            facts.append(("colour", _swatch(state.points.color[p.index])))
+        note = ""
+        if state.embeddings is None or state.gaussians is None:
+            note = "No features here to compare with: no heat map."
+        count = f"{len(self._picks)} picks, the last one: " if len(self._picks) > 1 else ""
+        title = f"{count}{'Gaussian' if p.kind == 'gaussian' else 'point'} {p.index:,}"
+        return group_facts(title, facts, note)
+
+
+def _gaussian_facts(state: SceneState, i: int) -> list[tuple[str, str]]:
+    assert state.gaussians is not None
+    one = state.gaussians[torch.tensor([i], device=state.gaussians.means.device)].to("cpu")
+    # Standard deviations live in the network's world, which may be larger or smaller than the scene's.
+    shrink = 1.0
+    if state.transform is not None:
+        shrink = float(torch.linalg.det(state.transform[:3, :3].double()).abs()) ** (1 / 3)
+    scales = (one.scales[0] * 1000 / shrink).sort(descending=True).values.tolist()
+    color = (one.colors[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return [
+        ("scales", " × ".join(f"{s:.0f}" if s >= 10 else f"{s:.1f}" for s in scales) + " mm"),
+        ("opacity", f"{float(one.opacities[0]):.2f}"),
+        ("colour", _swatch(color)),
+    ]
+
+
+def _best_classes(scores: torch.Tensor, names: tuple[str, ...]) -> str:
+    """ "sofa 0.81, chair 0.10" """
+    total = float(scores.sum())
+    if total <= 0:
+        return "none"
+    share, order = (scores.cpu() / total).sort(descending=True)
+    best = [(names[int(i)], float(s)) for s, i in zip(share[:3], order[:3], strict=True) if s > 0.05]
+    return ", ".join(f"{html.escape(n)} {s:.2f}" for n, s in best)
+
+
+def metres(position: NDArray) -> str:
+    """ "1.20, −0.35, 0.80 m" """
+    return ", ".join(f"{float(v):.2f}".replace("-", "−") for v in position) + " m"
+
+
+def _swatch(color: NDArray) -> str:
+    r, g, b = (int(c) for c in color)
+    return (
+        f'<i style="display:inline-block;width:.8em;height:.8em;border-radius:.2em;background:rgb({r},{g},{b});'
+        f'vertical-align:-.05em;margin-right:.4em;border:1px solid #ffffff30"></i>{r}, {g}, {b}'
+    )
+
+
+_HINT = (
+    '<div style="padding:.2em .9em .4em;font-size:.85em;opacity:.75">Click anything in the picture: what it is, and '
+    "what resembles it. <b>Ctrl</b> adds, <b>Shift</b> excludes.</div>"
+)

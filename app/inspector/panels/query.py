@@ -1,0 +1,156 @@
+"""Query: words in, a heat map out; and an honest word about what is unknown or not there."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import viser
+
+from ....core.query import PHOTO, PLAIN, TextVectors
+from ..search import Answer, Found, Mode, PhraseAnswer, Question, Words, ask, read_phrases, words_for
+from ..source import SceneState
+
+if TYPE_CHECKING:
+    from ..session import Session
+    from .search import SearchTab
+
+_MODES: tuple[Mode, ...] = ("Relevancy", "Cosine")
+
+
+class QueryPanel:
+    def __init__(self, session: Session, tab: SearchTab) -> None:
+        self._session, self._tab = session, tab
+        self._question: Question | None = None
+        gui, guard = session.client.gui, session.guarded
+        encoder = session.inspector.text
+        bare = encoder is None or isinstance(encoder, TextVectors)
+        with gui.add_folder("Ask"):
+            with gui.add_form(None) as form:
+                self._text = gui.add_text("Words", "", hint="several: with commas between them; Enter asks")
+                button = gui.add_button("Ask", icon=viser.Icon.SEARCH)
+            button.on_click(guard(lambda _: form.submit()))
+            form.on_submit(guard(lambda _: self._ask()))
+            self._answer = gui.add_html(_say("…"))
+            with gui.add_folder("How it is asked", expand_by_default=False):
+                self._mode = gui.add_dropdown(
+                    "Score",
+                    _MODES,
+                    hint="relevancy: how much more it is the word than any negative, 0.5 = equally; cosine: as it is",
+                )
+                self._mode.on_update(guard(lambda _: self._again()))
+                self._negatives = gui.add_text("Not meant", "", hint="words that count against it; Enter is not needed")
+                self._template = gui.add_text(
+                    "Template", (PLAIN if bare else PHOTO)[0], visible=not bare, hint="{} stands for the words"
+                )
+                always = "the average word" if bare else "object, things, stuff and texture"
+                gui.add_html(_say(f"What is always asked against: {always}."))
+
+    @property
+    def asking(self) -> bool:
+        """Whether what is shown is an answer."""
+        return self._question is not None
+
+    def forget(self) -> None:
+        """Something else is looked for."""
+        if self._question is not None:
+            self._question = None
+            state = self._session.inspector.renderer.state(self._session.view.scene)
+            self._answer.content = "" if state is None else self._greeting(self._words(state))
+
+    def renew(self, state: SceneState) -> None:
+        """Newer weights, or another scene: the same question again. In the render thread."""
+        if self._question is not None:
+            self._run(self._question, again=True)
+        else:
+            self._answer.content = self._greeting(self._words(state))
+
+    # --- what people do -------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        phrases = read_phrases(self._text.value)
+        if not phrases:
+            return
+        negatives = read_phrases(self._negatives.value, "what is not meant")
+        template = self._template.value.strip()[:200] or "{}"
+        self._question = Question(phrases, negatives, template, self._mode.value)
+        question = self._question
+        self._session.work("query", lambda: self._run(question), urgent=True)
+
+    def _again(self) -> None:
+        if self._question is not None:
+            self._ask()
+
+    # --- in the render thread -------------------------------------------------------------------------------
+
+    def _words(self, state: SceneState) -> Words | str:
+        source = self._session.inspector.source
+        return words_for(state, self._session.inspector.text, getattr(source, "channels", None))
+
+    def _run(self, question: Question, again: bool = False) -> None:
+        session = self._session
+        index = session.view.scene
+        state = session.inspector.renderer.state(index)
+        if state is None:
+            return
+        words = self._words(state)
+        if isinstance(words, str):
+            self._answer.content = _say(words)
+            return
+        answer = ask(words, question)
+        self._answer.content = _answered(answer)
+        if answer.scores is None:
+            return
+        self._tab.pick.clear()
+        relevancy = question.mode == "Relevancy"
+        label = "relevancy, 0.5 = as much as another word" if relevancy else "cosine to the words"
+        known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
+        found = Found.of(answer.scores, state, index, label, known, relevancy)
+        self._tab.found.show(state, found, meant=answer.somewhere, again=again)
+
+    def _greeting(self, words: Words | str) -> str:
+        if isinstance(words, str):
+            return _say(words)
+        encoder = self._session.inspector.text
+        known = f"{len(encoder):,} words" if isinstance(encoder, TextVectors) else "any words" if encoder else ""
+        if words.channels is None:
+            return _say(f"Knows {known}.")
+        names = words.channels.names
+        shown = ", ".join(names[:9]) + (" …" if len(names) > 9 else "")
+        and_more = f" Of {known}, those near in meaning." if known else ""
+        return _say(f"Knows the {len(names)} classes of the teacher: {shown}.{and_more}")
+
+
+def _answered(answer: Answer) -> str:
+    rows = "".join(_row(p) for p in answer.phrases)
+    rows += "".join(
+        f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(u))}</div>' for u in answer.unknown_negatives
+    )
+    return (
+        '<div style="padding:.2em .9em .4em;font-size:.85em;display:grid;gap:.25em .7em;'
+        f'grid-template-columns:1fr max-content max-content;font-variant-numeric:tabular-nums">{rows}</div>'
+    )
+
+
+def _row(p: PhraseAnswer) -> str:
+    if p.unknown is not None:
+        return f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(p.unknown))}</div>'
+    assert p.presence is not None
+    name = html.escape(p.phrase)
+    near = ""
+    if p.nearest is not None and p.nearest[0]:
+        near = (
+            '<div style="grid-column:1/-1;opacity:.65;margin-top:-.2em">not a class of the teacher; nearest: '
+            f"{html.escape(p.nearest[0])}</div>"
+        )
+    tint, verdict = ("#16a34a", "found") if p.presence.present else ("#b45309", "not in this scene")
+    return (
+        f'<b style="overflow-wrap:anywhere">{name}</b><span style="opacity:.7">'
+        f"{p.presence.score:.2f} {'&gt;' if p.presence.present else '≤'} {p.presence.cut:.2f}</span>"
+        f'<span style="background:{tint};color:white;border-radius:.8em;padding:0 .65em;font-size:.9em">'
+        f"{verdict}</span>{near}"
+    )
+
+
+def _say(text: str) -> str:
+    return f'<div style="padding:.2em .9em .4em;font-size:.85em;opacity:.8">{html.escape(text)}</div>'
