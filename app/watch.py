@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.errors import InputError
 from ..trainers.pretrain import Pretrainer
-from .inspector import Inspector, LiveSource
+from .inspector import Inspector, LiveSource, TimelineSource
 
 
 def watch(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007) -> Inspector:
@@ -13,4 +13,4 @@ def watch(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007) -> Inspect
         raise InputError("the viewer", "a training that publishes to a LiveFeed", "one without")
     scenes = run.data.val if len(run.data.val) else run.data.train
     source = LiveSource(run.feed, scenes, run.data.teacher, title=run.run_dir.name, device=run.device)
-    return Inspector(source, host, port, run.feed)
+    return Inspector(TimelineSource(source, run.run_dir, live=True), host, port, run.feed)

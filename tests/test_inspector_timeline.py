@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class TestTimeline:
         timeline = Timeline(tmp_path, 10**9)
         taken = [s for s in range(3000) if timeline.offer(s, lambda: weights(size=2))]
         assert taken[:4] == [0, 5, 10, 15] and len(taken) < 45
-        ratios = [b / a for a, b in zip(taken[10:], taken[11:], strict=False)]
+        ratios = [b / a for a, b in itertools.pairwise(taken[10:])]
         assert max(ratios) < 1.2 and min(ratios) > 1.1
 
     def test_budget_holds_and_the_steps_stay_spread(self, tmp_path: Path):
@@ -47,7 +48,7 @@ class TestTimeline:
                 assert sum(f.stat().st_size for f in (tmp_path / "timeline").iterdir()) <= 8 * one
         steps = [f.step for f in list_frames(tmp_path)]
         assert steps[0] == 0 and steps[-1] > 4000 and 6 <= len(steps) <= 8
-        gaps = [math.log((b + 5) / (a + 5)) for a, b in zip(steps, steps[1:], strict=False)]
+        gaps = [math.log((b + 5) / (a + 5)) for a, b in itertools.pairwise(steps)]
         assert max(gaps) < 2.2
 
     def test_a_budget_of_nothing_or_too_little_writes_nothing(self, tmp_path: Path):

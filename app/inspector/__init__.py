@@ -16,8 +16,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .inspector import Inspector
     from .source import LiveSource, ModelSource, PointsSource, SceneSource, SceneState, SplatsSource
+    from .timeline import TimelineSource
 
-__all__ = ["Inspector", "LiveSource", "ModelSource", "PointsSource", "SceneSource", "SceneState", "SplatsSource"]
+__all__ = [
+    "Inspector",
+    "LiveSource",
+    "ModelSource",
+    "PointsSource",
+    "SceneSource",
+    "SceneState",
+    "SplatsSource",
+    "TimelineSource",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,5 +35,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "inspector" if name == "Inspector" else "source"
+    module = {"Inspector": "inspector", "TimelineSource": "timeline"}.get(name, "source")
     return getattr(import_module(f".{module}", __name__), name)

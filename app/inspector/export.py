@@ -37,9 +37,6 @@ MAX_SIDE = 7680
 """Longest side of a still picture, pixels (8K)."""
 MAX_VIDEO_SIDE = {"GIF": 960, "MP4": 1920}
 """Longest side of a moving picture, pixels."""
-MAX_BYTES = 1 << 29
-"""Largest file sent to a browser; the command line has no limit."""
-
 _STRIP = 400_000
 """Pixels of one strip of a large picture."""
 _MARGIN = 64
@@ -285,12 +282,3 @@ def written_file(suffix: str, write: Callable[[Path], None]) -> bytes:
         path = Path(folder) / f"export.{suffix}"
         write(path)
         return path.read_bytes()
-
-
-def limited(work: Work, limit: int = MAX_BYTES) -> Work:
-    """The same work, but a file larger than ``limit`` bytes is not sent."""
-    download = yield from work
-    if len(download.content) > limit:
-        found = f"{len(download.content) / 1e6:.0f} MB"
-        raise InputError(download.name, f"at most {limit / 1e6:.0f} MB", found, "use `gaussiancross export`")
-    return download

@@ -18,11 +18,13 @@ import viser
 from ...core.errors import InputError
 from ...core.live import LiveFeed
 from ...core.query import TextEncoder
+from .compare import Comparison
 from .layers import BACKGROUND
 from .origin import is_loopback, refuse_foreign_origins
 from .renderer import Renderer
 from .session import Session
 from .source import SceneSource
+from .timeline import TimelineSource
 from .worker import RenderWorker
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class Inspector:
         max_width: widest picture, pixels; by default 1280, and 1920 with CUDA.
         max_points: most points sent to a browser.
         text: makes vectors of words, to be compared with the features; None leaves the names of the teacher's channels.
+        other: another run over the same scenes, for a comparison; without one, a run's steps are compared.
     """
 
     def __init__(
@@ -77,11 +80,15 @@ class Inspector:
         max_width: int | None = None,
         max_points: int = 400_000,
         text: TextEncoder | None = None,
+        other: SceneSource | None = None,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
         self.source, self.feed = source, feed
         self.renderer = Renderer(source)
+        if other is None and isinstance(source, TimelineSource):
+            other = source.twin(None)
+        self.comparison = None if other is None else Comparison(self.renderer, other)
         self.pace = Pace()
         self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
         self.max_points = max_points
@@ -208,7 +215,7 @@ class Inspector:
         while not self._closed.wait(PULSE):
             sessions = self.sessions
             self._apply_share()
-            if self.feed is not None and any(s.wants_newer() for s in sessions):
+            if self.feed is not None and self._follows() and any(s.wants_newer() for s in sessions):
                 self.feed.wants_snapshot.set()
             for session in sessions:
                 try:
@@ -217,6 +224,10 @@ class Inspector:
                     log.exception("inspector: the pulse of a browser failed")
                     with contextlib.suppress(Exception):
                         session.report(error)
+
+    def _follows(self) -> bool:
+        """Whether anybody would look at newer weights, rather than back in time."""
+        return not isinstance(self.source, TimelineSource) or self.source.position is None
 
     def _apply_share(self) -> None:
         """Nobody has to be spared when nothing is training."""

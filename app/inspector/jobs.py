@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...core.errors import InputError
+
 if TYPE_CHECKING:
     from .session import Session
-
-log = logging.getLogger(__name__)
 
 SLICE = 0.05
 """Seconds after which a job lets others have their turn; one picture may take longer."""
@@ -38,12 +37,48 @@ class Progress:
     waiting: bool = False
 
 
+MAX_BYTES = 1 << 29
+"""Largest file sent to a browser; the command line has no limit."""
+
 Work = Generator[Progress, None, Download]
 """Yields often; its ``finally`` cleans up, whether it ends, fails or is stopped."""
 
 
+def limited(work: Work, limit: int = MAX_BYTES) -> Work:
+    """The same work, but a file larger than ``limit`` bytes is not sent."""
+    download = yield from work
+    if len(download.content) > limit:
+        found = f"{len(download.content) / 1e6:.0f} MB"
+        raise InputError(download.name, f"at most {limit / 1e6:.0f} MB", found, "use `gaussiancross export`")
+    return download
+
+
+class Exports:
+    """The exports of one browser, one at a time."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.job: Job | None = None
+
+    def start(self, title: str, work: Work) -> None:
+        """Begin; `InputError` while another one is going on."""
+        if self.job is not None and not self.job.done:
+            raise InputError("exports", "one at a time", f"{self.job.title} at {self.job.share:.0%}", "wait or stop it")
+        self.job = Job(self._session, title, limited(work))
+
+    def stop(self) -> None:
+        """Give up the running one."""
+        if self.job is not None:
+            self.job.stop()
+
+    def pulse(self) -> None:
+        """Called ten times a second."""
+        if self.job is not None:
+            self.job.pulse()
+
+
 class Job:
-    """One export of one browser, at most one at a time. Runs in the render worker's background lane."""
+    """One export. Runs in the render worker's background lane."""
 
     def __init__(self, session: Session, title: str, work: Work) -> None:
         self.title, self.share = title, 0.0

@@ -93,6 +93,14 @@ def orbit(start: Pose, target: NDArray, up: NDArray, count: int) -> list[Pose]:
     return [Pose(target + turn @ (start.position - target), turn @ start.rotation, start.fov) for turn in turns]
 
 
+def dataset_path(cameras: Cameras, count: int, keys: int = 40) -> list[Pose]:
+    """``count`` poses along a dataset's cameras, in their order; a long capture is thinned to ``keys`` of them."""
+    picks = np.unique(np.linspace(0, len(cameras) - 1, min(keys, len(cameras))).astype(int))
+    fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[0, 1, 1]))
+    poses = cameras.camera_to_worlds[torch.from_numpy(picks)].double().numpy()
+    return spline([Pose(p[:3, 3], p[:3, :3], fov) for p in poses], count)
+
+
 def _apart(a: Pose, b: Pose) -> float:
     turn = Rotation.from_matrix(a.rotation.T @ b.rotation).magnitude()
     return float(np.linalg.norm(a.position - b.position) + turn)

@@ -1,0 +1,73 @@
+"""The switch and the controls of a comparison: which step is on the right, and where the divider stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..timeline import TimelineSource
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+
+class ComparePanel:
+    """The step on the right belongs to all browsers, the switch and the divider to each."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._busy = session, False
+        self._comparison = session.inspector.comparison
+        gui, guard = session.client.gui, session.guarded
+        if self._comparison is None:
+            return
+        other = self._comparison.other
+        self._right = other if isinstance(other, TimelineSource) else None
+        with gui.add_folder("Compare"):
+            self._text = gui.add_markdown("")
+            self._on = gui.add_checkbox(
+                "Side by side", session.view.compare, hint="the same scene from the same camera (key C)"
+            )
+            self._on.on_update(guard(lambda _: None if self._busy else session.change(compare=self._on.value)))
+            self._at = gui.add_slider("Divider (%)", 0, 100, 1, 50)
+            self._at.on_update(guard(lambda _: None if self._busy else session.change(at=self._at.value / 100)))
+            self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, hint="for all browsers", visible=False)
+            self._step.on_update(guard(lambda _: None if self._busy else self._seek()))
+        self.update()
+
+    def toggle(self) -> None:
+        """Compare, or stop comparing."""
+        if self._comparison is not None:
+            self._session.change(compare=not self._session.view.compare)
+
+    def update(self) -> None:
+        """Called ten times a second."""
+        if self._comparison is None:
+            return
+        view = self._session.view
+        steps = () if self._right is None else self._right.steps
+        stage = None if self._right is None else self._right.stage()
+        self._busy = True
+        try:
+            left, right = self._comparison.names(view.scene)
+            _set(self._text, "content", f"Left: **{left}** · right: **{right}**")
+            _set(self._on, "value", view.compare)
+            _set(self._at, "visible", view.compare)
+            _set(self._at, "value", round(100 * view.at))
+            _set(self._step, "visible", view.compare and len(steps) > 1)
+            if len(steps) > 1:
+                _set(self._step, "max", len(steps) - 1)
+                _set(self._step, "value", steps.index(stage) if stage in steps else len(steps) - 1)
+        finally:
+            self._busy = False
+        if view.compare and self._comparison.stale(view.scene):
+            self._session.redraw_canvas()
+
+    def _seek(self) -> None:
+        assert self._right is not None
+        self._right.seek(self._right.steps[self._step.value])
+        self._session.redraw_canvas()
+
+
+def _set(handle: object, name: str, value: object) -> None:
+    """Assign only what differs: every assignment is a message to the browser."""
+    if getattr(handle, name) != value:
+        setattr(handle, name, value)

@@ -1,0 +1,231 @@
+"""Take it home: pictures, videos along a camera path, splats, features, the selection, an offline page."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import viser
+from numpy.typing import NDArray
+
+from ....core.errors import InputError
+from ..export import (
+    MAX_SIDE,
+    MAX_VIDEO_SIDE,
+    checked_selection,
+    features_work,
+    file_name,
+    path_work,
+    picture_work,
+    selection_work,
+    splats_work,
+)
+from ..offline import MAX_GAUSSIANS, page_work
+from ..source import SceneState
+from ..video import Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+FORMATS: tuple[Format, ...] = ("GIF", "MP4") if find_ffmpeg() is None else ("MP4", "GIF")
+"""Of moving pictures; MP4 first where there is an encoder."""
+
+_PATHS = ("Key frames", "Orbit", "Dataset cameras")
+_WIDTHS = ("320", "480", "640", "960", "1280", "1920")
+_WHOLE, _SELECTED = "Whole scene", "Selection"
+
+
+class JobBar:
+    """How far the running export is, and a button that stops it. Hidden otherwise."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        gui = session.client.gui
+        self._text = gui.add_markdown("", visible=False)
+        self._bar = gui.add_progress_bar(0.0, visible=False, animated=True)
+        self._stop = gui.add_button("Stop", icon=viser.Icon.X, color="gray", visible=False)
+        self._stop.on_click(session.guarded(lambda _: self._session.exports.stop()))
+
+    def update(self) -> None:
+        job = self._session.exports.job
+        running = job is not None and not job.done
+        for handle in (self._text, self._bar, self._stop):
+            _set(handle, "visible", running)
+        if job is not None and running:
+            _set(self._text, "content", f"Making the {job.title}: {job.share:.0%}")
+            _set(self._bar, "value", round(100 * job.share))
+
+
+class ExportPanel:
+    """Files are made on the server and downloaded by the browser; nothing is written beside the server's own files."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._keys: list[Pose] = []
+        self._line: viser.LineSegmentsHandle | None = None
+        self._preview: tuple[list[Pose], float, float] | None = None
+        gui, guard = session.client.gui, session.guarded
+        self._bar = JobBar(session)
+        with gui.add_folder("Picture"):
+            self._picture_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
+            save = gui.add_button("Save picture (.png)", icon=viser.Icon.CAMERA, color="gray")
+            save.on_click(guard(lambda _: self._save_picture()))
+        with gui.add_folder("Video along a camera path"):
+            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn around what the camera looks at")
+            self._path.on_update(guard(lambda _: self._path_changed()))
+            self._edit = gui.add_button_group("Key frames", ("Add", "Remove last", "Clear"))
+            self._edit.on_click(guard(lambda _: self._edit_keys(self._edit.value)))
+            self._about = gui.add_markdown("")
+            self._loop = gui.add_checkbox("Closed", False, hint="from the last key frame back to the first")
+            self._loop.on_update(guard(lambda _: self._path_changed()))
+            self._seconds = gui.add_slider("Length (s)", 1, 40, 1, 6)
+            self._fps = gui.add_slider("Frames per second", 5, 30, 5, 15)
+            self._video_width = gui.add_dropdown("Width (px)", _WIDTHS, initial_value="640")
+            self._format = gui.add_dropdown("Format", FORMATS)
+            self._play = gui.add_button("Preview", icon=viser.Icon.PLAYER_PLAY, color="gray")
+            self._play.on_click(guard(lambda _: self._toggle_preview()))
+            video = gui.add_button("Save video", icon=viser.Icon.VIDEO, color="gray")
+            video.on_click(guard(lambda _: self._save_video()))
+        with gui.add_folder("Data"):
+            self._what = gui.add_dropdown("Of", (_WHOLE, _SELECTED), hint="selections are made by picking and asking")
+            for label, kind, icon, hint in (
+                ("Gaussians (.ply)", "ply", viser.Icon.FILE_EXPORT, "as other splat viewers read them"),
+                ("Gaussians (.splat)", "splat", viser.Icon.FILE_EXPORT, "32 bytes each, 8-bit colours"),
+                ("Features (.npy)", "npy", viser.Icon.FILE_EXPORT, "one row per Gaussian, in the order of the .ply"),
+                ("Indices (.npy + .json)", "zip", viser.Icon.FILE_EXPORT, "of the selection"),
+                (
+                    "Page to send (.html)",
+                    "html",
+                    viser.Icon.WORLD,
+                    f"one file that opens offline; up to {MAX_GAUSSIANS:,} Gaussians, 32 bytes each",
+                ),
+            ):
+                button = gui.add_button(label, icon=icon, color="gray", hint=hint)
+                button.on_click(guard(lambda _, kind=kind: self._save_data(kind)))
+        self._path_changed()
+
+    def update(self) -> None:
+        """Called ten times a second."""
+        self._bar.update()
+        if self._preview is not None:
+            poses, begun, seconds = self._preview
+            share = (time.monotonic() - begun) / seconds
+            if share >= 1:
+                self._toggle_preview()
+            else:
+                self._session.set_pose(poses[int(share * len(poses))])
+
+    # --- pictures and videos ---------------------------------------------------------------------------------
+
+    def _save_picture(self) -> None:
+        session = self._session
+        width, height = session.picture_size(int(self._picture_width.value), MAX_SIDE)
+        name = file_name(self._state().name, session.view.layer, f"{width}x{height}")
+        work = picture_work(
+            session.inspector.renderer, session.view.scene, session.look(), session.pose(), width, height, name
+        )
+        session.exports.start("picture", work)
+
+    def _save_video(self) -> None:
+        session, kind = self._session, self._format.value
+        width, height = session.picture_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
+        poses = self._poses(round(self._seconds.value * self._fps.value))
+        name = file_name(self._state().name, session.view.layer, self._path.value)
+        work = path_work(
+            session.inspector.renderer,
+            session.view.scene,
+            session.look(),
+            poses,
+            (even(width), even(height)),
+            self._fps.value,
+            kind,
+            name,
+        )
+        session.exports.start("video", work)
+
+    def _poses(self, count: int) -> list[Pose]:
+        session = self._session
+        if self._path.value == "Orbit":
+            target = np.asarray(session.client.camera.look_at, np.float64)
+            return orbit(session.pose(), target, np.asarray(session.client.camera.up_direction, np.float64), count)
+        if self._path.value == "Dataset cameras":
+            frames = self._state().frames
+            if frames is None or not len(frames):
+                raise InputError("this path", "dataset cameras", "none in this scene", "add key frames instead")
+            return dataset_path(frames.cameras, count)
+        return spline(self._keys, count, self._loop.value)
+
+    def _edit_keys(self, what: str) -> None:
+        if what == "Add":
+            self._keys.append(self._session.pose())
+        else:
+            del self._keys[-1 if what == "Remove last" else 0 :]
+        self._path_changed()
+
+    def _path_changed(self) -> None:
+        keys = self._path.value == "Key frames"
+        for handle in (self._edit, self._loop, self._about):
+            _set(handle, "visible", keys)
+        count = len(self._keys)
+        words = "*Move the camera, add a key frame; repeat.*" if not count else f"{count} key frame{'s'[: count != 1]}"
+        _set(self._about, "content", words)
+        if self._line is not None:
+            self._line.remove()
+            self._line = None
+        if keys and count > 1:
+            at = np.stack([p.position for p in spline(self._keys, 20 * count, self._loop.value)])
+            segments = np.stack([at[:-1], at[1:]], 1)
+            self._line = self._session.client.scene.add_line_segments(
+                "/camera_path", segments.astype(np.float32), colors=(255, 170, 60), thickness=2.0
+            )
+
+    def _toggle_preview(self) -> None:
+        if self._preview is None:
+            seconds = float(self._seconds.value)
+            self._preview = (self._poses(round(10 * seconds)), time.monotonic(), seconds)
+        else:
+            self._preview = None
+        self._play.label = "Preview" if self._preview is None else "Stop preview"
+        self._play.icon = viser.Icon.PLAYER_PLAY if self._preview is None else viser.Icon.PLAYER_STOP
+
+    # --- data ------------------------------------------------------------------------------------------------
+
+    def _save_data(self, kind: str) -> None:
+        session, state = self._session, self._state()
+        chosen: NDArray[np.int64] | None = None
+        if self._what.value == _SELECTED or kind == "zip":
+            chosen = checked_selection(session.selection, len(state.gaussians if state.gaussians is not None else ()))
+        step = None if state.stage is None else f"step-{state.stage}"
+        name = file_name(state.name, step, "selection" if chosen is not None else None)
+        if kind in ("ply", "splat"):
+            session.exports.start(f".{kind}", splats_work(state, kind, chosen, name))
+        elif kind == "npy":
+            session.exports.start("features", features_work(state, chosen, file_name(name, "features")))
+        elif kind == "zip":
+            assert chosen is not None
+            session.exports.start("indices", selection_work(state, chosen, session.inspector.source.title, name))
+        else:
+            target = np.asarray(session.client.camera.look_at, np.float64)
+            up = tuple(float(x) for x in session.client.camera.up_direction)
+            page = page_work(
+                session.inspector.renderer, session.view.scene, session.pose(), target, chosen, name, up=up
+            )
+            session.exports.start("page", page)
+
+    def _state(self) -> SceneState:
+        state = self._session.inspector.renderer.state(self._session.view.scene)
+        if state is None:
+            raise InputError("this export", "a scene", "one that is still loading", "wait a moment")
+        return state
+
+
+def even(pixels: int) -> int:
+    """The next smaller even number: video encoders take no other sizes."""
+    return pixels - pixels % 2
+
+
+def _set(handle: object, name: str, value: object) -> None:
+    """Assign only what differs: every assignment is a message to the browser."""
+    if getattr(handle, name) != value:
+        setattr(handle, name, value)

@@ -1,0 +1,143 @@
+"""The scrubber: the same view with the weights of any step that the run has kept."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import viser
+
+from ..compare import steps_work
+from ..export import MAX_VIDEO_SIDE, file_name
+from ..timeline import TimelineSource
+from ..video import Format
+from .export import FORMATS, JobBar, even
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_WIDTHS = ("320", "480", "640", "960")
+
+
+class TimelinePanel:
+    """Moves the source's position, which belongs to all browsers; steps that are not encoded yet take a moment each."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._busy = session, False
+        source = session.inspector.source
+        self._source = source if isinstance(source, TimelineSource) else None
+        gui, guard = session.client.gui, session.guarded
+        self._playing, self._moved_at = False, 0.0
+        self._text = gui.add_markdown("")
+        if self._source is None:
+            self._text.content = "*A time line belongs to a run; this is none.*"
+            return
+        self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps; for all browsers")
+        self._slider.on_update(guard(lambda _: self._slid()))
+        self._moves = gui.add_button_group(" ", ("‹ older", "newer ›", "newest"))
+        self._moves.on_click(guard(lambda _: self._move(self._moves.value)))
+        self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, color="gray")
+        self._play.on_click(guard(lambda _: self._toggle()))
+        self._speed = gui.add_slider("Steps per second", 1, 12, 1, 4, hint="at most; a new step is encoded first")
+        with gui.add_folder("Time line as a video", expand_by_default=False) as self._video:
+            self._format = gui.add_dropdown("Format", FORMATS)
+            self._width = gui.add_dropdown("Width (px)", _WIDTHS, initial_value="480")
+            save = gui.add_button("Save the time line", icon=viser.Icon.DOWNLOAD, color="gray")
+            save.on_click(guard(lambda _: self._save()))
+        self._bar = JobBar(session)
+        self.update()
+
+    def update(self) -> None:
+        """Called ten times a second: follows the source, and plays."""
+        source = self._source
+        if source is None:
+            return
+        self._bar.update()
+        steps, stage = source.steps, source.stage()
+        enough = len(steps) > 1
+        shown = steps.index(stage) if stage in steps else len(steps) - 1
+        if not enough:
+            text = "*Nothing to scrub through yet: the run keeps a step now and then.*"
+        else:
+            newest = source.position is None or source.position == steps[-1]
+            where = "the newest" if newest else f"{shown + 1} of {len(steps)}"
+            text = f"**Step {stage if stage is not None else 0:,}** · {where} · {steps[0]:,} to {steps[-1]:,}"
+            if source.live and source.position is not None:
+                text += "\n\nTraining goes on; *newest* follows it again."
+        self._busy = True
+        try:
+            _set(self._text, "content", text)
+            for handle in (self._slider, self._moves, self._play, self._speed, self._video):
+                _set(handle, "visible", enough)
+            if enough:
+                _set(self._slider, "max", len(steps) - 1)
+                _set(self._slider, "value", shown)
+        finally:
+            self._busy = False
+        if self._playing:
+            self._advance(steps, stage)
+
+    def _advance(self, steps: tuple[int, ...], stage: int | None) -> None:
+        """On to the next step once this one has been seen for long enough."""
+        assert self._source is not None
+        if self._session.shown_stage != stage or time.monotonic() - self._moved_at < 1 / self._speed.value:
+            return
+        later = [s for s in steps if stage is not None and s > stage]
+        if not later:
+            self._toggle(False)
+            return
+        self._seek(later[0])
+
+    def _toggle(self, play: bool | None = None) -> None:
+        assert self._source is not None
+        self._playing = not self._playing if play is None else play
+        self._play.label = "Stop" if self._playing else "Play"
+        self._play.icon = viser.Icon.PLAYER_STOP if self._playing else viser.Icon.PLAYER_PLAY
+        steps = self._source.steps
+        if self._playing and self._source.stage() == steps[-1]:
+            self._seek(steps[0])
+
+    def _slid(self) -> None:
+        assert self._source is not None
+        if not self._busy:
+            self._toggle(False)
+            self._seek(self._source.steps[self._slider.value])
+
+    def _move(self, what: str) -> None:
+        assert self._source is not None
+        self._toggle(False)
+        steps, stage = self._source.steps, self._source.stage() or 0
+        if what == "newest":
+            self._seek(None)
+        elif what == "newer ›":
+            self._seek(next((s for s in steps if s > stage), steps[-1]))
+        else:
+            self._seek(next((s for s in reversed(steps) if s < stage), steps[0]))
+
+    def _seek(self, step: int | None) -> None:
+        assert self._source is not None
+        self._moved_at = time.monotonic()
+        self._source.seek(step)
+
+    def _save(self) -> None:
+        assert self._source is not None
+        session = self._session
+        width, height = session.picture_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
+        kind: Format = self._format.value
+        work = steps_work(
+            session.inspector.renderer,
+            self._source,
+            session.view.scene,
+            session.look(),
+            session.pose(),
+            (even(width), even(height)),
+            kind,
+            file_name(session.inspector.source.scene_names[session.view.scene], session.view.layer, "time-line"),
+        )
+        session.exports.start("time line", work)
+
+
+def _set(handle: object, name: str, value: object) -> None:
+    """Assign only what differs: every assignment is a message to the browser."""
+    if getattr(handle, name) != value:
+        setattr(handle, name, value)
