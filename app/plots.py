@@ -46,10 +46,10 @@ def view_sheet(views: Views, prediction: Prediction, names: list[str] | None = N
     """
     splats, measures = prediction.splats, ViewMetrics.of(views, prediction)
     near, far = depth_range(views.depth if bool((views.depth > 0).any()) else splats.depth)
-    columns = ["target", "rendered", "colour error", "depth", "rendered depth"]
+    columns = ["target", "rendered", "error", "depth", "rendered"]
     basis = None
     if prediction.tokens is not None and views.teacher is not None:
-        columns += ["teacher", "rendered features"]
+        columns += ["teacher", "rendered"]
         basis = PcaBasis.fit(_unit(views.teacher).flatten(0, 2))
     rows = []
     for i in range(len(views.cameras)):
@@ -59,7 +59,7 @@ def view_sheet(views: Views, prediction: Prediction, names: list[str] | None = N
             Cell(to_image(views.color[i])),
             Cell(to_image(over_background(splats.color[i], alpha)), f"{measures.psnr[i]:.1f} dB"),
             Cell(to_image(colormap(error / ERROR_RANGE)), f"{error.mean():.3f}"),
-            Cell(to_image(depth_colors(views.depth[i], near, far)), f"{near:.1f}–{far:.1f} m"),
+            Cell(to_image(depth_colors(views.depth[i], near, far)), f"{near:.1f} to {far:.1f} m"),
             Cell(to_image(depth_colors(depth, near, far, alpha[..., 0] > 0.1)), f"{measures.depth_error[i]:.1%} off"),
         ]
         if basis is not None and prediction.tokens is not None and views.teacher is not None:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..app.plots import view_sheet
 from ..core.batch import Batch
@@ -67,8 +70,13 @@ def main() -> int:
     trainer.fit(given.seconds)
     trained = time.perf_counter() - started
 
+    constant: list[float] = []
+
     def keep_pictures(scene: str, batch: Batch, prediction: Prediction) -> None:
-        write_color(given.out / f"{name}.png", view_sheet(batch.views[0], prediction))
+        views = batch.views[0]
+        write_color(given.out / f"{name}.png", view_sheet(views, prediction))
+        if views.teacher is not None:
+            constant.append(constant_cosine(data, views.teacher))
 
     given.out.mkdir(parents=True, exist_ok=True)
     metrics = trainer.evaluate(keep_pictures)
@@ -89,7 +97,9 @@ def main() -> int:
         ("median relative depth error", f"{metrics['eval/depth_error']:.2%}"),
     ]
     if "eval/teacher_cosine" in metrics:
-        rows.append(("cosine to the teacher", f"{metrics['eval/teacher_cosine']:.3f}"))
+        report["constant_cosine"] = constant[0]
+        rows.append(("cosine to the teacher", f"{metrics['eval/teacher_cosine']:.4f}"))
+        rows.append(("… of one feature for every pixel", f"{constant[0]:.4f}"))
     write_report(given.out, name, report, markdown(("livingroom", given.anchors), rows))
     return 0
 
@@ -126,6 +136,15 @@ def calibrate(config: PretrainConfig, run_dir: Path, data: PretrainData, device:
     finally:
         batches.close()
     return statistics.median(times[2:])
+
+
+def constant_cosine(data: PretrainData, teacher: Tensor) -> float:
+    """Mean cosine of held-out teacher features [M, h, w, D] to the mean direction of training ones: the trivial
+    prediction. Where features share a large common part it is high, and a cosine means little without it."""
+    batches = [data.batch(step) for step in range(4)]
+    seen = [normalize(v.teacher, dim=-1).flatten(0, 2) for b in batches for v in b.views if v.teacher is not None]
+    mean = normalize(torch.cat(seen).mean(0), dim=0)
+    return float((normalize(teacher.cpu(), dim=-1) @ mean).mean())
 
 
 def _frames(scenes) -> int:

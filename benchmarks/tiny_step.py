@@ -145,7 +145,9 @@ def kernel_shares(trainer: Pretrainer, batches: list) -> tuple[dict[str, float],
             if seconds < wall:
                 events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
                 spent = {event.key: event.cpu_time_total / 1e6 for event in events}
-                operators = {event.key: event.self_cpu_time_total / 1e3 for event in events[:20]}
+                operators = {"whole step": seconds * 1e3} | {
+                    event.key: event.self_cpu_time_total / 1e3 for event in events[:20]
+                }
                 wall = seconds
                 shares = {name: sum(spent.get(key, 0.0) for key in keys) / wall for name, keys in KERNELS.items()}
                 shares[MAPS] = spent.get(MAPS, 0.0) / wall

@@ -379,6 +379,16 @@ class TestStandIns:
         on_wall = np.minimum(np.abs(points), np.abs(points - ROOM)).min(1)
         assert on_wall.max() < 1e-4 and float(color.min()) > 0 and float(color.max()) < 1
 
+    def test_constant_prediction_of_a_teacher(self):
+        from types import SimpleNamespace
+
+        from gaussiancross.benchmarks.livingroom import constant_cosine
+
+        common = torch.tensor([1.0, 0.0])
+        batch = SimpleNamespace(views=[SimpleNamespace(teacher=common.expand(2, 3, 4, 2))])
+        held_out = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [3.0, 0.0]]).reshape(1, 2, 2, 2)
+        assert constant_cosine(SimpleNamespace(batch=lambda step: batch), held_out) == pytest.approx(0.75)
+
     def test_random_teacher_knows_frames_again(self):
         from gaussiancross.benchmarks._data import BoxRooms, RandomTeacher
 
