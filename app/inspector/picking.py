@@ -100,19 +100,43 @@ def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
     return tuple(replace(p, index=int(i), kind="gaussian") for p, i in zip(picks, index, strict=True))
 
 
+CLOSE = 0.5
+"""Cosine to a pick, after centring, from which something counts as alike where the scores form no two groups: 60°."""
+
+
+def centred_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
+    """The embeddings less their mean over the scene. What all share (walls of class scores, CLIP's common direction)
+    would otherwise leave cosines between 0.9 and 1."""
+
+    def build() -> FeatureStore:
+        return FeatureStore.build(_centred(state, embeddings, embeddings))
+
+    return state.memo("centred store", build)
+
+
+def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
+    def mean() -> Tensor:
+        total = torch.where(embeddings.isfinite(), embeddings.float(), 0.0).sum(0)
+        return total / embeddings.isfinite().all(1).sum().clamp_min(1)
+
+    return rows.float() - state.memo("mean embedding", mean)
+
+
 def feature_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
     """The embeddings of the state, ready to be compared."""
     return state.memo("feature store", lambda: FeatureStore.build(embeddings))
 
 
 def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
-    """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`); None without features or
-    without a pick to include."""
+    """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`), both less the mean of the
+    scene; None without features or without a pick to include."""
     if state.gaussians is None or state.embeddings is None or not any(p.include for p in picks):
         return None
-    wanted = state.embeddings[[p.index for p in picks if p.include]]
-    unwanted = state.embeddings[[p.index for p in picks if not p.include]]
-    return feature_store(state, state.embeddings).scores(combine(wanted, unwanted)[None])[:, 0]
+    every = state.embeddings
+    wanted, unwanted = (
+        _centred(state, every, every[[p.index for p in picks if p.include is w]]) for w in (True, False)
+    )
+    return centred_store(state, every).scores(combine(wanted, unwanted)[None])[:, 0]
 
 
 def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[str]) -> str | None:

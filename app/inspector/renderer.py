@@ -320,7 +320,7 @@ class Renderer:
         digits = 2 if heat.high - heat.low < 10 else 0
         legend = Legend.numbers(heat.low, heat.high, title=heat.label, digits=digits)
         values = torch.nan_to_num(values, 0.0).clamp(0, 1)
-        return _paint_values(state, replace(gaussians, features=values[:, None]), cameras, legend)
+        return _paint_values(state, replace(gaussians, features=values[:, None]), cameras, legend, faded=True)
 
     def _paint_classes(
         self, index: int, state: SceneState, layer: Layer, gaussians: Gaussians, look: Look, cameras: Cameras
@@ -489,15 +489,25 @@ def _plain(splats: Splats) -> Painted:
     return Painted(over_background(splats.color[0], splats.alpha[0]).cpu(), _surface(splats))
 
 
-def _paint_values(state: SceneState, gaussians: Gaussians, cameras: Cameras, legend: Legend) -> Painted:
+def _paint_values(
+    state: SceneState, gaussians: Gaussians, cameras: Cameras, legend: Legend, faded: bool = False
+) -> Painted:
     """The one feature of the Gaussians, in [0, 1], as colours: it is splatted, then coloured, so that the legend holds
-    for what is seen through several Gaussians, too. The render's light and shade keeps the shape of things."""
+    for what is seen through several Gaussians, too. The render's light and shade keeps the shape of things.
+
+    Args:
+        faded: the lower half of the values fades into the darkened render, so that the upper half is what one sees.
+    """
     splats = splat(state, gaussians, cameras)
     assert splats.features is not None
     alpha = splats.alpha[0]
     value = splats.features[0, ..., 0] / alpha[..., 0].clamp_min(1e-6)
-    light = (splats.color[0] / alpha.clamp_min(1e-6)).mean(-1, keepdim=True).clamp(0, 1)
+    color = (splats.color[0] / alpha.clamp_min(1e-6)).clamp(0, 1)
+    light = color.mean(-1, keepdim=True)
     colors = colormap(value) * (SHADE + (1 - SHADE) * light)
+    if faded:
+        dark = 0.3 * torch.lerp(light.expand_as(color), color, 0.5)
+        colors = torch.lerp(dark, colors, (0.2 + 1.6 * value[..., None]).clamp(0, 1))
     return Painted(over_background(colors * alpha, alpha).cpu(), _surface(splats), legend=legend)
 
 

@@ -219,7 +219,8 @@ class Found:
         scene, stage: of the state they belong to.
         label: what the numbers are. what: what was asked for ("sofa", "2 picks").
         low, high: range that the colours and the histogram cover.
-        cut: the automatic threshold. method: how it was found, see `core.query.Threshold`.
+        cut: the automatic threshold. method: how it was found, see `core.query.Threshold`;
+            "best": the best hundredth; "box": there is nothing to cut.
     """
 
     scores: Tensor
@@ -233,15 +234,22 @@ class Found:
     method: str
 
     @staticmethod
-    def of(scores: Tensor, state: SceneState, scene: int, label: str, what: str, relevancy: bool = False) -> Found:
-        """With range and threshold from the scores themselves."""
+    def of(scores: Tensor, state: SceneState, scene: int, label: str, what: str, floor: float | None = None) -> Found:
+        """With a threshold from the scores, and the range of the colours.
+
+        Args:
+            floor: the natural middle of scores in [0, 1], and their least threshold; None = their range is what they
+                cover, and the best hundredth is selected where nothing stands out.
+        """
         scores = scores.detach().float().cpu()
         known = scores[scores.isfinite() & (scores != 0)]
         sample = known[:: max(1, len(known) // 100_000)]
-        low, high = (0.0, 1.0) if relevancy else _range(sample, known)
-        threshold = auto_threshold(scores, 0.5 if relevancy else None)
-        cut = min(max(threshold.value, low), high)
-        return Found(scores, scene, state.stage, label, what, low, high, cut, threshold.method)
+        low, high = _range(sample, known) if floor is None else (0.0, 1.0)
+        threshold = auto_threshold(scores, floor)
+        cut, method = threshold.value, threshold.method
+        if floor is None and len(known) and cut >= float(known.max()):
+            cut, method = float(torch.quantile(sample, 0.99)), "best"
+        return Found(scores, scene, state.stage, label, what, low, high, min(max(cut, low), high), method)
 
     def selected(self, cut: float) -> NDArray[np.bool_]:
         """[N] whether the score is above the cut."""

@@ -49,6 +49,7 @@ class FoundPanel:
             self._slider.on_update(guard(lambda _: None if self._busy else self._set_cut(self._slider.value)))
             self._show = gui.add_button_group("Show", _SHOWS, hint="in every rendered layer")
             self._show.on_click(guard(lambda _: self._choose(plain(self._show.value))))
+            self._show.options = tuple(marked(n, self._showing) for n in _SHOWS)
             self._invert = gui.add_checkbox("Invert the selection", False, hint="select what scores lower instead")
             self._invert.on_update(guard(lambda _: None if self._busy else self._changed()))
             self._do = gui.add_button_group(" ", ("Automatic threshold", "Clear"))
@@ -178,8 +179,8 @@ class FoundPanel:
             facts.append(("selected", f"{int(mask.sum()):,} of {len(mask):,} ({mask.mean():.1%})"))
         if found.method != "box":
             automatic = abs(self._cut - found.cut) < 0.003
-            how = {"floor": "no two groups: the default", "otsu": "two groups", "otsu above floor": "two groups"}
-            facts.append(("threshold", f"{self._cut:.2f}" + (f" automatic, {how[found.method]}" if automatic else "")))
+            how = {"floor": "the default", "best": "the best 1 %"}.get(found.method, "between two groups")
+            facts.append(("threshold", f"{self._cut:.2f}" + (f" (automatic: {how})" if automatic else "")))
         return group_facts("", facts)
 
     def _group(self) -> None:

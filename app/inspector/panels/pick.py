@@ -11,7 +11,7 @@ import viser
 from numpy.typing import NDArray
 
 from ..catalog import INFO
-from ..picking import Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from ..picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
 from ..search import Found
 from ..source import SceneState
 from .found import group_facts, marked, plain
@@ -25,8 +25,11 @@ _MODES = {None: None, "shift": "Exclude", "cmd/ctrl": "Add"}
 """Key held while clicking → what the click does; None = what the buttons say."""
 
 MAX_PICKS = 20
-CROSS = 0.06
+CROSS = 0.035
 """Half the length of a cross's arms at one metre from the camera, metres."""
+
+
+_LABEL = "cosine to the pick, less the scene's mean"
 
 
 class PickPanel:
@@ -125,11 +128,11 @@ class PickPanel:
         scores = pick_scores(state, picks)
         if scores is not None:
             included = sum(p.include for p in picks)
-            what = "1 pick" if len(picks) == 1 else f"{included} picks"
+            what = "1 pick" if included == 1 else f"{included} picks"
             if included < len(picks):
                 what += f" without {len(picks) - included}"
             self._tab.query.forget()
-            self._tab.found.show(state, Found.of(scores, state, index, "cosine to the pick", what), again=again)
+            self._tab.found.show(state, Found.of(scores, state, index, _LABEL, what, CLOSE), again=again)
         self._show(state)
 
     def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
@@ -169,7 +172,7 @@ class PickPanel:
         scene = self._session.client.scene
         reach = CROSS * max(0.3, float(np.linalg.norm(self._session.client.camera.position - p.position)))
         arms = p.position + reach * np.stack([-np.eye(3), np.eye(3)], 1)  # [3, 2, 3]
-        color = (120, 255, 120) if p.include else (255, 90, 90)
+        color = (40, 240, 90) if p.include else (255, 50, 60)
         marks: list[Any] = [
             scene.add_line_segments(f"/picks/{i}/{name}", arms, c, thickness=width, thickness_units="screen")
             for name, c, width in (("edge", (10, 12, 16), 6.0), ("cross", color, 2.5))

@@ -105,7 +105,7 @@ class QueryPanel:
         relevancy = question.mode == "Relevancy"
         label = "relevancy, 0.5 = as much as another word" if relevancy else "cosine to the words"
         known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
-        found = Found.of(answer.scores, state, index, label, known, relevancy)
+        found = Found.of(answer.scores, state, index, label, known, 0.5 if relevancy else None)
         self._tab.found.show(state, found, meant=answer.somewhere, again=again)
 
     def _greeting(self, words: Words | str) -> str:
@@ -116,8 +116,8 @@ class QueryPanel:
         if words.channels is None:
             return _say(f"Knows {known}.")
         names = words.channels.names
-        shown = ", ".join(names[:9]) + (" …" if len(names) > 9 else "")
-        and_more = f" Of {known}, those near in meaning." if known else ""
+        shown = ", ".join(names[:9]) + (f" and {len(names) - 9} more" if len(names) > 9 else "")
+        and_more = f" And {known} for what is like them." if known else ""
         return _say(f"Knows the {len(names)} classes of the teacher: {shown}.{and_more}")
 
 
