@@ -89,6 +89,9 @@ class ClassStyle:
         return table[torch.from_numpy(np.where(segment < 0, len(names), segment))]
 
 
+PLAIN = ClassStyle()
+"""Every class in its own colour, all of them shown."""
+
 # --- the probe ------------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,7 @@ class Inspector:
         max_points: most points sent to a browser.
         text: makes vectors of words, to be compared with the features; None leaves the names of the teacher's channels.
         other: another run over the same scenes, for a comparison; without one, a run's steps are compared.
+        tour: greet whoever opens the page first on this machine.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Inspector:
         max_points: int = 400_000,
         text: TextEncoder | None = None,
         other: SceneSource | None = None,
+        tour: bool = False,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
@@ -91,7 +93,7 @@ class Inspector:
         self.comparison = None if other is None else Comparison(self.renderer, other)
         self.pace = Pace()
         self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
-        self.max_points = max_points
+        self.max_points, self.tour = max_points, tour
         self.text = text
         self.blank = np.full((8, 8, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
         self._share = share

@@ -15,7 +15,7 @@ from ...core.gaussians import Gaussians
 from ...core.pca import PcaBasis
 from ...core.splat import Splats, rasterize
 from .catalog import INFO, LAYERS, MIXABLE, Layer, available
-from .classes import ClassStyle, point_segment, probe_scores
+from .classes import PLAIN, ClassStyle, point_segment, probe_scores
 from .clouds import PointColor, bounds, cloud, depth_range, dots, point_size, subset
 from .draw import Legend, caption, divide, draw_legend, fit
 from .feature_colors import FeatureColors
@@ -96,7 +96,7 @@ class Look:
     point_size: float = 0.015
     errors: bool = False
     keep: Tensor | None = None
-    style: ClassStyle = ClassStyle()
+    style: ClassStyle = PLAIN
 
     @property
     def mixed(self) -> bool:
@@ -152,12 +152,16 @@ class Renderer:
         self._ranges: Recent[int, tuple[float, float]] = Recent(64)
         self._classes: dict[str, ClassProvider] = {}
         self._added: list[SceneState] = []
+        self.thumbnails: dict[int, Image | None] = {}
+        """Small pictures of scenes; None = not without opening the scene."""
 
     # --- states ---------------------------------------------------------------------------------------------
 
     def load(self, index: int) -> SceneState:
         """Bring scene ``index`` to the newest stage."""
         count = len(self.source.scene_names)
+        if self.thumbnails.get(index, self) is None:
+            del self.thumbnails[index]  # now there is something to make it from
         state = self.source.load(index) if index < count else self._added[index - count]
         self._states.put(index, state)
         self._ranges.get(index, lambda: depth_range(state))
@@ -173,7 +177,10 @@ class Renderer:
 
     def add_scene(self, state: SceneState) -> int:
         """Put a still scene without frames behind the source's; returns its index. Any thread."""
-        self._added.append(state)
+        taken, name, number = self.scene_names, state.name, 2
+        while name in taken:
+            name, number = f"{state.name}-{number}", number + 1
+        self._added.append(replace(state, name=name))
         return len(self.scene_names) - 1
 
     def state(self, index: int) -> SceneState | None:
@@ -196,7 +203,7 @@ class Renderer:
         return tuple(self._classes)
 
     def class_scores(
-        self, index: int, layer: Layer, name: str = "", style: ClassStyle = ClassStyle()
+        self, index: int, layer: Layer, name: str = "", style: ClassStyle = PLAIN
     ) -> ClassScores | None:
         """What the "Labels" or "Classes" layer shows of scene ``index``; None where there is nothing."""
         state = self.state(index)
@@ -452,7 +459,7 @@ class Renderer:
 
     @torch.no_grad()
     def points(
-        self, index: int, mode: PointColor, limit: int, masked: bool = False, style: ClassStyle = ClassStyle()
+        self, index: int, mode: PointColor, limit: int, masked: bool = False, style: ClassStyle = PLAIN
     ) -> tuple[NDArray[np.float32], Image, str] | None:
         """Coordinates [P, 3], colours [P, 3] uint8 and a note ("" = nothing to say) of at most ``limit`` points;
         without points, the Gaussians' centres; None when there is neither.
@@ -507,7 +514,7 @@ def _paint_values(
     colors = colormap(value) * (SHADE + (1 - SHADE) * light)
     if faded:
         dark = 0.3 * torch.lerp(light.expand_as(color), color, 0.5)
-        colors = torch.lerp(dark, colors, (0.2 + 1.6 * value[..., None]).clamp(0, 1))
+        colors = torch.lerp(dark, colors, (2 * value[..., None] - 0.2).clamp(0.1, 1))
     return Painted(over_background(colors * alpha, alpha).cpu(), _surface(splats), legend=legend)
 
 

@@ -15,7 +15,8 @@ from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
 from ...core.scene import PointScene, PosedFrames
 from .clouds import centers_in_world, subset
-from .layers import BACKGROUND, Image
+from .draw import caption
+from .layers import BACKGROUND, Image, to_image
 from .source import SceneSource, SceneState, SplatsSource
 
 Up = Literal["+z", "-z", "+y", "-y", "+x", "-x"]
@@ -39,12 +40,14 @@ MAX_ADDED = 8
 THUMBNAIL = (192, 120)
 """Width and height of a scene's small picture, pixels."""
 
+_BACK, _CELL, _FRAME = tuple(round(255 * c) for c in BACKGROUND), (34, 36, 42), (64, 132, 246)
+
 
 # --- up ----------------------------------------------------------------------------------------------------------
 
 
 def guess_up(state: SceneState) -> Up:
-    """Which way is up: z for what comes with frames or from a network (their world is z up), else `up_of` its points."""
+    """Which way is up: z for what has frames or comes from a network (their world is z up), else `up_of` its points."""
     if state.frames is not None or state.transform is not None:
         return "+z"
     if state.points is not None:
@@ -92,14 +95,14 @@ def thumbnail(points: PointScene | None, frames: PosedFrames | None, up: Up = "+
         top, left = (size[1] - height) // 2, (size[0] - width) // 2
         return np.ascontiguousarray(color[top : top + height, left : left + width])
     if points is None:
-        return np.full((height, width, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
+        return np.full((height, width, 3), _BACK, np.uint8)
     return top_view(points.coord, points.color, up)
 
 
 def top_view(coord: NDArray[np.floating], color: NDArray[np.uint8], up: Up = "+z") -> Image:
     """Points [N, 3] seen from above, without the topmost fifth (a ceiling would hide the rest)."""
     width, height = THUMBNAIL
-    image = np.full((height, width, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
+    image = np.full((height, width, 3), _BACK, np.uint8)
     pick = subset(len(coord), 60_000)
     turn = np.stack([turned(axis, up) for axis in np.eye(3)])  # rows: the world's axes as seen with z up
     local, color = coord[pick] @ turn.T, color[pick]
@@ -115,17 +118,36 @@ def top_view(coord: NDArray[np.floating], color: NDArray[np.uint8], up: Up = "+z
     return image
 
 
+def picture_of(state: SceneState, up: Up) -> Image:
+    """The small picture of a scene that is loaded."""
+    if state.points is None and not state.frames and state.gaussians is not None:
+        return top_view(centers_in_world(state), to_image(state.gaussians.colors), up)
+    return thumbnail(state.points, state.frames, up)
+
+
 def preview(source: SceneSource, index: int) -> Image | None:
-    """The small picture of a source's scene, without a network; None where the source cannot say cheaply."""
+    """The small picture of a scene that is not loaded; None where that would be slow (see ``source.preview``)."""
     look = getattr(source, "preview", None)
     found = None if look is None else look(index)
     return None if found is None else thumbnail(*found)
 
 
-def enlarged(image: Image, width: int) -> Image:
-    """The image at another width."""
-    size = (width, round(width * image.shape[0] / image.shape[1]))
-    return np.asarray(Pil.fromarray(image).resize(size, Pil.Resampling.BILINEAR))
+def contact_sheet(cells: list[tuple[str, Image | None, bool]]) -> Image:
+    """Small pictures in two columns.
+
+    Args:
+        cells: (words, picture or None, whether it is framed) each.
+    """
+    width, height = THUMBNAIL
+    rows, gap = -(-len(cells) // 2), 4
+    canvas = Pil.new("RGB", (2 * (width + gap) + gap, rows * (height + gap) + gap), _BACK)
+    for i, (words, image, framed) in enumerate(cells):
+        x, y = gap + (i % 2) * (width + gap), gap + (i // 2) * (height + gap)
+        if framed:
+            canvas.paste(_FRAME, (x - gap, y - gap, x + width + gap, y + height + gap))
+        cell = np.full((height, width, 3), _CELL, np.uint8) if image is None else image
+        canvas.paste(Pil.fromarray(caption(cell, words)), (x, y))
+    return np.asarray(canvas)
 
 
 # --- files from a browser ------------------------------------------------------------------------------------------

@@ -18,13 +18,16 @@ from viser import transforms as tf
 from ...core.cameras import Cameras
 from ...core.errors import InputError
 from .catalog import INFO, LAYERS, Layer
-from .classes import ClassStyle
+from .classes import PLAIN, ClassStyle
 from .clouds import PointColor, bounds, overview_frame, point_size
 from .jobs import Exports
 from .panels import (
     ComparePanel,
     CurvesPanel,
     ExportPanel,
+    HelpPanel,
+    ProbePanel,
+    ScenesPanel,
     SearchTab,
     SettingsPanel,
     StatusPanel,
@@ -69,7 +72,7 @@ class ViewState:
     gaussian_size: float = 1.0
     compare: bool = False
     classes: str = ""
-    style: ClassStyle = ClassStyle()
+    style: ClassStyle = PLAIN
     up: Up = "+z"
 
 
@@ -104,15 +107,20 @@ class Session:
                 self.panel = ViewPanel(self)
             with tabs.add_tab("Search", viser.Icon.SEARCH):
                 self.search = SearchTab(self)
+            with tabs.add_tab("Classes", viser.Icon.CATEGORY):
+                self.probe = ProbePanel(self)
             with tabs.add_tab("Time", viser.Icon.HISTORY):
                 self.timeline = TimelinePanel(self)
                 self.comparison = ComparePanel(self)
             with tabs.add_tab("Curves", viser.Icon.CHART_LINE):
                 self.curves = CurvesPanel(self)
+            with tabs.add_tab("Scenes", viser.Icon.PHOTO):
+                self.scenes = ScenesPanel(self)
             with tabs.add_tab("Export", viser.Icon.DOWNLOAD):
                 self.export = ExportPanel(self)
             with tabs.add_tab("Settings", viser.Icon.SETTINGS):
                 self.settings = SettingsPanel(self)
+                self.help = HelpPanel(self)
             self._add_shortcuts()
         client.camera.on_update(self.guarded(self._camera_moved))
         self.select_scene(0)
@@ -279,6 +287,8 @@ class Session:
             self._ask_canvas()
         self.status.update()
         self.curves.update()
+        self.probe.update()
+        self.scenes.update()
         self.settings.update()
         self.exports.pulse()
         self.timeline.update()
@@ -541,4 +551,5 @@ class Session:
         add("Compare, or not", "C", self.comparison.toggle)
         add("Go to the dataset camera", "0", self.go_to_frame)
         add("Next scene", "N", lambda: self.select_scene(self.view.scene + 1))
+        add("Keys and mouse", "H", self.help.show_keys)
         add("Previous scene", "P", lambda: self.select_scene(self.view.scene - 1))

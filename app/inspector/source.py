@@ -116,6 +116,10 @@ class PointsSource:
     def stage(self) -> int | None:
         return None
 
+    def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+        """Points or frames for a small picture of a scene; None where they would have to be made first."""
+        return (self._scenes, None) if isinstance(self._scenes, PointScene) else _preview(self._scenes, index)
+
     def load(self, index: int) -> SceneState:
         if isinstance(self._scenes, PointScene):
             return SceneState(self._scenes.name, points=self._scenes)
@@ -156,6 +160,14 @@ class SplatsSource:
         return None
 
 
+def _preview(dataset: SceneDataset, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+    ready = getattr(dataset, "ready", None)  # of datasets that make scenes when they are asked for
+    if ready is not None and not ready(index):
+        return None
+    frames = dataset.frames(index)
+    return (None, frames) if frames is not None else (dataset.scene(index), None)
+
+
 class ModelSource:
     """A model with fixed weights looking at the scenes of a dataset: a checkpoint.
 
@@ -191,6 +203,10 @@ class ModelSource:
     def channels(self) -> tuple[str, ...] | None:
         """Names of the teacher's channels, where those are classes."""
         return getattr(self._teacher, "channels", None)
+
+    def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+        """Points or frames for a small picture of a scene; None where they would have to be made first."""
+        return _preview(self._dataset, index)
 
     def stage(self) -> int | None:
         return self._stage

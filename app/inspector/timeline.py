@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import InputError
+from ...core.scene import PointScene, PosedFrames
 from ...trainers.timeline import TimelineFrame, list_frames
 from .source import ModelSource, SceneState
 
@@ -99,6 +100,9 @@ class TimelineSource:
             known = self.base.at(index, step, frame.weights)
             self._cache.put((index, step), known)
         return known
+
+    def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+        return self.base.preview(index)
 
     def teacher_features(self, index: int, frame: int) -> Tensor | None:
         return self.base.teacher_features(index, frame)

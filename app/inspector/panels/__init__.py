@@ -3,6 +3,9 @@
 from .compare import ComparePanel
 from .curves import CurvesPanel
 from .export import ExportPanel
+from .help import HelpPanel
+from .probe import ProbePanel
+from .scenes import ScenesPanel
 from .search import SearchTab
 from .settings import SettingsPanel
 from .status import StatusPanel
@@ -13,6 +16,9 @@ __all__ = [
     "ComparePanel",
     "CurvesPanel",
     "ExportPanel",
+    "HelpPanel",
+    "ProbePanel",
+    "ScenesPanel",
     "SearchTab",
     "SettingsPanel",
     "StatusPanel",

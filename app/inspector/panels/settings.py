@@ -39,10 +39,6 @@ class SettingsPanel:
             hint="without a teacher: when the number of steps has doubled, turned onto the old colours",
         )
         self._auto.on_update(guard(lambda _: setattr(inspector.renderer.colors, "follow", self._auto.value)))
-        gui.add_markdown(
-            "**Keys** 1–6 layers · N / P scenes\n\n**Mouse** left: orbit · right: pan · wheel: zoom · WASD + QE: fly"
-        )
-
         self.update()
 
     def update(self) -> None:

@@ -30,15 +30,11 @@ class ViewPanel:
         guard = session.guarded
         self._busy = False
 
-        if len(source.scene_names) > 1:
-            self._scene = gui.add_dropdown("Scene", source.scene_names, initial_value=source.scene_names[0])
-            self._scene.on_update(guard(lambda _: self._on_scene()))
-            step = gui.add_button_group(" ", ("‹ previous", "next ›"))
-            step.on_click(
-                guard(lambda _: session.select_scene(session.view.scene + (1 if step.value == "next ›" else -1)))
-            )
-        else:
-            self._scene = None
+        self._scene = gui.add_dropdown("Scene", source.scene_names, initial_value=source.scene_names[0])
+        self._scene.on_update(guard(lambda _: self._on_scene()))
+        step = gui.add_button_group(" ", ("‹ previous", "next ›"))
+        step.on_click(guard(lambda _: session.select_scene(session.view.scene + (1 if step.value == "next ›" else -1))))
+        self._step = step
 
         self._layers = {name: gui.add_button_group(name, layers, visible=False) for name, layers in GROUPS.items()}
         for group in self._layers.values():
@@ -58,7 +54,7 @@ class ViewPanel:
             "Gaussian size (%)", 5, 150, 5, 100, hint="below 50 they show as separate ellipsoids"
         )
         self._size.on_update(guard(lambda _: session.change(gaussian_size=self._size.value / 100)))
-        modes = tuple(m for m in get_args(PointColor) if m != "Labels" or source.class_names)
+        modes = tuple(m for m in get_args(PointColor) if m not in ("Labels", "Probe") or source.class_names)
         self._point_color = gui.add_dropdown("Point colours", modes)
         self._point_color.on_update(guard(lambda _: session.change(point_color=self._point_color.value)))
         self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * session.view.point_size))
@@ -105,7 +101,7 @@ class ViewPanel:
 
     def update(self) -> None:
         """Make the controls say what the session shows."""
-        view, source = self._session.view, self._session.inspector.source
+        view = self._session.view
         state = self._session.inspector.renderer.state(view.scene)
         self._busy = True
         try:
@@ -131,8 +127,12 @@ class ViewPanel:
             _set(self._point_color, "visible", points)
             _set(self._point_size, "visible", points)
             self._point_size_link.show(max(1.0, float(round(1000 * view.point_size))))
-            if self._scene is not None:
-                _set(self._scene, "value", source.scene_names[view.scene])
+            names = self._session.inspector.renderer.scene_names
+            if tuple(self._scene.options) != names:
+                self._scene.options = names
+            _set(self._scene, "value", names[view.scene])
+            for handle in (self._scene, self._step):
+                _set(handle, "visible", len(names) > 1)
             _set(self._views, "visible", frames > 0)
             if frames:
                 _set(self._frame, "max", max(1, frames - 1))
@@ -165,8 +165,7 @@ class ViewPanel:
         _set(self._classes, "visible", choice)
 
     def _on_scene(self) -> None:
-        assert self._scene is not None
-        index = self._session.inspector.source.scene_names.index(self._scene.value)
+        index = self._session.inspector.renderer.scene_names.index(self._scene.value)
         if not self._busy and index != self._session.view.scene:
             self._session.select_scene(index)
 

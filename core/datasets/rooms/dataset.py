@@ -113,6 +113,11 @@ class Rooms:
         """The seed of room ``index`` for `build_room`."""
         return FIRST_SEED[self.split] + range(len(self))[index]
 
+    def ready(self, index: int) -> bool:
+        """Whether room ``index`` lies on the disk; making it takes some seconds."""
+        name = self.names[index]
+        return (self.root / self.split / name).is_dir() and (self.root / "rgbd" / name).is_dir()
+
     def scene(self, index: int) -> PointScene:
         folder, _ = self._folders(index)
         return read_pointcept_scene(folder, "segment20", folder.name, len(SCANNET20))

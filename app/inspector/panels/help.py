@@ -1,0 +1,79 @@
+"""A list of keys, and a few words for whoever sees the page for the first time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import viser
+
+from ....core.datasets.capture import cache_folder
+from ..catalog import INFO, LAYERS
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_TOUR = """
+**Look around** with the left mouse button (turn), the right one (shift) and the wheel; W A S D Q E fly.
+
+**View** switches what you see: colours, depth, features, points, classes. *Two layers* puts any two side by side.
+
+**Search** answers a click or a word with a heat map. **Classes** shows what a linear probe reads off the features.
+
+**Time** and **Curves** tell how a training got here; **Scenes** opens another scene, or a file of yours.
+
+Press **H** for all keys.
+"""
+
+_MOUSE = (
+    ("left button", "turn"),
+    ("right button", "shift"),
+    ("wheel", "nearer, farther"),
+    ("W A S D Q E", "fly"),
+)
+
+
+class HelpPanel:
+    """A button that opens the list of keys; and the tour, once per machine, where the page is to give one."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._open: viser.GuiModalHandle | None = None
+        button = session.client.gui.add_button("Keys and mouse (H)", icon=viser.Icon.KEYBOARD, color="gray")
+        button.on_click(session.guarded(lambda _: self.show_keys()))
+        if session.inspector.tour and _first_time():
+            self._show("Welcome", _TOUR.strip(), "Start")
+
+    def show_keys(self) -> None:
+        """Open the list of keys; the key that opens it closes it, too."""
+        if self._open is not None:
+            self._close()
+            return
+        keys = [(INFO[n].key or "", n) for n in LAYERS if INFO[n].key]
+        keys += [("X", "split"), ("B", "blend"), ("C", "compare"), ("0", "to the dataset camera")]
+        keys += [("N P", "next and previous scene"), ("Ctrl K", "all commands"), ("H", "this list")]
+        rows = "\n".join(f"| {k} | {what} |" for k, what in (*_MOUSE, *sorted(keys, key=lambda row: len(row[0]))))
+        self._show("Keys and mouse", f"| | |\n|---|---|\n{rows}", "Close")
+
+    def _show(self, title: str, text: str, done: str) -> None:
+        gui = self._session.client.gui
+        self._open = gui.add_modal(title)
+        with self._open:
+            gui.add_markdown(text)
+            gui.add_button(done).on_click(self._session.guarded(lambda _: self._close()))
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+def _first_time() -> bool:
+    """Whether nobody has seen the tour on this machine; from now on somebody has."""
+    mark: Path = cache_folder() / "tour-seen"
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch(exist_ok=False)
+    except OSError:  # seen, or a disk that cannot remember: better no tour than one every time
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""Scenes: small pictures to choose from, files from the browser, and which way is up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import viser
+
+from ....core.errors import InputError
+from ..layers import BACKGROUND
+from ..scenes import MAX_ADDED, MAX_UPLOAD, Up, contact_sheet, picture_of, preview, read_upload
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+PAGE = 6
+"""Small pictures at a time."""
+
+
+class ScenesPanel:
+    """Small pictures are made one by one in the render thread, when nothing else is wanted, and shared by all
+    browsers."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._page = 0
+        self._shown: object = None
+        self._busy = False
+        gui, guard = session.client.gui, session.guarded
+        dark = np.full((8, 16, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
+        self._sheet = gui.add_image(dark, format="jpeg", jpeg_quality=88)
+        self._pick = gui.add_button_group("Open", ("1",))
+        self._pick.on_click(guard(lambda _: session.select_scene(int(self._pick.value.strip("● ")) - 1)))
+        self._turn = gui.add_button_group("Page", ("‹ earlier", "later ›"))
+        self._turn.on_click(guard(lambda _: self._go(1 if self._turn.value == "later ›" else -1)))
+        self._upload = gui.add_upload_button(
+            "Open a .ply or .splat from this computer",
+            icon=viser.Icon.UPLOAD,
+            color="gray",
+            mime_type=".ply,.splat",
+            hint=f"up to {MAX_UPLOAD // 10**6} MB; everybody who looks at this page can then choose it",
+        )
+        self._upload.on_upload(guard(lambda _: self._received()))
+        self._up = gui.add_dropdown("Up", get_args(Up), hint="guessed for files, which do not say")
+        self._up.on_update(guard(lambda _: None if self._busy else session.set_up(self._up.value)))
+        self.update()
+
+    # --- what is shown --------------------------------------------------------------------------------------
+
+    def update(self) -> None:
+        """Called ten times a second."""
+        session = self._session
+        names, scene = session.inspector.renderer.scene_names, session.view.scene
+        state = session.inspector.renderer.state(scene)
+        self._busy = True
+        try:
+            _set(self._up, "value", session.view.up)
+            _set(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
+        finally:
+            self._busy = False
+        thumbs = session.inspector.renderer.thumbnails
+        indices = range(self._page * PAGE, min((self._page + 1) * PAGE, len(names)))
+        missing = [i for i in indices if i not in thumbs and (i != scene or state is not None)]
+        if missing:
+            session._ask("thumbnails", lambda: self._make(missing[0]), "background")
+        known = tuple((i, names[i], i in thumbs) for i in indices)
+        if self._shown == (known, scene):
+            return
+        self._shown = (known, scene)
+        self._sheet.image = contact_sheet([(f"{i + 1}  {names[i]}", thumbs.get(i), i == scene) for i in indices])
+        self._pick.options = tuple(f"● {i + 1}" if i == scene else str(i + 1) for i in indices)
+        _set(self._turn, "visible", len(names) > PAGE)
+
+    def _make(self, index: int) -> None:
+        """Render thread: the small picture of one scene."""
+        renderer = self._session.inspector.renderer
+        state = renderer.state(index)
+        if index not in renderer.thumbnails:
+            made = preview(renderer.source, index) if state is None else picture_of(state, self._session.view.up)
+            renderer.thumbnails[index] = made
+
+    # --- what people do -------------------------------------------------------------------------------------
+
+    def _go(self, by: int) -> None:
+        pages = -(-len(self._session.inspector.renderer.scene_names) // PAGE)
+        self._page = (self._page + by) % pages
+        self.update()
+
+    def _received(self) -> None:
+        """A whole file has arrived; reading it is work for the render thread."""
+        file = self._upload.value
+        self._session._ask("upload", lambda: self._add(file.name, file.content), "background", urgent=True)
+
+    def _add(self, name: str, content: bytes) -> None:
+        renderer = self._session.inspector.renderer
+        if len(renderer.scene_names) - len(renderer.source.scene_names) >= MAX_ADDED:
+            raise InputError(name, f"at most {MAX_ADDED} files from browsers", "one more", "restart to forget them")
+        self._session.select_scene(renderer.add_scene(read_upload(name, content)))
+
+
+def _set(handle: object, name: str, value: object) -> None:
+    """Assign only what differs: every assignment is a message to the browser."""
+    if getattr(handle, name) != value:
+        setattr(handle, name, value)
