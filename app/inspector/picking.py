@@ -15,6 +15,7 @@ from torch import Tensor
 from ...core.cameras import Cameras
 from ...core.query import FeatureStore, combine
 from ...core.splat import pick as pick_gaussians
+from ...core.splat import rasterize
 from .clouds import centers_in_world
 from .scores import LABEL_REACH
 from .source import SceneState
@@ -23,10 +24,13 @@ REACH = 4
 """Pixels around a click in which something counts as clicked."""
 
 NEAR_SURFACE = 0.05
-"""A centre belongs to the visible surface when it is at most this share of its depth behind the nearest one."""
+"""A centre belongs to the visible surface when it is at most this share of its depth behind it."""
 
-CELL = 6
-"""Pixels of the cells in which `in_rectangle` looks for the nearest centre."""
+SURFACE_WIDTH = 320
+"""Pixels across the picture in which `in_rectangle` looks for the surface of Gaussians."""
+
+CELL = 10
+"""Pixels of the cells in which it looks for the nearest point, where there are no Gaussians."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +166,8 @@ def _labelled(points: NDArray, segment: NDArray) -> tuple[NDArray[np.int64], KDT
 def in_rectangle(
     state: SceneState, cameras: Cameras, low: tuple[float, float], high: tuple[float, float]
 ) -> NDArray[np.int64]:
-    """Gaussians (points, where there are none) whose centres are seen inside a rectangle of the picture.
-
-    Seen: not behind others; of the centres in a cell of `CELL` pixels, those within `NEAR_SURFACE` of the nearest one.
-    Gaussians fainter than a tenth neither hide nor are selected.
+    """Gaussians (points, where there are none) whose centres are seen inside a rectangle of the picture: at most
+    `NEAR_SURFACE` of their depth behind the surface there. Gaussians fainter than a tenth are never selected.
 
     Args:
         low, high: (u, v) corners, pixels.
@@ -181,8 +183,27 @@ def in_rectangle(
     with np.errstate(invalid="ignore"):
         inside = (uv >= np.array(low)).all(1) & (uv <= np.array(high)).all(1) & (z > 0.01) & solid
     index = np.flatnonzero(inside & np.isfinite(z))
-    cell = np.floor((uv[index] - np.array(low)) / CELL).astype(np.int64)
-    key = cell[:, 1] * (int((high[0] - low[0]) / CELL) + 2) + cell[:, 0]
+    uv, z = uv[index], z[index]
+    surface = _rendered_surface(state, cameras, uv) if state.gaussians is not None else _nearest_surface(uv, z)
+    return index[z <= surface * (1 + NEAR_SURFACE)]
+
+
+def _rendered_surface(state: SceneState, cameras: Cameras, uv: NDArray) -> NDArray:
+    """[K] depth of the render at pixels [K, 2], from a small picture; infinite where it is transparent."""
+    assert state.gaussians is not None
+    share = min(1.0, SURFACE_WIDTH / cameras.width)
+    small = cameras.resized(max(1, round(cameras.width * share)), max(1, round(cameras.height * share)))
+    seen = state.cameras(small)
+    splats = rasterize(state.gaussians, seen.viewmats, seen.Ks, small.width, small.height)
+    depth = splats.depth[0, ..., 0].masked_fill(splats.alpha[0, ..., 0] < 0.5, torch.inf).cpu().numpy()
+    column, row = (uv * [small.width / cameras.width, small.height / cameras.height]).astype(np.int64).T
+    return depth[row.clip(0, small.height - 1), column.clip(0, small.width - 1)]
+
+
+def _nearest_surface(uv: NDArray, z: NDArray) -> NDArray:
+    """[K] depth of the nearest of the points themselves in the cell of `CELL` pixels around each."""
+    cell = np.floor(uv / CELL).astype(np.int64)
+    _, key = np.unique(cell, axis=0, return_inverse=True)
     front = np.full(int(key.max(initial=0)) + 1, np.inf)
-    np.minimum.at(front, key, z[index])
-    return index[z[index] <= front[key] * (1 + NEAR_SURFACE)]
+    np.minimum.at(front, key.ravel(), z)
+    return front[key.ravel()]

@@ -275,6 +275,6 @@ def objects(state: SceneState, selected: NDArray[np.bool_], scores: Tensor | Non
     if coord is None or len(coord) != len(selected):
         return []
     spacing = state.memo("spacing", lambda: point_size(state) / 0.6)
-    minimum = max(5, int(selected.sum()) // 200)
+    minimum = max(5, int(selected.sum()) // 50)
     found = components(coord, selected, max(3 * spacing, 0.02), scores, minimum)
     return sorted(found, key=lambda o: -o.size * (1.0 if np.isnan(o.score_mean) else o.score_mean))

@@ -145,7 +145,11 @@ class ChannelText:
         own = difflib.get_close_matches(phrase.casefold(), self.names, 3, cutoff=0.7)
         if isinstance(self._encoder, TextVectors):
             found = self._encoder.find(phrase)
-            return found if isinstance(found, str) else UnknownPhrase(phrase, (*own, *found.suggestions)[:5])
+            return (
+                found
+                if isinstance(found, str)
+                else UnknownPhrase(phrase, tuple(dict.fromkeys((*own, *found.suggestions)))[:5])
+            )
         if self._encoder is not None and bool(self.encode([phrase]).known[0]):
             return phrase
         return UnknownPhrase(phrase, tuple(own or self.names[:8]))

@@ -50,7 +50,7 @@ class FoundPanel:
             self._show = gui.add_button_group("Show", _SHOWS, hint="in every rendered layer")
             self._show.on_click(guard(lambda _: self._choose(plain(self._show.value))))
             self._show.options = tuple(marked(n, self._showing) for n in _SHOWS)
-            self._invert = gui.add_checkbox("Invert the selection", False, hint="select what scores lower instead")
+            self._invert = gui.add_checkbox("Invert", False, hint="select what scores lower instead")
             self._invert.on_update(guard(lambda _: None if self._busy else self._changed()))
             self._do = gui.add_button_group(" ", ("Automatic threshold", "Clear"))
             self._do.on_click(guard(lambda _: self._act(self._do.value)))
