@@ -2,7 +2,7 @@
 
 api         `rasterize` → `Splats`, `pick`, `default_backend`: checks, background, expected depth
 reference   dense torch, any dtype: the definition, for tests
-cpu         numba: project (geometry, sorting, tile lists), tiles (compositing), simd (16-lane vectors)
+cpu         numba: project (geometry, sorting, tile lists), tiles (compositing), gather (gradients), simd (vectors)
 cuda        gsplat
 """
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..gaussians import Gaussians
+from .gather import gather_rows
 from .project import RECORD, project_and_bin
-from .tiles import composite_backward, composite_tiles, gather_rows, pick_tiles
+from .tiles import composite_backward, composite_tiles, pick_tiles
 
 # One call at a time: numba's portable threading layer aborts the process when two threads enter it, and two renders
 # that share the cores gain nothing. The trainer and the viewer simply take turns.
