@@ -77,13 +77,13 @@ class Comparison:
         if with_depth:
             blank = np.full(image.shape[:2], FAR, np.float32)
             depth = np.concatenate([blank[:, : p.image.shape[1]] if p.depth is None else p.depth for p in parts], 1)
-        left, right = self.names(scene)
+        left, right = self.names()
         return Canvas(divide(image, split, left, right), depth, next((p.note for p in parts if p.note), ""))
 
-    def names(self, scene: int) -> tuple[str, str]:
+    def names(self) -> tuple[str, str]:
         """What the two sides are called: by their steps where it is one run, else by their runs."""
-        states = self._main.state(scene), self._partner.state(self._index(scene))
-        steps = [None if s is None or s.stage is None else f"step {s.stage:,}" for s in states]
+        stages = self._main.source.stage(), self.other.stage()
+        steps = [None if s is None else f"step {s:,}" for s in stages]
         if self.same_run:
             return steps[0] or "nothing yet", steps[1] or "nothing yet"
         names = [PurePath(source.title.split(" of ")[-1]).name for source in (self._main.source, self.other)]

@@ -37,10 +37,11 @@ MAX_SIDE = 7680
 """Longest side of a still picture, pixels (8K)."""
 MAX_VIDEO_SIDE = {"GIF": 960, "MP4": 1920}
 """Longest side of a moving picture, pixels."""
-_STRIP = 400_000
+_STRIP = 1_000_000
 """Pixels of one strip of a large picture."""
-_MARGIN = 64
-"""Rows drawn beyond a strip and cut off: the splatting of what lies beside the picture differs a little."""
+_MARGIN = 128
+"""Rows drawn beyond a strip and cut off: how a large Gaussian beside a picture is splatted depends on where the picture
+ends. What remains is a step of a few 8-bit levels where Gaussians are near and as large as a hand."""
 
 
 def finish(work: Work, progress: Callable[[float], object] = lambda share: None) -> Download:
@@ -70,7 +71,7 @@ def picture_work(renderer: Renderer, scene: int, look: Look, pose: Pose, width: 
         image = renderer.draw(scene, look, cameras).image
         yield Progress(0.5)
     else:
-        rows = max(64, _STRIP // width)
+        rows = max(128, _STRIP // width)
         parts, painted = [], None
         for top in range(0, height, rows):
             bottom = min(height, top + rows)

@@ -110,12 +110,14 @@ class Job:
             return
         ends = time.monotonic() + SLICE
         try:
-            while time.monotonic() < ends:
+            while True:  # at least one piece of work per slice
                 progress = next(self._work)
                 self.share = progress.share
                 if progress.waiting:
                     self._waiting = True
                     return
+                if time.monotonic() >= ends:
+                    break
         except StopIteration as end:
             self.share, self.done = 1.0, True
             self._session.client.send_file_download(end.value.name, end.value.content, save_immediately=True)

@@ -57,13 +57,14 @@ def page_work(
     chosen: NDArray | None,
     name: str,
     limit: int = MAX_GAUSSIANS,
-    up: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    up: NDArray | None = None,
 ) -> Work:
     """The page of scene ``scene``, or of the ``chosen`` Gaussians (indices [K]); of a scene of points, its points.
 
     Args:
         start: where the page's camera begins; it orbits ``target`` [3], metres.
         limit: most Gaussians that go in.
+        up: [3] what is up in the world; z by default.
     """
     yield Progress(0.05)
     state = renderer.state(scene)
@@ -131,18 +132,18 @@ def page(
     note: str,
     start: Pose,
     target: NDArray,
-    up: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    up: NDArray | None = None,
     painted: NDArray[np.uint8] | None = None,
     labels: Labels | None = None,
 ) -> bytes:
     """The HTML file. ``gaussians`` in the world, on the CPU; ``painted`` [N, 3] are their feature colours."""
     record, meta = packed(gaussians, painted, labels)
     modes = ["RGB", *(["Features"] if painted is not None else []), *(["Labels"] if labels is not None else [])]
-    classes = (
-        []
-        if labels is None
-        else [{"name": name, "color": color.tolist()} for name, color in zip(labels.names, labels.colors, strict=True)]
-    )
+    here = set() if labels is None else set(np.unique(labels.index).tolist())
+    classes = []
+    if labels is not None:
+        for i, (label, color) in enumerate(zip(labels.names, labels.colors, strict=True)):
+            classes.append({"name": label, "color": color.tolist(), "here": i in here})
     meta |= {
         "title": title,
         "note": note,
@@ -150,7 +151,7 @@ def page(
         "classes": classes,
         "eye": start.position.tolist(),
         "target": target.tolist(),
-        "up": list(up),
+        "up": [0.0, 0.0, 1.0] if up is None else np.asarray(up, np.float64).tolist(),
         "fov": start.fov,
         "dot": float(gaussians.scales.amax(1).median()) * 1.2,
     }

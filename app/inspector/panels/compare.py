@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ....core.errors import InputError
 from ..timeline import TimelineSource
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ComparePanel:
             self._on = gui.add_checkbox(
                 "Side by side", session.view.compare, hint="the same scene from the same camera (key C)"
             )
-            self._on.on_update(guard(lambda _: None if self._busy else session.change(compare=self._on.value)))
+            self._on.on_update(guard(lambda _: None if self._busy else self.toggle()))
             self._at = gui.add_slider("Divider (%)", 0, 100, 1, 50)
             self._at.on_update(guard(lambda _: None if self._busy else session.change(at=self._at.value / 100)))
             self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, hint="for all browsers", visible=False)
@@ -35,8 +36,12 @@ class ComparePanel:
 
     def toggle(self) -> None:
         """Compare, or stop comparing."""
-        if self._comparison is not None:
-            self._session.change(compare=not self._session.view.compare)
+        if self._comparison is None:
+            raise InputError("a comparison", "a run, or two", "neither", "open them: `gaussiancross view RUN OTHER`")
+        source = self._session.inspector.source
+        if self._right is not None and self._comparison.same_run and self._right.stage() == source.stage():
+            self._right.seek(self._right.steps[0] if self._right.steps else None)  # the same twice is no comparison
+        self._session.change(compare=not self._session.view.compare)
 
     def update(self) -> None:
         """Called ten times a second."""
@@ -47,7 +52,7 @@ class ComparePanel:
         stage = None if self._right is None else self._right.stage()
         self._busy = True
         try:
-            left, right = self._comparison.names(view.scene)
+            left, right = self._comparison.names()
             _set(self._text, "content", f"Left: **{left}** · right: **{right}**")
             _set(self._on, "value", view.compare)
             _set(self._at, "visible", view.compare)

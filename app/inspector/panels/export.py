@@ -71,22 +71,6 @@ class ExportPanel:
             self._picture_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
             save = gui.add_button("Save picture (.png)", icon=viser.Icon.CAMERA, color="gray")
             save.on_click(guard(lambda _: self._save_picture()))
-        with gui.add_folder("Video along a camera path"):
-            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn around what the camera looks at")
-            self._path.on_update(guard(lambda _: self._path_changed()))
-            self._edit = gui.add_button_group("Key frames", ("Add", "Remove last", "Clear"))
-            self._edit.on_click(guard(lambda _: self._edit_keys(self._edit.value)))
-            self._about = gui.add_markdown("")
-            self._loop = gui.add_checkbox("Closed", False, hint="from the last key frame back to the first")
-            self._loop.on_update(guard(lambda _: self._path_changed()))
-            self._seconds = gui.add_slider("Length (s)", 1, 40, 1, 6)
-            self._fps = gui.add_slider("Frames per second", 5, 30, 5, 15)
-            self._video_width = gui.add_dropdown("Width (px)", _WIDTHS, initial_value="640")
-            self._format = gui.add_dropdown("Format", FORMATS)
-            self._play = gui.add_button("Preview", icon=viser.Icon.PLAYER_PLAY, color="gray")
-            self._play.on_click(guard(lambda _: self._toggle_preview()))
-            video = gui.add_button("Save video", icon=viser.Icon.VIDEO, color="gray")
-            video.on_click(guard(lambda _: self._save_video()))
         with gui.add_folder("Data"):
             self._what = gui.add_dropdown("Of", (_WHOLE, _SELECTED), hint="selections are made by picking and asking")
             for label, kind, icon, hint in (
@@ -103,6 +87,22 @@ class ExportPanel:
             ):
                 button = gui.add_button(label, icon=icon, color="gray", hint=hint)
                 button.on_click(guard(lambda _, kind=kind: self._save_data(kind)))
+        with gui.add_folder("Video along a camera path", expand_by_default=False):
+            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn around what the camera looks at")
+            self._path.on_update(guard(lambda _: self._path_changed()))
+            self._edit = gui.add_button_group("Key frames", ("Add", "Remove last", "Clear"))
+            self._edit.on_click(guard(lambda _: self._edit_keys(self._edit.value)))
+            self._about = gui.add_markdown("")
+            self._loop = gui.add_checkbox("Closed", False, hint="from the last key frame back to the first")
+            self._loop.on_update(guard(lambda _: self._path_changed()))
+            self._seconds = gui.add_slider("Length (s)", 1, 40, 1, 6)
+            self._fps = gui.add_slider("Frames/s", 5, 30, 5, 15)
+            self._video_width = gui.add_dropdown("Width (px)", _WIDTHS, initial_value="640")
+            self._format = gui.add_dropdown("Format", FORMATS)
+            self._play = gui.add_button("Preview", icon=viser.Icon.PLAYER_PLAY, color="gray")
+            self._play.on_click(guard(lambda _: self._toggle_preview()))
+            video = gui.add_button("Save video", icon=viser.Icon.VIDEO, color="gray")
+            video.on_click(guard(lambda _: self._save_video()))
         self._path_changed()
 
     def update(self) -> None:
@@ -207,7 +207,7 @@ class ExportPanel:
             session.exports.start("indices", selection_work(state, chosen, session.inspector.source.title, name))
         else:
             target = np.asarray(session.client.camera.look_at, np.float64)
-            up = tuple(float(x) for x in session.client.camera.up_direction)
+            up = np.asarray(session.client.camera.up_direction, np.float64)
             page = page_work(
                 session.inspector.renderer, session.view.scene, session.pose(), target, chosen, name, up=up
             )
