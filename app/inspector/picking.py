@@ -118,6 +118,12 @@ def centred_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
     return state.memo("centred store", build)
 
 
+def prepare(state: SceneState) -> None:
+    """Do now what the first pick would wait for."""
+    if state.gaussians is not None and state.embeddings is not None:
+        centred_store(state, state.embeddings)
+
+
 def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
     def mean() -> Tensor:
         total = torch.where(embeddings.isfinite(), embeddings.float(), 0.0).sum(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..picking import prepare
 from ..source import SceneState
 from .found import FoundPanel
 from .pick import PickPanel
@@ -17,6 +18,7 @@ class SearchTab:
     """Picks, questions and what they found, in the order in which they stand in the tab."""
 
     def __init__(self, session: Session) -> None:
+        self._session = session
         self._seen: tuple[int, int | None] | None = None
         self.pick = PickPanel(session, self)
         self.query = QueryPanel(session, self)
@@ -35,3 +37,5 @@ class SearchTab:
                 self.found.clear(quiet=self.query.asking)
         self.pick.renew(state)
         self.query.renew(state)
+        if state.stage is None or self._session.inspector.feed is None:  # it stays: be ready for the first click
+            self._session.work("prepare", lambda: prepare(state))
