@@ -18,6 +18,7 @@ from ..core.batch import Batch
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.models import Prediction
+from ..core.nn.heads import HeadConfig
 from ..trainers.config import PretrainConfig
 from ..trainers.data import PretrainData
 from ..trainers.presets import TINY
@@ -116,6 +117,9 @@ def make_config(given: Livingroom) -> PretrainConfig:
             anchors=given.anchors,
             fine_voxel=VOXEL,
             lattice_cells=given.cells,
+            head=replace(TINY.model.head, prune_floor=HeadConfig().prune_floor)
+            if given.anchors == "lattice"
+            else TINY.model.head,
         ),
         data=replace(TINY.data, data=str(given.data), teacher=teacher),
         eval_every=0,

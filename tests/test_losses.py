@@ -114,7 +114,7 @@ class TestHeads:
         return head, head(torch.randn(n, 16), torch.randn(n, 3), pitch), pitch
 
     def test_starts_at_the_anchors_with_the_stated_shape(self):
-        head, g, pitch = self.make(prune_floor=5000)
+        head, g, pitch = self.make(prune_floor=1.0)
         torch.manual_seed(0)
         assert len(g) == 5000
         assert torch.allclose(g.scales, 0.5 * pitch.expand(5000, 3), rtol=1e-4)
@@ -136,14 +136,14 @@ class TestHeads:
         assert ((g.colors >= 0) & (g.colors <= 1)).all()
 
     def test_prunes_by_opacity_but_never_below_the_floor(self):
-        head = GaussianHead(4, HeadConfig(prune_floor=3))
+        head = GaussianHead(4, HeadConfig(prune_floor=0.6))
         opacities = torch.tensor([0.1, 0.9, 0.3, 0.25, 0.31])
         assert head.keep(opacities).tolist() == [1, 2, 4]  # two above τ (0.3 itself is not), and the next to the floor
         assert head.keep(torch.tensor([0.5, 0.6, 0.7, 0.8, 0.01])).tolist() == [0, 1, 2, 3]
         assert head.keep(torch.tensor([0.1])).tolist() == [0]
 
     def test_base_colour_plus_residual(self):
-        head = GaussianHead(4, HeadConfig(prune_floor=9))
+        head = GaussianHead(4, HeadConfig(prune_floor=1.0))
         base = torch.rand(9, 3)
         torch.nn.init.zeros_(head.rest.weight)
         g = head(torch.randn(9, 4), torch.zeros(9, 3), torch.ones(3), base_color=base)

@@ -28,7 +28,7 @@ TINY = PretrainConfig(
         unet_norm="group",
         anchors="two_level",
         fine_voxel=0.04,
-        head=HeadConfig(hidden=32),
+        head=HeadConfig(hidden=32, prune_floor=0.04),
     ),
     data=DataConfig(data="rooms:8", width=160, height=120),
     optim=OptimConfig(lr=2e-3),

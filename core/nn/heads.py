@@ -29,8 +29,10 @@ class HeadConfig:
     """Channels of the semantic embedding f. With RGB and depth, one pass of the rasteriser."""
     prune_threshold: float = 0.3
     """τ: anchors with an opacity at or below it are dropped before rasterisation (0.3 in the paper)."""
-    prune_floor: int = 2000
-    """The most opaque anchors that stay whatever their opacity, so that a hard threshold cannot prune everything."""
+    prune_floor: float = 1 / 3
+    """Share of the anchors, the most opaque ones, that stay whatever their opacity. Inferred, and needed: a pruned
+    anchor gets no gradient, and with too low a floor a lattice prunes itself away (livingroom, 60,000 cells, held-out
+    PSNR after 160 steps: 17.6 dB with 1/3, 11.5 dB with 1/30). With finer anchors beside the lattice little will do."""
 
 
 class GaussianHead(nn.Module):
@@ -87,9 +89,9 @@ class GaussianHead(nn.Module):
         )
 
     def keep(self, opacities: Tensor) -> Tensor:
-        """Indices [K] of the anchors that stay, ascending: opacity above τ, and the ``prune_floor`` most opaque."""
+        """Indices [K] of the anchors that stay, ascending: opacity above τ, and the most opaque up to the floor."""
         kept = opacities > self.config.prune_threshold
-        floor = min(self.config.prune_floor, len(opacities))
+        floor = math.ceil(self.config.prune_floor * len(opacities))
         if int(kept.sum()) < floor:
             kept[opacities.topk(floor).indices] = True
         return kept.nonzero()[:, 0]
