@@ -108,7 +108,7 @@ def probe_scores(state: SceneState, names: tuple[str, ...]) -> ClassScores | Non
         first[voxel[::-1]] = np.arange(len(voxel))[::-1]  # one point of each voxel
         filled = np.flatnonzero(first >= 0)
         centers = centers_in_world(state)
-        finite = np.isfinite(centers).all(1)
+        finite = np.asarray(np.isfinite(centers).all(1))
         nearest = KDTree(points.coord[first[filled]]).query(np.where(finite[:, None], centers, 0.0), workers=-1)[1]
         assert state.gaussians is not None
         pick = torch.from_numpy(filled[nearest]).to(classes.device)
@@ -153,7 +153,7 @@ class ClassTable:
         other = np.zeros_like(counts) if self.predicted is None else self.predicted
         # A class that only the probe sees comes after those that are there.
         order = np.lexsort((-other, -counts))
-        return [int(i) for i in order if counts[i] > 0 or other[i] > 0]
+        return [i for i in order.tolist() if counts[i] > 0 or other[i] > 0]
 
 
 def class_table(state: SceneState, names: tuple[str, ...]) -> ClassTable | None:

@@ -23,26 +23,49 @@ _INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d")
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves that share axes. ``series``: metric name → legend."""
+    """Curves that share axes.
+
+    Attributes:
+        title: with the unit.
+        series: metric name → legend.
+        scale: factor on the values.
+        log: a logarithmic axis, for what falls over decades; values that are not positive are left out.
+    """
 
     title: str
     series: dict[str, str]
     scale: float = 1.0
+    log: bool = False
 
 
-CHARTS = (
-    Chart("Losses", {"loss/total": "total", "loss/rgb": "RGB", "loss/depth": "depth", "loss/feature": "feature"}),
-    Chart("PSNR of training views (dB)", {"train/psnr": "train"}),
-    Chart("PSNR of held-out views (dB)", {"eval/psnr": "held out", "eval/psnr_gain": "gain over mean colour"}),
-    Chart("Depth error of held-out views (%, median)", {"eval/depth_error": "depth"}, 100.0),
-    Chart("Teacher cosine", {"eval/teacher_cosine": "cosine"}),
-    Chart("Effective rank of the features", {"eval/effective_rank": "rank"}),
-    Chart("Feature spread", {"eval/feature_spread": "spread"}),
-    Chart("Speed (steps per second)", {"its_per_s": "it/s"}),
-    Chart("Learning rate", {"lr": "lr"}),
-    Chart("Steps with NaN", {"nan_steps": "steps"}),
-    Chart("Memory (GB)", {"memory_gb": "peak"}),
-)
+_LOSSES = {"loss/total": "total", "loss/rgb": "RGB", "loss/depth": "depth", "loss/feature": "feature"}
+
+GROUPS = {
+    "Training": (
+        Chart("Losses (unweighted, but for the total)", _LOSSES, log=True),
+        Chart("PSNR of training views (dB)", {"train/psnr": "train"}),
+        Chart("Learning rate", {"lr": "lr"}),
+        Chart("Gradient norm", {"grad_norm": "before clipping"}, log=True),
+    ),
+    "Held-out views": (
+        Chart("PSNR (dB)", {"eval/psnr": "render", "eval/psnr_gain": "gain over mean colour"}),
+        Chart("Depth error (%, median)", {"eval/depth_error": "depth"}, 100.0),
+        Chart("Cosine to the teacher", {"eval/teacher_cosine": "cosine"}),
+    ),
+    "Features": (
+        Chart("Linear probe, held out (%)", {"probe/miou": "mIoU", "probe/acc": "right voxels"}, 100.0),
+        Chart("Linear probe, loss", {"probe/loss": "cross-entropy"}),
+        Chart("Effective rank", {"eval/effective_rank": "rank"}),
+        Chart("Spread", {"eval/feature_spread": "spread"}),
+    ),
+    "Machine": (
+        Chart("Speed (steps per second)", {"its_per_s": "it/s"}),
+        Chart("Memory (GB)", {"memory_gb": "peak"}),
+        Chart("Skipped steps (loss or gradient not finite)", {"nan_steps": "steps"}),
+        Chart("Gaussians per scene", {"gaussians": "Gaussians"}),
+    ),
+}
+"""Folder → its charts, in the order of the page."""
 
 
 class CurvesPanel:
@@ -57,7 +80,9 @@ class CurvesPanel:
             if self._feed is not None
             else "*Curves belong to a training; this is none.*"
         )
-        self._box = gui.add_folder(None)
+        self._folders = {
+            group: gui.add_folder(group, expand_by_default=group != "Machine", visible=False) for group in GROUPS
+        }
         self._charts: dict[str, tuple[tuple[str, ...], viser.GuiUplotHandle]] = {}
         self._updated = 0.0
         self._seen = -1
@@ -71,20 +96,26 @@ class CurvesPanel:
         if length == self._seen:
             return
         self._seen = length
-        for position, chart in enumerate(CHARTS):
-            names = tuple(n for n in chart.series if len(series.get(n, ())) >= 2)
-            if names:
-                self._draw(position, chart, names, aligned([series[n] for n in names], chart.scale))
+        for group, charts in GROUPS.items():
+            for position, chart in enumerate(charts):
+                names = tuple(n for n in chart.series if len(series.get(n, ())) >= 2)
+                if names:
+                    data = aligned([series[n] for n in names], chart.scale)
+                    self._draw(group, position, chart, names, positive(data) if chart.log else data)
 
-    def _draw(self, position: int, chart: Chart, names: tuple[str, ...], data: tuple[NDArray[np.float64], ...]) -> None:
-        known = self._charts.get(chart.title)
+    def _draw(
+        self, group: str, position: int, chart: Chart, names: tuple[str, ...], data: tuple[NDArray[np.float64], ...]
+    ) -> None:
+        key = f"{group}/{chart.title}"
+        known = self._charts.get(key)
         if known is not None and known[0] == names:
             known[1].data = data
             return
         if known is not None:
             known[1].remove()
         self._empty.visible = False
-        with self._box:
+        self._folders[group].visible = True
+        with self._folders[group]:
             handle = self._session.client.gui.add_uplot(
                 data,
                 series=(
@@ -95,13 +126,16 @@ class CurvesPanel:
                     ),
                 ),
                 title=chart.title,
-                scales={"x": uplot.Scale(time=False, auto=True), "y": uplot.Scale(auto=True)},
+                scales={
+                    "x": uplot.Scale(time=False, auto=True),
+                    "y": uplot.Scale(auto=True, distr=3 if chart.log else 1),
+                },
                 axes=(_axis(), _axis()),
                 legend=uplot.Legend(show=len(names) > 1),
                 aspect=2.1,
                 order=float(position),
             )
-        self._charts[chart.title] = (names, handle)
+        self._charts[key] = (names, handle)
 
 
 def _axis() -> uplot.Axis:
@@ -129,3 +163,8 @@ def aligned(curves: list[list[tuple[int, float]]], scale: float = 1.0) -> tuple[
         table = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
         steps = steps[np.append(edges[1:], len(steps)) - 1]
     return (steps, *table)
+
+
+def positive(data: tuple[NDArray[np.float64], ...]) -> tuple[NDArray[np.float64], ...]:
+    """Steps and curves of `aligned` for a logarithmic axis: values of 0 and below become gaps."""
+    return (data[0], *(np.where(curve > 0, curve, np.nan) for curve in data[1:]))

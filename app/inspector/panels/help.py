@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import viser
 
@@ -33,12 +33,16 @@ _MOUSE = (
 )
 
 
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
 class HelpPanel:
     """A button that opens the list of keys; and the tour, once per machine, where the page is to give one."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._open: viser.GuiModalHandle | None = None
+        self._open: Closable | None = None
         button = session.client.gui.add_button("Keys and mouse (H)", icon=viser.Icon.KEYBOARD, color="gray")
         button.on_click(session.guarded(lambda _: self.show_keys()))
         if session.inspector.tour and _first_time():
@@ -57,8 +61,8 @@ class HelpPanel:
 
     def _show(self, title: str, text: str, done: str) -> None:
         gui = self._session.client.gui
-        self._open = gui.add_modal(title)
-        with self._open:
+        self._open = modal = gui.add_modal(title)
+        with modal:
             gui.add_markdown(text)
             gui.add_button(done).on_click(self._session.guarded(lambda _: self._close()))
 

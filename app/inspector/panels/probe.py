@@ -44,7 +44,7 @@ class ProbePanel:
             self._all.on_click(guard(lambda _: self._choose(self._all.value)))
         self._recolor = gui.add_folder("Recolour a class", expand_by_default=False, visible=False)
         with self._recolor:
-            self._class = gui.add_dropdown("Class", ("",))
+            self._class = gui.add_dropdown("Class", tuple[str, ...](("",)))
             self._class.on_update(guard(lambda _: None if self._busy else self._write()))
             self._color = gui.add_rgb("Colour", (128, 128, 128))
             self._color.on_update(guard(lambda _: self._paint(self._color.value)))
