@@ -13,4 +13,4 @@ def watch(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007) -> Inspect
         raise InputError("the viewer", "a training that publishes to a LiveFeed", "one without")
     scenes = run.data.val if len(run.data.val) else run.data.train
     source = LiveSource(run.feed, scenes, run.data.teacher, title=run.run_dir.name, device=run.device)
-    return Inspector(TimelineSource(source, run.run_dir, live=True), host, port, run.feed)
+    return Inspector(TimelineSource(source, run.run_dir, live=True), host, port, run.feed, tour=True)

@@ -49,7 +49,7 @@ class View:
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(View, args=args, prog="gaussiancross view")
     text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
-    inspector = Inspector(open_source(given), given.host, given.port, text=text, other=open_other(given))
+    inspector = Inspector(open_source(given), given.host, given.port, text=text, other=open_other(given), tour=True)
     try:
         print("Ctrl-C ends it.")
         while True:
