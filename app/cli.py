@@ -16,6 +16,7 @@ COMMANDS = {
     "pretrain": ("gaussiancross.app.commands.pretrain", "pre-train on scenes with posed frames, and watch it"),
     "eval": ("gaussiancross.app.commands.evaluate", "measure a run on held-out views, with pictures"),
     "view": ("gaussiancross.app.commands.view", "look at a run, a capture, a scene or splats in the browser"),
+    "export": ("gaussiancross.app.commands.export", "pictures, videos, splats, features or an offline page as a file"),
     "rooms": ("gaussiancross.app.commands.rooms", "draw the built-in rooms on one sheet"),
     "bench": ("gaussiancross.app.commands.bench", "measure this machine; `bench` alone lists what there is"),
     "doctor": ("gaussiancross.app.doctor", "what works on this machine, and what to install"),

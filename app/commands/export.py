@@ -1,0 +1,129 @@
+"""`gaussiancross export`: what the inspector's Export and Time tabs make, without a browser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from ...core.errors import InputError
+from ..inspector.catalog import Layer
+from ..inspector.clouds import bounds, point_size
+from ..inspector.compare import steps_work
+from ..inspector.export import features_work, finish, path_work, picture_work, splats_work
+from ..inspector.jobs import Work
+from ..inspector.offline import page_work
+from ..inspector.panels.export import even
+from ..inspector.renderer import Look, Renderer
+from ..inspector.source import SceneState
+from ..inspector.timeline import TimelineSource
+from ..inspector.video import Format, Pose, dataset_path, orbit
+from .view import View, open_source
+
+FORMATS = (".png", ".gif", ".mp4", ".ply", ".splat", ".npy", ".html")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a picture, a video, splats, features or an offline page of something that `gaussiancross view` opens."""
+
+    what: tyro.conf.Positional[str]
+    """As for `gaussiancross view`: a run, a checkpoint, a capture, a scene, a .ply or .splat, "rooms:COUNT"."""
+    to: tyro.conf.Positional[Path]
+    """The file to write; its ending says what: .png, .gif, .mp4, .ply, .splat, .npy (features) or .html."""
+    scene: int = 0
+    """Which scene, counted from 0."""
+    layer: Layer = "RGB"
+    """What pictures and videos show."""
+    path: Literal["cameras", "orbit", "timeline"] = "cameras"
+    """Where a video goes: along the dataset's cameras, once around, or through the steps of a run."""
+    frame: int = 0
+    """Dataset camera of a picture, and where an orbit or a time line is seen from."""
+    width: int = 960
+    """Of pictures and videos, pixels; their height follows from the dataset's cameras (3:4 without any)."""
+    seconds: float = 6.0
+    """Length of a video along a path."""
+    fps: float = 15.0
+    """Frames per second of a video along a path."""
+    data: str | None = None
+    """For a run: other scenes than its own."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which scenes, where there is a choice."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where a run's model computes."""
+
+
+def main(args: Sequence[str]) -> int:
+    given = tyro.cli(Export, args=args, prog="gaussiancross export")
+    if given.to.suffix.lower() not in FORMATS:
+        raise InputError(given.to, "a file name with one of " + ", ".join(FORMATS), given.to.suffix or "none")
+    if not given.to.absolute().parent.is_dir():
+        raise InputError(given.to.parent, "a folder to write to", "none")
+    source = open_source(View(given.what, data=given.data, split=given.split, device=given.device))
+    if not 0 <= given.scene < len(source.scene_names):
+        raise InputError("--scene", f"0 to {len(source.scene_names) - 1}", str(given.scene))
+    renderer = Renderer(source)
+    console = Console()
+    with console.status("reading …") as status:
+        state = renderer.load(given.scene)
+        download = finish(export_work(given, renderer, state), lambda share: status.update(f"{share:.0%}"))
+        given.to.write_bytes(download.content)
+    console.print(f"{given.to}: {len(download.content) / 1e6:.1f} MB", highlight=False, markup=False)
+    return 0
+
+
+def export_work(given: Export, renderer: Renderer, state: SceneState) -> Work:
+    """What ``given`` asks for."""
+    kind, name = given.to.suffix.lower().lstrip("."), given.to.stem
+    if kind in ("ply", "splat"):
+        return splats_work(state, kind, None, name)
+    if kind == "npy":
+        return features_work(state, None, name)
+    start, target, aspect = first_view(state, given.frame)
+    if kind == "html":
+        return page_work(renderer, given.scene, start, target, None, name)
+    layer: Layer = "Points" if state.gaussians is None and given.layer == "RGB" else given.layer
+    look = Look(layer=layer, frame=given.frame, point_size=point_size(state))
+    width, height = given.width, max(1, round(given.width / aspect))
+    if kind == "png":
+        return picture_work(renderer, given.scene, look, start, width, height, name)
+    size, form, count = (even(width), even(height)), _format(kind), max(2, round(given.seconds * given.fps))
+    if given.path == "timeline":
+        if not isinstance(renderer.source, TimelineSource):
+            raise InputError("--path timeline", "a run", f"{given.what}, which has no steps")
+        return steps_work(renderer, renderer.source, given.scene, look, start, size, form, name)
+    frames = state.frames
+    if given.path == "cameras" and frames is not None and len(frames):
+        poses = dataset_path(frames.cameras, count)
+    else:
+        poses = orbit(start, target, np.array([0.0, 0.0, 1.0]), count)
+    return path_work(renderer, given.scene, look, poses, size, given.fps, form, name)
+
+
+def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
+    """A pose, what it orbits [3], and width / height: of a dataset camera, else from a corner above the scene."""
+    low, high = bounds(state)
+    middle = (low + high) / 2
+    if state.frames is not None and len(state.frames):
+        if not 0 <= frame < len(state.frames):
+            raise InputError("--frame", f"0 to {len(state.frames) - 1}", str(frame))
+        cameras = state.frames.cameras
+        pose = cameras.camera_to_worlds[frame].double().numpy()
+        fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[frame, 1, 1]))
+        reach = max(0.5, float((middle - pose[:3, 3]) @ pose[:3, 2]))
+        return Pose(pose[:3, 3], pose[:3, :3], fov), pose[:3, 3] + reach * pose[:3, 2], cameras.width / cameras.height
+    eye = middle + float(np.linalg.norm(high - low)) * np.array([-0.55, -0.65, 0.5])
+    forward = (middle - eye) / np.linalg.norm(middle - eye)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    return Pose(eye, np.stack([right, np.cross(forward, right), forward], 1), math.radians(60)), middle, 4 / 3
+
+
+def _format(kind: str) -> Format:
+    return "GIF" if kind == "gif" else "MP4"
