@@ -221,7 +221,7 @@ class TestValues:
             torch.tensor([[0.0, 0, 1], [0, 0, 2]]),
             torch.tensor([[1.0, 0, 0, 0]] * 2),
             torch.full((2, 3), 0.5),
-            torch.tensor([0.5, 0.999]),
+            torch.tensor([0.2, 0.999]),
             torch.ones(2, 3),
         )
         source = Furnished()
@@ -231,7 +231,7 @@ class TestValues:
         camera = Cameras(torch.eye(4)[None], intrinsics(0.3, 40, 30)[None], 40, 30)
         heat = Heat(torch.tensor([0.0, 10.0]), 0, None, 0, 10)
         middle = renderer.draw(0, Look(layer="Heat", heat=heat), camera).image[15, 20]
-        weights = torch.tensor([0.5, 0.5 * 0.999])
+        weights = torch.tensor([0.2, 0.8 * 0.999])
         expected = colormap((weights[1] / weights.sum())[None])[0] * 255
         assert np.abs(middle - expected.numpy()).max() < 4
 

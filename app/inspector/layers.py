@@ -6,6 +6,8 @@ first; 32 or 1000 channels cost as much as one picture.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,16 +37,25 @@ _ANCHORS = (
 )
 """Evenly spaced colours, near to far."""
 
+_SHADES = 2049
+"""Colours between the first anchor and the last."""
+
+
+@lru_cache
+def _table(device: torch.device) -> Tensor:
+    """[_SHADES + 1, 3]: the colours between the anchors, and `MARK`."""
+    anchors = torch.tensor(_ANCHORS)
+    position = torch.linspace(0, len(anchors) - 1, _SHADES)
+    low = position.long().clamp_max(len(anchors) - 2)
+    colors = torch.lerp(anchors[low], anchors[low + 1], (position - low)[:, None])
+    return torch.cat([colors, torch.tensor([MARK])]).to(device)
+
 
 def colormap(values: Tensor) -> Tensor:
     """Values [...] in [0, 1] → colours [..., 3] in [0, 1]: violet, blue, green, yellow, red. NaN becomes `MARK`."""
-    anchors = torch.tensor(_ANCHORS, device=values.device)
-    bad = ~torch.isfinite(values)
-    position = values.masked_fill(bad, 0.0).clamp(0, 1) * (len(anchors) - 1)
-    low = position.long().clamp_max(len(anchors) - 2)
-    share = (position - low)[..., None]
-    colors = anchors[low] * (1 - share) + anchors[low + 1] * share
-    return torch.where(bad[..., None], colors.new_tensor(MARK), colors)
+    # Looked up, not interpolated: on a CPU that is several times as fast, and finer than eight bits.
+    index = (values.clamp(0, 1) * (_SHADES - 1) + 0.5).nan_to_num(_SHADES).long()
+    return _table(values.device)[index.masked_fill_(values.isinf(), _SHADES)]
 
 
 def feature_colors(features: Tensor, basis: PcaBasis) -> tuple[Tensor, int]:

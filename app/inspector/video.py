@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import GifImagePlugin
 from PIL import Image as Pil
-from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from ...core.cameras import Cameras
@@ -69,6 +68,8 @@ def spline(keys: Sequence[Pose], count: int, loop: bool = False) -> list[Pose]:
     Args:
         loop: go back to the first key frame; the last pose is then not repeated.
     """
+    from scipy.interpolate import CubicSpline, PchipInterpolator  # half a second that only a path is worth
+
     keys = [k for i, k in enumerate(keys) if i == 0 or _apart(keys[i - 1], k) > 1e-6]
     if not keys:
         raise InputError("the camera path", "at least one key frame", "none", "add some")

@@ -1,0 +1,117 @@
+"""A browser that shows nothing: it speaks viser's protocol, moves its camera and counts the pictures that arrive, so
+that what is measured is the server and not a browser's own rendering."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+_BLANK = 4000
+"""Bytes of a message that can hold no picture worth the name."""
+
+
+class BlindBrowser:
+    """Connected until closed. Needs the packages viser comes with.
+
+    Args:
+        url: of the inspector.
+        center: what it orbits, metres. radius: metres.
+        width, height: of its canvas, pixels.
+        rate: camera messages per second while orbiting.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        center: np.ndarray,
+        radius: float = 2.0,
+        width: int = 1280,
+        height: int = 960,
+        rate: float = 30.0,
+    ) -> None:
+        import msgspec
+        import viser
+        import zstandard
+        from websockets.sync.client import connect
+
+        self._encode, self._expand = msgspec.msgpack.encode, zstandard.ZstdDecompressor().decompress
+        self._center, self._radius, self._size, self._rate = np.asarray(center, float), radius, (width, height), rate
+        self._angle, self.orbiting, self._closed = 0.0, False, False
+        self.pictures: list[float] = []
+        """When pictures arrived, seconds on the clock of ``time.perf_counter``."""
+        self._socket = connect(
+            url.replace("http", "ws", 1), subprotocols=[f"viser-v{viser.__version__}"], max_size=None
+        )
+        self._look()
+        self._threads = [threading.Thread(target=f, daemon=True) for f in (self._listen, self._move)]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> BlindBrowser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        self._threads[1].join(5)  # it must not send to a closed connection
+        self._socket.close()
+        self._threads[0].join(5)
+
+    def wait(self, pictures: int, seconds: float = 120.0) -> None:
+        """Until so many pictures have arrived in all; `TimeoutError` after ``seconds``."""
+        _wait(lambda: len(self.pictures) >= pictures, seconds)
+
+    def _look(self) -> None:
+        c, s = math.cos(self._angle), math.sin(self._angle)
+        position = self._center + self._radius * np.array([c, s, 0.3])
+        forward = (self._center - position) / np.linalg.norm(self._center - position)
+        right = np.cross(forward, [0, 0, 1.0])
+        right /= np.linalg.norm(right)
+        from viser import transforms
+
+        wxyz = transforms.SO3.from_matrix(np.stack([right, np.cross(forward, right), forward], 1)).wxyz
+        message = {
+            "type": "ViewerCameraMessage",
+            "wxyz": wxyz.tolist(),
+            "position": position.tolist(),
+            "fov": 1.0,
+            "near": 0.01,
+            "far": 1000.0,
+            "image_height": self._size[1],
+            "image_width": self._size[0],
+            "look_at": self._center.tolist(),
+            "up_direction": [0.0, 0.0, 1.0],
+        }
+        self._socket.send(self._encode(message))
+
+    def _move(self) -> None:
+        while not self._closed:
+            time.sleep(1 / self._rate)
+            if self.orbiting and not self._closed:
+                self._angle += 0.6 / self._rate
+                self._look()
+
+    def _listen(self) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            while not self._closed:
+                data = self._socket.recv()
+                assert isinstance(data, bytes)
+                packed = int.from_bytes(data[8:16], "little")
+                # What a page shows before its first picture is a few grey pixels.
+                if len(data) > _BLANK and b"BackgroundImageMessage" in self._expand(data[16 : 16 + packed]):
+                    self.pictures.append(time.perf_counter())
+        except ConnectionClosed:
+            return
+
+
+def _wait(condition: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing came for {seconds:.0f} s")
+        time.sleep(0.002)
