@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from gaussiancross.app.inspector.compare import Comparison, PartnerRenderer, steps_work
+from gaussiancross.app.inspector.export import finish
+from gaussiancross.app.inspector.renderer import Look, Renderer
+from gaussiancross.app.inspector.source import LiveSource, ModelSource, SceneState, SplatsSource
+from gaussiancross.app.inspector.timeline import StateCache, TimelineSource, state_bytes
+from gaussiancross.app.inspector.video import Pose
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import save_checkpoint
+from gaussiancross.core.live import LiveFeed, Snapshot
 from gaussiancross.trainers.timeline import MAX_FRAMES, Timeline, least_missed, list_frames
+from PIL import Image
+from test_inspector import Boxes, StubModel, as_gaussians, box_room, free_camera
+
+
+class Grey(StubModel):
+    """Its Gaussians share no memory with its weights, as those of a real network."""
+
+    def gaussians(self, points, features=None):
+        return [g.map(torch.clone) for g in super().gaussians(points, features)]
 
 
 def weights(value: float = 1.0, size: int = 64) -> dict[str, torch.Tensor]:
@@ -94,3 +113,106 @@ class TestTimeline:
         assert least_missed([0, 5, 10, 1000]) == 1
         assert least_missed([0, 100, 110, 1000]) == 2  # without 110 the step from 100 to 1000 is smaller than 0 to 110
         assert least_missed([0, 5]) == 0
+
+
+class TestTimelineSource:
+    """The network here is a stub of one weight: the grey level of its Gaussians."""
+
+    def source(self, folder: Path) -> TimelineSource:
+        timeline = Timeline(folder, 10**6)
+        for step, grey in ((0, 0.1), (10, 0.5), (20, 0.9)):
+            timeline.offer(step, lambda grey=grey: {"grey": torch.tensor(grey)})
+        return TimelineSource(ModelSource(Grey(), Boxes(), title="run"), folder)  # type: ignore[arg-type]
+
+    def grey(self, state: SceneState) -> float:
+        assert state.gaussians is not None
+        return float(state.gaussians.colors.mean())
+
+    def test_every_step_has_its_weights(self, tmp_path: Path):
+        source = self.source(tmp_path)
+        assert source.steps == (0, 10, 20) and source.stage() == 20
+        for step, grey in ((None, 0.9), (0, 0.1), (10, 0.5), (20, 0.9), (0, 0.1)):
+            source.seek(step)
+            state = source.load(0)
+            assert abs(self.grey(state) - grey) < 1e-3 and state.stage == (20 if step is None else step)
+        with pytest.raises(InputError, match="step 15"):
+            source.seek(15)
+
+    def test_a_twin_has_its_own_position_and_shares_what_is_encoded(self, tmp_path: Path):
+        source = self.source(tmp_path)
+        twin = source.twin(0)
+        assert abs(self.grey(twin.load(0)) - 0.1) < 1e-3 and abs(self.grey(source.load(0)) - 0.9) < 1e-3
+        calls = source.base._model.calls
+        source.seek(0)
+        assert abs(self.grey(source.load(0)) - 0.1) < 1e-3
+        assert source.base._model.calls == calls  # encoded for the twin already
+
+    def test_live_follows_until_scrubbed(self, tmp_path: Path):
+        Timeline(tmp_path, 10**6).offer(0, lambda: {"grey": torch.tensor(0.1)})
+        feed = LiveFeed()
+        live = LiveSource(feed, Boxes(), device="cpu", make_model=Grey)  # type: ignore[arg-type]
+        source = TimelineSource(live, tmp_path, live=True)
+        assert source.load(0).gaussians is None  # nothing published yet
+        feed.publish(Snapshot(7, {"grey": torch.tensor(0.7)}))
+        assert source.stage() == 7 and abs(self.grey(source.load(0)) - 0.7) < 1e-3
+        source.seek(0)
+        feed.publish(Snapshot(8, {"grey": torch.tensor(0.8)}))
+        assert source.stage() == 0 and abs(self.grey(source.load(0)) - 0.1) < 1e-3
+        source.seek(None)
+        assert source.stage() == 8 and abs(self.grey(source.load(0)) - 0.8) < 1e-3
+
+    def test_memory_is_bounded(self, tmp_path: Path):
+        state = self.source(tmp_path).load(0)
+        cache = StateCache(3 * state_bytes(state))
+        for step in range(10):
+            cache.put((0, step), state)
+        assert len(cache) == 3 and cache.get((0, 9)) is not None and cache.get((0, 0)) is None
+
+
+class TestComparison:
+    def test_left_and_right(self, tmp_path: Path):
+        source = TestTimelineSource().source(tmp_path)
+        renderer = Renderer(source)
+        renderer.load(0)
+        comparison = Comparison(renderer, source.twin(0))
+        image = comparison.draw(0, Look(at=0.5), free_camera(120, 90)).image
+        alone = renderer.draw(0, Look(), free_camera(120, 90)).image
+        assert comparison.names() == ("step 20", "step 0") and comparison.same_run
+        assert np.abs(image[40:, :50].astype(int) - alone[40:, :50]).max() < 12
+        assert image[40:, 70:].mean() < 60 < alone[40:, 70:].mean()
+        for at in (0.0, 1.0):
+            assert comparison.draw(0, Look(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
+
+    def test_other_runs_wear_similar_colours_for_the_same_things(self):
+        scene = box_room(12)
+        gaussians = as_gaussians(scene)
+        truth = torch.cat([torch.from_numpy(scene.coord), torch.from_numpy(scene.normal)], 1)
+        stretch = torch.tensor([0.7, 1.2, 4.0, 1, 1, 1])  # another order of the principal axes
+        mixed = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(3)))[0]
+        one = Renderer(SplatsSource(replace(gaussians, features=truth), "box", device="cpu"))
+        state = one.load(0)
+        other = SplatsSource(
+            replace(gaussians, features=torch.cat([truth * stretch @ mixed, truth[:, :1] * 0], 1)), "box"
+        )
+        partner = PartnerRenderer(other, one)
+        wanted, _ = one.embedding_colors(0, state)
+        plain = Renderer(other)
+        got, loose = partner.embedding_colors(0, partner.load(0))[0], plain.embedding_colors(0, plain.load(0))[0]
+        assert wanted is not None and got is not None and loose is not None
+        off, off_alone = ((c.cpu() - wanted).abs().mean() for c in (got, loose))
+        assert off < 0.1 and off < 0.4 * off_alone
+
+    def test_a_video_over_the_steps(self, tmp_path: Path):
+        source = TestTimelineSource().source(tmp_path)
+        renderer = Renderer(source)
+        renderer.load(0)
+        pose = Pose(np.array([2.0, 1.5, 1.2]), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), 1.0)
+        movie = Image.open(
+            io.BytesIO(finish(steps_work(renderer, source, 0, Look(), pose, (96, 72), "GIF", "v")).content)
+        )
+        levels = []
+        for i in range(movie.n_frames):
+            movie.seek(i)
+            levels.append(np.asarray(movie.convert("L"))[30:].mean())
+        assert levels[0] < levels[1] < levels[2] and np.allclose(levels[2:], levels[2], atol=1)
+        assert source.position is None  # what the browsers see has not moved
