@@ -53,10 +53,10 @@ class HelpPanel:
         if self._open is not None:
             self._close()
             return
-        keys = [(INFO[n].key or "", n) for n in LAYERS if INFO[n].key]
+        keys = sorted((INFO[n].key or "", str(n)) for n in LAYERS if INFO[n].key)
         keys += [("X", "split"), ("B", "blend"), ("C", "compare"), ("0", "to the dataset camera")]
         keys += [("N P", "next and previous scene"), ("Ctrl K", "all commands"), ("H", "this list")]
-        rows = "\n".join(f"| {k} | {what} |" for k, what in (*_MOUSE, *sorted(keys, key=lambda row: len(row[0]))))
+        rows = "\n".join(f"| {k} | {what} |" for k, what in (*_MOUSE, *keys))
         self._show("Keys and mouse", f"| | |\n|---|---|\n{rows}", "Close")
 
     def _show(self, title: str, text: str, done: str) -> None:
