@@ -196,7 +196,7 @@ class TestComparison:
         )
         partner = PartnerRenderer(other, one)
         wanted, _ = one.embedding_colors(0, state)
-        plain = Renderer(other)
+        plain = Renderer(SplatsSource(replace(gaussians, features=other.load(0).embeddings), "box", device="cpu"))
         got, loose = partner.embedding_colors(0, partner.load(0))[0], plain.embedding_colors(0, plain.load(0))[0]
         assert wanted is not None and got is not None and loose is not None
         off, off_alone = ((c.cpu() - wanted).abs().mean() for c in (got, loose))
