@@ -72,4 +72,4 @@ def _double(in_channels: int, channels: int, norm: Norm) -> nn.Sequential:
 
 def _layer(in_channels: int, channels: int, norm: Norm) -> list[nn.Module]:
     normalise = nn.BatchNorm3d(in_channels) if norm == "batch" else nn.GroupNorm(math.gcd(8, in_channels), in_channels)
-    return [normalise, nn.Conv3d(in_channels, channels, 3, padding=1, bias=False), nn.ReLU()]
+    return [normalise, nn.Conv3d(in_channels, channels, 3, padding=1, bias=False), nn.ReLU(inplace=True)]
