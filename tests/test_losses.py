@@ -142,6 +142,10 @@ class TestHeads:
         assert head.keep(torch.tensor([0.5, 0.6, 0.7, 0.8, 0.01])).tolist() == [0, 1, 2, 3]
         assert head.keep(torch.tensor([0.1])).tolist() == [0]
 
+    def test_a_floor_that_is_no_share_is_refused(self):
+        with pytest.raises(InputError, match="share of the anchors"):
+            HeadConfig(prune_floor=2000)
+
     def test_base_colour_plus_residual(self):
         head = GaussianHead(4, HeadConfig(prune_floor=1.0))
         base = torch.rand(9, 3)

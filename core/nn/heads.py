@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..gaussians import Gaussians
 
 
@@ -33,6 +34,10 @@ class HeadConfig:
     """Share of the anchors, the most opaque ones, that stay whatever their opacity. Inferred, and needed: a pruned
     anchor gets no gradient, and with too low a floor a lattice prunes itself away (livingroom, 60,000 cells, held-out
     PSNR after 160 steps: 17.6 dB with 1/3, 11.5 dB with 1/30). With finer anchors beside the lattice little will do."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prune_floor <= 1:
+            raise InputError("prune_floor", "a share of the anchors, from 0 to 1", str(self.prune_floor))
 
 
 class GaussianHead(nn.Module):
