@@ -2,8 +2,8 @@
 
 What is timed is what happens between the browser's message and the picture that goes back: the pick, the scores, the
 range and threshold, the first picture (as wide as the page draws while something moves), its JPEG. The browser and the
-network are left out. "first" includes packing the features; "then" is every later one, the best of several. In brackets
-the processor time divided by the threads, which on a machine shared with other work is the fairer figure.
+network are left out. "first" is the first one in a scene, "then" every later one, the best of several. In brackets the
+processor time divided by the threads, which on a machine shared with other work is the fairer figure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 
-from ..app.inspector.picking import CLOSE, pick, pick_scores
+from ..app.inspector.picking import CLOSE, pick, pick_scores, prepare
 from ..app.inspector.renderer import Look, Renderer
 from ..app.inspector.scores import Heat
 from ..app.inspector.search import Found, Question, Words, ask, objects, words_for
@@ -66,10 +66,13 @@ def measure_pick(count: int, dim: int, repeats: int) -> float:
     """Prints the parts of a pick among ``count`` Gaussians with ``dim`` features; returns the best total, seconds."""
     cameras = room_camera()
     _warm(lambda: _pick_once(room(5000, dim), cameras))
-    renderer, parts = _pick_once(room(count, dim), cameras)
+    state, clock = room(count, dim), _Clock()
+    prepare(state)
+    clock.lap("features packed")
+    renderer, parts = _pick_once(state, cameras)
     print(f"\npick among {count:,} Gaussians with {dim} features, first picture {WIDTH} × {HEIGHT}")
+    print(f"  ready: {_told(clock.parts)} (when the scene is loaded)")
     print(f"  first: {_told(parts)}")
-    state = renderer.load(0)
     best = min((_pick_once(state, cameras, renderer)[1] for _ in range(repeats)), key=_total)
     print(f"  then:  {_told(best)}")
     return _total(best)[0]

@@ -92,6 +92,16 @@ def test_no_features_no_scores(points, splats, camera):
     assert pick_scores(replace(splats, embeddings=None), [pick(splats, camera, 80.0, 60.0)]) is None
 
 
+def test_features_that_are_not_finite_spoil_only_themselves(splats, camera):
+    embeddings = splats.embeddings.clone()
+    embeddings[7] = torch.nan
+    wall = pick(splats, camera, 80.0, 60.0)
+    scores = pick_scores(replace(splats, embeddings=embeddings), [wall])
+    assert scores[7] == 0
+    others = torch.arange(len(scores)) != 7
+    torch.testing.assert_close(scores[others], pick_scores(splats, [wall])[others], atol=0.02, rtol=0)
+
+
 def test_newer_weights_keep_the_places(splats, camera):
     found = pick(splats, camera, 80.0, 60.0)
     order = torch.randperm(len(splats.gaussians), generator=torch.Generator().manual_seed(0))

@@ -126,8 +126,11 @@ def prepare(state: SceneState) -> None:
 
 def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
     def mean() -> Tensor:
-        total = torch.where(embeddings.isfinite(), embeddings.float(), 0.0).sum(0)
-        return total / embeddings.isfinite().all(1).sum().clamp_min(1)
+        whole = embeddings.float().mean(0)
+        if whole.isfinite().all():
+            return whole
+        good = embeddings[embeddings.isfinite().all(1)].float()
+        return good.sum(0) / max(len(good), 1)
 
     return rows.float() - state.memo("mean embedding", mean)
 
