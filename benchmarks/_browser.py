@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-_BLANK = 4000
-"""Bytes of a message that can hold no picture worth the name."""
+_BLANK = 1000
+"""Bytes that can hold no picture worth the name."""
 
 
 class BlindBrowser:
@@ -37,15 +37,16 @@ class BlindBrowser:
         import viser
         import zstandard
         from websockets.sync.client import connect
+        from websockets.typing import Subprotocol
 
-        self._encode, self._expand = msgspec.msgpack.encode, zstandard.ZstdDecompressor().decompress
+        self._encode, self._decode = msgspec.msgpack.encode, msgspec.msgpack.decode
+        self._expand = zstandard.ZstdDecompressor().decompress
         self._center, self._radius, self._size, self._rate = np.asarray(center, float), radius, (width, height), rate
         self._angle, self.orbiting, self._closed = 0.0, False, False
         self.pictures: list[float] = []
         """When pictures arrived, seconds on the clock of ``time.perf_counter``."""
-        self._socket = connect(
-            url.replace("http", "ws", 1), subprotocols=[f"viser-v{viser.__version__}"], max_size=None
-        )
+        protocol = Subprotocol(f"viser-v{viser.__version__}")
+        self._socket = connect(url.replace("http", "ws", 1), subprotocols=[protocol], max_size=None)
         self._look()
         self._threads = [threading.Thread(target=f, daemon=True) for f in (self._listen, self._move)]
         for thread in self._threads:
@@ -102,9 +103,10 @@ class BlindBrowser:
                 data = self._socket.recv()
                 assert isinstance(data, bytes)
                 packed = int.from_bytes(data[8:16], "little")
-                # What a page shows before its first picture is a few grey pixels.
-                if len(data) > _BLANK and b"BackgroundImageMessage" in self._expand(data[16 : 16 + packed]):
-                    self.pictures.append(time.perf_counter())
+                for message in self._decode(self._expand(data[16 : 16 + packed]))["messages"]:
+                    # What a page shows before its first picture is a few grey pixels.
+                    if message["type"] == "BackgroundImageMessage" and len(message["rgb_data"] or b"") > _BLANK:
+                        self.pictures.append(time.perf_counter())
         except ConnectionClosed:
             return
 

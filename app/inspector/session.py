@@ -365,9 +365,9 @@ class Session:
 
     def _show_classes(self, look: Look) -> None:
         """Names and colours of the classes in the picture, for the panel."""
-        layer = next((layer for layer in self._layers_shown() if layer in ("Labels", "Classes")), None)
+        shown = [layer for layer in self._layers_shown() if INFO[layer].group == "Classes"]
         known = None
-        if layer is not None:
+        for layer in shown[:1]:
             known = self.inspector.renderer.class_scores(self.view.scene, layer, look.classes, look.style)
         self.panel.show_classes(known)
 
@@ -452,7 +452,11 @@ class Session:
     def pose(self) -> Pose:
         """Where the free camera is."""
         camera = self.client.camera
-        return Pose(np.asarray(camera.position, np.float64), tf.SO3(camera.wxyz).as_matrix(), float(camera.fov))
+        return Pose(
+            np.asarray(camera.position, np.float64),
+            tf.SO3(camera.wxyz).as_matrix().astype(np.float64),
+            float(camera.fov),
+        )
 
     def set_pose(self, pose: Pose) -> None:
         """Move the free camera there; it keeps its distance from what it orbits."""
