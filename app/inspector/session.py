@@ -365,7 +365,7 @@ class Session:
 
     def _show_classes(self, look: Look) -> None:
         """Names and colours of the classes in the picture, for the panel."""
-        shown = [layer for layer in self._layers_shown() if INFO[layer].group == "Classes"]
+        shown: list[Layer] = [layer for layer in self._layers_shown() if INFO[layer].group == "Classes"]
         known = None
         for layer in shown[:1]:
             known = self.inspector.renderer.class_scores(self.view.scene, layer, look.classes, look.style)
