@@ -100,10 +100,10 @@ def test_first_image_and_every_layer(page):
 def test_exception_is_shown_and_rendering_continues(page):
     with Inspector(room_source(), port=0) as inspector:
         before = open_and_wait(page, inspector)
-        render, inspector.renderer.canvas = inspector.renderer.canvas, lambda *a, **k: 1 / 0
+        render, inspector.renderer.draw = inspector.renderer.draw, lambda *a, **k: 1 / 0
         click(page, "Depth")
         page.get_by_text("ZeroDivisionError").first.wait_for(timeout=10_000)
-        inspector.renderer.canvas = render
+        inspector.renderer.draw = render
         click(page, "Features")
         wait_for(lambda: differs(page, before), "a picture after the error")
 
