@@ -78,7 +78,7 @@ class Cameras:
             transform: [4, 4] affine map of the world. Scale and reflection are carried along on purpose (see
                 ``viewmats``): rendered depth stays in metres.
         """
-        inverse = torch.linalg.inv(transform.double()).to(self.viewmats.dtype)
+        inverse = torch.linalg.inv(transform.double()).to(self.viewmats)
         return replace(self, viewmats=self.viewmats @ inverse)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,10 +96,12 @@ class CuboidLattice:
             volume [D, X, Y, Z] (zero where no point fell) and count [X, Y, Z].
         """
         index = self.cell_index(coord)
-        count = torch.zeros(self.num_cells, device=feat.device, dtype=feat.dtype)
-        count = count.index_add(0, index, torch.ones_like(index, dtype=feat.dtype))
-        total = feat.new_zeros(self.num_cells, feat.shape[1]).index_add(0, index, feat)
-        volume = (total / count.clamp_min(1)[:, None]).T.reshape(-1, *self.shape)
+        exact = torch.promote_types(feat.dtype, torch.float32)  # half-precision sums stop growing at a few hundred
+        count = torch.zeros(self.num_cells, device=feat.device, dtype=exact)
+        count = count.index_add(0, index, torch.ones_like(index, dtype=exact))
+        total = torch.zeros(self.num_cells, feat.shape[1], device=feat.device, dtype=exact)
+        total = total.index_add(0, index, feat.to(exact))
+        volume = (total / count.clamp_min(1)[:, None]).to(feat.dtype).T.reshape(-1, *self.shape)
         return volume, count.reshape(self.shape)
 
     def sample(self, volume: Tensor, coord: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def depth_l1(depth: Tensor, alpha: Tensor, target: Tensor, min_alpha: float = 0.
 
 def feature_cosine(projected: Tensor, target: Tensor) -> Tensor:
     """1 − cosine of projected features and teacher features [M, h, w, D], mean over tokens."""
-    return 1 - F.cosine_similarity(projected, target, dim=-1, eps=1e-6).mean()
+    return 1 - F.cosine_similarity(projected.float(), target.float(), dim=-1, eps=1e-6).mean()
 
 
 def to_tokens(features: Tensor, height: int, width: int) -> Tensor:

@@ -191,6 +191,16 @@ class TestCuboid:
             expected = rows.mean(0) if len(rows) else torch.zeros(4)
             assert torch.allclose(volume.flatten(1)[:, cell], expected, atol=1e-5)
 
+    def test_scatter_mean_is_exact_in_half_precision(self):
+        coord = torch.rand(5000, 3)
+        lattice = CuboidLattice.cuboid(coord, 2, multiple=1)
+        feat = torch.rand(5000, 2)
+        exact, _ = lattice.scatter_mean(feat, coord)
+        volume, count = lattice.scatter_mean(feat.bfloat16(), coord)
+        assert volume.dtype == torch.bfloat16
+        assert count.sum() == 5000
+        assert (volume.float() - exact).abs().max() < 0.01
+
     def test_sample_at_centers_returns_the_cells_and_is_linear_between(self):
         lattice = CuboidLattice(torch.zeros(3), torch.tensor([0.5, 1.0, 2.0]), (2, 3, 4))
         volume = torch.randn(5, 2, 3, 4)

@@ -45,7 +45,7 @@ class OptimConfig:
     grad_clip: float = 1.0
     """Largest gradient norm."""
     amp: bool = True
-    """Mixed precision (bfloat16 autocast) for backbone and dense network, on CUDA only."""
+    """Mixed precision (bfloat16 autocast), on CUDA only; sparse convolutions stay in float32, spconv has no other."""
 
 
 @dataclass(frozen=True)

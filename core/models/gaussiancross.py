@@ -74,6 +74,8 @@ class GaussianCrossConfig:
     def __post_init__(self) -> None:
         if set(self.loss_weights) != set(LOSS_NAMES):
             raise InputError("loss_weights", f"the keys {list(LOSS_NAMES)}", str(sorted(self.loss_weights)))
+        if self.adaptive_weights and min(self.loss_weights.values()) <= 0:
+            raise InputError("loss_weights", "positive weights to start learning them from", str(self.loss_weights))
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,13 @@ class GaussianCross(nn.Module):
 
     def backbone_features(self, points: PointBatch) -> Tensor:
         """[V, C] backbone features of the voxels of a batch."""
-        feat = points.feat
-        if self.config.input.mask_mode == "blocks":
-            feat = torch.where(points.masked[:, None], self.mask_token, feat)
-        return self.backbone(points.grid_coord, feat, points.offset)
+        return self.backbone(points.grid_coord, self._visible(points), points.offset)
+
+    def _visible(self, points: PointBatch) -> Tensor:
+        """[V, 6] what the network may know of each voxel: the token instead of what a masked block hides."""
+        if self.config.input.mask_mode != "blocks":
+            return points.feat
+        return torch.where(points.masked[:, None], self.mask_token, points.feat)
 
     def gaussians(self, points: PointBatch, features: Tensor | None = None) -> list[Gaussians]:
         """The pruned Gaussians of every scene, in the batch's world.
@@ -143,12 +148,13 @@ class GaussianCross(nn.Module):
         features = self.backbone_features(points) if features is None else features
         lattices = [self.make_lattice(points.coord[span]) for span in points.spans()]
         volumes = self._refine(points, features, lattices)
+        visible = self._visible(points)
         result = []
         for span, lattice, volume in zip(points.spans(), lattices, volumes, strict=True):
             dense = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
             parts = [self.head(dense, lattice.centers(), lattice.pitch)]
             if self.config.anchors == "two_level":
-                parts.append(self._fine(points.coord[span], points.feat[span], features[span], lattice, volume))
+                parts.append(self._fine(points.coord[span], visible[span], features[span], lattice, volume))
             result.append(Gaussians.cat(parts))
         return result
 

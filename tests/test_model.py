@@ -1,0 +1,95 @@
+"""The whole network on one small scene: what it may see, what it returns, and in which precision."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gaussiancross.core.augment import AugmentConfig
+from gaussiancross.core.batch import Batch, PointBatch, Views, make_input
+from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.models import GaussianCross
+from gaussiancross.core.scene import PointScene
+from gaussiancross.trainers.presets import TINY
+
+CONFIG = replace(TINY.model, lattice_cells=2048, lattice_shape=(16, 16, 8), teacher_dim=5)
+
+
+def some_scene(n=1500, seed=0) -> PointScene:
+    rng = np.random.default_rng(seed)
+    coord = rng.uniform([0, 0, 0], [2, 1.5, 1], (n, 3)).astype(np.float32)
+    coord[np.arange(n), rng.integers(0, 3, n)] = 0  # three walls that meet
+    color = rng.integers(0, 255, (n, 3)).astype(np.uint8)
+    return PointScene("corner", coord, color, np.tile(np.float32([0, 0, 1]), (n, 1)))
+
+
+def some_batch(config, scenes=1) -> Batch:
+    rng = np.random.default_rng(0)
+    viewmat = look_at(torch.tensor([3.0, 3.0, 2.0]), torch.tensor([0.5, 0.5, 0.3]))
+    cameras = Cameras(viewmat.expand(2, 4, 4), intrinsics(1.0, 32, 24).expand(2, 3, 3), 32, 24)
+    parts, views = [], []
+    for seed in range(scenes):
+        given = make_input(some_scene(seed=seed), config.input, rng, AugmentConfig())
+        parts.append(given.points)
+        views.append(
+            Views(cameras.transformed(given.transform), torch.rand(2, 24, 32, 3), torch.full((2, 24, 32), 3.0),
+                  torch.randn(2, 3, 4, 5))
+        )  # fmt: skip
+    return Batch(PointBatch.cat(parts), views)
+
+
+@pytest.mark.parametrize("anchors", ["lattice", "two_level"])
+@pytest.mark.parametrize("lattice", ["ponder", "cuboid"])
+def test_everything_learns_from_the_three_losses(anchors, lattice):
+    torch.manual_seed(0)
+    model = GaussianCross(replace(CONFIG, anchors=anchors, lattice=lattice, adaptive_weights=True))
+    batch = some_batch(model.config, scenes=2)
+    loss, terms = model.losses(model(batch), batch)
+    loss.backward()
+    assert set(terms) == {"rgb", "depth", "feature"}
+    untouched = [k for k, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert untouched == []
+
+
+@pytest.mark.parametrize("anchors", ["lattice", "two_level"])
+def test_half_precision_autocast_stays_close(anchors):
+    torch.manual_seed(0)
+    model = GaussianCross(replace(CONFIG, anchors=anchors))
+    batch = some_batch(model.config)
+    exact, _ = model.losses(model(batch), batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        predictions = model(batch)
+        loss, _ = model.losses(predictions, batch)
+    loss.backward()
+    assert predictions[0].gaussians.means.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact.item(), rel=0.1)
+
+
+@pytest.mark.parametrize("anchors", ["lattice", "two_level"])
+def test_nothing_of_a_masked_block_reaches_the_gaussians(anchors):
+    torch.manual_seed(0)
+    config = replace(CONFIG, anchors=anchors, input=replace(CONFIG.input, mask_mode="blocks", mask_block=0.4))
+    model = GaussianCross(config).eval()
+    points = some_batch(config).points
+    assert 0.2 < points.masked.float().mean() < 0.8
+    other = replace(points, feat=torch.where(points.masked[:, None], torch.rand_like(points.feat), points.feat))
+    with torch.no_grad():
+        a, b = model.gaussians(points)[0], model.gaussians(other)[0]
+    assert torch.equal(a.colors, b.colors)
+    assert torch.equal(a.means, b.means)
+
+
+def test_encode_gives_every_point_the_feature_of_its_voxel():
+    model = GaussianCross(CONFIG).eval()
+    scene = some_scene()
+    features = model.encode(scene.coord, scene.color, scene.normal)
+    assert features.shape == (len(scene), CONFIG.channels[-1])
+    shuffled = np.random.default_rng(1).permutation(len(scene))
+    assert torch.allclose(model.encode(*(a[shuffled] for a in (scene.coord, scene.color, scene.normal))).mean(0),
+                          features.mean(0), atol=0.1)  # fmt: skip
+
+
+def test_weights_that_cannot_be_learned_from_are_refused():
+    with pytest.raises(InputError, match="positive weights"):
+        replace(CONFIG, adaptive_weights=True, loss_weights={"rgb": 10.0, "depth": 0.0, "feature": 1.0})
