@@ -202,9 +202,7 @@ class Renderer:
         """Names to choose from for the "Classes" layer."""
         return tuple(self._classes)
 
-    def class_scores(
-        self, index: int, layer: Layer, name: str = "", style: ClassStyle = PLAIN
-    ) -> ClassScores | None:
+    def class_scores(self, index: int, layer: Layer, name: str = "", style: ClassStyle = PLAIN) -> ClassScores | None:
         """What the "Labels" or "Classes" layer shows of scene ``index``; None where there is nothing."""
         state = self.state(index)
         if state is None or state.gaussians is None:
