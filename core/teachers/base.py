@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ..errors import InputError
+from ..query.text import TextEncoder
 from ..scene import PosedFrames
 
 
@@ -47,6 +49,34 @@ class Teacher(Protocol):
         Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
         """
         ...
+
+
+class ImageTeacher(ABC):
+    """A frozen 2D network that can be asked about any image: a `Teacher` whose features are computed.
+
+    Subclasses set ``info`` and ``text`` and implement `maps`.
+
+    Attributes:
+        info: see `TeacherInfo`.
+        text: its text tower into the same space, or None.
+        size: (width, height) at which frames are read for it.
+    """
+
+    info: TeacherInfo
+    text: TextEncoder | None = None
+    size: tuple[int, int]
+
+    @abstractmethod
+    def maps(self, images: Tensor) -> Tensor:
+        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D] float32 on the CPU, not normalised.
+
+        Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
+        """
+        ...
+
+    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
+        """Features of frames ``index``: [C, h, w, D] float32 on the CPU."""
+        return self.maps(frames.stack(index, *self.size)[0])
 
 
 def make_teacher(spec: str | Path) -> Teacher | None:
