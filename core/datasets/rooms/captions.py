@@ -121,11 +121,25 @@ _MATERIALS = {
     T.WALLPAPER: ("patterned",),
     T.RUG: ("patterned",),
 }
+_PICTURES = (T.PAINTING, T.OUTDOORS, T.SCREEN)
+"""Textures whose colours are those of what they show."""
 SIZES = ("small", "large", "tall", "low", "long")
 RELATIONS = ("on", "under", "next to", "by")
 
 _SHARE = 0.2
 """Share of an object's surface above which a colour or material is named."""
+
+
+Fact = tuple[str, str]
+"""("word", "sofa"), ("color", "red"), ("material", "wooden"), ("size", "tall"), ("on", "table"), …"""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words, and the facts that they claim: the phrase is true of a thing that has all of them."""
+
+    text: str
+    claims: tuple[Fact, ...]
 
 
 @dataclass(frozen=True)
@@ -147,16 +161,30 @@ class Description:
     sizes: tuple[str, ...] = ()
     relations: tuple[tuple[str, str], ...] = ()
 
-    def caption(self, rng: Generator) -> str:
+    def facts(self) -> frozenset[Fact]:
+        """Everything that is true of it, as a phrase can claim it."""
+        kinds = (("word", self.words), ("color", self.colors), ("material", self.materials), ("size", self.sizes))
+        single = {(kind, word) for kind, words in kinds for word in words}
+        return frozenset(single | {(relation, other) for relation, other in self.relations})
+
+    def phrase(self, rng: Generator) -> Phrase:
         """One of the ways to say it: "a wooden chair next to the table", "blue sofa"."""
-        parts = [_one(rng, self.words)]
-        for words, chance in ((self.materials, 0.35), (self.colors, 0.55), (self.sizes, 0.4)):
+        word = _one(rng, self.words)
+        text, claims = [word], [("word", word)]
+        for kind, words, chance in (
+            ("material", self.materials, 0.3),
+            ("color", self.colors, 0.5),
+            ("size", self.sizes, 0.3),
+        ):
             if words and rng.uniform() < chance:
-                parts.insert(0, _one(rng, words))
-        if self.relations and rng.uniform() < 0.25:
+                said = words[int(rng.integers(len(words)))]
+                text.insert(0, said)
+                claims.append((kind, said))
+        if self.relations and rng.uniform() < 0.2:
             relation, other = self.relations[int(rng.integers(len(self.relations)))]
-            parts += [relation, "the", other]
-        return " ".join(parts)
+            text += [relation, "the", other]
+            claims.append((relation, other))
+        return Phrase(" ".join(text), tuple(claims))
 
 
 def _one(rng: Generator, words: Sequence[str]) -> str:
@@ -200,14 +228,17 @@ def material_names(kind: int) -> tuple[str, ...]:
     return _MATERIALS.get(kind, ())
 
 
-def describe(room: Room) -> dict[int, Description]:
-    """Instance → what can be said of it.
-
-    Instances without a number of their own are given negative ones: −1 the walls, −2 the floor, −3 the ceiling.
-    """
+def thing_ids(room: Room) -> NDArray[np.int64]:
+    """[F] the thing that each triangle belongs to: its instance, or −1 the walls, −2 the floor, −3 the ceiling."""
     ids = room.instance.copy()
     ids[(ids < 0) & (room.segment == SCANNET20.index("floor"))] = -2
     ids[(ids < 0) & (room.segment < 0)] = -3
+    return ids
+
+
+def describe(room: Room) -> dict[int, Description]:
+    """Thing (see `thing_ids`) → what can be said of it."""
+    ids = thing_ids(room)
     areas = room.areas()
     names = {-1: "wall", -2: "floor", -3: "ceiling", **dict(enumerate(room.labels))}
     present = [i for i in np.unique(ids).tolist() if i in names]
@@ -232,20 +263,26 @@ def _description(
     table = room.materials
     share = np.bincount(room.material[mask], areas[mask], minlength=len(table.kind))
     share = share / max(share.sum(), 1e-12)
-    order = [int(m) for m in np.argsort(-share) if share[m] > _SHARE]
-    glowing = (T.PAINTING, T.OUTDOORS, T.SCREEN)
-    colors = [
-        c for m in order if table.kind[m] not in glowing for c in color_names(_shown(table.color[m], table.kind[m]))
-    ]
-    materials = [w for m in order for w in material_names(int(table.kind[m]))]
+    colors: dict[str, float] = {}
+    materials: dict[str, float] = {}
+    for m in np.flatnonzero(share):
+        kind = int(table.kind[m])
+        for word in () if kind in _PICTURES else color_names(_shown(table.color[m], kind)):
+            colors[word] = colors.get(word, 0.0) + share[m]
+        for word in material_names(kind):
+            materials[word] = materials.get(word, 0.0) + share[m]
     return Description(
         name,
         (name, *SYNONYMS.get(name, ())),
-        tuple(dict.fromkeys(colors)),
-        tuple(dict.fromkeys(materials)),
+        _most(colors),
+        _most(materials),
         _size_words(name, box[3:] - box[:3]),
         relations,
     )
+
+
+def _most(shares: dict[str, float]) -> tuple[str, ...]:
+    return tuple(word for word in sorted(shares, key=lambda w: -shares[w]) if shares[word] > _SHARE)
 
 
 def _shown(colors: NDArray, kind: int) -> NDArray:
