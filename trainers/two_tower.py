@@ -1,0 +1,240 @@
+"""``python -m gaussiancross.trainers.two_tower`` trains the built-in image/text model on renders with captions.
+
+Every region of a picture (an object, a wall, or the whole) is contrasted with phrases that are true or false of it:
+
+- *relevancy*: the score that queries use (LERF, arXiv 2303.09553 §3.3), σ(10 (φ·q − max_i φ·canon_i)), must be 1 for
+  true phrases and 0 for false ones, so that one half is where "is it there?" is decided;
+- *contrast*: InfoNCE between regions and their own phrases (CLIP), phrases that are true by chance left out.
+
+Captions carry class names and regions are object masks of the renders: nothing trained with it is label-free.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import Progress, track
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.config import to_dict
+from ..core.datasets.rooms import Rooms
+from ..core.datasets.rooms.captioned import CaptionedRoom, captioned_room
+from ..core.datasets.rooms.captions import vocabulary
+from ..core.errors import InputError
+from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from ..core.nn.two_tower import TwoTower, TwoTowerConfig
+from ..core.query.text import CANONICAL
+from ..core.teachers.vocabulary import Vocabulary
+from .captions import Crop, RegionBatch, region_batch, room_crop
+from .log import MetricLog
+from .schedule import one_cycle
+
+SCALE = 10.0
+"""LERF's factor on cosines."""
+
+
+@dataclass(frozen=True)
+class TwoTowerTraining:
+    """Train the built-in image/text model. A folder that holds a checkpoint is continued, exactly."""
+
+    run_dir: Path = Path("runs/two-tower")
+    """Checkpoints, metrics and TensorBoard logs."""
+    model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
+    """Sizes."""
+    rooms: int = 400
+    """Training rooms, seeds 0 and up."""
+    steps: int = 4000
+    """Optimiser steps."""
+    batch: int = 24
+    """Crops per step."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW, OneCycle."""
+    weight_decay: float = 0.05
+    """On matrices."""
+    seed: int = 0
+    """Of weights and batches."""
+    save_every: int = 250
+    """Steps between checkpoints."""
+    seconds: float | None = None
+    """Stop (with a checkpoint) after so many seconds; the same command goes on."""
+
+
+class TwoTowerTrainer:
+    """Owns model, optimiser and step counter.
+
+    Args:
+        config: the training.
+        rooms: what to learn from; made from the config's seeds unless given.
+        words: the text tower's vocabulary.
+    """
+
+    def __init__(self, config: TwoTowerTraining, rooms: list[CaptionedRoom], words: tuple[str, ...]) -> None:
+        if len(words) >= config.model.words:
+            raise InputError("--model.words", f"more than the vocabulary's {len(words)}", str(config.model.words))
+        torch.manual_seed(config.seed)
+        self.config, self.rooms = config, rooms
+        self.model = TwoTower(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.vocabulary = Vocabulary(words, config.model.length)
+        self.log_scale = torch.nn.Parameter(torch.tensor(math.log(14.0)))
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": [*others, self.log_scale], "weight_decay": 0.0},
+            ],
+            lr=config.lr,
+            betas=(0.9, 0.98),
+        )
+        self.step = 0
+
+    def batch(self, step: int) -> RegionBatch:
+        """The batch of that step."""
+        rng = np.random.default_rng([self.config.seed, step])
+        return region_batch([self._crop(rng) for _ in range(self.config.batch)], rng)
+
+    def _crop(self, rng: np.random.Generator) -> Crop:
+        return room_crop(self.rooms[int(rng.integers(len(self.rooms)))], rng)
+
+    def losses(self, batch: RegionBatch) -> dict[str, Tensor]:
+        """ "relevancy" and "contrast", see the module."""
+        pooled = self.model.image(batch.images.contiguous(memory_format=torch.channels_last))
+        regions = F.normalize(self.model.image.pool(pooled, batch.coverage, batch.image), dim=-1)
+        table, known = self.vocabulary.table([*batch.phrases, *CANONICAL])
+        if not bool(known.all()):
+            unknown = batch.phrases[int((~known).nonzero()[0])]
+            raise InputError("vocabulary", "every word of the captions", f"none for {unknown!r}")
+        texts = F.normalize(self.model.text(table), dim=-1)
+        phrases, canon = texts[: len(batch.phrases)], texts[len(batch.phrases) :]
+        return region_losses(regions, phrases, canon, batch.true, batch.own, self.log_scale.exp().clamp(max=100.0))
+
+    def train_step(self, batch: RegionBatch) -> dict[str, float]:
+        """One update; returns scalars."""
+        self.model.train()
+        lr = one_cycle(self.step, self.config.steps, self.config.lr, 0.1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        # dropout draws from the global generator: seeded by the step, so that a resumed run draws the same
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        terms = self.losses(batch)
+        loss = terms["relevancy"] + terms["contrast"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return {
+            "loss/total": float(loss.detach()),
+            "lr": lr,
+            **{f"loss/{k}": float(v.detach()) for k, v in terms.items()},
+        }
+
+    def save(self) -> None:
+        meta = {"config": to_dict(self.config.model), "words": list(self.vocabulary.words), "step": self.step}
+        weights = {**self.model.state_dict(), "log_scale": self.log_scale}
+        extra = {"optimizer": self.optimizer.state_dict()}
+        save_checkpoint(self.config.run_dir / "checkpoints", self.step, weights, meta, extra)
+
+    def resume(self) -> bool:
+        """Continue from the run's latest checkpoint; whether there was one."""
+        path = latest_checkpoint(self.config.run_dir / "checkpoints")
+        if path is None:
+            return False
+        weights, meta, extra = load_checkpoint(path)
+        if meta.get("config") != to_dict(self.config.model) or meta.get("words") != list(self.vocabulary.words):
+            raise InputError(path, "the model and vocabulary of this command", "others", "start a new --run-dir")
+        self.log_scale.data.copy_(weights.pop("log_scale"))
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(extra["optimizer"])
+        self.step = int(meta["step"])
+        return True
+
+    def fit(self, console: Console | None = None) -> bool:
+        """Train to the end; False when Ctrl-C or the time limit came first (a checkpoint is written either way)."""
+        console = console or Console()
+        ends = time.monotonic() + (self.config.seconds or math.inf)
+        self.config.run_dir.mkdir(parents=True, exist_ok=True)
+        with closing(MetricLog(self.config.run_dir, self.step, None)) as log, Progress(console=console) as bar:
+            task = bar.add_task("two towers", total=self.config.steps, completed=self.step)
+            try:
+                while self.step < self.config.steps and time.monotonic() < ends:
+                    metrics = self.train_step(self.batch(self.step))
+                    log(self.step, metrics)
+                    bar.update(task, completed=self.step, description=f"two towers, loss {metrics['loss/total']:.3f}")
+                    if self.step % self.config.save_every == 0:
+                        self.save()
+            except KeyboardInterrupt:
+                pass
+        self.save()
+        return self.step >= self.config.steps
+
+
+def region_losses(
+    regions: Tensor, phrases: Tensor, canon: Tensor, true: Tensor, own: Tensor, scale: Tensor
+) -> dict[str, Tensor]:
+    """The two terms.
+
+    Args:
+        regions: [R, D], phrases: [P, D], canon: [K, D] unit vectors.
+        true: [R, P] which phrases are true of which regions. own: [R] each region's phrase.
+        scale: of the contrast's cosines.
+    """
+    cosine = regions @ phrases.T
+    against = (SCALE * (regions @ canon.T)).logsumexp(1, keepdim=True)  # a smooth maximum over the negatives
+    logits = SCALE * cosine - against
+    each = F.binary_cross_entropy_with_logits(logits, true.float(), reduction="none")
+    positive, negative = true.float(), (~true).float()
+    relevancy = (each * positive).sum() / positive.sum().clamp_min(1) + (
+        each * negative
+    ).sum() / negative.sum().clamp_min(1)
+    rows = torch.arange(len(regions))
+    chance = true.clone()
+    chance[rows, own] = False
+    contrast = (scale * cosine).masked_fill(chance, -torch.inf)
+    to_text = F.cross_entropy(contrast, own)
+    # Towards regions: each region's phrase must find it, and not those of which the phrase is false.
+    others = (scale * cosine.T[own]).masked_fill(true.T[own] & ~torch.eye(len(regions), dtype=torch.bool), -torch.inf)
+    to_region = F.cross_entropy(others, rows)
+    return {"relevancy": relevancy, "contrast": 0.5 * (to_text + to_region)}
+
+
+def load_rooms(count: int, split: str = "train", every: int = 1) -> list[CaptionedRoom]:
+    """The first rooms of a split with their captions."""
+    rooms = Rooms(split, count)
+    return [captioned_room(rooms, i, every) for i in track(range(count), description=f"{split} rooms")]
+
+
+def main() -> int:
+    config = tyro.cli(TwoTowerTraining, prog="python -m gaussiancross.trainers.two_tower")
+    try:
+        trainer = TwoTowerTrainer(config, load_rooms(config.rooms), training_vocabulary())
+        if trainer.resume():
+            print(f"Continuing from step {trainer.step}.")
+        if not trainer.fit():
+            print(f"Checkpoint of step {trainer.step} written; the same command continues.")
+            return 130
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def training_vocabulary() -> tuple[str, ...]:
+    """Words of the captions and of the canonical negatives."""
+    from ..core.datasets.rooms.recipes import KINDS
+
+    return vocabulary([*CANONICAL, *KINDS, "room"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
