@@ -24,11 +24,11 @@ def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianC
     return GaussianCrossTrainer(config, viewer=open_inspector, **kwargs)
 
 
-def open_inspector(run: Pretrainer, host: str, port: int) -> Viewer:
+def open_inspector(run: Pretrainer, host: str, port: int, public: bool) -> Viewer:
     """The inspector, watching a running training."""
     from .watch import watch
 
-    return watch(run, host, port)
+    return watch(run, host, port, public)
 
 
 class BrokenTrainer:

@@ -207,8 +207,9 @@ class TestRun:
         opened, waited, closed = [], [], []
 
         class Fake:
-            def __init__(self, run, host, port):
+            def __init__(self, run, host, port, public):
                 opened.append((host, port, run.feed.config["steps"]))
+                assert not public  # unless --viewer.make-share-url asks for it
 
             def close(self):
                 closed.append(True)

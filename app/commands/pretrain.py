@@ -41,6 +41,8 @@ class Pretrain:
     """Address that the inspector listens on. Anybody who can reach it can steer the training."""
     port: int = 7007
     """Port of the inspector; the next free one when it is taken."""
+    share: bool = False
+    """Also ask viser's public relay (share.viser.studio) for an address that anybody who has it can open, for a day."""
 
 
 Full = Annotated[
@@ -102,7 +104,7 @@ def _viewer(trainer: Pretrainer, given: Pretrain) -> Iterator[None]:
         return
     from ..watch import watch
 
-    inspector = watch(trainer, given.host, given.port)
+    inspector = watch(trainer, given.host, given.port, given.share)
     try:
         yield
     finally:

@@ -44,12 +44,15 @@ class View:
     """Address to listen on. Anybody who can reach it can look."""
     port: int = 7007
     """Port; the next free one when it is taken."""
+    share: bool = False
+    """Also ask viser's public relay (share.viser.studio) for an address that anybody who has it can open, for a day."""
 
 
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(View, args=args, prog="gaussiancross view")
     text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
-    inspector = Inspector(open_source(given), given.host, given.port, text=text, other=open_other(given), tour=True)
+    source, other = open_source(given), open_other(given)
+    inspector = Inspector(source, given.host, given.port, text=text, other=other, tour=True, public=given.share)
     try:
         print("Ctrl-C ends it.")
         while True:

@@ -20,6 +20,7 @@ from ...core.live import LiveFeed
 from ...core.query import TextEncoder
 from .compare import Comparison
 from .layers import BACKGROUND
+from .limits import open_tunnel, refuse_tunnels
 from .origin import is_loopback, refuse_foreign_origins
 from .renderer import Renderer
 from .session import Session
@@ -69,6 +70,10 @@ class Inspector:
         text: makes vectors of words, to be compared with the features; None leaves the names of the teacher's channels.
         other: another run over the same scenes, for a comparison; without one, a run's steps are compared.
         tour: greet whoever opens the page first on this machine.
+        public: ask viser's relay for an address that the whole world can open, too.
+
+    Attributes:
+        public_url: that address, or None.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Inspector:
         text: TextEncoder | None = None,
         other: SceneSource | None = None,
         tour: bool = False,
+        public: bool = False,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
@@ -109,7 +115,9 @@ class Inspector:
         warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         self._server = _serve(host, port)
         self._host, self._port = host, self._server.get_port()
-        refuse_foreign_origins(self._server, host)
+        self.public_url: str | None = None
+        refuse_tunnels(self._server)
+        refuse_foreign_origins(self._server, host, lambda: self.public_url)
         if self._port != port and port != 0:
             print(f"Port {port} is in use: the inspector took {self._port}.")
         if not is_loopback(host):
@@ -131,6 +139,8 @@ class Inspector:
         self._server.on_client_connect(self._connected)
         self._server.on_client_disconnect(self._disconnected)
         print(f"Inspector: {self.url}")
+        if public:
+            self._publish()
 
     @property
     def url(self) -> str:
@@ -185,6 +195,15 @@ class Inspector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _publish(self) -> None:
+        print("Asking viser's relay, share.viser.studio, for a public address …")
+        self.public_url = open_tunnel(self._server)
+        if self.public_url is None:
+            print("Warning: the relay did not answer; this page can be opened from this machine's network only.")
+            return
+        print(f"Public: {self.public_url}")
+        print("Warning: anybody who has this address can look at this data and steer this training, for 24 hours.")
 
     # --- browsers come and go -------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import viser
@@ -16,7 +17,7 @@ from viser import infra
 log = logging.getLogger(__name__)
 
 
-def origin_allowed(origin: str | None, host: str | None, bound: str) -> bool:
+def origin_allowed(origin: str | None, host: str | None, bound: str, public: str | None = None) -> bool:
     """Whether a WebSocket from ``origin`` may connect.
 
     Args:
@@ -24,6 +25,7 @@ def origin_allowed(origin: str | None, host: str | None, bound: str) -> bool:
         host: the ``Host`` header.
         bound: the address that the server listens on. On a loopback address only loopback origins are allowed (so
             that a foreign name which resolves to 127.0.0.1 gains nothing); otherwise origin and host must agree.
+        public: address of the tunnel that was asked for, or None; its own page is allowed, too.
     """
     if origin is None:
         return True
@@ -36,6 +38,8 @@ def origin_allowed(origin: str | None, host: str | None, bound: str) -> bool:
         return False
     if name is None or parts.scheme not in ("http", "https"):
         return False
+    if public is not None and name == urlsplit(public).hostname:
+        return True
     return same and (is_loopback(name) or not is_loopback(bound))
 
 
@@ -49,8 +53,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def refuse_foreign_origins(server: viser.ViserServer, bound: str) -> None:
-    """Close connections from foreign pages before anything is sent to them.
+def refuse_foreign_origins(
+    server: viser.ViserServer, bound: str, public: Callable[[], str | None] = lambda: None
+) -> None:
+    """Close connections from foreign pages before anything is sent to them; ``bound`` and ``public()`` as in
+    `origin_allowed`.
 
     viser offers no hook of its own: this one runs first among the connection callbacks, before the tasks that send
     and receive exist; they then find the connection closed, and viser cleans up as after any disconnect.
@@ -62,7 +69,7 @@ def refuse_foreign_origins(server: viser.ViserServer, bound: str) -> None:
         if live is None or live.request is None:
             return
         headers = live.request.headers
-        if not origin_allowed(headers.get("Origin"), headers.get("Host"), bound):
+        if not origin_allowed(headers.get("Origin"), headers.get("Host"), bound, public()):
             log.warning("inspector: refused a connection from the page %s", headers.get("Origin"))
             await live.close(1008, "foreign origin")
 

@@ -161,6 +161,13 @@ def is_splat_ply(path: Path) -> bool:
         return b" f_dc_0" in file.read(1 << 14).partition(b"end_header")[0]
 
 
+def upload_too_large(name: str, size: int) -> InputError:
+    """What is said about a file of ``size`` bytes, more than `MAX_UPLOAD`."""
+    hint = "give larger ones to `gaussiancross view` where they lie"
+    shown = PurePath(name.replace("\\", "/")).name[:80] or "the file"
+    return InputError(shown, f"at most {MAX_UPLOAD // 10**6} MB", f"{size / 1e6:.0f} MB", hint)
+
+
 def read_upload(name: str, content: bytes) -> SceneState:
     """A scene from a file that a browser sent. The name only decides the format; nothing is opened by it.
 
@@ -172,8 +179,7 @@ def read_upload(name: str, content: bytes) -> SceneState:
     if suffix not in (".ply", ".splat"):
         raise InputError(shown, "a .ply or a .splat", f"'{suffix}'" if suffix else "a name without an ending")
     if len(content) > MAX_UPLOAD:
-        hint = "give larger ones to `gaussiancross view` where they lie"
-        raise InputError(shown, f"at most {MAX_UPLOAD // 10**6} MB", f"{len(content) / 1e6:.0f} MB", hint)
+        raise upload_too_large(shown, len(content))
     with tempfile.TemporaryDirectory(prefix="gaussiancross-upload-") as folder:
         path = Path(folder) / f"upload{suffix}"
         path.write_bytes(content)

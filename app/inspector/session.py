@@ -21,6 +21,7 @@ from .catalog import INFO, LAYERS, Layer
 from .classes import PLAIN, ClassStyle
 from .clouds import PointColor, bounds, overview_frame, point_size
 from .jobs import Exports
+from .limits import cap_uploads
 from .panels import (
     ComparePanel,
     CurvesPanel,
@@ -35,7 +36,7 @@ from .panels import (
     ViewPanel,
 )
 from .renderer import Canvas, Look, Mix
-from .scenes import UP, Up, guess_up, turned
+from .scenes import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
 from .scores import Heat
 from .video import Pose
 from .views import SAME_PLACE
@@ -122,6 +123,7 @@ class Session:
                 self.settings = SettingsPanel(self)
                 self.help = HelpPanel(self)
             self._add_shortcuts()
+        cap_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
         client.camera.on_update(self.guarded(self._camera_moved))
         self.select_scene(0)
 

@@ -28,8 +28,8 @@ class Viewer(Protocol):
     def close(self) -> None: ...
 
 
-ViewerFactory = Callable[["Pretrainer", str, int], Viewer]
-"""(run, host, port) → a viewer that watches ``run.feed``."""
+ViewerFactory = Callable[["Pretrainer", str, int, bool], Viewer]
+"""(run, host, port, whether to get a public address, too) → a viewer that watches ``run.feed``."""
 
 
 class GaussianCrossTrainer:
@@ -94,7 +94,7 @@ class GaussianCrossTrainer:
         if self._open_viewer is not None and config.is_viewer_enabled():
             where = config.viewer
             port = where.websocket_port_default if where.websocket_port is None else where.websocket_port
-            self._viewer = self._open_viewer(self.run, where.websocket_host, port)
+            self._viewer = self._open_viewer(self.run, where.websocket_host, port, where.make_share_url)
 
     def _resume(self) -> None:
         """From ``--load-checkpoint`` or ``--load-dir``, else from the run's own folder (``--load-config``, or the

@@ -23,13 +23,16 @@ from ..export import (
 )
 from ..offline import MAX_GAUSSIANS, page_work
 from ..source import SceneState
-from ..video import Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from ..video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
 
 if TYPE_CHECKING:
     from ..session import Session
 
 FORMATS: tuple[Format, ...] = ("GIF", "MP4") if find_ffmpeg() is None else ("MP4", "GIF")
 """Of moving pictures; MP4 first where there is an encoder."""
+
+MAX_KEYS = 200
+"""Key frames of one path."""
 
 _PATHS = ("Key frames", "Orbit", "Dataset cameras")
 _WIDTHS = ("320", "480", "640", "960", "1280", "1920")
@@ -146,6 +149,8 @@ class ExportPanel:
 
     def _poses(self, count: int) -> list[Pose]:
         session = self._session
+        if not 1 <= count <= MAX_FRAMES:  # no slider goes so far; whatever talks to us may
+            raise InputError("a video", f"1 to {MAX_FRAMES} frames", f"{count:,}")
         if self._path.value == "Orbit":
             target = np.asarray(session.client.camera.look_at, np.float64)
             return orbit(session.pose(), target, np.asarray(session.client.camera.up_direction, np.float64), count)
@@ -157,6 +162,8 @@ class ExportPanel:
         return spline(self._keys, count, self._loop.value)
 
     def _edit_keys(self, what: str) -> None:
+        if what == "Add" and len(self._keys) >= MAX_KEYS:
+            raise InputError("the camera path", f"at most {MAX_KEYS} key frames", "one more")
         if what == "Add":
             self._keys.append(self._session.pose())
         else:

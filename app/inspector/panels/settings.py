@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import viser
 
+from ....core.errors import InputError
+
 if TYPE_CHECKING:
     from ..session import Session
 
@@ -48,7 +50,10 @@ class SettingsPanel:
             self._colors.content = text
 
     def _on_width(self) -> None:
-        self._session.inspector.max_width = int(self._width.value)
+        width = self._width.value
+        if width not in map(str, _WIDTHS):  # the page offers no other; whatever talks to us may
+            raise InputError("the largest picture", "one of " + ", ".join(map(str, _WIDTHS)), str(width)[:20])
+        self._session.inspector.max_width = int(width)
         self._session.inspector.redraw()
 
     def _refit(self) -> None:
