@@ -1,0 +1,262 @@
+"""Instance segmentation as ScanNet's benchmark scores it: AP, AP50 and AP25, matches pooled over scenes per class.
+
+What the official script and Pointcept's port of it do, in full:
+
+- A true instance is all points of one id ≥ 0; its class is that of its first point. Ids of an ignored class are no
+  instances. One with fewer than ``min_region`` points need not be found, and what covers it is not held against a
+  prediction.
+- A prediction with fewer points, or of an ignored class, is dropped.
+- A pair of one class matches where IoU > threshold (strictly). True instances are visited by id. Their first match, in
+  the order of the predictions, is taken; each further match that is still free counts as a duplicate, and the lower
+  score of the two is a false positive.
+- A prediction without any match is a false positive, unless more than ``threshold`` of it lies on ignored classes and
+  small instances.
+- Predictions of equal score are one step of the precision–recall curve, whose area is Σ precision · (half the recall
+  between the neighbouring steps).
+- AP is the mean over IoU 0.50, 0.55, … 0.90 (0.95 is not among them). A class without true instances is left out of
+  the means; a class without predictions counts as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+
+THRESHOLDS = tuple(float(t) for t in np.append(np.arange(0.5, 0.95, 0.05), 0.25))
+"""IoU thresholds of ScanNet: the nine that AP averages, and 0.25 for AP25."""
+
+MIN_REGION = 100
+"""Points below which an instance is too small to be asked for, and a prediction too small to count."""
+
+
+@dataclass(frozen=True)
+class InstanceScores:
+    """All in 0–1; NaN for a class without true instances.
+
+    Attributes:
+        table: [K, 10] float64 AP of each class at each of `THRESHOLDS`.
+        ap, ap50, ap25: [K] float64 per class: mean over 0.50–0.90, at 0.50, at 0.25.
+        mean_ap, mean_ap50, mean_ap25: means over the classes that have true instances; NaN without any.
+    """
+
+    table: Tensor
+    ap: Tensor
+    ap50: Tensor
+    ap25: Tensor
+    mean_ap: float
+    mean_ap50: float
+    mean_ap25: float
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What matching needs to know of one scene; pairs are sorted by instance, then by prediction."""
+
+    true_class: NDArray[np.int64]  # [G] true instances large enough to be asked for, by id
+    pred_class: NDArray[np.int64]  # [P] predictions that count
+    score: NDArray[np.float64]  # [P]
+    ignorable: NDArray[np.float64]  # [P] share on ignored classes and on small instances of its own class
+    pair_true: NDArray[np.int64]  # [M] row of true_class, −1 for an instance too small to be asked for
+    pair_pred: NDArray[np.int64]  # [M]
+    pair_iou: NDArray[np.float64]  # [M] above 0, classes equal
+
+
+class InstanceAP:
+    """Collects scenes, then scores them.
+
+    Args:
+        classes: K.
+        ignored: classes that are neither asked for nor held against a prediction (ScanNet: wall and floor, 0 and 1).
+            Labels outside 0 … K − 1 always are.
+        min_region: points below which an instance is too small.
+    """
+
+    def __init__(self, classes: int, ignored: Sequence[int] = (), min_region: int = MIN_REGION) -> None:
+        self.classes, self.min_region = classes, min_region
+        self._valid = np.ones(classes, bool)
+        self._valid[list(ignored)] = False
+        self._scenes: list[_Scene] = []
+
+    def __len__(self) -> int:
+        """Scenes so far."""
+        return len(self._scenes)
+
+    def add(
+        self,
+        segment: Tensor,
+        instance: Tensor,
+        masks: Tensor | Sequence[Tensor],
+        classes: Tensor | Sequence[int],
+        scores: Tensor | Sequence[float],
+    ) -> None:
+        """Take one scene, on its original points.
+
+        Args:
+            segment: [N] integer true classes; outside 0 … K − 1 is unlabelled.
+            instance: [N] integer true instance ids; negative is none.
+            masks: P predictions: [P, N], nonzero where a point belongs; or P vectors of distinct point indices.
+                Predictions may overlap.
+            classes: [P] predicted class of each.
+            scores: [P] confidence of each, higher is surer.
+
+        Raises:
+            InputError: lengths do not match, a class outside 0 … K − 1, a score that is not finite.
+        """
+        segment_, instance_ = _numpy(segment, np.int64), _numpy(instance, np.int64)
+        class_, score = _numpy(classes, np.int64), _numpy(scores, np.float64)
+        self._check(segment_, instance_, masks, class_, score)
+        labelled = (segment_ >= 0) & (segment_ < self.classes)
+        labelled[labelled] = self._valid[segment_[labelled]]
+
+        ids, first, group = np.unique(instance_, return_index=True, return_inverse=True)
+        true_class = np.where(labelled[first] & (ids >= 0), segment_[first], -1)
+        true_size = np.bincount(group, minlength=len(ids))
+        asked = (true_class >= 0) & (true_size >= self.min_region)
+
+        # One column per id and one for all points of ignored classes: a point can be in both.
+        size, overlap, void = _overlaps(masks, len(segment_), group, len(ids), ~labelled)
+        kept = (size >= self.min_region) & self._valid[class_]
+        size, overlap, void, class_, score = size[kept], overlap[kept], void[kept], class_[kept], score[kept]
+        overlap[class_[:, None] != true_class] = 0
+        small = overlap[:, (true_class >= 0) & ~asked].sum(1)
+
+        column, pred = np.nonzero(overlap.T)
+        common = overlap[pred, column]
+        row_of_column = np.where(asked, np.cumsum(asked) - 1, -1)
+        self._scenes.append(
+            _Scene(
+                true_class=true_class[asked],
+                pred_class=class_,
+                score=score,
+                ignorable=(void + small) / size,
+                pair_true=row_of_column[column],
+                pair_pred=pred,
+                pair_iou=common / (size[pred] + true_size[column] - common),
+            )
+        )
+
+    def scores(self) -> InstanceScores:
+        """AP of everything added so far."""
+        table = np.full((self.classes, len(THRESHOLDS)), np.nan)
+        wanted = np.unique(np.concatenate([s.true_class for s in self._scenes] or [np.zeros(0, np.int64)]))
+        for column, threshold in enumerate(THRESHOLDS):
+            found = [_match(scene, threshold) for scene in self._scenes]
+            kind, score, right, missed = (np.concatenate(x) for x in zip(*found, strict=True)) if found else [[]] * 4
+            for k in wanted:
+                mine = kind == k
+                table[k, column] = average_precision(score[mine], right[mine], int((missed == k).sum()))
+        asked = table[wanted] if len(wanted) else np.full((1, len(THRESHOLDS)), np.nan)
+        at = {round(t, 2): i for i, t in enumerate(THRESHOLDS)}
+        high = [i for t, i in at.items() if t >= 0.5]
+        return InstanceScores(
+            table=torch.from_numpy(table),
+            ap=torch.from_numpy(table[:, high].mean(1)),
+            ap50=torch.from_numpy(table[:, at[0.5]].copy()),
+            ap25=torch.from_numpy(table[:, at[0.25]].copy()),
+            mean_ap=float(asked[:, high].mean()),
+            mean_ap50=float(asked[:, at[0.5]].mean()),
+            mean_ap25=float(asked[:, at[0.25]].mean()),
+        )
+
+    def _check(
+        self,
+        segment: NDArray[np.int64],
+        instance: NDArray[np.int64],
+        masks: Tensor | Sequence[Tensor],
+        classes: NDArray[np.int64],
+        score: NDArray[np.float64],
+    ) -> None:
+        if segment.ndim != 1 or segment.shape != instance.shape:
+            raise InputError("segment and instance", "two vectors of one length", f"{segment.shape}, {instance.shape}")
+        if isinstance(masks, Tensor) and (masks.ndim != 2 or masks.shape[1] != len(segment)):
+            raise InputError("masks", f"[P, {len(segment)}]", f"{list(masks.shape)}")
+        if not len(masks) == len(classes) == len(score):
+            found = f"{len(masks)}, {len(classes)} and {len(score)}"
+            raise InputError("predictions", "as many masks as classes and scores", found)
+        if len(classes) and (classes.min() < 0 or classes.max() >= self.classes):
+            found = f"values from {classes.min()} to {classes.max()}"
+            raise InputError("predicted classes", f"0 to {self.classes - 1}", found)
+        if not np.isfinite(score).all():
+            raise InputError("scores", "finite numbers", "NaN or infinity")
+
+
+def average_precision(score: NDArray[np.float64], right: NDArray[np.bool_], missed: int) -> float:
+    """ScanNet's area under the precision–recall curve.
+
+    One point per distinct score s, of all detections that score at least s, and a last one of precision 1 and recall
+    0; each precision weighs half the recall between its neighbours (the first recall is repeated before the curve, 0
+    follows it).
+
+    Args:
+        score, right: [D] of the detections that count; whether each is a true positive.
+        missed: true instances that no detection matched.
+    """
+    order = np.argsort(score, kind="stable")
+    score, right = score[order], right[order]
+    _, start = np.unique(score, return_index=True)
+    below = np.concatenate([[0], np.cumsum(right)])[start]  # true positives of lower scores
+    true = right.sum() - below
+    precision = np.append(true / (len(score) - start), 1.0)
+    recall = np.append(true / max(1, right.sum() + missed), 0.0)
+    padded = np.concatenate([recall[:1], recall, [0.0]])
+    return float(precision @ (padded[:-2] - padded[2:]) / 2)
+
+
+def _match(scene: _Scene, threshold: float) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """(class, score, right) of the detections of one scene, and the classes of the true instances that were missed."""
+    above = scene.pair_iou > threshold
+    touched = np.zeros(len(scene.score), bool)
+    touched[scene.pair_pred[above]] = True
+    false = ~touched & (scene.ignorable <= threshold)
+
+    best = np.full(len(scene.true_class), -np.inf)
+    visited = np.zeros(len(scene.score), bool)
+    duplicates: list[tuple[int, float]] = []
+    asked = above & (scene.pair_true >= 0)
+    for t, p in zip(scene.pair_true[asked].tolist(), scene.pair_pred[asked].tolist(), strict=True):
+        if visited[p]:
+            continue
+        score = float(scene.score[p])
+        if best[t] == -np.inf:
+            best[t], visited[p] = score, True
+        else:  # as in the official script, a duplicate stays free to match another instance
+            duplicates.append((int(scene.true_class[t]), min(float(best[t]), score)))
+            best[t] = max(float(best[t]), score)
+    found = best > -np.inf
+    twice = np.array([k for k, _ in duplicates], np.int64), np.array([s for _, s in duplicates])
+    return (
+        np.concatenate([scene.true_class[found], scene.pred_class[false], twice[0]]),
+        np.concatenate([best[found], scene.score[false], twice[1]]),
+        np.repeat([True, False], [found.sum(), false.sum() + len(duplicates)]),
+        scene.true_class[~found],
+    )
+
+
+def _overlaps(
+    masks: Tensor | Sequence[Tensor], points: int, group: NDArray, groups: int, void: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Points of each prediction [P], of them in each group [P, G], and of them in ``void`` [P]."""
+    code = (group * 2 + void).astype(np.int32)
+    counts = np.zeros((len(masks), groups, 2), np.int64)
+    for i, mask in enumerate(masks):
+        inside = _numpy(mask)
+        if isinstance(masks, Tensor):
+            index = np.flatnonzero(inside)
+        else:
+            index = inside.astype(np.int64)
+            if index.ndim != 1 or (len(index) and (index.min() < 0 or index.max() >= points)):
+                raise InputError(f"masks[{i}]", f"point indices from 0 to {points - 1}", "others")
+        counts[i] = np.bincount(code[index], minlength=2 * groups).reshape(groups, 2)
+    return counts.sum((1, 2)), counts.sum(2), counts[:, :, 1].sum(1)
+
+
+def _numpy(values: Tensor | Sequence[float], dtype: type | None = None) -> NDArray:
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return array if dtype is None else array.astype(dtype)
