@@ -1,4 +1,4 @@
-"""The three distillation losses of GaussianCross (§3.4) and how they are weighed.
+"""The three distillation losses of GaussianCross (§3.4) and how they are weighed; Lovász-softmax for segmentation.
 
 Each returns a mean over what it compares, so that weights mean the same at any resolution and number of views.
 """
@@ -52,3 +52,33 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
 def uncertainty_sum(terms: Mapping[str, Tensor], log_variance: Mapping[str, Tensor]) -> Tensor:
     """Σ exp(−s_k) · terms[k] + s_k with learned s_k (Kendall et al. 2018, ℓ1 form): the "adaptive" option."""
     return torch.stack([torch.exp(-log_variance[k]) * terms[k] + log_variance[k] for k in terms]).sum()
+
+
+def lovasz_softmax(logits: Tensor, labels: Tensor, ignore: int = -1) -> Tensor:
+    """Lovász-softmax (Berman et al. 2018): the convex extension of 1 − IoU, mean over the classes that are present.
+
+    For a class with errors |1[y = c] − p_c| sorted in descending order, Σ error_i · (J_i − J_{i−1}), where J_i is the
+    Jaccard loss of the class when the i largest errors are wrong. The differences are constants to the gradient.
+
+    Args:
+        logits: [N, K].
+        labels: [N] integers; rows of ``ignore`` are left out.
+
+    Returns:
+        A scalar, in float32 or wider; 0, with gradients of 0, when every row is left out.
+    """
+    kept = labels != ignore
+    probability = logits[kept].to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    labels = labels[kept]
+    present = labels.unique()
+    if not len(present):
+        return probability.sum()
+    inside = labels == present[:, None]  # [C, N] of the classes that are present
+    error, order = (inside.to(probability.dtype) - probability.T[present]).abs().sort(1, descending=True)
+    inside = inside.gather(1, order)
+    # Points of the class not yet counted wrong, over those and every other point counted wrong: 1 − J_i.
+    found = inside.cumsum(1)
+    size = found[:, -1:]
+    overlap = (size - found).to(probability.dtype) / (size + (~inside).cumsum(1))
+    weight = torch.diff(1 - overlap, dim=1, prepend=overlap.new_zeros(len(overlap), 1))
+    return (error * weight).sum(1).mean()
