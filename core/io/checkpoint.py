@@ -141,6 +141,22 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
     return tensors, config["meta"], extra
 
 
+def load_weights(path: Path | str) -> dict[str, Tensor]:
+    """Tensors of one safetensors file, on the CPU.
+
+    Raises:
+        InputError: a missing or damaged file.
+    """
+    path = Path(path)
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        found = "no such file"
+    except (OSError, ValueError, SafetensorError) as error:
+        found = f"a damaged file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    raise InputError(path, "weights as safetensors", found)
+
+
 def _read(path: Path, name: str, load: Any) -> Any:
     try:
         return load(path / name)

@@ -83,7 +83,7 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     """The teacher that ``spec`` names.
 
     Args:
-        spec: "none" (no feature loss), "precomputed:<folder>", or an existing folder of precomputed features.
+        spec: "none" (no feature loss), "builtin", "precomputed:<folder>", or an existing folder of precomputed features.
 
     Raises:
         InputError: an unknown teacher; lists the known ones.
@@ -108,8 +108,15 @@ def _precomputed(argument: str) -> Teacher:
     return PrecomputedTeacher(Path(argument).expanduser())
 
 
+def _builtin(argument: str) -> Teacher:
+    from .builtin import BuiltinTeacher
+
+    return BuiltinTeacher(Path(argument).expanduser() if argument else None)
+
+
 _KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "none": _none,
+    "builtin": _builtin,
     "precomputed": _precomputed,
 }
 """Kind → what makes it from the text after the colon. Modules are imported when asked for."""

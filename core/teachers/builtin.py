@@ -1,0 +1,108 @@
+"""The built-in image/text teacher: a demonstration vocabulary of rooms and their things, not CLIP."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..config import from_dict
+from ..errors import InputError
+from ..io.checkpoint import load_weights
+from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
+from ..query.text import Encoded, UnknownPhrase
+from ..scene import PosedFrames
+from .base import ImageTeacher, TeacherInfo
+from .vocabulary import Vocabulary
+
+WIDTH = 320
+"""Pixels that frames are wide for it, as in its training."""
+WEIGHTS, CARD = "builtin.safetensors", "builtin.json"
+
+
+class BuiltinTeacher(ImageTeacher):
+    """Dense features of the small image tower that `trainers.two_tower` trained on renders of the built-in rooms.
+
+    Its training saw class names, colours and materials: nothing learned from it is label-free.
+
+    Args:
+        folder: with ``builtin.safetensors`` and ``builtin.json``; the project's assets by default.
+
+    Raises:
+        InputError: files missing or damaged.
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
+        try:
+            self.card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            config, words = from_dict(TwoTowerConfig, self.card["config"], "config"), tuple(self.card["words"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(folder / CARD, "the description of the built-in teacher", repr(error)) from error
+        with torch.random.fork_rng(devices=[]):  # building draws numbers that a run may be counting on
+            self._model = TwoTower(config)
+        self._model.load_state_dict({k: v.float() for k, v in load_weights(folder / WEIGHTS).items()})
+        self._model.eval().requires_grad_(False)
+        self._model.image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.text = BuiltinText(self._model, Vocabulary(words, config.length))
+        self.size = (WIDTH, 3 * WIDTH // 4)
+        self.info = TeacherInfo(self.card["name"], config.dim, self.card["licence"], None, label_free=False)
+
+    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
+        """[C, h, w, D] float32 at `WIDTH` pixels of width, in the frames' own proportions."""
+        height = STRIDE * max(1, round(WIDTH / frames.cameras.width * frames.cameras.height / STRIDE))
+        return self.maps(frames.stack(index, WIDTH, height)[0])
+
+    @torch.no_grad()
+    def maps(self, images: Tensor) -> Tensor:
+        """[C, H, W, 3] RGB in [0, 1] → [C, round(H / 8), round(W / 8), D]."""
+        x = images.float().permute(0, 3, 1, 2)
+        height, width = (max(1, round(s / STRIDE)) for s in x.shape[-2:])
+        if x.shape[-2:] != (STRIDE * height, STRIDE * width):
+            x = F.interpolate(
+                x, (STRIDE * height, STRIDE * width), mode="bilinear", align_corners=False, antialias=True
+            )
+        below, beside = -height % 4, -width % 4  # the tower halves five times
+        x = F.pad(x, (0, STRIDE * beside, 0, STRIDE * below), mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        maps = [self._model.image.dense(self._model.image(part))[:, :height, :width] for part in x.split(8)]
+        return torch.cat(maps) if maps else torch.zeros(0, height, width, self.info.dim)
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, H, W, 3] RGB in [0, 1] → [B, D] unit features of whole pictures, H and W multiples of 32."""
+        pooled = self._model.image(images.float().permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last))
+        everything = torch.ones(len(images), pooled.values.shape[1])
+        return F.normalize(self._model.image.pool(pooled, everything, torch.arange(len(images))), dim=-1)
+
+
+class BuiltinText:
+    """The text tower as a `query.TextEncoder` that knows its words and says so."""
+
+    def __init__(self, model: TwoTower, vocabulary: Vocabulary) -> None:
+        self._model, self.vocabulary = model, vocabulary
+
+    @property
+    def dim(self) -> int:
+        return self._model.config.dim
+
+    @torch.no_grad()
+    def encode(self, phrases: list[str]) -> Encoded:
+        """[P, D] unit vectors; zero and not known where a word of the phrase is not in the vocabulary."""
+        table, known = self.vocabulary.table(phrases)
+        return Encoded(F.normalize(self._model.text(table), dim=-1) * known[:, None], known)
+
+    def find(self, phrase: str) -> str | UnknownPhrase:
+        """The phrase, or which word of it is not known."""
+        numbers = self.vocabulary.numbers(phrase)
+        return numbers if isinstance(numbers, UnknownPhrase) else phrase
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """All that it knows."""
+        return self.vocabulary.words
