@@ -40,7 +40,7 @@ def test_figures_are_those_of_pointcept(golden, form):
     assert scores.ap[ignored].isnan().all()
 
 
-# --- by hand: 1,000 points, instances and predictions are runs of points -----------------------------------------------
+# --- by hand: 1,000 points, instances and predictions are runs of points ----------------------------------------------
 
 
 def run_of(*spans: tuple[int, int], n: int = 1000) -> torch.Tensor:
