@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..query.text import TextEncoder
 from ..scene import PosedFrames
+from .families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,25 @@ class ImageTeacher(ABC):
         """
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever its features of an image do: what features on a disk are kept under."""
+        return self.info.name
+
+    def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
+        """(width, height) at which a scene's frames are read for it: ``size``, unless a subclass follows the frames."""
+        return self.size
+
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
         """Features of frames ``index``: [C, h, w, D] float32 on the CPU."""
-        return self.maps(frames.stack(index, *self.size)[0])
+        return self.maps(frames.stack(index, *self.frame_size(frames))[0])
 
 
 def make_teacher(spec: str | Path) -> Teacher | None:
     """The teacher that ``spec`` names.
 
     Args:
-        spec: "none" (no feature loss), "builtin", "precomputed:<folder>", or an existing folder of precomputed features.
+        spec: "none" (no feature loss), "builtin", "precomputed:<folder>", or a folder of precomputed features.
 
     Raises:
         InputError: an unknown teacher; lists the known ones.
@@ -92,8 +103,8 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     kind, _, argument = text.partition(":")
     if kind in _KINDS:
         return _KINDS[kind](argument)
-    if text and Path(text).expanduser().is_dir():
-        return _precomputed(text)
+    if text and (folder := Path(text).expanduser()).is_dir():
+        return (_cached if (folder / "cache.json").is_file() else _precomputed)(text)
     raise InputError(f"teacher {text!r}", f"one of {', '.join(_KINDS)}, or a folder of features", "neither")
 
 
@@ -114,9 +125,23 @@ def _builtin(argument: str) -> Teacher:
     return BuiltinTeacher(Path(argument).expanduser() if argument else None)
 
 
+def _cached(argument: str) -> Teacher:
+    from .cache import CachedTeacher
+
+    return CachedTeacher(Path(argument).expanduser())
+
+
+def _transformer(kind: str, argument: str) -> Teacher:
+    from .transformer import load_transformer
+
+    return load_transformer(kind, argument)
+
+
 _KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "none": _none,
     "builtin": _builtin,
     "precomputed": _precomputed,
+    "cached": _cached,
+    **{kind: partial(_transformer, kind) for kind in FAMILIES},
 }
 """Kind → what makes it from the text after the colon. Modules are imported when asked for."""
