@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -139,7 +140,7 @@ def _recolored(phrase: Phrase, rng: Generator) -> list[Phrase]:
             other = list(COLORS)[int(rng.integers(len(COLORS)))]
             if other != word:
                 claims = (*phrase.claims[:k], (kind, other), *phrase.claims[k + 1 :])
-                return [replace(phrase, text=phrase.text.replace(word, other), claims=claims)]
+                return [replace(phrase, text=re.sub(rf"\b{word}\b", other, phrase.text, count=1), claims=claims)]
     return []
 
 
