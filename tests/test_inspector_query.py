@@ -9,8 +9,6 @@ import pytest
 import torch
 from gaussiancross.app.inspector.histogram import histogram_svg
 from gaussiancross.app.inspector.search import (
-    MAX_LETTERS,
-    MAX_PHRASES,
     Found,
     Question,
     Words,
@@ -21,7 +19,7 @@ from gaussiancross.app.inspector.search import (
 )
 from gaussiancross.app.inspector.source import SceneState
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.query import TextVectors
+from gaussiancross.core.query import MAX_LETTERS, MAX_PHRASES, TextVectors
 from test_inspector import as_gaussians, box_room
 
 NAMES = ("front", "back", "left", "right", "floor", "ceiling")

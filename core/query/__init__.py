@@ -6,45 +6,96 @@
 - `objects`: selected points → connected `components` with boxes and scores
 - `text`: the `TextEncoder` protocol, prompt templates, a dictionary of precomputed vectors (`TextVectors`)
 - `channels`: words for features that are class scores (`ChannelText`)
+- `ask`: a whole question: words, `Example`s (a crop, a Gaussian) and negatives → scores, presence, unknown words
+- `selection`: scores → the automatic cut and the objects above it
 
     words = TextVectors.load("clip_vitb32_lvis.npy")
-    query, known = encode(words, ["armchair", "lamp"])
-    scores = FeatureStore.build(gaussians.features).relevancy(query, words.common())  # [N, 2]
-    chairs = components(gaussians.means, scores[:, 0] > auto_threshold(scores[:, 0]).value, 0.05, scores[:, 0])
+    answer = ask(Words.build(gaussians.features, words), Question(("armchair", "lamp")))
+    cut = choose_cut(answer.each[:, 0], floor=0.5)
+    chairs = group(gaussians.means.numpy(), (answer.each[:, 0] > cut.value).numpy(), answer.each[:, 0])
 """
 
+from .ask import (
+    ALIKE,
+    MAX_LETTERS,
+    MAX_PHRASES,
+    PRESENT,
+    Answer,
+    Example,
+    Mode,
+    PhraseAnswer,
+    Question,
+    Words,
+    ask,
+    negatives_of,
+    read_phrases,
+    template_for,
+)
 from .channels import ChannelText
 from .decide import Calibration, Presence, Threshold, auto_threshold, calibrate, peak, present, roc_auc
 from .objects import QueryObject, components
-from .scoring import combine, relevancy, relevancy_reference, similarity
+from .scoring import centred_cosine, combine, relevancy, relevancy_reference, similarity
+from .selection import Cut, choose_cut, group, spacing
 from .store import FeatureStore
-from .text import CANONICAL, PHOTO, PLAIN, SCENE, Encoded, TextEncoder, TextVectors, UnknownPhrase, encode, expand
+from .text import (
+    CANONICAL,
+    PHOTO,
+    PLAIN,
+    SCENE,
+    Encoded,
+    Lexicon,
+    TextEncoder,
+    TextVectors,
+    UnknownPhrase,
+    encode,
+    expand,
+)
 
 __all__ = [
+    "ALIKE",
     "CANONICAL",
+    "MAX_LETTERS",
+    "MAX_PHRASES",
     "PHOTO",
     "PLAIN",
+    "PRESENT",
     "SCENE",
+    "Answer",
     "Calibration",
     "ChannelText",
+    "Cut",
     "Encoded",
+    "Example",
     "FeatureStore",
+    "Lexicon",
+    "Mode",
+    "PhraseAnswer",
     "Presence",
     "QueryObject",
+    "Question",
     "TextEncoder",
     "TextVectors",
     "Threshold",
     "UnknownPhrase",
+    "Words",
+    "ask",
     "auto_threshold",
     "calibrate",
+    "centred_cosine",
+    "choose_cut",
     "combine",
     "components",
     "encode",
     "expand",
+    "group",
+    "negatives_of",
     "peak",
     "present",
+    "read_phrases",
     "relevancy",
     "relevancy_reference",
     "roc_auc",
     "similarity",
+    "spacing",
+    "template_for",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,17 @@ from ..errors import InputError
 
 TEMPERATURE = 10.0
 """Sharpness of the relevancy (LERF; not CLIP's logit scale)."""
+
+
+class CosineStore(Protocol):
+    """What `centred_cosine` needs of a `store.FeatureStore`."""
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def unusable(self) -> Tensor: ...
+    def scores(self, vectors: Tensor) -> Tensor: ...
+    def center(self) -> Tensor: ...
 
 
 def unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +125,35 @@ def combine(include: Tensor, exclude: Tensor | None = None, exclude_weight: floa
     if query.norm() < 1e-4:
         raise InputError("picks", "a direction in common", "vectors that cancel out", "remove one of the picks")
     return query / query.norm()
+
+
+def centred_cosine(store: CosineStore, queries: Tensor) -> Tensor:
+    """Cosines of unit features φ and unit queries q once the features' mean m is taken off both::
+
+        (φ − m)·(q − m) / (|φ − m| |q − m|)
+
+    from the cosines φ·q and φ·m alone, without a second store. What all features share (walls of class scores, CLIP's
+    common direction) would otherwise leave every cosine between 0.9 and 1.
+
+    Args:
+        store: of the features. queries: [Q, D] of any length, in the same space.
+
+    Returns:
+        [N, Q] in [−1, 1]; 0 for features without a direction.
+    """
+    query, mean = unit(queries.to(store.device, torch.float32))[0], store.center()
+    length = mean.norm()
+    if length < 1e-6:
+        return store.scores(query)
+    cosine = store.scores(torch.cat([query, mean[None]]))
+    with_mean = cosine[:, -1:] * length
+    query_mean = query @ mean
+    product = cosine[:, :-1] - with_mean - query_mean + length**2
+    feature_length = (1 - 2 * with_mean + length**2).clamp_min(1e-6).sqrt()
+    query_length = (1 - 2 * query_mean + length**2).clamp_min(1e-6).sqrt()
+    out = (product / (feature_length * query_length)).clamp(-1, 1)
+    out[store.unusable] = 0
+    return out
 
 
 def margin_to_relevancy(positive: Tensor, negative: Tensor) -> Tensor:

@@ -87,6 +87,12 @@ class FeatureStore:
     def device(self) -> torch.device:
         return self.rows.device
 
+    def center(self) -> Tensor:
+        """[D] mean of the unit vectors (int8: of the sample that the codes are relative to)."""
+        if self.precision == "int8":
+            return self.mean
+        return self.rows.sum(0, dtype=torch.float32) / max(1, len(self) - len(self.unusable))
+
     def scores(self, vectors: Tensor) -> Tensor:
         """Cosines with the queries [Q, D] → [N, Q] float32; as `scoring.similarity`.
 

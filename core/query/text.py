@@ -49,6 +49,19 @@ class TextEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Lexicon(TextEncoder, Protocol):
+    """A `TextEncoder` that knows so many words and no others, and says which."""
+
+    def find(self, phrase: str) -> str | UnknownPhrase:
+        """What a phrase means here, or why it means nothing."""
+        ...
+
+    def common(self) -> Tensor:
+        """[K, D] what its words have in common, or whatever else every phrase has to beat."""
+        ...
+
+
 @dataclass(frozen=True)
 class UnknownPhrase:
     """An encoder's "I don't know this word", with what it does know that looks or reads alike, nearest first.
