@@ -110,8 +110,9 @@ class _Once:
 def negatives_of(encoder: TextEncoder) -> Tensor:
     """[K, D] what every phrase has to beat: what all words have in common where the encoder can tell
     (``encoder.common()``), LERF's canonical words otherwise."""
-    if isinstance(encoder, Lexicon):
-        return encoder.common()
+    common = getattr(encoder, "common", None)
+    if common is not None:
+        return common()
     vectors, known = encode(encoder, CANONICAL)
     if not known.any():
         raise InputError("text encoder", f"at least one of the canonical words {', '.join(CANONICAL)}", "none known")

@@ -57,10 +57,6 @@ class Lexicon(TextEncoder, Protocol):
         """What a phrase means here, or why it means nothing."""
         ...
 
-    def common(self) -> Tensor:
-        """[K, D] what its words have in common, or whatever else every phrase has to beat."""
-        ...
-
 
 @dataclass(frozen=True)
 class UnknownPhrase:
