@@ -1,4 +1,5 @@
-"""`gaussiancross view`: anything in the browser, no training."""
+"""`gaussiancross view`: anything in the browser, no training. What trains is imported for runs only: a file is to be on
+the page as soon as torch is there."""
 
 from __future__ import annotations
 
@@ -15,10 +16,8 @@ from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
 from ...core.query import TextVectors
 from ...core.teachers import make_teacher
-from ...trainers.pretrain import find_checkpoint, load_probe, load_run
 from ...trainers.timeline import list_frames
 from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource, TimelineSource
-from .pretrain import pick_device
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,11 @@ def open_source(given: View) -> SceneSource:
         if is_splat_ply(path):
             return SplatsSource(read_gaussians(path), path.stem, path.name)
         return PointsSource(read_points(path), path.name)
-    if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
-        return _open_run(given, checkpoint)
+    if path.is_dir():
+        from ...trainers.pretrain import find_checkpoint
+
+        if (checkpoint := find_checkpoint(path)) is not None:
+            return _open_run(given, checkpoint)
     if (path / "coord.npy").is_file():
         return PointsSource(read_pointcept_scene(path), path.name)
     if path.is_file() and path.name != "transforms.json":
@@ -88,6 +90,9 @@ def is_splat_ply(path: Path) -> bool:
 
 
 def _open_run(given: View, checkpoint: Path) -> SceneSource:
+    from ...trainers.pretrain import load_probe, load_run
+    from .pretrain import pick_device
+
     model, config, step = load_run(checkpoint)
     scenes = open_dataset(given.data or config.data.data, given.split)
     teacher = make_teacher(given.teacher or config.data.teacher)
@@ -105,6 +110,8 @@ def open_other(given: View) -> SceneSource | None:
     """The right side of a comparison: another run on the same scenes."""
     if given.other is None:
         return None
+    from ...trainers.pretrain import find_checkpoint, load_run
+
     left, right = (find_checkpoint(Path(what).expanduser()) for what in (given.what, given.other))
     if left is None or right is None:
         raise InputError(given.other if left else given.what, "a run or a checkpoint to compare", "none there")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from .clouds import centers_in_world
 from .layers import class_colors
+from .nearest import tree
 from .scores import ClassScores
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def probe_scores(state: SceneState, names: tuple[str, ...]) -> ClassScores | Non
         filled = np.flatnonzero(first >= 0)
         centers = centers_in_world(state)
         finite = np.asarray(np.isfinite(centers).all(1))
-        nearest = KDTree(points.coord[first[filled]]).query(np.where(finite[:, None], centers, 0.0), workers=-1)[1]
+        nearest = tree(points.coord[first[filled]]).query(np.where(finite[:, None], centers, 0.0), workers=-1)[1]
         assert state.gaussians is not None
         pick = torch.from_numpy(filled[nearest]).to(classes.device)
         scores = classes[pick] * torch.from_numpy(finite)[:, None].to(classes.device)

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from ...core.augment import NO_AUGMENT, block_mask, random_mask, random_transform
@@ -16,6 +15,7 @@ from ...core.batch import InputConfig
 from ...core.gaussians import Gaussians
 from ...core.scene import PointScene
 from .layers import normal_colors, to_image
+from .nearest import tree
 from .source import SceneState
 
 PointColor = Literal["Colour", "Normals", "Features", "Labels", "Probe"]
@@ -145,7 +145,7 @@ def point_size(state: SceneState) -> float:
         coord = state.gaussians.means.cpu().numpy()
     if coord is None or len(coord) < 2:
         return 0.015
-    distance = KDTree(coord).query(coord[subset(len(coord), 2000)], k=2)[0][:, 1]
+    distance = tree(coord).query(coord[subset(len(coord), 2000)], k=2)[0][:, 1]
     return float(np.clip(0.6 * np.median(distance), 0.001, 0.1))
 
 

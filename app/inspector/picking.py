@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from ...core.cameras import Cameras
@@ -17,8 +16,12 @@ from ...core.query import FeatureStore, combine
 from ...core.splat import pick as pick_gaussians
 from ...core.splat import rasterize
 from .clouds import centers_in_world
+from .nearest import tree
 from .scores import LABEL_REACH
 from .source import SceneState
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 REACH = 4
 """Pixels around a click in which something counts as clicked."""
@@ -99,8 +102,8 @@ def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
     """The same places in a newer state, whose Gaussians are others."""
     if not picks or state.gaussians is None:
         return tuple(picks)
-    tree = KDTree(np.nan_to_num(centers_in_world(state), nan=1e6, posinf=1e6, neginf=1e6))
-    index = np.atleast_1d(tree.query(np.stack([p.position for p in picks]))[1])
+    centers = np.nan_to_num(centers_in_world(state), nan=1e6, posinf=1e6, neginf=1e6)
+    index = np.atleast_1d(tree(centers).query(np.stack([p.position for p in picks]))[1])
     return tuple(replace(p, index=int(i), kind="gaussian") for p, i in zip(picks, index, strict=True))
 
 
@@ -157,10 +160,10 @@ def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[s
     if state.points is None or state.points.segment is None:
         return None
     points, segment = state.points.coord, state.points.segment
-    labelled, tree = state.memo("labelled points", lambda: _labelled(points, segment))
-    if tree is None:
+    labelled, known = state.memo("labelled points", lambda: _labelled(points, segment))
+    if known is None:
         return None
-    distance, nearest = tree.query(position, distance_upper_bound=LABEL_REACH)
+    distance, nearest = known.query(position, distance_upper_bound=LABEL_REACH)
     if not np.isfinite(distance):
         return None
     number = int(segment[labelled[nearest]])
@@ -169,7 +172,7 @@ def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[s
 
 def _labelled(points: NDArray, segment: NDArray) -> tuple[NDArray[np.int64], KDTree | None]:
     labelled = np.flatnonzero(segment >= 0)
-    return labelled, KDTree(points[labelled]) if len(labelled) else None
+    return labelled, tree(points[labelled]) if len(labelled) else None
 
 
 def in_rectangle(

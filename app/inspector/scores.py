@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from .clouds import centers_in_world
 from .layers import class_colors
+from .nearest import tree
 
 if TYPE_CHECKING:
     from .source import SceneState
@@ -93,9 +93,9 @@ def label_scores(state: SceneState, class_names: tuple[str, ...]) -> ClassScores
         labelled = np.flatnonzero(segment >= 0)
         scores = torch.zeros(len(centers := centers_in_world(state)), count, device=device)
         if len(labelled):
-            tree = KDTree(state.points.coord[labelled])
+            known = tree(state.points.coord[labelled])
             asked = np.where(np.isfinite(centers), centers, 1e6)  # what is nowhere is near nothing
-            distance, nearest = (np.asarray(v) for v in tree.query(asked, distance_upper_bound=LABEL_REACH))
+            distance, nearest = (np.asarray(v) for v in known.query(asked, distance_upper_bound=LABEL_REACH))
             near = np.flatnonzero(np.isfinite(distance))
             scores[near, torch.from_numpy(segment[labelled[nearest[near]]]).to(device)] = 1.0
         return ClassScores(scores, names)

@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import GifImagePlugin
 from PIL import Image as Pil
-from scipy.spatial.transform import Rotation, RotationSpline
 
 from ...core.cameras import Cameras
 from ...core.errors import InputError
@@ -68,7 +67,9 @@ def spline(keys: Sequence[Pose], count: int, loop: bool = False) -> list[Pose]:
     Args:
         loop: go back to the first key frame; the last pose is then not repeated.
     """
-    from scipy.interpolate import CubicSpline, PchipInterpolator  # half a second that only a path is worth
+    # Half a second that only a path is worth, here and below.
+    from scipy.interpolate import CubicSpline, PchipInterpolator
+    from scipy.spatial.transform import Rotation, RotationSpline
 
     keys = [k for i, k in enumerate(keys) if i == 0 or _apart(keys[i - 1], k) > 1e-6]
     if not keys:
@@ -89,6 +90,8 @@ def spline(keys: Sequence[Pose], count: int, loop: bool = False) -> list[Pose]:
 
 def orbit(start: Pose, target: NDArray, up: NDArray, count: int) -> list[Pose]:
     """``count`` poses on a full turn from ``start``, around the axis through ``target`` [3] along ``up`` [3]."""
+    from scipy.spatial.transform import Rotation
+
     axis = np.asarray(up, np.float64) / np.linalg.norm(up)
     turns = Rotation.from_rotvec(axis * np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]).as_matrix()
     return [Pose(target + turn @ (start.position - target), turn @ start.rotation, start.fov) for turn in turns]
@@ -103,6 +106,8 @@ def dataset_path(cameras: Cameras, count: int, keys: int = 40) -> list[Pose]:
 
 
 def _apart(a: Pose, b: Pose) -> float:
+    from scipy.spatial.transform import Rotation
+
     turn = Rotation.from_matrix(a.rotation.T @ b.rotation).magnitude()
     return float(np.linalg.norm(a.position - b.position) + turn)
 
