@@ -3,7 +3,7 @@
 source.py     what can be looked at: `LiveSource`, `ModelSource`, `PointsSource`, `SplatsSource`
 layers.py     tensors → pictures; draw.py: legends and sheets; renderer.py: which picture of which scene
 worker.py     the one render thread and its budget
-session.py    one browser; panels/: its controls
+session.py    one browser; panels/: its controls; frusta.py, divider.py: what can be clicked and dragged in the picture
 inspector.py  `Inspector`: server, browsers, pulse; origin.py: who may connect; limits.py: what they may not do
 
 Names are loaded when used, so that importing this package costs nothing.

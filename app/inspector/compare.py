@@ -78,7 +78,7 @@ class Comparison:
             blank = np.full(image.shape[:2], FAR, np.float32)
             depth = np.concatenate([blank[:, : p.image.shape[1]] if p.depth is None else p.depth for p in parts], 1)
         left, right = self.names()
-        return Canvas(divide(image, split, left, right), depth, next((p.note for p in parts if p.note), ""))
+        return Canvas(divide(image, split, left, right, look.grip), depth, next((p.note for p in parts if p.note), ""))
 
     def names(self) -> tuple[str, str]:
         """What the two sides are called: by their steps where it is one run, else by their runs."""

@@ -73,8 +73,12 @@ def draw_legend(image: Image, legend: Legend, left: int = 0, right: int | None =
     return np.asarray(canvas)
 
 
-def divide(image: Image, x: int, left: str, right: str) -> Image:
-    """The image with a thin line at column ``x`` and the names of its two sides beside the line's upper end."""
+def divide(image: Image, x: int, left: str, right: str, grip: bool = False) -> Image:
+    """The image with a thin line at column ``x`` and the names of its two sides beside the line's upper end.
+
+    Args:
+        grip: a knob on the line, with an arrow to either side.
+    """
     h, w = image.shape[:2]
     text = max(10, min(h // 28, 18))
     canvas = Pil.fromarray(image)
@@ -84,6 +88,13 @@ def divide(image: Image, x: int, left: str, right: str) -> Image:
     draw.rectangle((x - half, 0, x + half - 1, h), fill=(245, 246, 250, 255))
     for name, side, room in ((left, -1, x), (right, 1, w - x)):
         _chip(draw, x + side * text, text, name, text, "ra" if side < 0 else "la", room)
+    if grip:
+        r, y = max(7, h // 45), h // 2
+        draw.ellipse((x - r - 1, y - r - 1, x + r + 1, y + r + 1), fill=(10, 10, 14, 150))
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=(245, 246, 250, 255))
+        for side in (-1, 1):
+            near, far, half = x + side * 0.25 * r, x + side * 0.68 * r, 0.36 * r
+            draw.polygon(((near, y - half), (near, y + half), (far, y)), fill=(30, 32, 40, 255))
     return np.asarray(canvas)
 
 

@@ -81,6 +81,7 @@ class Look:
         errors: whether the "Views" sheet has a row of errors.
         keep: [N] bool, False = not drawn (isolated or hidden by a pick or a query); None draws all Gaussians.
         style: colours of the classes, and which of them are shown.
+        grip: show on the dividing line that it can be dragged.
     """
 
     layer: Layer = "RGB"
@@ -97,6 +98,7 @@ class Look:
     errors: bool = False
     keep: Tensor | None = None
     style: ClassStyle = PLAIN
+    grip: bool = False
 
     @property
     def mixed(self) -> bool:
@@ -246,7 +248,7 @@ class Renderer:
             image = to_image(torch.lerp(one.colors, two.colors, share))
             image = written(image, two if share > 0.5 else one)
             if look.mix == "Split":
-                image = divide(image, split, look.layer, look.second)
+                image = divide(image, split, look.layer, look.second, look.grip)
             else:
                 image = caption(image, f"{look.second} {share:.0%} over {look.layer}")
             top = one if share < 0.5 else two
@@ -256,7 +258,7 @@ class Renderer:
         image = to_image(torch.cat([one.colors, two.colors], 1))
         image = written(written(image, one, 0, split), two, split, cameras.width)
         depth = np.concatenate([_occluding(one), _occluding(two)], 1) if with_depth else None
-        return Canvas(divide(image, split, look.layer, look.second), depth, one.note or two.note)
+        return Canvas(divide(image, split, look.layer, look.second, look.grip), depth, one.note or two.note)
 
     @torch.no_grad()
     def paint(self, index: int, look: Look, cameras: Cameras) -> Painted:

@@ -20,6 +20,8 @@ from ...core.errors import InputError
 from .catalog import INFO, LAYERS, Layer
 from .classes import PLAIN, ClassStyle
 from .clouds import PointColor, bounds, overview_frame, point_size
+from .divider import Divider
+from .frusta import Frusta
 from .jobs import Exports
 from .limits import cap_uploads
 from .panels import (
@@ -49,8 +51,6 @@ log = logging.getLogger(__name__)
 
 STILL_AFTER = 0.2
 """Seconds without camera motion after which a picture is drawn at full size."""
-
-MAX_FRUSTA = 60
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Session:
         """[K] ascending indices of the selected Gaussians (of points, in a scene without Gaussians), or None."""
         self.note = ""
         self.exports = Exports(self)
+        self.frusta, self.divider = Frusta(self), Divider(self)
         self.closed = False
         self._moved_at = 0.0
         self._moving_shown = False
@@ -99,7 +100,6 @@ class Session:
         self._asked_stage: int | None = None
         self._size = (client.camera.image_width, client.camera.image_height)
         self._point_handle: viser.PointCloudHandle | None = None
-        self._frusta: list[viser.CameraFrustumHandle] = []
         self._notified: dict[str, float] = {}
         with client.atomic():
             self.status = StatusPanel(self)
@@ -151,7 +151,7 @@ class Session:
         if touched & {"frame", "errors"}:
             self._ask_views()
         if touched & {"frusta", "scene"}:
-            self._show_frusta()
+            self.frusta.show()
         self.panel.update()
 
     def select_scene(self, index: int) -> None:
@@ -279,6 +279,8 @@ class Session:
         still = time.monotonic() - self._moved_at > STILL_AFTER
         if still and self._moving_shown:
             self._ask_canvas()
+        if still or self.divider.dragging:
+            self.divider.update()
         stage = self.inspector.source.stage()
         if self.view.follow and stage not in (self._shown_stage, self._asked_stage):
             self._asked_stage = stage
@@ -333,7 +335,7 @@ class Session:
             if view.layer not in renderer.layers(view.scene, self.heat is not None):
                 self.view = replace(self.view, layer="RGB" if state.gaussians is not None else "Points")
             self._place_first()
-            self._show_frusta()
+            self.frusta.show()
             self._ask_points()
         elif self.view.layer == "Points" and state.gaussians is not None and not self.panel.layer_chosen:
             self.view = replace(self.view, layer="RGB")  # the first weights have arrived
@@ -358,6 +360,7 @@ class Session:
         with_depth = (view.overlay or view.frusta) and view.layer != "Views"
         drawer = self.inspector.comparison if view.compare else None
         drawer = drawer or self.inspector.renderer
+        look = replace(look, grip=True)
         canvas = drawer.draw(view.scene, look, self._cameras(width, height), with_depth)
         if moving:
             self.inspector.pace.measured(time.perf_counter() - begun, self.inspector.worker.share)
@@ -414,30 +417,6 @@ class Session:
             point_shading="flat",
             precision="float32",
         )
-
-    def _show_frusta(self) -> None:
-        for handle in self._frusta:
-            handle.remove()
-        self._frusta = []
-        state = self.inspector.renderer.state(self.view.scene)
-        if not self.view.frusta or state is None or state.frames is None:
-            return
-        cameras = state.frames.cameras
-        poses = cameras.camera_to_worlds.double().numpy()
-        for i in np.unique(np.linspace(0, len(poses) - 1, MAX_FRUSTA).astype(int)):
-            handle = self.client.scene.add_camera_frustum(
-                f"/cameras/{i}",
-                fov=2 * math.atan(0.5 * cameras.height / float(cameras.Ks[i, 1, 1])),
-                aspect=cameras.width / cameras.height,
-                scale=0.12,
-                thickness=1.5,
-                thickness_units="screen",
-                color=(120, 170, 255),
-                wxyz=tf.SO3.from_matrix(poses[i, :3, :3]).wxyz,
-                position=poses[i, :3, 3],
-            )
-            handle.on_click(self.guarded(lambda _, frame=int(i): self.select_frame(frame)))
-            self._frusta.append(handle)
 
     # --- the camera -----------------------------------------------------------------------------------------
 

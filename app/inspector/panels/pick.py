@@ -89,7 +89,7 @@ class PickPanel:
             self._tab.found.clear()
 
     def _clicked(self, event: viser.SceneClickEvent, mode: str | None) -> None:
-        if INFO[self._session.view.layer].kind == "sheet":
+        if INFO[self._session.view.layer].kind == "sheet" or self._session.frusta.took(event):
             return
         u, v = event.screen_pos
         self._asked += 1  # every click counts: the next one must not replace one that waits
