@@ -7,7 +7,6 @@ from pathlib import PurePath
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from ...core.cameras import Cameras
@@ -20,6 +19,7 @@ from .draw import caption, divide
 from .export import video_work
 from .jobs import Progress, Work
 from .layers import Image
+from .nearest import tree
 from .renderer import FAR, Canvas, Look, Renderer
 from .source import SceneSource, SceneState
 from .timeline import TimelineSource
@@ -188,7 +188,7 @@ def aligned_basis(state: SceneState, other: SceneState, colors: Tensor) -> PcaBa
     theirs = np.flatnonzero(np.isfinite(there).all(1))
     if len(mine) < 3 or not len(theirs):
         return basis
-    nearest = theirs[np.asarray(KDTree(there[theirs]).query(here[mine])[1])]
+    nearest = theirs[np.asarray(tree(there[theirs]).query(here[mine])[1])]
     values = ((state.embeddings[torch.from_numpy(mine)].float() - basis.mean) @ basis.directions).double().cpu()
     wanted = colors[torch.from_numpy(nearest)].double().cpu()
     u, _, vh = torch.linalg.svd((values - values.mean(0)).T @ (wanted - wanted.mean(0)))
