@@ -1,0 +1,167 @@
+"""Loading checkpoints with the `transformers` library: from the disk only, and whatever goes wrong in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import InputError
+from .families import FAMILIES, Family, adaptors_of
+from .options import TeacherConfig
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_TOKENIZER = ("tokenizer.json", "vocab.*", "*.model")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory, in eval mode and float32 on the CPU.
+
+    Attributes:
+        model: of the library's class, or of the checkpoint's own code.
+        mean, std: of the channels, for pixels in [0, 1]; None where the network normalises them itself.
+        tokenizer: of its text tower, or None.
+        version: changes whenever the weights do: commit, or files with sizes and times.
+    """
+
+    model: Any
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    tokenizer: Any
+    version: str
+
+
+def load_checkpoint(kind: str, checkpoint: str, family: Family, options: TeacherConfig) -> Loaded:
+    """A checkpoint by name, from what was downloaded before, or from a folder. Never touches the network.
+
+    Raises:
+        InputError: the library is missing, the checkpoint is missing, incomplete, damaged, of another family or in
+            need of code that was not trusted; each with what to do.
+    """
+    spec = f"teacher {kind}:{checkpoint}"
+    if not checkpoint:
+        raise InputError(f"teacher {kind}:", "a checkpoint or a folder after the colon", "none", f"as {family.example}")
+    library = _library(spec)
+    where = str(Path(checkpoint).expanduser()) if Path(checkpoint).expanduser().is_dir() else checkpoint
+    common = {"local_files_only": True, "trust_remote_code": options.trust_remote_code, "revision": options.revision}
+    with _explained(spec, kind, where, options), _quiet(library):
+        config = library.AutoConfig.from_pretrained(where, **common)
+        found = getattr(config, "model_type", "")
+        if found not in family.model_types:
+            expected = " or ".join(t for t in family.model_types if t)
+            raise InputError(spec, f"a checkpoint of type {expected}", found or "none")
+        if options.adaptor:
+            _ask_for_adaptor(spec, config, options)
+        model, info = library.AutoModel.from_pretrained(where, config=config, output_loading_info=True, **common)
+        # a LayerScale of one is what RADIO's checkpoints leave out
+        missing = sorted(k for k in info["missing_keys"] if not (kind == "radio" and "layer_scale" in k))
+        bad = [*missing, *sorted(str(k) for k in info.get("mismatched_keys", ()))]
+        if bad:
+            raise InputError(spec, "a checkpoint with all its weights", f"{len(bad)} missing ({bad[0]}, …)")
+        mean, std = (None, None) if family.normalises else _normalisation(library, spec, where, common)
+        tokenizer = library.AutoTokenizer.from_pretrained(where, **common) if family.text else None
+    return Loaded(model.float().eval().requires_grad_(False), mean, std, tokenizer, _version(where, config))
+
+
+def _library(spec: str) -> ModuleType:
+    try:
+        import transformers
+    except ImportError as error:
+        raise InputError(
+            spec, "the package transformers", f"none ({error})", "run `pip install 'gaussiancross[teachers]'`"
+        ) from None
+    return transformers
+
+
+def _ask_for_adaptor(spec: str, config: Any, options: TeacherConfig) -> None:
+    names = adaptors_of(config)
+    if options.adaptor not in names:
+        remote = hasattr(config, "auto_map") and not options.trust_remote_code
+        hint = "adaptors are code of the checkpoint's repository: read it, then add ,trust_remote_code"
+        expected = "one of " + ", ".join(names) if names else "a checkpoint with adaptors"
+        raise InputError(f"{spec}, adaptor {options.adaptor!r}", expected, "no such adaptor", hint if remote else "")
+    config.adaptor_names = [options.adaptor]
+
+
+def _normalisation(library: ModuleType, spec: str, where: str, common: dict[str, Any]) -> tuple[Any, Any]:
+    """Mean and standard deviation from the checkpoint's preprocessor config."""
+    mixin = library.image_processing_utils.BaseImageProcessor
+    processor, _ = mixin.get_image_processor_dict(where, **common)
+    if not processor.get("do_normalize", True):
+        return None, None
+    mean, std = processor.get("image_mean"), processor.get("image_std")
+    if not (isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) == 3 and min(std) > 0):
+        raise InputError(
+            f"{spec}, preprocessor_config.json", "image_mean and image_std of 3 channels", f"{mean}, {std}"
+        )
+    return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def _version(where: str, config: Any) -> str:
+    folder = Path(where)
+    if not folder.is_dir():
+        return str(getattr(config, "_commit_hash", None) or "unknown")
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
+    return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+
+
+def _absent(folder: Path, family: Family) -> list[str]:
+    """What a checkpoint of the family needs and this folder lacks."""
+    needed = {"config.json": ("config.json",), "weights (.safetensors or .bin)": _WEIGHTS}
+    if not family.normalises:
+        needed["preprocessor_config.json"] = ("p*processor_config.json",)
+    if family.text:
+        needed["a tokenizer"] = _TOKENIZER
+    return [what for what, patterns in needed.items() if not any(any(folder.glob(p)) for p in patterns)]
+
+
+@contextmanager
+def _quiet(library: ModuleType) -> Iterator[None]:
+    """Without the library's progress bars and load reports: what matters of them is raised."""
+    logging = library.utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _explained(spec: str, kind: str, where: str, options: TeacherConfig) -> Iterator[None]:
+    """Errors of the library as `InputError`."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
+        said = str(error).strip().split("\n")[0].rstrip(".: ") or type(error).__name__
+        if "trust_remote_code" in str(error):
+            hint = "read the code in its repository, then add ,trust_remote_code"
+            raise InputError(spec, "a checkpoint without code of its own", "one that brings code", hint) from error
+        if isinstance(error, ImportError):
+            raise InputError(spec, "the packages that its code imports", said) from error
+        if (folder := Path(where)).is_dir():
+            absent = _absent(folder, FAMILIES[kind])
+            found = f"one without {' and '.join(absent)}" if absent else f"a damaged one ({said})"
+            raise InputError(spec, "a whole checkpoint", found, "download it again") from error
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", where):
+            hint = "give a folder that exists, or a checkpoint as owner/name"
+            raise InputError(spec, "a checkpoint", "no such folder", hint) from error
+        if not isinstance(error, OSError):
+            raise InputError(spec, "a checkpoint that this version of transformers reads", said) from error
+        revision = "" if options.revision == "main" else f" --revision {options.revision}"
+        hint = f"run `hf download {where}{revision}` once, with a network"
+        if kind == "dinov3":
+            hint = f"accept its licence on its model page, then `hf auth login` and `hf download {where}{revision}`"
+        raise InputError(spec, "a downloaded checkpoint", "none on this machine", hint) from error

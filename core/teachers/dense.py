@@ -1,0 +1,150 @@
+"""Vision transformers of the `transformers` library as dense networks: normalised pixels in, one vector per patch out.
+
+A network is callable, [B, 3, H, W] → [B, H/patch, W/patch, D] with H and W multiples of ``patch``, and says its
+``patch``. Position embeddings follow the resolution by interpolation (or are rotary).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+
+
+class DenseNetwork(Protocol):
+    """What turns pixels into tokens.
+
+    Attributes:
+        patch: pixels per token, along either axis.
+    """
+
+    patch: int
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """[B, 3, H, W], normalised → [B, H/patch, W/patch, D]."""
+        ...
+
+
+class ClipDense:
+    """CLIP without its last attention: MaskCLIP's value path (Zhou et al., "Extract Free Dense Labels from CLIP").
+
+    The class token is what CLIP compares with text, and in the last block all that reaches it of a patch x is what
+    attention lets through: ``out_proj(v_proj(layer_norm1(x)))``, weighted. So that vector, followed by what follows
+    for the class token (``post_layernorm`` and ``visual_projection``), lives in the space of the text tower; it is
+    what the last layer would give if each patch attended to itself alone.
+
+    MaskCLIP's released ViT code adds the block's residual and MLP to it. Here both are left out, as in F3RM and
+    ClearCLIP (Lan et al. 2024): the residual carries the bulk of the activation and little of the meaning.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """
+        Args:
+            model: a ``CLIPModel``, or one with its module names. Its last vision layer is taken off the tower.
+        """
+        layers = model.vision_model.encoder.layers
+        self.patch = int(model.config.vision_config.patch_size)
+        self._vision, self._last, self._projection = model.vision_model, layers[-1], model.visual_projection
+        model.vision_model.encoder.layers = layers[:-1]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        x = self._vision(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
+        attention = self._last.self_attn
+        x = attention.out_proj(attention.v_proj(self._last.layer_norm1(x)))
+        return _grid(self._projection(self._vision.post_layernorm(x)), pixels, self.patch)
+
+
+class SiglipDense:
+    """SigLIP and SigLIP 2, fixed-size and NaFlex: the value path of the attention-pooling head.
+
+    The head asks all patches with one learned query. With all attention on patch x it returns
+    ``y + mlp(layernorm(y))`` for ``y = out_proj(W_v x + b_v)``; that is computed for every patch. Unlike a last
+    block's, this residual and MLP lie between the value and the space of the text tower, so they stay.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """
+        Args:
+            model: a ``SiglipModel`` or ``Siglip2Model``.
+
+        Raises:
+            InputError: a checkpoint without the head.
+        """
+        config = model.config.vision_config
+        self.patch = int(config.patch_size)
+        self._vision = model.vision_model
+        self._head = getattr(model.vision_model, "head", None)
+        self._flexible = model.config.model_type == "siglip2"
+        if self._head is None:
+            raise InputError("SigLIP checkpoint", "an attention-pooling head", "none (vision_use_head is off)")
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        head, attention = self._head, self._head.attention
+        weight, bias = attention.in_proj_weight.chunk(3)[2], attention.in_proj_bias.chunk(3)[2]
+        y = attention.out_proj(F.linear(self._tokens(pixels), weight, bias))
+        return _grid(y + head.mlp(head.layernorm(y)), pixels, self.patch)
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        if not self._flexible:
+            return self._vision(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
+        b, p = len(pixels), self.patch
+        h, w = pixels.shape[2] // p, pixels.shape[3] // p
+        # NaFlex takes patches as rows of (row, column, channel) and the grid they come from
+        patches = pixels.unflatten(2, (h, p)).unflatten(4, (w, p)).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        shapes = torch.tensor([[h, w]], device=pixels.device).expand(b, 2)
+        mask = torch.ones(b, h * w, dtype=torch.long, device=pixels.device)
+        out = self._vision(pixel_values=patches, pixel_attention_mask=mask, spatial_shapes=shapes)
+        return out.last_hidden_state
+
+
+class DinoDense:
+    """DINOv2 and DINOv3: the normalised tokens of the last layer, without the class token and the registers."""
+
+    def __init__(self, model: Any) -> None:
+        """
+        Args:
+            model: a ``Dinov2Model``, ``Dinov2WithRegistersModel``, ``DINOv3ViTModel`` or ``DINOv3ConvNextModel``.
+        """
+        config = model.config
+        # a ConvNeXt halves the image once more per stage after a stem of 4
+        self.patch = int(getattr(config, "patch_size", 0) or 4 * 2 ** (len(getattr(config, "hidden_sizes", ())) - 1))
+        self._model, self._skip = model, 1 + int(getattr(config, "num_register_tokens", 0))
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        tokens = self._model(pixel_values=pixels).last_hidden_state
+        return _grid(tokens[:, self._skip :], pixels, self.patch)
+
+
+class RadioDense:
+    """RADIO and C-RADIO: spatial features of the backbone, or of them what an adaptor makes.
+
+    An adaptor has two heads, one for the summary token and one for patches. Text is compared with the summary, so
+    patches go through the *summary* head: the same trick as a value path (used by RayFronts and RADSeg). Adaptors
+    are code of the checkpoint's own repository.
+    """
+
+    def __init__(self, model: Any, adaptor: str = "") -> None:
+        """
+        Args:
+            model: the library's ``RadioModel``, or the one of the checkpoint's repository. It normalises pixels itself.
+            adaptor: name of one of the latter's adaptors; "" for the backbone's features.
+        """
+        self.patch = int(model.patch_size)
+        self._model = model
+        self._head: nn.Module | None = model.adaptors[adaptor].head_mlp if adaptor else None
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        out = self._model(pixels)
+        if isinstance(out, dict) and "backbone" in out:  # the form with adaptors
+            out = out["backbone"]
+        tokens = out.features
+        return _grid(tokens if self._head is None else self._head(tokens), pixels, self.patch)
+
+
+def _grid(tokens: Tensor, pixels: Tensor, patch: int) -> Tensor:
+    """[B, h·w, D] → [B, h, w, D]."""
+    return tokens.unflatten(1, (pixels.shape[2] // patch, pixels.shape[3] // patch))

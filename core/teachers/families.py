@@ -1,0 +1,86 @@
+"""The model families that teachers come from, one line each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .dense import ClipDense, DenseNetwork, DinoDense, RadioDense, SiglipDense
+
+
+@dataclass(frozen=True)
+class Family:
+    """What sets one family of checkpoints apart.
+
+    Attributes:
+        model_types: ``model_type`` in ``config.json``, any of them.
+        dense: its model → a dense network.
+        label_free: trained without manual labels and without text.
+        text: how its text tower wants phrases: "clip" (as they are), "siglip" (small letters, no punctuation, padded
+            to full length), or None without one.
+        normalises: whether the network normalises pixels itself.
+        example: a checkpoint to name in messages.
+    """
+
+    model_types: tuple[str, ...]
+    dense: Callable[..., DenseNetwork]
+    label_free: bool
+    text: str | None
+    normalises: bool
+    example: str
+
+
+FAMILIES: dict[str, Family] = {
+    "clip": Family(("clip", "metaclip_2"), ClipDense, False, "clip", False, "openai/clip-vit-base-patch16"),
+    "siglip2": Family(("siglip2", "siglip"), SiglipDense, False, "siglip", False, "google/siglip2-base-patch16-512"),
+    "dinov2": Family(("dinov2", "dinov2_with_registers"), DinoDense, True, None, False, "facebook/dinov2-base"),
+    "dinov3": Family(
+        ("dinov3_vit", "dinov3_convnext"), DinoDense, True, None, False, "facebook/dinov3-vitb16-pretrain-lvd1689m"
+    ),
+    "radio": Family(("radio", ""), RadioDense, False, None, True, "nvidia/C-RADIOv4-H"),
+}
+"""Kind on the command line → family. Image–text pairs count as labels here, and RADIO learnt from models trained on
+those and on masks."""
+
+ADAPTOR_TEXT = {
+    "clip": "clip:apple/DFN5B-CLIP-ViT-H-14-378",
+    "siglip": "siglip2:google/siglip-so400m-patch14-384",
+    "siglip2": "siglip2:google/siglip2-so400m-patch16-naflex",
+    "siglip2-g": "siglip2:google/siglip2-giant-opt-patch16-384",
+}
+"""RADIO's adaptor → the teacher whose text tower shares its space."""
+
+_LICENCES = (
+    (r"^openai/clip", "MIT"),
+    (r"^laion/", "MIT"),
+    (r"^apple/DFN", "Apple Machine Learning Research (research only)"),
+    (r"^facebook/metaclip", "CC-BY-NC-4.0 (non-commercial)"),
+    (r"^google/siglip", "Apache-2.0"),
+    (r"^facebook/dinov2", "Apache-2.0"),
+    (r"^facebook/dinov3", "DINOv3 License (commercial use under its terms)"),
+    (r"(^|/)C-RADIO", "NVIDIA Open Model License (commercial use allowed)"),
+    (r"(^|/)E?-?RADIO", "NSCLv1 (non-commercial)"),
+)
+"""Checkpoint → licence of its weights, first match."""
+
+
+def licence_of(checkpoint: str) -> str:
+    """Licence of a checkpoint's weights: what the model card in its folder says, else what is known of the name."""
+    card = Path(checkpoint).expanduser() / "README.md"
+    if card.is_file():
+        head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0]
+        found = {k: v.strip(" '\"") for k, v in re.findall(r"^(license|license_name):(.+)$", head, re.MULTILINE)}
+        if found and found.get("license") != "other":
+            return found.get("license") or found["license_name"]
+        if "license_name" in found:
+            return found["license_name"]
+    known = (licence for pattern, licence in _LICENCES if re.search(pattern, checkpoint))
+    return next(known, "unknown: see the checkpoint's model card")
+
+
+def adaptors_of(config: Any) -> tuple[str, ...]:
+    """Names of the adaptors that a RADIO checkpoint's config lists."""
+    return tuple(getattr(config, "adaptor_configs", None) or ())

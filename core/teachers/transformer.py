@@ -1,0 +1,151 @@
+"""Teachers from checkpoints of the `transformers` library."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..query.text import TextEncoder
+from ..scene import PosedFrames
+from .base import ImageTeacher, TeacherInfo, make_teacher
+from .checkpoint import Loaded, load_checkpoint
+from .dense import DenseNetwork, RadioDense
+from .families import ADAPTOR_TEXT, FAMILIES, Family, licence_of
+from .options import Precision, TeacherConfig, parse_options
+from .text import LateText, TransformerText
+from .windows import multi_scale, resized, sliding
+
+
+class TransformerTeacher(ImageTeacher):
+    """Dense features of a CLIP, SigLIP 2, DINO or RADIO checkpoint.
+
+    Frames are shown at their own shape, the shorter side `TeacherConfig.short` pixels; token maps follow. Images given
+    to `maps` are resampled to whole patches. Thread-safe.
+
+    Args:
+        kind: of `FAMILIES`.
+        checkpoint: its name or folder.
+        options: see `TeacherConfig`.
+
+    Raises:
+        InputError: see `load_checkpoint`.
+    """
+
+    def __init__(self, kind: str, checkpoint: str, options: TeacherConfig | None = None) -> None:
+        self.options = options or TeacherConfig()
+        family = FAMILIES[kind]
+        loaded = load_checkpoint(kind, checkpoint, family, self.options)
+        self.spec = f"{kind}:{checkpoint}"
+        self.device = torch.device(_device(self.options.device))
+        self._dtype = _dtype(self.options.dtype, self.device)
+        self._network = _dense(family, loaded, self.options)
+        self._family, self._loaded = family, loaded
+        loaded.model.to(self.device)
+        self._mean, self._std = (
+            None if v is None else torch.tensor(v, device=self.device)[:, None, None] for v in (loaded.mean, loaded.std)
+        )
+        self._lock = threading.Lock()  # a training thread and a viewer may ask at once
+        p = self.patch = self._network.patch
+        dim = self._tokens(torch.zeros(1, 3, 2 * p, 2 * p)).shape[-1]  # no config tells it for all of them
+        self.info = TeacherInfo(
+            _name(kind, checkpoint, self.options), dim, licence_of(checkpoint), None, family.label_free
+        )
+        self.size = self._whole(4 * self.options.short / 3), self._whole(self.options.short)
+        self.text = self._text_tower()
+
+    @property
+    def fingerprint(self) -> str:
+        return repr((self.spec, self.options, self._loaded.version))
+
+    def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
+        """(width, height) at which a scene's frames are read: their own shape in whole patches."""
+        width, height = frames.cameras.width, frames.cameras.height
+        factor = self.options.short / min(width, height)
+        return self._whole(width * factor), self._whole(height * factor)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D] float32 on the CPU; h and w are H and W in patches, rounded."""
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError("images", "a tensor [C, H, W, 3]", str(tuple(images.shape)))
+        h, w = (self._whole(n) for n in images.shape[1:3])
+        if len(images) == 0:
+            return torch.zeros(0, h // self.patch, w // self.patch, self.info.dim)
+        group = self.options.batch
+        with self._lock, torch.no_grad():
+            return torch.cat([self._maps(images[k : k + group], h, w) for k in range(0, len(images), group)])
+
+    def _text_tower(self) -> TextEncoder | None:
+        """The text tower into the same space; None for DINO, and for RADIO without an adaptor that has one."""
+        loaded, style, dim = self._loaded, self._family.text, self.info.dim
+        if style is not None:
+            return TransformerText(loaded.model, loaded.tokenizer, style, dim, self._autocast)
+        spec = self.options.text or ADAPTOR_TEXT.get(self.options.adaptor, "")
+        if not spec:
+            return None
+        return LateText(lambda: getattr(make_teacher(spec), "text", None), dim, f"teacher {spec}")
+
+    def _maps(self, images: Tensor, height: int, width: int) -> Tensor:
+        """Some images at a time: pixels of all frames of a scene need not lie on the GPU together."""
+        options = self.options
+        pixels = resized(images.to(self.device, torch.float32).permute(0, 3, 1, 2), height, width)
+
+        def whole(pixels: Tensor) -> Tensor:
+            return sliding(self._tokens, pixels, self.patch, options.window, options.stride, options.batch)
+
+        return multi_scale(whole, pixels, self.patch, options.scales).float().cpu()
+
+    @torch.no_grad()
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] → [B, h, w, D]."""
+        pixels = pixels.to(self.device)
+        if self._mean is not None and self._std is not None:
+            pixels = (pixels - self._mean) / self._std
+        with self._autocast():
+            return self._network(pixels)
+
+    def _autocast(self) -> Any:
+        if self._dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self._dtype)
+
+    def _whole(self, pixels: float) -> int:
+        """The nearest whole number of patches, in pixels."""
+        return max(1, round(pixels / self.patch)) * self.patch
+
+
+def load_transformer(kind: str, argument: str) -> TransformerTeacher:
+    """The teacher of ``kind:CHECKPOINT,options``."""
+    checkpoint, options = parse_options(argument)
+    return TransformerTeacher(kind, checkpoint, options)
+
+
+def _name(kind: str, checkpoint: str, options: TeacherConfig) -> str:
+    folder = Path(checkpoint).expanduser()
+    name = folder.resolve().name if folder.is_dir() else checkpoint
+    return f"{kind}:{name}" + (f" ({options.adaptor})" if options.adaptor else "")
+
+
+def _dense(family: Family, loaded: Loaded, options: TeacherConfig) -> DenseNetwork:
+    if family.dense is RadioDense:
+        return RadioDense(loaded.model, options.adaptor)
+    return family.dense(loaded.model)
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("teacher option device", "a device of this machine", f"{wanted}, and no CUDA device")
+    return wanted
+
+
+def _dtype(wanted: Precision, device: torch.device) -> torch.dtype:
+    if wanted == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return getattr(torch, wanted)
