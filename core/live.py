@@ -5,6 +5,7 @@ The trainer publishes immutable snapshots and reads a few requests; viewers subs
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,48 @@ class Snapshot:
     probe: Mapping[str, Tensor] | None = None
 
 
+class Curve:
+    """A scalar over the steps in bounded memory: exact below ``size`` values; beyond, each point is the mean of equally
+    many consecutive values, at the last one's step. So no peak is invented or moved, and a curve costs whoever copies
+    or draws it the same after a million steps as after a thousand.
+
+    Args:
+        size: most points, even.
+    """
+
+    def __init__(self, size: int = 512) -> None:
+        self._size, self._per = size, 1
+        self._points: list[tuple[int, float]] = []
+        self._step, self._values = 0, 0  # of the last point, which is not full yet
+        self._sum, self._finite, self._latest = 0.0, 0, math.nan
+
+    def add(self, step: int, value: float) -> None:
+        """Append a value. What is not finite counts only where nothing else is."""
+        self._step, self._values, self._latest = step, self._values + 1, value
+        if math.isfinite(value):
+            self._sum, self._finite = self._sum + value, self._finite + 1
+        if self._values < self._per:
+            return
+        self._points.append(self._open())
+        self._values, self._sum, self._finite = 0, 0.0, 0
+        if len(self._points) == self._size:
+            self._points = [(b[0], _mean(a[1], b[1])) for a, b in zip(*[iter(self._points)] * 2, strict=True)]
+            self._per *= 2
+
+    def points(self) -> list[tuple[int, float]]:
+        """[(step, value), …], oldest first; a copy."""
+        return [*self._points, self._open()] if self._values else list(self._points)
+
+    def _open(self) -> tuple[int, float]:
+        return self._step, self._sum / self._finite if self._finite else self._latest
+
+
+def _mean(a: float, b: float) -> float:
+    """Of what is finite."""
+    known = [v for v in (a, b) if math.isfinite(v)] or [b]
+    return sum(known) / len(known)
+
+
 @dataclass
 class LiveFeed:
     """The meeting point of one training run and its viewers. Thread-safe.
@@ -44,7 +87,7 @@ class LiveFeed:
     def __post_init__(self) -> None:
         self._condition = threading.Condition()
         self._snapshot: Snapshot | None = None
-        self._series: dict[str, list[tuple[int, float]]] = {}
+        self._series: dict[str, Curve] = {}
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._paused = False
         self._steps_allowed = 0
@@ -66,7 +109,7 @@ class LiveFeed:
         """Append scalars to the run's curves."""
         with self._condition:
             for name, value in metrics.items():
-                self._series.setdefault(name, []).append((step, float(value)))
+                self._series.setdefault(name, Curve()).add(step, float(value))
 
     def wait_while_paused(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Called before each step: waits while paused; a single step lets one call through.
@@ -110,9 +153,9 @@ class LiveFeed:
         return unsubscribe
 
     def series(self) -> dict[str, list[tuple[int, float]]]:
-        """The curves so far: metric name → [(step, value), …], a copy."""
+        """The curves so far: metric name → [(step, value), …], a copy; long ones thinned (see `Curve`)."""
         with self._condition:
-            return {k: list(v) for k, v in self._series.items()}
+            return {k: v.points() for k, v in self._series.items()}
 
     @property
     def paused(self) -> bool:

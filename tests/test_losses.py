@@ -1,6 +1,7 @@
 """Losses, metrics, the feature basis, heads, configs and the live feed."""
 
 import dataclasses
+import math
 import threading
 import time
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from gaussiancross.core.config import from_dict, to_dict
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.live import LiveFeed, Snapshot
+from gaussiancross.core.live import Curve, LiveFeed, Snapshot
 from gaussiancross.core.losses import depth_l1, feature_cosine, rgb_l1, to_tokens, uncertainty_sum, weighted_sum
 from gaussiancross.core.metrics import depth_error, effective_rank, feature_spread, psnr, token_cosine
 from gaussiancross.core.nn.heads import GaussianHead, HeadConfig
@@ -224,3 +225,31 @@ class TestLiveFeed:
         feed.log(3, {"loss": 1.5})
         feed.series()["loss"].append((9, 9.0))
         assert feed.series() == {"loss": [(3, 1.5)]}
+
+
+class TestCurve:
+    def test_short_curves_are_exact(self):
+        curve = Curve(size=8)
+        for step in range(7):
+            curve.add(10 * step, float(step) ** 2)
+        assert curve.points() == [(10 * s, float(s) ** 2) for s in range(7)]
+
+    @pytest.mark.parametrize("count", [8, 9, 100, 1000])
+    def test_long_curves_are_means_of_consecutive_values(self, count):
+        curve = Curve(size=8)
+        values = [float((7 * i) % 13) for i in range(count)]
+        for step, value in enumerate(values):
+            curve.add(step, value)
+        points, begin = curve.points(), 0
+        assert 4 <= len(points) <= 8 and points[-1][0] == count - 1
+        for step, value in points:
+            assert value == pytest.approx(sum(values[begin : step + 1]) / (step + 1 - begin))
+            begin = step + 1
+
+    def test_what_is_not_finite_counts_only_alone(self):
+        curve = Curve(size=4)
+        for step, value in enumerate([1.0, math.nan, 3.0, math.inf]):
+            curve.add(step, value)
+        assert curve.points() == [(1, 1.0), (3, 3.0)]
+        curve.add(4, math.inf)
+        assert curve.points()[-1] == (4, math.inf)

@@ -85,17 +85,17 @@ class CurvesPanel:
         }
         self._charts: dict[str, tuple[tuple[str, ...], viser.GuiUplotHandle]] = {}
         self._updated = 0.0
-        self._seen = -1
+        self._seen: list[int] = []
 
     def update(self) -> None:
         if self._feed is None or time.monotonic() - self._updated < _EVERY:
             return
         self._updated = time.monotonic()
         series = self._session.inspector.series()
-        length = sum(len(v) for v in series.values())
-        if length == self._seen:
+        steps = [curve[-1][0] for curve in series.values() if curve]
+        if steps == self._seen:
             return
-        self._seen = length
+        self._seen = steps
         for group, charts in GROUPS.items():
             for position, chart in enumerate(charts):
                 names = tuple(n for n in chart.series if len(series.get(n, ())) >= 2)
