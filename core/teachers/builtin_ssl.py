@@ -1,0 +1,101 @@
+"""The built-in label-free teacher: a small network that learned from pictures alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..config import from_dict
+from ..errors import InputError
+from ..io.checkpoint import load_weights
+from ..nn.tokens import CELL, STRIDE, TokenNet, TokenNetConfig
+from ..scene import PosedFrames
+from .base import ImageTeacher, TeacherInfo
+
+WIDTH = 320
+"""Pixels that frames are wide for it, as in its training."""
+WEIGHTS, CARD = "builtin_ssl.safetensors", "builtin_ssl.json"
+_BATCH = 8
+"""Images at once; the features of an image do not depend on it."""
+
+
+class BuiltinSslTeacher(ImageTeacher):
+    """Dense features of the network that `trainers.builtin_ssl` trained, without labels, captions, depth or poses, on
+    colour images of the built-in rooms. A token is 8 × 8 pixels of an image `WIDTH` wide; the channels of the features
+    have mean 0 and variance 1 over the training images.
+
+    It knows rendered rooms: on photographs it is a texture and shape descriptor, and no rival of DINOv2.
+
+    Args:
+        folder: with ``builtin_ssl.safetensors`` and ``builtin_ssl.json``; the project's assets by default.
+
+    Attributes:
+        card: what the JSON file says: training command, seeds, held-out scores.
+
+    Raises:
+        InputError: files missing, damaged or of another network.
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
+        try:
+            self.card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            config = from_dict(TokenNetConfig, self.card["config"], "config")
+            name, licence = str(self.card["name"]), str(self.card["licence"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                folder / CARD, "the description of the label-free built-in teacher", repr(error), "restore the file"
+            ) from error
+        weights = load_weights(folder / WEIGHTS)
+        with torch.random.fork_rng(devices=[]):  # building draws numbers that a run may be counting on
+            self._net = TokenNet(config)
+        try:
+            self._net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+        except RuntimeError as error:
+            found = str(error).splitlines()[-1].strip()
+            raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
+        self._net.eval().requires_grad_(False)
+        self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._fingerprint = f"{name}-{_digest(folder / WEIGHTS)}"
+        self.size = (WIDTH, 3 * WIDTH // 4)
+        self.info = TeacherInfo(name, config.dim, licence, None, label_free=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """The name with a digest of the weights."""
+        return self._fingerprint
+
+    def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
+        """`WIDTH` pixels wide, in the frames' own proportions."""
+        return WIDTH, CELL * max(1, round(WIDTH / frames.cameras.width * frames.cameras.height / CELL))
+
+    @torch.no_grad()
+    def maps(self, images: Tensor) -> Tensor:
+        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D] with h = 2 round(H / 16), w = 2 round(W / 16), at least 2 each.
+
+        Images whose sides are no multiples of 16 are resized to the nearest ones.
+
+        Raises:
+            InputError: not [C, H, W, 3].
+        """
+        if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
+            raise InputError("images", "colour images [C, H, W, 3]", f"{tuple(images.shape)}")
+        x = images.float().permute(0, 3, 1, 2)
+        height, width = (CELL * max(1, round(s / CELL)) for s in x.shape[-2:])
+        maps = [self._features(part, height, width) for part in x.split(_BATCH)] if len(x) else []
+        return torch.cat(maps) if maps else torch.zeros(0, height // STRIDE, width // STRIDE, self.info.dim)
+
+    def _features(self, x: Tensor, height: int, width: int) -> Tensor:
+        if x.shape[-2:] != (height, width):
+            x = F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
+        return self._net(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1).contiguous()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
