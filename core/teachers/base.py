@@ -94,7 +94,7 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     """The teacher that ``spec`` names.
 
     Args:
-        spec: "none" (no feature loss), "builtin", "precomputed:<folder>", or a folder of precomputed features.
+        spec: "none" (no feature loss), "builtin", "builtin-ssl", "precomputed:<folder>", or a folder of precomputed features.
 
     Raises:
         InputError: an unknown teacher; lists the known ones.
@@ -125,6 +125,12 @@ def _builtin(argument: str) -> Teacher:
     return BuiltinTeacher(Path(argument).expanduser() if argument else None)
 
 
+def _builtin_ssl(argument: str) -> Teacher:
+    from .builtin_ssl import BuiltinSslTeacher
+
+    return BuiltinSslTeacher(Path(argument).expanduser() if argument else None)
+
+
 def _cached(argument: str) -> Teacher:
     from .cache import CachedTeacher
 
@@ -140,6 +146,7 @@ def _transformer(kind: str, argument: str) -> Teacher:
 _KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "none": _none,
     "builtin": _builtin,
+    "builtin-ssl": _builtin_ssl,
     "precomputed": _precomputed,
     "cached": _cached,
     **{kind: partial(_transformer, kind) for kind in FAMILIES},
