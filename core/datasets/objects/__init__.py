@@ -1,0 +1,46 @@
+"""Procedural objects: many categories, each of many shapes and materials, from a seed alone.
+
+    (category, seed) ─ build_object ─→ ProceduralObject ─ light_object ─→ LitObject ─ render_object ─→ pictures
+                                             ├─ surface_points, to_trimesh ─→ coloured points, a coloured mesh
+                                             └─ describe, captions ─→ what can truly be said of it
+
+shapes                 solids that rooms have no use for
+furniture              categories that rooms have
+catalogue              all categories, what they are called, which are held out
+build                  `build_object`
+light, render          light per vertex; cameras around an object, pictures
+surface                points and meshes with colours
+wording                names, colours, materials, sizes
+dataset                `Objects`: splits by instances and by categories
+preview                a sheet to look at
+"""
+
+from __future__ import annotations
+
+from .build import ProceduralObject, build_object
+from .catalogue import CATEGORIES, HELD_OUT, SYNONYMS
+from .dataset import SEEN, Objects
+from .light import LitObject, ObjectLight, light_object
+from .render import object_cameras, render_object
+from .surface import SurfacePoints, surface_points, to_trimesh
+from .wording import captions, describe
+
+__all__ = [
+    "CATEGORIES",
+    "HELD_OUT",
+    "SEEN",
+    "SYNONYMS",
+    "LitObject",
+    "ObjectLight",
+    "Objects",
+    "ProceduralObject",
+    "SurfacePoints",
+    "build_object",
+    "captions",
+    "describe",
+    "light_object",
+    "object_cameras",
+    "render_object",
+    "surface_points",
+    "to_trimesh",
+]
