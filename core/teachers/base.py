@@ -94,7 +94,8 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     """The teacher that ``spec`` names.
 
     Args:
-        spec: "none" (no feature loss), "builtin", "builtin-ssl", "precomputed:<folder>", or a folder of precomputed features.
+        spec: "none" (no feature loss), "builtin", "builtin-ssl", "precomputed:<folder>", or a folder of precomputed
+            features.
 
     Raises:
         InputError: an unknown teacher; lists the known ones.
