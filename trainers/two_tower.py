@@ -219,7 +219,8 @@ def region_losses(
 def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
     """Write weights (half precision) and card to a folder, measured there as they will be used; returns the scores."""
     config = trainer.config
-    weights = {k: v.half() if v.dtype == torch.float32 else v for k, v in trainer.model.state_dict().items()}
+    half = {k: v.half() if v.is_floating_point() else v for k, v in trainer.model.state_dict().items()}
+    weights = {k: v.contiguous() for k, v in half.items()}
     command = (
         f"python -m gaussiancross.trainers.two_tower --rooms {config.rooms} --steps {config.steps} "
         f"--batch {config.batch} --lr {config.lr} --seed {config.seed} --export assets"

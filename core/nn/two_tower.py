@@ -126,8 +126,8 @@ class ImageTower(nn.Module):
             coverage: [R, h·w] in [0, 1], how much of each token belongs to the region.
             image: [R] which image each region lies in.
         """
-        logits = pooled.logits[image] + coverage.clamp_min(1e-6).log()[:, None]
-        weights = logits.softmax(-1) * (coverage[:, None] > 0)
+        logits = pooled.logits[image] + coverage.log()[:, None]  # −inf where the region is not
+        weights = logits.softmax(-1)
         values = pooled.values[image].unflatten(-1, (self.heads, -1))
         return self.out(torch.einsum("rht,rthd->rhd", weights, values).flatten(1))
 
