@@ -139,7 +139,12 @@ def depth_range(state: SceneState) -> tuple[float, float]:
 
 
 def point_size(state: SceneState) -> float:
-    """A radius in metres at which neighbouring points just touch: 0.6 of the median distance to the nearest one."""
+    """A radius in metres at which neighbouring points just touch: 0.6 of the median distance to the nearest one. Found
+    once per state."""
+    return state.memo("point size", lambda: _point_size(state))
+
+
+def _point_size(state: SceneState) -> float:
     coord = None if state.points is None else state.points.coord
     if coord is None and state.gaussians is not None:
         coord = state.gaussians.means.cpu().numpy()

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 import viser
 
+from ...core.cameras import Cameras, intrinsics
 from ...core.errors import InputError
 from ...core.live import LiveFeed
 from ...core.query import TextEncoder
 from .compare import Comparison
+from .icons import keep_icons_open
 from .layers import BACKGROUND
 from .limits import open_tunnel, refuse_tunnels
 from .origin import is_loopback, refuse_foreign_origins
-from .renderer import Renderer
+from .renderer import Look, Renderer
 from .session import Session
 from .source import SceneSource
 from .timeline import TimelineSource
@@ -111,6 +113,7 @@ class Inspector:
         self.worker = RenderWorker(on_error=self._render_failed)
         self._apply_share()
 
+        keep_icons_open()
         # A browser may leave between the decision to send and the sending; viser would warn each time.
         warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         self._server = _serve(host, port)
@@ -134,6 +137,8 @@ class Inspector:
         self._server.scene.set_up_direction("+z")
         self._server.scene.set_background_image(self.blank)
         self.worker.start()
+        if feed is None:  # else a training would pay for what nobody has asked for yet
+            self.worker.submit("first scene", self._prepare)
         self._pulse = threading.Thread(target=self._beat, name="inspector-pulse", daemon=True)
         self._pulse.start()
         self._server.on_client_connect(self._connected)
@@ -204,6 +209,12 @@ class Inspector:
             return
         print(f"Public: {self.public_url}")
         print("Warning: anybody who has this address can look at this data and steer this training, for 24 hours.")
+
+    def _prepare(self) -> None:
+        """Render thread: open the first scene and load the kernels while the first browser still loads the page."""
+        with contextlib.suppress(Exception):  # what fails here fails again, and is told, when somebody looks
+            if self.renderer.load(0).gaussians is not None:
+                self.renderer.draw(0, Look(), Cameras(torch.eye(4)[None], intrinsics(1.0, 16, 16)[None], 16, 16))
 
     # --- browsers come and go -------------------------------------------------------------------------------
 

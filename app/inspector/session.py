@@ -96,6 +96,7 @@ class Session:
         self._moved_at = 0.0
         self._moving_shown = False
         self._placed_scene: int | None = None
+        self._sized_scene: int | None = None
         self._shown_stage: int | None = None
         self._asked_stage: int | None = None
         self._size = (client.camera.image_width, client.camera.image_height)
@@ -329,7 +330,7 @@ class Session:
         fresh = self._placed_scene != view.scene
         if fresh:
             self._placed_scene = view.scene
-            self.view = replace(self.view, point_size=point_size(state), frame=overview_frame(state))
+            self.view = replace(self.view, frame=overview_frame(state))
             self.view = replace(self.view, up=guess_up(state))
             self.client.scene.set_up_direction(UP[self.view.up])
             if view.layer not in renderer.layers(view.scene, self.heat is not None):
@@ -344,8 +345,12 @@ class Session:
             self._ask("points", self._draw_points, "background")
         self.search.loaded(view.scene, state)
         self.panel.update()
-        self._ask_canvas(lane="background", urgent=fresh)
+        # The first picture is a small one, the full one follows; but for a training, which pays for both.
+        small = fresh and self._server_draws() and self.inspector.worker.share >= 1
+        self._ask_canvas(moving=small, lane="background", urgent=fresh)
         self._ask("views", self._draw_views, "background", urgent=fresh)
+        if fresh:
+            self._ask("point size", self._size_points, "background")
 
     def _draw_canvas(self, moving: bool) -> None:
         if self.closed:
@@ -392,9 +397,22 @@ class Session:
             return not self.look().mixed  # else the server draws them, in their part of the picture
         return self.view.overlay and self.view.layer != "Views"
 
+    def _size_points(self) -> None:
+        """Points as large as the scene needs them. Finding that out takes a while, so the first picture goes before,
+        unless it shows points."""
+        scene = self.view.scene
+        state = self.inspector.renderer.state(scene)
+        if self.closed or state is None or self._sized_scene == scene:
+            return
+        self._sized_scene = scene
+        self.view = replace(self.view, point_size=point_size(state))
+        self.panel.update()
+
     def _draw_points(self) -> None:
-        view = self.view
         shown = self._points_shown() and not self.closed
+        if shown:
+            self._size_points()
+        view = self.view
         drawn = (
             self.inspector.renderer.points(
                 view.scene, view.point_color, self.inspector.max_points, view.layer == "Masked", view.style

@@ -103,11 +103,13 @@ class SceneSource(Protocol):
 
 
 class PointsSource:
-    """Still point scenes: a `PointScene` or a whole dataset."""
+    """Still point scenes: a `PointScene` or a whole dataset, of which the ``keep`` scenes that were used last stay in
+    memory, with what was worked out of them: the next browser does not wait for it again."""
 
-    def __init__(self, scenes: PointScene | SceneDataset, title: str = "points") -> None:
+    def __init__(self, scenes: PointScene | SceneDataset, title: str = "points", keep: int = 3) -> None:
         self.title = title
         self._scenes = scenes
+        self._states: Recent[int, SceneState] = Recent(keep)
         if isinstance(scenes, PointScene):
             self.scene_names, self.class_names = (scenes.name,), ()
         else:
@@ -121,6 +123,9 @@ class PointsSource:
         return (self._scenes, None) if isinstance(self._scenes, PointScene) else _preview(self._scenes, index)
 
     def load(self, index: int) -> SceneState:
+        return self._states.get(index, lambda: self._read(index))
+
+    def _read(self, index: int) -> SceneState:
         if isinstance(self._scenes, PointScene):
             return SceneState(self._scenes.name, points=self._scenes)
         return SceneState(self.scene_names[index], points=self._scenes.scene(index), frames=self._scenes.frames(index))
