@@ -142,20 +142,20 @@ def test_losses_against_loops() -> None:
     scale = torch.tensor(7.0)
     found = region_losses(regions, phrases, canon, true, own, scale)
 
-    positive, negative, to_text, to_region = [], [], [], []
+    pairs, to_text, to_region = [], [], []
     for r in range(5):
         against = sum(torch.exp(10 * regions[r] @ c) for c in canon)
         for p in range(4):
             chance = torch.exp(10 * regions[r] @ phrases[p])
             chance = chance / (chance + against)
-            (positive if true[r, p] else negative).append(-torch.log(chance if true[r, p] else 1 - chance))
+            pairs.append(-torch.log(chance if true[r, p] else 1 - chance))
         wrong = [p for p in range(4) if not true[r, p]]
         e = [torch.exp(scale * regions[r] @ phrases[p]) for p in [int(own[r]), *wrong]]
         to_text.append(-torch.log(e[0] / sum(e)))
         others = [k for k in range(5) if not true[k, own[r]]]
         e = [torch.exp(scale * regions[k] @ phrases[own[r]]) for k in [r, *others]]
         to_region.append(-torch.log(e[0] / sum(e)))
-    relevancy = torch.stack(positive).mean() + torch.stack(negative).mean()
+    relevancy = torch.stack(pairs).sum() / true.sum()
     contrast = 0.5 * (torch.stack(to_text).mean() + torch.stack(to_region).mean())
     torch.testing.assert_close(found["relevancy"], relevancy)
     torch.testing.assert_close(found["contrast"], contrast)

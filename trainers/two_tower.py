@@ -201,10 +201,9 @@ def region_losses(
     against = (SCALE * (regions @ canon.T)).logsumexp(1, keepdim=True)  # a smooth maximum over the negatives
     logits = SCALE * cosine - against
     each = F.binary_cross_entropy_with_logits(logits, true.float(), reduction="none")
-    positive, negative = true.float(), (~true).float()
-    relevancy = (each * positive).sum() / positive.sum().clamp_min(1) + (
-        each * negative
-    ).sum() / negative.sum().clamp_min(1)
+    # Every pair counts the same: were the few true ones raised to half of the weight, a relevancy of one half would
+    # mean a rarer thing than it says, and select far too much.
+    relevancy = each.sum() / true.sum().clamp_min(1)
     rows = torch.arange(len(regions))
     chance = true.clone()
     chance[rows, own] = False
