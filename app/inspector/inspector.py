@@ -28,7 +28,7 @@ from .renderer import Look, Renderer
 from .session import Session
 from .source import SceneSource
 from .timeline import TimelineSource
-from .worker import RenderWorker
+from .worker import RenderWorker, ThreadTime
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,9 @@ class Inspector:
         keep_icons_open()
         # A browser may leave between the decision to send and the sending; viser would warn each time.
         warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
+        others = set(threading.enumerate())
         self._server = _serve(host, port)
+        self._network = ThreadTime(set(threading.enumerate()) - others)
         self._host, self._port = host, self._server.get_port()
         self.public_url: str | None = None
         refuse_tunnels(self._server)
@@ -244,9 +246,12 @@ class Inspector:
     # --- the pulse ------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
+        before = time.thread_time()
         while not self._closed.wait(PULSE):
-            sessions = self.sessions
+            sessions, now = self.sessions, time.thread_time()
             self._apply_share()
+            self.worker.charge(self._network.since() + now - before)
+            before = now
             if self.feed is not None and self._follows() and any(s.wants_newer() for s in sessions):
                 self.feed.wants_snapshot.set()
             for session in sessions:

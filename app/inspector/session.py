@@ -512,15 +512,18 @@ class Session:
     # --- when something goes wrong ---------------------------------------------------------------------------
 
     def guarded(self, callback: Callable[[Any], Any]) -> Callable[[Any], None]:
-        """The callback, but an exception in it becomes a notification and a log entry."""
+        """The callback, but an exception in it becomes a notification and a log entry, and its time is charged."""
 
         def run(event: Any) -> None:
+            begun = time.thread_time()
             try:
                 callback(event)
             except Exception as error:
                 if not isinstance(error, InputError):
                     log.exception("inspector: a callback failed")
                 self.report(error)
+            finally:
+                self.inspector.worker.charge(time.thread_time() - begun)
 
         return run
 

@@ -1,4 +1,5 @@
-"""One thread does all the rendering, within a budget, for all browsers together.
+"""One thread does all the rendering, within a budget, for all browsers together. What other threads of the page do for
+them (network, callbacks, pulse) is charged to the same budget.
 
 A training and its viewer share one machine. Whatever happens in the browsers, the training gives up at most the
 share of time it was asked for: requests replace each other instead of queueing, and time spent is earned first.
@@ -6,10 +7,11 @@ share of time it was asked for: requests replace each other instead of queueing,
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,6 +155,12 @@ class RenderWorker:
             self._jobs[key] = _Job(run, lane, urgent)
             self._condition.notify_all()
 
+    def charge(self, seconds: float) -> None:
+        """Take out of the budget what another thread has done for the browsers, processor time."""
+        with self._condition:
+            self.spent += seconds
+            self._budgets["interactive"].spend(seconds)
+
     def cancel(self, matches: Callable[[Hashable], bool]) -> None:
         """Forget the waiting jobs whose key matches."""
         with self._condition:
@@ -211,6 +219,30 @@ class RenderWorker:
                     return
                 if wait > 0 and self._next()[0] is None:
                     self._condition.wait(min(wait, 1.0))
+
+
+class ThreadTime:
+    """Processor time of other threads; always 0 where the system does not tell (macOS, Windows).
+
+    Args:
+        threads: running ones.
+    """
+
+    def __init__(self, threads: Iterable[threading.Thread]) -> None:
+        clock_of = getattr(time, "pthread_getcpuclockid", None)
+        # The clocks are looked up now: asking for that of a thread that has ended is not safe, reading it is.
+        self._clocks = [] if clock_of is None else [clock_of(t.ident) for t in threads if t.ident is not None]
+        self._before = 0.0
+        self.since()
+
+    def since(self) -> float:
+        """Seconds since the last call. What a thread that has ended did at last is lost."""
+        total = 0.0
+        for clock in self._clocks:
+            with contextlib.suppress(OSError):
+                total += time.clock_gettime(clock)
+        spent, self._before = total - self._before, total
+        return max(0.0, spent)
 
 
 def _checked_share(share: float) -> float:
