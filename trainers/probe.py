@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.io.pretrained import PROBE_PREFIX
 from ..core.metrics import SemanticScores, confusion_matrix, semantic_scores
 
 MAX_VOXELS = 8_192
@@ -19,9 +20,6 @@ MAX_VOXELS = 8_192
 
 LR, WEIGHT_DECAY = 5e-3, 1e-4
 """Of its AdamW: fast, because the features move under it."""
-
-PREFIX = "probe."
-"""Before the probe's names where its weights lie in one file with the network's."""
 
 
 class LinearProbe(nn.Module):
@@ -141,11 +139,11 @@ class OnlineProbe:
 
 def with_probe(weights: Mapping[str, Tensor], probe: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """The network's weights and the probe's in one mapping, as checkpoints and time lines keep them."""
-    return {**weights, **{PREFIX + k: v for k, v in (probe or {}).items()}}
+    return {**weights, **{PROBE_PREFIX + k: v for k, v in (probe or {}).items()}}
 
 
 def split_probe(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
     """(the network's weights, the probe's or None) of what `with_probe` joined."""
-    own = {k: v for k, v in weights.items() if not k.startswith(PREFIX)}
-    probe = {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)}
+    own = {k: v for k, v in weights.items() if not k.startswith(PROBE_PREFIX)}
+    probe = {k.removeprefix(PROBE_PREFIX): v for k, v in weights.items() if k.startswith(PROBE_PREFIX)}
     return own, probe or None

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..batch import Batch, InputConfig, PointBatch, Views, make_input
+from ..batch import Batch, InputConfig, PointBatch, Views
 from ..cameras import Cameras
+from ..config import from_dict, to_dict
 from ..cuboid import CuboidLattice
+from ..encode import encode_points
 from ..errors import InputError
 from ..gaussians import Gaussians
+from ..io.pretrained import Pretrained, Stored
 from ..losses import LOSS_NAMES, depth_l1, feature_cosine, rgb_l1, to_tokens, uncertainty_sum, weighted_sum
 from ..nn.heads import GaussianHead, HeadConfig
 from ..nn.spunet import SpUNet
 from ..nn.unet3d import UNet3d
-from ..scene import PointScene
 from ..splat import Splats, rasterize
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Prediction:
     point_features: Tensor | None = None
 
 
-class GaussianCross(nn.Module):
+class GaussianCross(Pretrained):
     """The whole pre-training network. Only ``backbone`` is kept afterwards.
 
     A batch is processed scene by scene after the backbone (scenes have their own lattice); lattices of one shape go
@@ -106,7 +112,12 @@ class GaussianCross(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = SpUNet(
-            6, config.base_channels, config.channels, config.layers, own_statistics=config.own_statistics
+            6,
+            config.base_channels,
+            config.channels,
+            config.layers,
+            own_statistics=config.own_statistics,
+            voxel_size=config.input.voxel_size,
         )
         out = config.channels[-1]
         self.lattice_net = UNet3d(out, config.lattice_channels, config.unet_widths, norm=config.unet_norm)
@@ -235,20 +246,39 @@ class GaussianCross(nn.Module):
 
     # --- for anyone who only wants features -----------------------------------------------------------------
 
-    @torch.no_grad()
-    def encode(self, coord: np.ndarray, color: np.ndarray, normal: np.ndarray) -> Tensor:
+    def encode(
+        self,
+        coord: NDArray[np.floating],
+        color: NDArray[np.uint8],
+        normal: NDArray[np.floating] | None = None,
+        *,
+        hypercolumn: bool = False,
+    ) -> Tensor:
         """Backbone features of every point of a scene.
 
         Args:
-            coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors.
+            coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors, zeros when None.
+            hypercolumn: every stage's features side by side, instead of the last stage's.
 
         Returns:
             [N, C] on the CPU; points of one voxel share a feature.
         """
-        scene = PointScene("scene", coord.astype(np.float32), color, normal.astype(np.float32)).validated()
-        given = make_input(scene, self.config.input)
-        features = self.backbone_features(given.points.to(next(self.parameters()).device))
-        return features.float().cpu()[given.inverse]
+        device, voxel_size = next(self.parameters()).device, self.config.input.voxel_size
+        return encode_points(self.backbone, coord, color, normal, voxel_size, device, hypercolumn)
+
+    def to_config(self) -> dict[str, Any]:
+        return to_dict(self.config)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
+        return cls(from_dict(GaussianCrossConfig, config, where))
+
+    @classmethod
+    def adapt(cls, stored: Stored) -> Stored:
+        """A backbone alone is refused: it has no heads to render with."""
+        if stored.model == "SpUNet":
+            raise InputError(stored.path, "a GaussianCross", "a backbone alone", "load it as SpUNet")
+        return stored
 
     def loss_weight(self) -> Mapping[str, float]:
         """The weights in force, learned or fixed."""

@@ -7,13 +7,22 @@ convolutions, a 5³ stem. Parameter names and shapes are Pointcept's, so its che
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..encode import encode_points
 from ..errors import InputError
+from ..io.pretrained import Pretrained, Stored
 from ..sparse import Backend, SparseConv3d, SparseInverseConv3d, SparseTensor, SubMConv3d, resolve_backend
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 STAGES = 4
 PADDING = 96
@@ -89,7 +98,7 @@ class _Blocks(nn.ModuleDict):
         return x
 
 
-class SpUNet(nn.Module):
+class SpUNet(Pretrained):
     """Sparse U-Net on voxels.
 
     Args:
@@ -100,6 +109,7 @@ class SpUNet(nn.Module):
         backend: "auto" (spconv on CUDA, torch elsewhere), "torch" or "spconv".
         own_statistics: in eval mode too, batch norm uses the statistics of the scenes it is given, instead of the
             running ones.
+        voxel_size: edge in metres of the voxels that `encode` makes of points.
 
     The default has 39,155,904 parameters.
     """
@@ -112,11 +122,15 @@ class SpUNet(nn.Module):
         layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2),
         backend: Backend = "auto",
         own_statistics: bool = False,
+        voxel_size: float = 0.02,
     ) -> None:
         super().__init__()
         if len(channels) != 2 * STAGES or len(layers) != 2 * STAGES or min(*channels, base_channels, in_channels) < 1:
             raise InputError("SpUNet", f"{2 * STAGES} positive channels and layers", f"{channels} and {layers}")
         self.in_channels, self.out_channels = in_channels, channels[-1]
+        self.voxel_size = voxel_size
+        self._config = {"in_channels": in_channels, "base_channels": base_channels, "voxel_size": voxel_size}
+        self._config |= {"channels": tuple(channels), "layers": tuple(layers), "own_statistics": own_statistics}
         self.backend: Backend = backend
         self.conv_input = ConvNormRelu(SubMConv3d(in_channels, base_channels, 5))
         self.down, self.enc, self.up, self.dec = (nn.ModuleList() for _ in range(4))
@@ -160,6 +174,49 @@ class SpUNet(nn.Module):
         for finer in results[:STAGES]:
             voxel_of_cell.append(_cell_of(finer, results[len(voxel_of_cell)])[voxel_of_cell[-1]])
         return [_unsorted(r.features[voxel_of_cell[r.grid.level]], order) for r in results]
+
+    def encode(
+        self,
+        coord: NDArray[np.floating],
+        color: NDArray[np.uint8],
+        normal: NDArray[np.floating] | None = None,
+        *,
+        hypercolumn: bool = False,
+    ) -> Tensor:
+        """Features of every point of a scene.
+
+        Args:
+            coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors, zeros when None.
+            hypercolumn: every stage's features side by side, instead of the last stage's.
+
+        Returns:
+            [N, C] on the CPU; points of one voxel share a feature.
+        """
+        device = next(self.parameters()).device
+        return encode_points(self, coord, color, normal, self.voxel_size, device, hypercolumn)
+
+    def to_config(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in self._config.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(where, "what SpUNet is built from", str(error)) from error
+
+    @classmethod
+    def adapt(cls, stored: Stored) -> Stored:
+        """The backbone of a stored GaussianCross."""
+        if stored.model != "GaussianCross":
+            return stored
+        names = ("base_channels", "channels", "layers", "own_statistics")
+        config = {k: stored.config[k] for k in names if k in stored.config}
+        config |= {k: v for k, v in stored.config.get("input", {}).items() if k == "voxel_size"}
+        start = "backbone."
+        own = {k.removeprefix(start): v for k, v in stored.tensors.items() if k.startswith(start)}
+        return replace(stored, model="SpUNet", config=config, tensors=own)
 
     def _run(self, x: SparseTensor) -> list[SparseTensor]:
         """Outputs of the stem, the encoder stages and the decoder stages."""

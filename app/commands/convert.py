@@ -1,0 +1,90 @@
+"""`gaussiancross convert`: weights of others in, weights for others out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+
+from ...core.errors import InputError
+from ...core.models import GaussianCross, load_pretrained
+from ...core.nn.pointcept import Conversion, read_pointcept, to_pointcept
+from ...core.nn.spunet import SpUNet
+
+FILES = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Read somebody's SpUNet-v1m1 or a model of ours; write it as safetensors + config, or for Pointcept."""
+
+    source: tyro.conf.Positional[str]
+    """A checkpoint of Pointcept or of GaussianCross's authors (.pth), read without running anything in it; or a model
+    of ours: a folder, a run, a checkpoint, a name on the Hugging Face hub."""
+    out: Path | None = None
+    """Folder for model.safetensors and config.json, which `from_pretrained` and `gaussiancross embed` read."""
+    to_pointcept: Path | None = None
+    """File for a Pointcept checkpoint of the backbone, such as spunet.pth."""
+    backbone: bool = False
+    """Of a GaussianCross, write the backbone alone to --out."""
+    prefix: str | None = None
+    """What the backbone's names begin with in SOURCE; found by itself where there is one backbone."""
+    own_statistics: bool = False
+    """Let batch norm use the statistics of the scene at hand outside training, too. The published linear probes of
+    GaussianCross were trained that way."""
+
+
+def main(args: Sequence[str]) -> int:
+    return run(tyro.cli(Convert, args=args, prog="gaussiancross convert"))
+
+
+def run(given: Convert, console: Console | None = None) -> int:
+    """Convert, and say what was found, left out and written."""
+    console = console or Console()
+    if given.out is None and given.to_pointcept is None:
+        raise InputError("gaussiancross convert", "--out FOLDER or --to-pointcept FILE", "neither")
+    path = Path(given.source).expanduser()
+    if path.is_file() or path.suffix in FILES:
+        found = read_pointcept(path, given.prefix, given.own_statistics)
+        model, about = found.backbone, {"converted from": path.name, "prefix": found.prefix}
+        _report(found, path, console)
+    else:
+        model, about = load_pretrained(given.source), {"converted from": path.name}
+    if given.backbone and isinstance(model, GaussianCross):
+        model = model.backbone
+    count = sum(p.numel() for p in model.parameters())
+    console.print(f"{type(model).__name__}, {count:,} parameters", highlight=False)
+    if given.out is not None:
+        model.save_pretrained(given.out, about)
+        _say(console, f"written: {given.out}")
+    if given.to_pointcept is not None:
+        _write(given.to_pointcept, model.backbone if isinstance(model, GaussianCross) else model)
+        _say(console, f"written: {given.to_pointcept} (for Pointcept: weight={given.to_pointcept.name})")
+    return 0
+
+
+def _write(path: Path, backbone: SpUNet) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        torch.save(to_pointcept(backbone), partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError for a missing folder
+        raise InputError(path, "a file to write to", str(error).splitlines()[0]) from error
+
+
+def _report(found: Conversion, path: Path, console: Console) -> None:
+    where = f"under {found.prefix!r}" if found.prefix else "at the top"
+    _say(console, f"{path.name}: a SpUNet {where}, every weight in place")
+    if found.filled:
+        _say(console, f"set to 0, which the file had not ({len(found.filled)}): {', '.join(found.filled)}")
+    if found.left_out:
+        _say(console, f"left out, not of the backbone ({len(found.left_out)}): {', '.join(found.left_out)}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,197 @@
+"""Models that are saved with what is needed to build them again: `from_pretrained`, `save_pretrained`.
+
+    <folder>/model.safetensors    weights
+    <folder>/config.json          {"format", "version", "model": class name, "config": {…}, "about": {…}}
+
+`from_pretrained` takes such a folder, the name of one on the Hugging Face hub, and what training writes (a run folder
+or a checkpoint in it).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint
+from .checkpoint import FORMAT as CHECKPOINT_FORMAT
+from .foreign import read_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FORMAT = "gaussiancross-model"
+VERSION = 1
+
+PROBE_PREFIX = "probe."
+"""Before the names of a run's linear probe, which lies beside the network's weights in its checkpoints."""
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model on disk.
+
+    Attributes:
+        path: the folder it was read from.
+        model: name of its class.
+        config: what the class is built from.
+        tensors: weights by name, on the CPU.
+        about: where it comes from (JSON types).
+    """
+
+    path: Path
+    model: str
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+class Pretrained(nn.Module):
+    """Adds `from_pretrained` and `save_pretrained` to a module that implements `to_config` and `from_config`."""
+
+    def to_config(self) -> dict[str, Any]:
+        """What `from_config` builds this model from, in JSON types."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
+        """A model with fresh weights. ``where`` names the config in errors."""
+        raise NotImplementedError
+
+    @classmethod
+    def adapt(cls, stored: Stored) -> Stored:
+        """Another class's stored model as one of this class, where that is possible; as it is otherwise."""
+        return stored
+
+    @classmethod
+    def from_pretrained(cls, where: str | Path, revision: str | None = None) -> Self:
+        """The stored model, on the CPU, in eval mode. The random generator is left as it was.
+
+        Args:
+            where: a folder that `save_pretrained` wrote, a run folder or checkpoint, or "owner/name" on the hub.
+            revision: branch, tag or commit on the hub.
+
+        Raises:
+            InputError: nothing there, damaged, of another class, or weights that are missing or too many (names each).
+        """
+        return cls.from_stored(read_pretrained(where, revision))
+
+    @classmethod
+    def from_stored(cls, stored: Stored) -> Self:
+        """`from_pretrained` of what `read_pretrained` read."""
+        stored = cls.adapt(stored)
+        if stored.model != cls.__name__:
+            raise InputError(stored.path, f"a {cls.__name__}", f"a {stored.model}", f"load it as {stored.model}")
+        with torch.random.fork_rng(devices=[]):
+            model = cls.from_config(stored.config, str(stored.path / CONFIG))
+        check_names(stored.path / MODEL, model.state_dict(), stored.tensors)
+        model.load_state_dict(stored.tensors)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> Path:
+        """Write weights and config.
+
+        Args:
+            folder: made when absent; a model that is there is replaced.
+            about: where the weights come from, in JSON types; kept in ``config.json``.
+
+        Returns:
+            the folder.
+        """
+        folder = Path(folder)
+        config = {"format": FORMAT, "version": VERSION, "model": type(self).__name__, "config": self.to_config()}
+        text = json.dumps({**config, "about": dict(about or {})}, indent=2)
+        tensors = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.state_dict().items()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, folder / f".{MODEL}", metadata={"format": "pt"})
+            (folder / f".{CONFIG}").write_text(text, encoding="utf-8")
+            for name in (MODEL, CONFIG):  # whole files only: a reader never meets half of one
+                os.replace(folder / f".{name}", folder / name)
+        except OSError as error:
+            raise InputError(folder, "a folder to write to", f"{error}", "check it and the space left") from error
+        return folder
+
+
+def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
+    """What `Pretrained.from_pretrained` reads, before a model is built from it.
+
+    Raises:
+        InputError: nothing there, damaged, or written by a newer version.
+    """
+    path = Path(where).expanduser()
+    if not path.exists() and _HUB_NAME.fullmatch(str(where)):
+        path = _from_hub(str(where), revision)
+    if not (path / CONFIG).is_file():
+        latest = latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)
+        if latest is None:
+            found = "neither" if path.is_dir() else "a file" if path.is_file() else "no such folder"
+            expected = f"a folder with {CONFIG} and {MODEL}, or a run with checkpoints/"
+            hint = "`gaussiancross convert` makes one from a .pth file" if path.is_file() else ""
+            raise InputError(path, expected, found, hint)
+        path = latest
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(path / CONFIG, "readable JSON", f"{error}") from error
+    if isinstance(config, dict) and config.get("format") == CHECKPOINT_FORMAT:
+        tensors, meta, _ = load_checkpoint(path)
+        own = {k: v for k, v in tensors.items() if not k.startswith(PROBE_PREFIX)}
+        about = {"checkpoint": path.name, "step": meta.get("step")}
+        return Stored(path, "GaussianCross", _get(meta, "config", "model", where=path / CONFIG), own, about)
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(path / CONFIG, f'"format": "{FORMAT}" or "{CHECKPOINT_FORMAT}"', "another file")
+    if not isinstance(config.get("version"), int) or config["version"] > VERSION:
+        found = str(config.get("version"))
+        raise InputError(path / CONFIG, f"format version {VERSION} or older", found, "update this program")
+    kind, values = _get(config, "model", where=path / CONFIG), _get(config, "config", where=path / CONFIG)
+    return Stored(path, kind, values, read_weights(path / MODEL), config.get("about") or {})
+
+
+def check_names(where: str | Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Whether two sets of weights have the same names and shapes.
+
+    Raises:
+        InputError: they have not; names every weight that is missing, unexpected or of another shape.
+    """
+    missing, unexpected = [k for k in expected if k not in found], [k for k in found if k not in expected]
+    shapes = [(k, v) for k, v in expected.items() if k in found and found[k].shape != v.shape]
+    named = {"missing": missing, "unexpected": unexpected}
+    problems = [f"{len(names)} {what} ({', '.join(names)})" for what, names in named.items() if names]
+    if shapes:
+        pairs = (f"{k} {list(found[k].shape)} instead of {list(v.shape)}" for k, v in shapes)
+        problems.append(f"{len(shapes)} of another shape ({', '.join(pairs)})")
+    if problems:
+        raise InputError(where, f"{len(expected)} weights by name and shape", "; ".join(problems))
+
+
+def _get(values: Mapping[str, Any], *keys: str, where: Path) -> Any:
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            raise InputError(where, f"the key {'.'.join(keys)}", "none")
+        values = values[key]
+    return values
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        hint = "`pip install huggingface_hub` to fetch it from the hub"
+        raise InputError(name, "a folder, or a name on the Hugging Face hub", "no such folder", hint) from None
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[MODEL, CONFIG]))
+    except Exception as error:  # no network, no such repository, no such revision: a class each, and by version
+        found = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(name, "a folder, or a name on the Hugging Face hub", found) from error
