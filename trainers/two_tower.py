@@ -200,7 +200,7 @@ def region_losses(
     cosine = regions @ phrases.T
     against = (SCALE * (regions @ canon.T)).logsumexp(1, keepdim=True)  # a smooth maximum over the negatives
     logits = SCALE * cosine - against
-    each = F.binary_cross_entropy_with_logits(logits, true.float(), reduction="none")
+    each = F.binary_cross_entropy_with_logits(logits, true.to(logits), reduction="none")
     # Every pair counts the same: were the few true ones raised to half of the weight, a relevancy of one half would
     # mean a rarer thing than it says, and select far too much.
     relevancy = each.sum() / true.sum().clamp_min(1)
