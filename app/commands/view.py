@@ -14,10 +14,16 @@ import tyro
 from ...core.datasets import open_dataset, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
+from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import TextVectors
+from ...core.query.calibration import NAME as CALIBRATION
+from ...core.query.calibration import load_calibration
+from ...core.scene import SceneDataset
 from ...core.teachers import make_teacher
 from ...trainers.timeline import list_frames
+from ..fields import BUILTIN, calibration_of
 from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource, TimelineSource
+from ..inspector.lifted import LiftedSource
 
 
 @dataclass(frozen=True)
@@ -25,14 +31,17 @@ class View:
     """Look at something in the browser."""
 
     what: tyro.conf.Positional[str] = "rooms:1"
-    """A run folder or one of its checkpoints; a capture; a Pointcept folder or one of its scenes; a .ply or .splat;
-    "rooms:COUNT". A built-in room by default."""
+    """A run folder or one of its checkpoints; a capture; a Pointcept folder or one of its scenes; a .ply or .splat; a
+    SceneSplat folder; "rooms:COUNT". A built-in room by default."""
     other: tyro.conf.Positional[str | None] = None
     """Another run or checkpoint to compare with, side by side, on the scenes of the first."""
     data: str | None = None
     """For a run: other scenes than its own, "rooms:COUNT" or a path."""
     teacher: str | None = None
-    """For a run: another place of its teacher features, or "none"."""
+    """For a run: another place of its teacher features, or "none". For scenes with frames: the teacher whose features
+    are lifted onto the points without any training ("builtin", "precomputed:FOLDER", …)."""
+    field: Literal["auto", "model", "lifted"] = "auto"
+    """For a run: what is shown and searched, its model's Gaussians or its teacher's features lifted onto the points."""
     split: Literal["train", "val", "test"] = "val"
     """Which scenes, where there is a choice."""
     text_vectors: Path | None = None
@@ -51,13 +60,24 @@ def main(args: Sequence[str]) -> int:
     given = tyro.cli(View, args=args, prog="gaussiancross view")
     text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
     source, other = open_source(given), open_other(given)
-    inspector = Inspector(source, given.host, given.port, text=text, other=other, tour=True, public=given.share)
+    inspector = Inspector(
+        source, given.host, given.port, text=text, other=other, tour=True, public=given.share, metrics=metrics_of(given)
+    )
     try:
         print("Ctrl-C ends it.")
         while True:
             time.sleep(1)
     finally:
         inspector.close()
+
+
+def metrics_of(given: View) -> Path | None:
+    """Where the curves of the run are that ``given.what`` names; None where it names no run."""
+    from ...trainers.pretrain import find_checkpoint
+
+    path = Path(given.what).expanduser()
+    checkpoint = find_checkpoint(path) if path.is_dir() else None
+    return None if checkpoint is None else checkpoint.parent.parent / "metrics.jsonl"
 
 
 def open_source(given: View) -> SceneSource:
@@ -74,11 +94,26 @@ def open_source(given: View) -> SceneSource:
 
         if (checkpoint := find_checkpoint(path)) is not None:
             return _open_run(given, checkpoint)
+        if is_scenesplat(path):
+            return SplatsSource(read_scenesplat(path), path.name, path.name)
     if (path / "coord.npy").is_file():
         return PointsSource(read_pointcept_scene(path), path.name)
     if path.is_file() and path.name != "transforms.json":
         raise InputError(path, "a folder, a .ply or a .splat", "another file")
-    return PointsSource(open_dataset(given.what, given.split), path.name)
+    dataset = open_dataset(given.what, given.split)
+    if given.teacher not in (None, "none") or given.field == "lifted":
+        return lifted_source(dataset, given.teacher or BUILTIN, path.name)
+    return PointsSource(dataset, path.name)
+
+
+def lifted_source(dataset: SceneDataset, spec: str, name: str) -> SceneSource:
+    """The points of scenes with the features of a teacher, lifted from the frames."""
+    teacher = make_teacher(spec)
+    if teacher is None:
+        raise InputError("--teacher", "one whose features can be lifted", spec)
+    source = LiftedSource(dataset, teacher, f"{name}, {teacher.info.name} lifted")
+    source.calibration = calibration_of(spec, "lifted")
+    return source
 
 
 def is_splat_ply(path: Path) -> bool:
@@ -95,11 +130,14 @@ def _open_run(given: View, checkpoint: Path) -> SceneSource:
 
     model, config, step = load_run(checkpoint)
     scenes = open_dataset(given.data or config.data.data, given.split)
-    teacher = make_teacher(given.teacher or config.data.teacher)
     run = checkpoint.parent.parent
     name = run.absolute().name
+    if given.field == "lifted":
+        return lifted_source(scenes, given.teacher or config.data.teacher, name)
+    teacher = make_teacher(given.teacher or config.data.teacher)
     probe, title = load_probe(checkpoint), f"step {step} of {name}"
     source = ModelSource(model.to(pick_device(given.device)), scenes, teacher, title, step, probe=probe)
+    source.calibration = load_calibration(run / CALIBRATION, "model")
     if step not in [frame.step for frame in list_frames(run)]:
         return source  # a checkpoint on its own
     newest = Path(given.what).expanduser() != checkpoint

@@ -1,0 +1,190 @@
+"""Scenes that words can be compared with: whatever a person names, opened as features on Gaussians or points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from ..core.datasets import open_dataset
+from ..core.errors import InputError
+from ..core.io import read_gaussians
+from ..core.io.scenesplat import is_scenesplat, read_scenesplat
+from ..core.query import Calibration, TextEncoder, TextVectors
+from ..core.query.calibration import NAME, load_calibration
+from ..core.teachers import Teacher, make_teacher
+from .inspector.lifted import LiftedSource
+from .inspector.source import SceneSource, SplatsSource
+
+BUILTIN = "builtin"
+"""The teacher of scenes that name none."""
+
+Kind = Literal["model", "lifted", "file"]
+
+
+@dataclass(frozen=True)
+class OpenField:
+    """What to open; see `commands.query.Query` for the words."""
+
+    what: str
+    field: Literal["auto", "model", "lifted"] = "auto"
+    teacher: str | None = None
+    text_vectors: Path | None = None
+    data: str | None = None
+    split: str = "val"
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Field:
+    """Features of a scene and the words to ask for them.
+
+    Attributes:
+        source: of the scene. index: which of its scenes.
+        kind: where the features come from: a run's "model", "lifted" from a teacher, or a "file".
+        teacher: the image side, or None. teacher_name: as it calls itself, or None.
+        encoder: the text side, or None. channels: names of class channels, or None.
+        calibration: fitted for these features, or None.
+        ply: the file that the Gaussians came from, or None.
+    """
+
+    source: SceneSource
+    index: int
+    kind: Kind
+    teacher: Teacher | None
+    encoder: TextEncoder | None
+    channels: Sequence[str] | None
+    calibration: Calibration | None
+    ply: Path | None = None
+
+    @property
+    def teacher_name(self) -> str | None:
+        return None if self.teacher is None else self.teacher.info.name
+
+
+def open_field(
+    given: OpenField, device: str = "auto", progress: Callable[[int, int], object] = lambda done, total: None
+) -> Field:
+    """What ``given.what`` names, recognised by what is there. Nothing is computed yet; `Field.source` does when asked.
+
+    Args:
+        device: of a run's model.
+        progress: of lifting, frame by frame.
+
+    Raises:
+        InputError: nothing of the kind, or nothing to compare words with.
+    """
+    from ..trainers.pretrain import find_checkpoint
+
+    path = Path(given.what).expanduser()
+    vectors = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
+    if path.suffix.lower() == ".ply" or (path.is_dir() and is_scenesplat(path)):
+        return _still(given, path, vectors)
+    if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
+        return _run(given, checkpoint, vectors, device, progress)
+    data, split, index = _room(given)
+    teacher = _named(given.teacher or BUILTIN)
+    if given.field == "model":
+        raise InputError(given.what, "a run, for the features of a model", "scenes without one", "use --field lifted")
+    return _lifted(open_dataset(data, split), teacher, index, given.teacher or BUILTIN, vectors, progress)
+
+
+def _room(given: OpenField) -> tuple[str, str, int]:
+    """("rooms:4", "val", 3) for "rooms:val:3"; anything else as it is."""
+    kind, _, rest = given.what.partition(":")
+    split, _, number = rest.partition(":")
+    if kind == "rooms" and split in ("train", "val", "test") and number.isdecimal():
+        return f"rooms:{int(number) + 1}", split, int(number)
+    return given.what, given.split, given.index
+
+
+def _named(spec: str) -> Teacher:
+    teacher = make_teacher(spec)
+    if teacher is None:
+        raise InputError("--teacher", "one that has features", spec)
+    return teacher
+
+
+def _still(given: OpenField, path: Path, vectors: TextVectors | None) -> Field:
+    gaussians = read_scenesplat(path) if path.is_dir() else read_gaussians(path)
+    if gaussians.features is None:
+        expected = "features as lang_feat.npy" if path.is_dir() else "features as properties feat_0, feat_1, …"
+        raise InputError(path, expected, "none", "write them with `gaussiancross export`, or ask the capture instead")
+    teacher = None if given.teacher is None else _named(given.teacher)
+    encoder = vectors or getattr(teacher, "text", None)
+    source = SplatsSource(gaussians, path.stem, path.name, device="cpu")
+    ply = None if path.is_dir() else path
+    channels = getattr(teacher, "channels", None)
+    return Field(source, 0, "file", teacher, encoder, channels, None, ply)
+
+
+def _lifted(
+    dataset,
+    teacher: Teacher,
+    index: int,
+    spec: str,
+    vectors: TextVectors | None,
+    progress: Callable[[int, int], object],
+) -> Field:
+    source = LiftedSource(dataset, teacher, f"{teacher.info.name}, lifted", progress=progress)
+    _checked_index(index, len(dataset))
+    encoder = vectors or source.text
+    calibration = None if vectors is not None else calibration_of(spec, "lifted")
+    return Field(source, index, "lifted", teacher, encoder, source.channels, calibration)
+
+
+def _run(
+    given: OpenField,
+    checkpoint: Path,
+    vectors: TextVectors | None,
+    device: str,
+    progress: Callable[[int, int], object],
+) -> Field:
+    from ..trainers.pretrain import load_run
+    from .commands.pretrain import pick_device
+    from .inspector.source import ModelSource
+
+    model, config, step = load_run(checkpoint)
+    data, split, index = (given.data or config.data.data), given.split, given.index
+    if given.data is not None:
+        data, split, index = _room(OpenField(given.data, split=split, index=index))
+    dataset, spec = open_dataset(data, split), given.teacher or config.data.teacher
+    if _is_none(spec):
+        raise InputError(given.what, "a run that was trained with a teacher", "none", "give --teacher")
+    teacher = _named(spec)
+    if given.field == "lifted":
+        return _lifted(dataset, teacher, index, spec, vectors, progress)
+    _checked_index(index, len(dataset))
+    title = f"step {step} of {checkpoint.parent.parent.absolute().name}"
+    source = ModelSource(model.to(pick_device(device)), dataset, teacher, title, step)
+    encoder = vectors or getattr(teacher, "text", None)
+    run = checkpoint.parent.parent
+    calibration = None if vectors is not None else load_calibration(run / NAME, "model")
+    return Field(source, index, "model", teacher, encoder, source.channels, calibration)
+
+
+def _is_none(spec: str) -> bool:
+    """Whether a teacher's name means none."""
+    return spec.strip() in ("", "none")
+
+
+def calibration_path(spec: str) -> Path | None:
+    """Where the calibration of a teacher's own features lies; None for teachers without a folder of ours."""
+    kind, _, folder = spec.partition(":")
+    if kind != BUILTIN:
+        return None
+    root = Path(folder).expanduser() if folder else Path(str(files("gaussiancross.assets")))
+    return root / f"{BUILTIN}.{NAME}"
+
+
+def calibration_of(spec: str, field: str) -> Calibration | None:
+    """The cut for "not in this scene" that was fitted for a teacher's lifted features, or None."""
+    path = calibration_path(spec)
+    return None if path is None else load_calibration(path, field)
+
+
+def _checked_index(index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise InputError("--index", f"0 to {count - 1}", str(index))
