@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,9 @@ from ...core.query import (
     group,
     read_phrases,
 )
+from ...core.teachers import make_teacher
 from .clouds import centers_in_world, point_size
-from .source import SceneState
+from .source import SceneSource, SceneState
 
 __all__ = [
     "Answer",
@@ -32,12 +35,62 @@ __all__ = [
     "Mode",
     "PhraseAnswer",
     "Question",
+    "TextModels",
     "Words",
     "ask",
     "objects",
     "read_phrases",
     "words_for",
 ]
+
+
+OWN, VECTORS, BUILTIN = "The teacher's own", "Text vectors", "Built-in"
+
+
+class TextModels:
+    """The text sides that a page can ask with, best first: the teacher's own, the vectors that the page was started
+    with, the built-in one.
+
+    Args:
+        source: what the page looks at.
+        vectors: of ``--text-vectors``, or None.
+    """
+
+    def __init__(self, source: SceneSource, vectors: TextEncoder | None) -> None:
+        self._source, self._vectors = source, vectors
+
+    def names(self) -> tuple[str, ...]:
+        """Those that there are."""
+        known = {OWN: self.get(OWN) is not None, VECTORS: self._vectors is not None, BUILTIN: _has_builtin()}
+        return tuple(name for name, there in known.items() if there)
+
+    def get(self, name: str | None) -> TextEncoder | None:
+        """The text side of that name; None where there is none of it."""
+        if name == OWN:
+            return getattr(self._source, "text", None)
+        return self._vectors if name == VECTORS else _builtin() if name == BUILTIN and _has_builtin() else None
+
+    def fitting(self, state: SceneState) -> str | None:
+        """The first that is as wide as the scene's features, else the first that knows words beyond the built-in ones
+        (names of channels may lead to them); None without any."""
+        width = None if state.embeddings is None else state.embeddings.shape[1]
+        encoders = {name: self.get(name) for name in self.names()}
+        same = next((n for n, e in encoders.items() if e is not None and e.dim == width), None)
+        return same or next((n for n in encoders if n != BUILTIN), None)
+
+    def calibration(self, name: str | None) -> Calibration | None:
+        """What was fitted for the source's features and its own text side."""
+        return getattr(self._source, "calibration", None) if name == OWN else None
+
+
+def _has_builtin() -> bool:
+    return files("gaussiancross.assets").joinpath("builtin.safetensors").is_file()
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> TextEncoder | None:
+    teacher = make_teacher("builtin")
+    return getattr(teacher, "text", None)
 
 
 def words_for(

@@ -17,6 +17,7 @@ from ...core.errors import InputError
 from ...core.gaussians import Gaussians
 from ...core.live import LiveFeed
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
+from ...core.query import Calibration, TextEncoder
 from ...core.scene import PointScene, PosedFrames, SceneDataset
 from ...core.teachers import Teacher
 from ...trainers.probe import LinearProbe, split_probe, with_probe
@@ -204,10 +205,18 @@ class ModelSource:
         self._states: Recent[int, SceneState] = Recent(keep)
         self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
 
+    calibration: Calibration | None = None
+    """The cut for "not in this scene" that was fitted for this model and its teacher's text side."""
+
     @property
     def channels(self) -> tuple[str, ...] | None:
         """Names of the teacher's channels, where those are classes."""
         return getattr(self._teacher, "channels", None)
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """The teacher's own text side."""
+        return getattr(self._teacher, "text", None)
 
     def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
         """Points or frames for a small picture of a scene; None where they would have to be made first."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import viser
 
-from ....core.query import PHOTO, PLAIN, TextVectors
-from ..search import Answer, Found, Mode, PhraseAnswer, Question, Words, ask, read_phrases, words_for
+from ....core.query import PRESENT, TextEncoder, TextVectors, template_for
+from ..search import Answer, Found, Mode, PhraseAnswer, Question, TextModels, Words, ask, read_phrases, words_for
 from ..source import SceneState
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class QueryPanel:
         self._session, self._tab = session, tab
         self._question: Question | None = None
         gui, guard = session.client.gui, session.guarded
-        encoder = session.inspector.text
-        bare = encoder is None or isinstance(encoder, TextVectors)
+        self._models = TextModels(session.source, session.inspector.text)
+        self._chosen: str | None = None
         with gui.add_folder("Ask"):
             with gui.add_form(None) as form:
                 self._text = gui.add_text("Words", "", hint="several: with commas between them; Enter asks")
@@ -33,6 +33,14 @@ class QueryPanel:
             form.on_submit(guard(lambda _: self._ask()))
             self._answer = gui.add_html(_say("…"))
             with gui.add_folder("How it is asked", expand_by_default=False):
+                names = self._models.names()
+                self._model = gui.add_dropdown(
+                    "Model",
+                    names or ("None",),
+                    hint="whose words: they have to come from the model behind the features",
+                    visible=len(names) > 1,
+                )
+                self._model.on_update(guard(lambda _: self._choose(self._model.value)))
                 self._mode = gui.add_dropdown(
                     "Score",
                     _MODES,
@@ -40,11 +48,8 @@ class QueryPanel:
                 )
                 self._mode.on_update(guard(lambda _: self._again()))
                 self._negatives = gui.add_text("Not meant", "", hint="words that count against it; Enter is not needed")
-                self._template = gui.add_text(
-                    "Template", (PLAIN if bare else PHOTO)[0], visible=not bare, hint="{} stands for the words"
-                )
-                always = "the average word" if bare else "object, things, stuff and texture"
-                gui.add_html(_say(f"What is always asked against: {always}."))
+                self._template = gui.add_text("Template", "{}", visible=False, hint="{} stands for the words")
+                self._always = gui.add_html("")
 
     @property
     def asking(self) -> bool:
@@ -55,11 +60,13 @@ class QueryPanel:
         """Something else is looked for."""
         if self._question is not None:
             self._question = None
-            state = self._session.inspector.renderer.state(self._session.view.scene)
+            state = self._session.renderer.state(self._session.view.scene)
             self._answer.content = "" if state is None else self._greeting(self._words(state))
 
     def renew(self, state: SceneState) -> None:
         """Newer weights, or another scene: the same question again. In the render thread."""
+        if self._chosen is None:
+            self._use(self._models.fitting(state))
         if self._question is not None:
             self._run(self._question, again=True)
         else:
@@ -81,16 +88,47 @@ class QueryPanel:
         if self._question is not None:
             self._ask()
 
+    def _choose(self, name: str) -> None:
+        if name == self._chosen:
+            return
+
+        def change() -> None:
+            self._use(name)
+            state = self._session.renderer.state(self._session.view.scene)
+            if state is not None and self._question is None:
+                self._answer.content = self._greeting(self._words(state))
+
+        self._session.work("text model", change, urgent=True)
+        self._again()
+
     # --- in the render thread -------------------------------------------------------------------------------
 
+    def _use(self, name: str | None) -> None:
+        """Ask with that model from now on; its own template, unless another one was written."""
+        before, self._chosen = self._encoder, name
+        encoder = self._encoder
+        if name is not None and self._model.value != name:
+            self._model.value = name
+        bare = template_for(encoder) == "{}"
+        if self._template.value in ("", "{}", template_for(before)):
+            self._template.value = template_for(encoder)
+        self._template.visible = not bare
+        common = encoder is None or getattr(encoder, "common", None) is not None
+        always = "the average word" if common else "object, things, stuff and texture"
+        self._always.content = _say(f"What is always asked against: {always}.")
+
+    @property
+    def _encoder(self) -> TextEncoder | None:
+        return self._models.get(self._chosen)
+
     def _words(self, state: SceneState) -> Words | str:
-        source = self._session.inspector.source
-        return words_for(state, self._session.inspector.text, getattr(source, "channels", None))
+        channels = getattr(self._session.source, "channels", None)
+        return words_for(state, self._encoder, channels, self._models.calibration(self._chosen))
 
     def _run(self, question: Question, again: bool = False) -> None:
         session = self._session
         index = session.view.scene
-        state = session.inspector.renderer.state(index)
+        state = session.renderer.state(index)
         if state is None:
             return
         words = self._words(state)
@@ -98,7 +136,7 @@ class QueryPanel:
             self._answer.content = _say(words)
             return
         answer = ask(words, question)
-        self._answer.content = _answered(answer)
+        self._answer.content = _answered(answer, words)
         if answer.scores is None:
             return
         self._tab.pick.clear()
@@ -111,8 +149,9 @@ class QueryPanel:
     def _greeting(self, words: Words | str) -> str:
         if isinstance(words, str):
             return _say(words)
-        encoder = self._session.inspector.text
-        known = f"{len(encoder):,} words" if isinstance(encoder, TextVectors) else "any words" if encoder else ""
+        encoder = self._encoder
+        count = len(encoder) if isinstance(encoder, TextVectors) else len(getattr(encoder, "words", ()))
+        known = f"{count:,} words" if count else "any words" if encoder else ""
         if words.channels is None:
             return _say(f"Knows {known}.")
         names = words.channels.names
@@ -121,11 +160,17 @@ class QueryPanel:
         return _say(f"Knows the {len(names)} classes of the teacher: {shown}.{and_more}")
 
 
-def _answered(answer: Answer) -> str:
+def _answered(answer: Answer, words: Words) -> str:
     rows = "".join(_row(p) for p in answer.phrases)
     rows += "".join(
         f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(u))}</div>' for u in answer.unknown_negatives
     )
+    fitted = words.calibration
+    how = (
+        f"the default {PRESENT:g}" if fitted is None else f"fitted on scenes with and without it (AUC {fitted.auc:.2f})"
+    )
+    if answer.known:
+        rows += f'<div style="grid-column:1/-1;opacity:.6">cut: {how}</div>'
     return (
         '<div style="padding:.2em .9em .4em;font-size:.85em;display:grid;gap:.25em .7em;'
         f'grid-template-columns:1fr max-content max-content;font-variant-numeric:tabular-nums">{rows}</div>'
