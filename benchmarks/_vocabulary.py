@@ -1,0 +1,181 @@
+"""Questions to rooms of which everything is known, and how right the answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from ..core.datasets.classes import SCANNET20
+from ..core.datasets.rooms.captions import SYNONYMS, Description
+from ..core.gaussians import Gaussians, quat_to_rotmat
+from ..core.query import Words, ask, choose_cut, peak, roc_auc, template_for
+from ..core.query.ask import Question
+from ..core.scene import PointScene
+
+LEAST = 100
+"""Points that a thing shows to be asked for (of 100,000 in a room)."""
+
+NOT_ASKED = ("wall", "floor", "ceiling")
+"""Never looked for: as large as the room, and always there."""
+
+
+@dataclass(frozen=True)
+class RoomTruth:
+    """What is where in one room.
+
+    Attributes:
+        scene: its points. thing: [N] which thing each belongs to: its instance, −1 walls, −2 floor, −3 ceiling.
+        things: thing → what is true of it, hidden ones too.
+        counts: thing → points.
+    """
+
+    scene: PointScene
+    thing: NDArray[np.int64]
+    things: dict[int, Description]
+    counts: dict[int, int]
+
+    @staticmethod
+    def of(scene: PointScene, things: dict[int, Description]) -> RoomTruth:
+        assert scene.instance is not None and scene.segment is not None
+        thing = scene.instance.copy()
+        thing[(thing < 0) & (scene.segment == SCANNET20.index("floor"))] = -2
+        thing[(thing < 0) & (scene.segment < 0)] = -3
+        ids, counts = np.unique(thing, return_counts=True)
+        return RoomTruth(scene, thing, things, dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+
+    def where(self, claims: Sequence[tuple[str, str]]) -> list[int]:
+        """Things of which all claims are true."""
+        return [i for i, d in self.things.items() if d.facts().issuperset(claims)]
+
+    def questions(self) -> list[RoomQuestion]:
+        """Every name of a thing that shows at least `LEAST` points; as well as colour and name where others of that
+        name lack the colour; and every name of the vocabulary of which nothing here is true."""
+        shown = {i for i, n in self.counts.items() if n >= LEAST and i in self.things}
+        names = sorted({self.things[i].name for i in shown} - set(NOT_ASKED))
+        out = [RoomQuestion(n, (("word", n),), "present") for n in names]
+        for word in sorted({w for i in shown if i >= 0 for w in self.things[i].words}):
+            rivals = [i for i in self.where([("word", word)]) if i in shown]
+            colors = {c for i in rivals for c in self.things[i].colors[:1]}
+            for color in sorted(colors):
+                has = [color in self.things[i].colors for i in rivals]
+                if not all(has):
+                    out.append(RoomQuestion(f"{color} {word}", (("color", color), ("word", word)), "color"))
+        missing = [n for n in SYNONYMS if n not in NOT_ASKED and not self.where([("word", n)])]
+        return out + [RoomQuestion(n, (("word", n),), "absent") for n in missing]
+
+
+@dataclass(frozen=True)
+class RoomQuestion:
+    """One phrase, what it claims, and which kind of question it is: "present", "absent" or "color"."""
+
+    phrase: str
+    claims: tuple[tuple[str, str], ...]
+    kind: str
+
+
+@dataclass
+class Tally:
+    """Results of one field over rooms; one entry per query that the text side knows.
+
+    Attributes:
+        hits: (room, phrase, whether the best point lies on a right thing) of names that are there.
+        ious: of their selections. colors: like ``hits``, of colour and name.
+        there, absent: peak relevancy of names that are and are not there.
+        unknown: phrases that the text side does not know.
+    """
+
+    hits: list[tuple[str, str, bool]] = field(default_factory=list)
+    ious: list[float] = field(default_factory=list)
+    colors: list[tuple[str, str, bool]] = field(default_factory=list)
+    there: list[float] = field(default_factory=list)
+    absent: list[float] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+    def summary(self, cut: float) -> dict[str, float]:
+        """The figures; ``cut`` is the calibrated one."""
+        accepted = np.mean([p > cut for p in self.there]) if self.there else np.nan
+        rejected = np.mean([p <= cut for p in self.absent]) if self.absent else np.nan
+        return {
+            "hit": _mean([h for *_, h in self.hits]),
+            "iou": _mean(self.ious),
+            "absent_auc": roc_auc(np.array(self.there), np.array(self.absent))
+            if self.there and self.absent
+            else np.nan,
+            "color_hit": _mean([h for *_, h in self.colors]),
+            "accepted": float(accepted),
+            "rejected": float(rejected),
+            "queries": len(self.hits),
+            "absent_queries": len(self.absent),
+            "color_queries": len(self.colors),
+        }
+
+    def by_name(self) -> dict[str, tuple[int, float, float]]:
+        """Phrase → (queries, share of hits, mean IoU)."""
+        out = {}
+        for name in sorted({phrase for _, phrase, _ in self.hits}):
+            rows = [k for k, (_, phrase, _) in enumerate(self.hits) if phrase == name]
+            out[name] = len(rows), _mean([self.hits[k][2] for k in rows]), _mean([self.ious[k] for k in rows])
+        return out
+
+
+def _mean(values: Sequence[float | bool]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def examine(truth: RoomTruth, words: Words, tally: Tally) -> None:
+    """Ask a field all questions of a room. Its features must belong to the room's points, in order."""
+    questions = truth.questions()
+    asked = Question(tuple(dict.fromkeys(q.phrase for q in questions)), template=template_for(words.encoder))
+    answer = ask(words, asked)
+    known = [p.phrase for p in answer.known]
+    tally.unknown |= {p.phrase for p in answer.phrases} - set(known)
+    if answer.each is None:
+        return
+    column = {phrase: k for k, phrase in enumerate(known)}
+    for question in questions:
+        if question.phrase not in column:
+            continue
+        scores = answer.each[:, column[question.phrase]]
+        if question.kind == "absent":
+            tally.absent.append(peak(scores))
+            continue
+        right = np.isin(truth.thing, truth.where(question.claims))
+        hit = bool(right[int(scores.argmax())])
+        if question.kind == "color":
+            tally.colors.append((truth.scene.name, question.phrase, hit))
+            continue
+        tally.hits.append((truth.scene.name, question.phrase, hit))
+        tally.there.append(peak(scores))
+        selected = (scores > choose_cut(scores, 0.5).value).numpy()
+        tally.ious.append(float((selected & right).sum() / max(1, (selected | right).sum())))
+
+
+def at_points(gaussians: Gaussians, features: Tensor, coord: NDArray[np.floating], nearest: int = 8) -> Tensor:
+    """Features [N, D] of Gaussians where points [P, 3] of the same world are: the mean over the nearest centres,
+    weighted by opacity · exp(−½ Mahalanobis distance²), as far as anything is left of that; else of the nearest one.
+
+    Returns:
+        [P, D] float32.
+    """
+    means = gaussians.means.detach().cpu().double().numpy()
+    count = min(nearest, len(means))
+    _, index = KDTree(means).query(coord, k=count)
+    index = torch.from_numpy(np.asarray(index).reshape(len(coord), count))
+    apart = torch.from_numpy(np.asarray(coord, np.float64))[:, None] - torch.from_numpy(means)[index]
+    axes = quat_to_rotmat(gaussians.quats.detach().cpu().double())[index]
+    local = torch.einsum("pkji,pkj->pki", axes, apart) / gaussians.scales.detach().cpu().double()[index]
+    weight = gaussians.opacities.detach().cpu().double()[index] * torch.exp(-0.5 * local.square().sum(-1))
+    lost = weight.sum(1) < 1e-6
+    weight[lost] = 0
+    weight[lost, 0] = 1
+    weight = (weight / weight.sum(1, keepdim=True)).float()
+    out = torch.zeros(len(coord), features.shape[1])
+    for k in range(count):
+        out += weight[:, k : k + 1] * features.detach().cpu().float()[index[:, k]]
+    return out

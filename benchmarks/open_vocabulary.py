@@ -1,0 +1,235 @@
+"""Words in rooms that were never seen: the right thing, its outline, what is not there; lifted and trained features.
+
+Every name of a thing that shows at least 100 points is asked for by itself; every name of the vocabulary that nothing
+in the room answers to is asked for, too; and colour and name ("red chair") where there are others of that name.
+"hit": the best point lies on a right thing. "iou": of the automatic selection. "absent AUC": of the peak relevancy of
+names that are there against names that are not. Without `--run` the table has the lifted features alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from rich.progress import Progress
+from torch import Tensor
+
+from ..app.answers import AnswerPictures
+from ..app.commands.query import findings_of
+from ..app.fields import Field, OpenField, calibration_path, open_field
+from ..app.inspector.draw import Cell, sheet
+from ..app.inspector.export import world_gaussians
+from ..app.inspector.lifted import lifted_state
+from ..app.inspector.renderer import Renderer
+from ..app.inspector.source import SceneState
+from ..core.datasets.rooms import Rooms, build_room
+from ..core.datasets.rooms.captions import describe
+from ..core.errors import InputError
+from ..core.io.images import write_color
+from ..core.lifting import Lifted
+from ..core.query import PRESENT, Calibration, Question, Words, ask, calibrate, template_for
+from ..core.query.calibration import NAME, load_calibration, save_calibration
+from ._machine import environment, markdown, write_report
+from ._vocabulary import RoomTruth, Tally, at_points, examine
+
+WANTED = {"hit": 0.85, "iou": 0.45, "absent_auc": 0.9, "color_hit": 0.75}
+TITLES = {
+    "hit": "best point on a right thing",
+    "iou": "IoU of the selection, mean",
+    "absent_auc": "absent things, ROC AUC",
+    "color_hit": "colour and name, best point right",
+    "accepted": "calibrated cut: present accepted",
+    "rejected": "calibrated cut: absent rejected",
+}
+
+
+@dataclass(frozen=True)
+class OpenVocabulary:
+    """Ask rooms of the validation split for everything in them and for what is not."""
+
+    run: Path | None = None
+    """A run folder whose model was trained with the teacher; beside the lifted features."""
+    teacher: str = "builtin"
+    """Whose features are lifted, and whose words are asked."""
+    rooms: int = 20
+    """How many."""
+    split: Literal["val", "test"] = "val"
+    """Of which split. Calibration takes the other one."""
+    calibrate: bool = False
+    """Fit the cut for "not in this scene" on the other split's rooms first, and store it beside the models."""
+    calibration_rooms: int = 12
+    """How many rooms that takes."""
+    calibration_out: Path | None = None
+    """Folder for calibrations instead of beside the models."""
+    pictures: int = 6
+    """Questions that are drawn."""
+    out: Path = Path("bench")
+    """Folder for open_vocabulary.json, .md and .png."""
+
+
+def main() -> int:
+    given = tyro.cli(OpenVocabulary)
+    kinds = ["lifted"] if given.run is None else ["lifted", "model"]
+    where = {kind: _calibration_file(given, kind) for kind in kinds}
+    started = time.perf_counter()
+    with Progress() as bar:
+        if given.calibrate:
+            other = "test" if given.split == "val" else "val"
+            fitted, _ = measure(given, other, given.calibration_rooms, kinds, bar, 0)
+            for kind in kinds:
+                _store(where[kind], kind, fitted[kind], given, other)
+        tallies, pictures = measure(given, given.split, given.rooms, kinds, bar, given.pictures)
+    summaries, cuts = {}, {}
+    for kind in kinds:
+        path = where[kind]
+        cuts[kind] = (load_calibration(path, kind) if path is not None else None) or Calibration(PRESENT, float("nan"))
+        summaries[kind] = tallies[kind].summary(cuts[kind].cut)
+    rows = [
+        (title, *(f"{summaries[k][key]:.3f}" for k in kinds), f"at least {WANTED[key]}" if key in WANTED else "")
+        for key, title in TITLES.items()
+    ]
+    rows.append(("the cut", *(f"{cuts[k].cut:.3f}" for k in kinds), ""))
+    for key in ("queries", "absent_queries", "color_queries"):
+        rows.append((key.replace("_", " "), *(f"{summaries[k][key]:.0f}" for k in kinds), ""))
+    report = {
+        "environment": environment(torch.device("cpu")),
+        "teacher": given.teacher,
+        "run": None if given.run is None else given.run.name,
+        "split": given.split,
+        "rooms": given.rooms,
+        "seconds": time.perf_counter() - started,
+        "fields": summaries,
+        "cuts": {k: c.cut for k, c in cuts.items()},
+        "unknown": sorted(tallies["lifted"].unknown),
+        "by_name": {k: {n: list(v) for n, v in tallies[k].by_name().items()} for k in kinds},
+        "wrong": {k: [[room, phrase] for room, phrase, hit in tallies[k].hits if not hit] for k in kinds},
+        "wrong_colors": {k: [[room, phrase] for room, phrase, hit in tallies[k].colors if not hit] for k in kinds},
+    }
+    titles = {"lifted": f"{given.teacher}, lifted", "model": "trained"}
+    write_report(given.out, "open_vocabulary", report, markdown(("", *(titles[k] for k in kinds), "wanted"), rows))
+    if pictures:
+        columns = ["scene", *(titles[k] for k in kinds)]
+        names = [phrase for phrase, _ in pictures]
+        write_color(given.out / "open_vocabulary.png", sheet([c for _, c in pictures], columns, names, 1500, 4 / 3, 16))
+    return 0
+
+
+def measure(
+    given: OpenVocabulary, split: str, count: int, kinds: list[str], bar: Progress, draw: int
+) -> tuple[dict[str, Tally], list[tuple[str, list[Cell]]]]:
+    """Field → its results in the first rooms of a split; and (phrase, cells of a row) of up to ``draw`` questions."""
+    rooms = Rooms(split, count)
+    tallies, pictures = {kind: Tally() for kind in kinds}, []
+    task = bar.add_task(f"{split} rooms", total=count)
+    opened = {kind: _open(given, kind, f"rooms:{count}", split) for kind in kinds}
+    for index in range(count):
+        scene = rooms.scene(index)
+        truth = RoomTruth.of(scene, describe(build_room(rooms.seed(index))))
+        states: dict[str, SceneState] = {}
+        for kind, one in opened.items():
+            states[kind] = state = one.source.load(index)
+            examine(truth, _words(one, _features(state, scene.coord)), tallies[kind])
+        if len(pictures) < draw:
+            named = [q.phrase for q in truth.questions() if q.kind == ("color" if index % 3 == 2 else "present")]
+            if named:
+                phrase = named[int(np.random.default_rng(index).integers(len(named)))]
+                pictures.append((phrase, _row(truth, opened, states, phrase, index)))
+        bar.update(task, advance=1)
+    return tallies, pictures
+
+
+def _open(given: OpenVocabulary, kind: str, data: str, split: str) -> Field:
+    if kind == "lifted":
+        return open_field(OpenField(data, teacher=given.teacher, split=split))
+    opened = open_field(OpenField(str(given.run), "model", data=data, split=split))
+    if opened.encoder is None:
+        raise InputError(str(given.run), "a run whose teacher has a text side", "another")
+    return opened
+
+
+def _features(state: SceneState, coord: np.ndarray) -> Tensor:
+    """Of the scene's points, in order."""
+    assert state.gaussians is not None and state.embeddings is not None
+    if state.stage is None:
+        return state.embeddings
+    return at_points(world_gaussians(state), state.embeddings, coord)
+
+
+def _words(opened: Field, features: Tensor) -> Words:
+    return Words.build(features, opened.encoder, opened.channels)
+
+
+def _row(
+    truth: RoomTruth, opened: dict[str, Field], states: dict[str, SceneState], phrase: str, index: int
+) -> list[Cell]:
+    """The room where the lifted features find the phrase, and the heat maps of all fields from there: features at the
+    room's points, which is what was measured."""
+    cells: list[Cell] = []
+    view = None
+    for kind, one in opened.items():
+        features = _features(states[kind], truth.scene.coord)
+        lifted = Lifted(features, torch.ones(len(features), dtype=torch.int32))
+        state = lifted_state(truth.scene, states[kind].frames, lifted)
+        renderer = Renderer(_Still(state))
+        renderer.load(0)
+        words = _words(one, features)
+        answer = ask(words, Question((phrase,), template=template_for(words.encoder)))
+        found = findings_of(answer, words, state)
+        if not found:
+            return [Cell(None, "unknown")] * (1 + len(opened))
+        pictures = AnswerPictures(renderer, 0, 480, "")
+        view = view or pictures.best(found[0], 1)[0]
+        if not cells:
+            cells.append(pictures.scene_cell(*view))
+        cells.append(pictures.heat_cell(found[0], view[0]))
+    return cells
+
+
+class _Still:
+    """A source of one state."""
+
+    title, class_names = "room", ()
+
+    def __init__(self, state: SceneState) -> None:
+        self.scene_names, self._state = (state.name,), state
+
+    def stage(self) -> None:
+        return None
+
+    def load(self, index: int) -> SceneState:
+        return self._state
+
+    def teacher_features(self, index: int, frame: int) -> None:
+        return None
+
+
+def _calibration_file(given: OpenVocabulary, kind: str) -> Path | None:
+    if kind == "model":
+        assert given.run is not None
+        return (given.calibration_out or given.run) / NAME
+    own = calibration_path(given.teacher)
+    return own if given.calibration_out is None or own is None else given.calibration_out / own.name
+
+
+def _store(path: Path | None, kind: str, tally: Tally, given: OpenVocabulary, split: str) -> None:
+    fitted = calibrate(np.array(tally.there), np.array(tally.absent))
+    print(f"{kind}: cut {fitted.cut:.3f}, ROC AUC {fitted.auc:.3f} on {split} rooms")
+    if path is None:
+        raise InputError(f"--teacher {given.teacher}", "builtin, or --calibration-out", "no folder for its calibration")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {
+        "rooms": f"rooms:{split}, the first {given.calibration_rooms}",
+        "present": len(tally.there),
+        "absent": len(tally.absent),
+        "command": "gaussiancross bench open_vocabulary --calibrate",
+    }
+    save_calibration(path, kind, fitted, about)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
