@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cached_property
 from importlib.resources import files
@@ -44,19 +45,30 @@ class BuiltinTeacher(ImageTeacher):
             config, words = from_dict(TwoTowerConfig, self.card["config"], "config"), tuple(self.card["words"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in teacher", repr(error)) from error
+        weights = load_weights(folder / WEIGHTS)
         with torch.random.fork_rng(devices=[]):  # building draws numbers that a run may be counting on
             self._model = TwoTower(config)
-        self._model.load_state_dict({k: v.float() for k, v in load_weights(folder / WEIGHTS).items()})
+        try:
+            self._model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+        except RuntimeError as error:
+            found = str(error).splitlines()[-1].strip()
+            raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
         self._model.eval().requires_grad_(False)
         self._model.image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text = BuiltinText(self._model, Vocabulary(words, config.length))
+        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+        self._fingerprint = f"{self.card['name']}-{digest}"
         self.size = (WIDTH, 3 * WIDTH // 4)
         self.info = TeacherInfo(self.card["name"], config.dim, self.card["licence"], None, label_free=False)
 
-    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
-        """[C, h, w, D] float32 at `WIDTH` pixels of width, in the frames' own proportions."""
-        height = STRIDE * max(1, round(WIDTH / frames.cameras.width * frames.cameras.height / STRIDE))
-        return self.maps(frames.stack(index, WIDTH, height)[0])
+    @property
+    def fingerprint(self) -> str:
+        """The name with a digest of the weights."""
+        return self._fingerprint
+
+    def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
+        """`WIDTH` pixels wide, in the frames' own proportions."""
+        return WIDTH, STRIDE * max(1, round(WIDTH / frames.cameras.width * frames.cameras.height / STRIDE))
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
