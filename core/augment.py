@@ -5,10 +5,13 @@ Randomness comes from a `numpy.random.Generator` that the caller seeds, so a bat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from .gaussians import Gaussians, moved, quat_multiply
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,42 @@ def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
     matrix = np.eye(4)
     matrix[i, i], matrix[i, j], matrix[j, i], matrix[j, j] = c, -s, s, c
     return matrix
+
+
+@dataclass(frozen=True)
+class ObjectAugmentConfig:
+    """Augmentation of normalised objects (Uni3D's; rotations and sizes of the Gaussians follow the object's)."""
+
+    scale: tuple[float, float] = (0.8, 1.25)
+    """Range of the isotropic scale."""
+    shift: float = 0.1
+    """Largest shift along each axis, in radii of the object."""
+    tilt: float = 0.06
+    """Standard deviation of small rotations about each axis, radians; three times it at most."""
+    yaw: float = 1.0
+    """Largest rotation about y (up), in units of π."""
+    color_drop: float = 0.5
+    """Chance that all colours are replaced by `NO_COLOR`."""
+
+
+NO_COLOR = 0.4
+"""Grey that stands for a missing colour (OpenShape, Uni3D)."""
+
+
+def augment_object(gaussians: Gaussians, config: ObjectAugmentConfig, rng: np.random.Generator) -> Gaussians:
+    """A randomly tilted, turned, scaled, shifted and perhaps colourless copy of an object (Y up, unit ball)."""
+    tilts = np.clip(rng.normal(0, config.tilt, 3), -3 * config.tilt, 3 * config.tilt)
+    yaw = np.pi * rng.uniform(-config.yaw, config.yaw)
+    quat = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    for axis, angle in ((0, tilts[0]), (1, tilts[1] + yaw), (2, tilts[2])):
+        turn = torch.zeros(4)
+        turn[0], turn[1 + axis] = float(np.cos(angle / 2)), float(np.sin(angle / 2))
+        quat = quat_multiply(turn, quat)
+    size = float(rng.uniform(*config.scale))
+    shift = torch.from_numpy(rng.uniform(-config.shift, config.shift, 3)).float()
+    drop = rng.random() < config.color_drop
+    out = moved(gaussians, quat, size, shift)
+    return replace(out, colors=torch.full_like(out.colors, NO_COLOR)) if drop else out
 
 
 def random_mask(n: int, ratio: float, rng: np.random.Generator) -> NDArray[np.bool_]:

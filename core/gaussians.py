@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -88,3 +88,27 @@ def quat_to_rotmat(quats: Tensor) -> Tensor:
         1 - 2 * (x * x + y * y),
     ]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def quat_multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product of quaternions [..., 4] wxyz: the rotation b, then a."""
+    aw, ax, ay, az = a.unbind(-1)
+    bw, bx, by, bz = b.unbind(-1)
+    rows = [
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    ]
+    return torch.stack(rows, -1)
+
+
+def moved(gaussians: Gaussians, quat: Tensor, scale: float, shift: Tensor) -> Gaussians:
+    """Gaussians through the similarity x → scale · R x + shift: means, rotations and standard deviations.
+
+    Args:
+        quat: [4] wxyz, the rotation R. scale: positive. shift: [3].
+    """
+    g, quat = gaussians, quat.to(gaussians.means)
+    means = scale * (g.means @ quat_to_rotmat(quat).T) + shift.to(g.means)
+    return replace(g, means=means, quats=quat_multiply(quat.expand_as(g.quats), g.quats), scales=scale * g.scales)

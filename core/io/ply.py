@@ -174,7 +174,8 @@ def _without_bad(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, 
     """The good rows; warns with the count of the others, and raises when none is good."""
     bad = len(rows) - int(good.sum())
     if bad == len(rows):
-        raise InputError(path, f"{what} to read", f"none of {len(rows)} usable" if len(rows) else "an empty file")
+        found = f"none of {len(rows)} usable: {why}" if len(rows) else "an empty file"
+        raise InputError(path, f"{what} to read", found)
     if bad:
         warnings.warn(f"{path}: dropped {bad} of {len(rows)} {what} with {why}.", stacklevel=3)
         rows = rows[good]

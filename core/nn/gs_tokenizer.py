@@ -1,0 +1,181 @@
+"""The GS tokenizer of CLIP-GS: Gaussians → patches → one token each.
+
+A Gaussian comes as 14 values: position 3, colour 3, opacity (logit) 1, scale (logarithm) 3, quaternion (wxyz) 4. A
+patch holds the nearest Gaussians of one of the farthest points. Two branches make a token of width 512 of it, and are
+summed:
+
+PatchEncoder    position and colour through Uni3D's point encoder, a small PointNet
+RefineEncoder   all attributes, in the order of a curve, through 1×3 convolutions; it starts at zero
+
+Both compute on rows [..., channels], where a 1×1 convolution is one matrix product, and fold batch norm into the
+weights outside training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..gaussians import quat_to_rotmat
+from .point_ops import UNI3D_SKIP, farthest_point_sample, gather, knn
+from .serialization import Order, patch_order
+
+ATTRIBUTES = 14
+"""Values of a Gaussian: position, colour, opacity logit, log-scale, quaternion."""
+CHANNELS = 19
+"""Values of a Gaussian that the network sees: the quaternion as a rotation matrix."""
+TOKEN = 512
+"""Width at which the branches are summed."""
+
+_ROWS = 4096
+"""Rows that go through the branches at a time where no gradient is needed: intermediates then stay in cache."""
+
+
+def linear_and_norm(attributes: Tensor) -> Tensor:
+    """Attributes [..., 14] → what the network sees [..., 19]: position and colour as they are, sigmoid of the opacity's
+    logit and of the log-scales (so that any size lands in 0–1), rotation matrix row by row."""
+    position_color, opacity_scale, quats = attributes.split([6, 4, 4], -1)
+    return torch.cat([position_color, opacity_scale.sigmoid(), quat_to_rotmat(quats).flatten(-2)], -1)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Gaussians in groups.
+
+    Attributes:
+        centers: [B, G, 3] positions of the farthest points.
+        values: [B, G, n, 19] what the network sees of each patch's Gaussians, positions relative to the centre;
+            nearest first.
+    """
+
+    centers: Tensor
+    values: Tensor
+
+    def select(self, index: Tensor) -> Patches:
+        """The patches ``index`` [B, K] of each object."""
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        return Patches(self.centers[rows, index], self.values[rows, index])
+
+
+def make_patches(attributes: Tensor, groups: int, size: int, skip: float = UNI3D_SKIP) -> Patches:
+    """Cut objects into patches: ``groups`` farthest points, and the ``size`` Gaussians nearest to each.
+
+    Args:
+        attributes: [B, N, 14], positions in the unit ball, N ≥ size.
+        skip: see `farthest_point_sample`.
+    """
+    positions = attributes[..., :3]
+    centers = gather(positions, farthest_point_sample(positions, groups, skip))
+    seen = gather(linear_and_norm(attributes), knn(centers, positions, size))
+    relative = seen[..., :3] - centers[:, :, None]
+    return Patches(centers, torch.cat([relative, seen[..., 3:]], -1))
+
+
+class PatchEncoder(nn.Module):
+    """A small PointNet over each patch (Uni3D's ``encoder``, same weight names): points 128 → 256, their maximum beside
+    each of them, 512 → 512, maximum."""
+
+    def __init__(self, channels: int = 6) -> None:
+        super().__init__()
+        self.first_conv = nn.Sequential(
+            nn.Conv1d(channels, 128, 1), nn.BatchNorm1d(128), nn.ReLU(), nn.Conv1d(128, 256, 1)
+        )
+        self.second_conv = nn.Sequential(
+            nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(), nn.Conv1d(512, TOKEN, 1)
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """[P, n, channels] → [P, 512]."""
+        return _in_parts(self._encode, patches)
+
+    def _encode(self, patches: Tensor) -> Tensor:
+        conv, norm, _, last = self.first_conv
+        local = _dense(_dense(patches, conv, norm).relu(), last)
+        pooled = local.amax(1, keepdim=True)
+        # The first 256 inputs of the second half are the patch's maximum, the same for all its points: their share of
+        # the product is computed once a patch.
+        conv, norm, _, last = self.second_conv
+        weight, bias = _folded(conv, None if self.training else norm)
+        hidden = F.linear(local, weight[:, 256:, 0]) + F.linear(pooled, weight[:, :256, 0], bias)
+        if self.training:
+            hidden = _normalize(hidden, norm)
+        return _dense(hidden.relu_(), last).amax(1)
+
+
+class RefineEncoder(nn.Module):
+    """Four 1×3 convolutions along each patch's order, strides 1, 1, 2, 2, then the maximum.
+
+    The last batch norm starts with weight zero, so the branch starts as zero; it has no ReLU after it, through which
+    no gradient would reach a weight of zero.
+    """
+
+    STRIDES = (1, 1, 2, 2)
+
+    def __init__(self, channels: int = CHANNELS, widths: tuple[int, int, int, int] = (64, 128, 256, TOKEN)) -> None:
+        super().__init__()
+        inputs = (channels, *widths[:-1])
+        self.convs = nn.ModuleList(
+            nn.Conv1d(i, o, 3, stride, padding=1, bias=False)
+            for i, o, stride in zip(inputs, widths, self.STRIDES, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in widths)
+        nn.init.zeros_(self.norms[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """[P, n, channels], in order → [P, 512]."""
+        return _in_parts(self._encode, patches)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = _dense(x, conv, norm)
+            x = x.relu() if i < len(self.convs) - 1 else x
+        return x.amax(1)
+
+
+def in_order(values: Tensor, order: Order) -> Tensor:
+    """Patches [B, G, n, C] with each patch's Gaussians sorted along a curve (the first 3 channels are positions)."""
+    index = patch_order(values[..., :3], order)
+    return values.gather(2, index[..., None].expand_as(values))
+
+
+# --- convolutions as matrix products on rows ----------------------------------------------------------------
+
+
+def _in_parts(encode, patches: Tensor) -> Tensor:
+    """All patches at once where gradients or statistics are wanted, else a few at a time."""
+    count = max(1, _ROWS // patches.shape[1])
+    if torch.is_grad_enabled() or patches.device.type != "cpu" or len(patches) <= count:
+        return encode(patches)
+    return torch.cat([encode(part) for part in patches.split(count)])
+
+
+def _dense(x: Tensor, conv: nn.Module, norm: nn.Module | None = None) -> Tensor:
+    """Convolution over the rows [P, n, C] of each patch, then batch norm: → [P, n / stride, C']."""
+    assert isinstance(conv, nn.Conv1d)
+    fold = norm if norm is not None and not norm.training else None
+    weight, bias = _folded(conv, fold)
+    if conv.kernel_size[0] == 3:  # windows of three rows, laid side by side
+        x = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, conv.stride[0]).transpose(-1, -2).flatten(2)
+        weight = weight.transpose(1, 2).flatten(1)
+    else:
+        weight = weight[..., 0]
+    out = F.linear(x, weight, bias)
+    return out if norm is None or fold is not None else _normalize(out, norm)
+
+
+def _folded(conv: nn.Module, norm: nn.Module | None) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a convolution followed by batch norm with running statistics, as one convolution's."""
+    assert isinstance(conv, nn.Conv1d)
+    if norm is None:
+        return conv.weight, conv.bias
+    assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
+    return conv.weight * scale[:, None, None], shift * scale + norm.bias
+
+
+def _normalize(x: Tensor, norm: nn.Module) -> Tensor:
+    return norm(x.flatten(0, 1)).view_as(x)

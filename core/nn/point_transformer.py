@@ -1,0 +1,116 @@
+"""Uni3D's transformer: patch tokens → one embedding. Weight names and arithmetic are those of timm's EVA-02 blocks
+(pre-norm, SwiGLU, no bias on keys), without rotary embedding, as Uni3D runs them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPS = 1e-6
+"""Of every layer norm."""
+
+
+class FusedAttention(nn.Module):
+    """Multi-head attention with one matrix for queries, keys and values (the tiny and small sizes)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(width))
+        self.v_bias = nn.Parameter(torch.zeros(width))
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        q, k, v = F.linear(x, self.qkv.weight, bias).chunk(3, -1)
+        return self.proj(_attend(q, k, v, self.heads))
+
+
+class SplitAttention(nn.Module):
+    """The same with three matrices (the base and large sizes)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(_attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """[B, T, D] each → [B, T, D]."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class FusedSwiGLU(nn.Module):
+    """silu(gate) · value → out, gate and value from one matrix."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 2 * hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.fc1(x).chunk(2, -1)
+        return self.fc2(F.silu(gate) * value)
+
+
+class SplitSwiGLU(nn.Module):
+    """The same with two matrices, and a layer norm before the last."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1_g = nn.Linear(width, hidden)
+        self.fc1_x = nn.Linear(width, hidden)
+        self.norm = nn.LayerNorm(hidden, eps=EPS)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.norm(F.silu(self.fc1_g(x)) * self.fc1_x(x)))
+
+
+class EvaBlock(nn.Module):
+    """x + attn(norm1(x)), then x + mlp(norm2(x)); in training each branch is left out for a whole object with the
+    probability ``drop_path``."""
+
+    def __init__(self, width: int, heads: int, fused: bool, drop_path: float = 0.0) -> None:
+        super().__init__()
+        hidden = width * 8 // 3
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.attn = FusedAttention(width, heads) if fused else SplitAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.mlp = FusedSwiGLU(width, hidden) if fused else SplitSwiGLU(width, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self._dropped(self.attn(self.norm1(x)))
+        return x + self._dropped(self.mlp(self.norm2(x)))
+
+    def _dropped(self, branch: Tensor) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        return branch * (torch.rand(len(branch), 1, 1, device=branch.device) < keep) / keep
+
+
+class Visual(nn.Module):
+    """The blocks and the last norm, under the name that Uni3D's checkpoints give them."""
+
+    def __init__(self, width: int, depth: int, heads: int, fused: bool, drop_path: float = 0.0) -> None:
+        super().__init__()
+        rates = torch.linspace(0, drop_path, depth).tolist()  # deeper blocks are left out more often
+        self.blocks = nn.ModuleList(EvaBlock(width, heads, fused, rate) for rate in rates)
+        self.fc_norm = nn.LayerNorm(width, eps=EPS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, 1 + G, D] → [B, D]: the first token after all blocks, normalised."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.fc_norm(tokens[:, 0])
