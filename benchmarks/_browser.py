@@ -4,9 +4,11 @@ that what is measured is the server and not a browser's own rendering."""
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -63,7 +65,7 @@ class BlindBrowser:
 
     def wait(self, pictures: int, seconds: float = 120.0) -> None:
         """Until so many pictures have arrived in all; `TimeoutError` after ``seconds``."""
-        _wait(lambda: len(self.pictures) >= pictures, seconds)
+        wait_until(lambda: len(self.pictures) >= pictures, seconds)
 
     def _look(self) -> None:
         c, s = math.cos(self._angle), math.sin(self._angle)
@@ -111,9 +113,55 @@ class BlindBrowser:
             return
 
 
-def _wait(condition: Callable[[], object], seconds: float) -> None:
+class BrowserElsewhere:
+    """A `BlindBrowser` in a process of its own: what it does itself is not mistaken for work of the server.
+
+    Args:
+        url, center, radius: see `BlindBrowser`.
+    """
+
+    def __init__(self, url: str, center: np.ndarray, radius: float = 2.0) -> None:
+        arguments = [url, str(radius), *(str(float(v)) for v in center)]
+        command = [sys.executable, "-m", __name__, *arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._say("look")
+
+    def orbit(self) -> None:
+        """Move the camera from now on."""
+        self._say("orbit")
+
+    def _say(self, word: str) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+        if not self._process.stdout.readline():
+            raise RuntimeError(f"the browser ended with exit code {self._process.wait()}")
+
+    def __enter__(self) -> BrowserElsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # it ends with its input
+
+
+def _elsewhere(arguments: Sequence[str]) -> None:
+    """The other process: does what it is told on its input, line by line, and answers each line."""
+    url, radius, *center = arguments
+    with BlindBrowser(url, np.array([float(v) for v in center]), float(radius)) as browser:
+        for line in sys.stdin:
+            browser.wait(1)
+            browser.orbiting |= line.strip() == "orbit"
+            print("done", flush=True)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    """Until the condition holds; `TimeoutError` after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"nothing came for {seconds:.0f} s")
         time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    _elsewhere(sys.argv[1:])

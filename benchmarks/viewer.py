@@ -14,31 +14,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import tyro
 from PIL import Image
 
-from ..app.inspector import Inspector, LiveSource, SplatsSource
+from ..app.inspector import Inspector, SplatsSource
 from ..app.inspector.renderer import Look, Renderer
-from ..core.augment import NO_AUGMENT
 from ..core.cameras import Cameras, intrinsics, look_at
-from ..core.config import to_dict
 from ..core.datasets.rooms import Rooms, RoomsConfig
 from ..core.errors import InputError
 from ..core.gaussians import Gaussians
 from ..core.io import write_gaussians
-from ..core.live import LiveFeed, Snapshot
-from ..trainers.data import PretrainData
-from ..trainers.presets import TINY
-from ..trainers.pretrain import Pretrainer
 from ._browser import BlindBrowser
-from ._data import RandomTeacher
 from ._machine import environment, markdown, write_report
+from ._watched import watched_training
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SMALL, LARGE = (480, 360), (1280, 960)
 LOOKS = (
@@ -171,51 +169,72 @@ def _page(room: Gaussians, given: Viewer, add: Add) -> None:
                 rate = (len(browser.pictures) - before) / (time.perf_counter() - since)
         add("connecting to first picture", min(first), f"{min(first):.2f} s ({statistics.median(first):.2f})")
         add("pictures per second while orbiting", rate, f"{rate:.1f}, {inspector.pace.width} pixels wide")
-        if given.browser and (seconds := _chromium(inspector.url)):
+        seconds = []
+        with _chromium() if given.browser else contextlib.nullcontext() as chromium:
+            for _ in range(4 if chromium else 0):
+                started = time.perf_counter()
+                with _opened(chromium, inspector.url) as page:
+                    _until_seen(page)
+                    seconds.append(time.perf_counter() - started)
+        if seconds:
             shown = f"{min(seconds):.2f} s ({statistics.median(seconds):.2f})"
             add("page to first image in Chromium, software WebGL", min(seconds), shown)
 
 
-def _chromium(url: str, runs: int = 3) -> list[float]:
-    """Seconds from navigating to a canvas that shows something; empty without a browser."""
+@contextlib.contextmanager
+def _chromium() -> Iterator[Browser | None]:
+    """A real browser, drawing in software; None where there is none."""
     path = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
     try:
-        from playwright.sync_api import Error, sync_playwright
+        from playwright.sync_api import sync_playwright
     except ImportError:
-        return []
-    if not path.exists():
-        return []
-    seconds = []
+        path = Path()
+    if not path.is_file():
+        yield None
+        return
     flags = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=str(path), args=flags)
-        for _ in range(runs):
-            page = chromium.new_page(viewport={"width": 1000, "height": 600})
-            started = time.perf_counter()
-            page.goto(url, wait_until="commit")
-            clip = {"x": 60, "y": 200, "width": 200, "height": 200}
-            while time.perf_counter() - started < 60:
-                with contextlib.suppress(Error):  # a page that has not drawn yet cannot be looked at
-                    shot = Image.open(io.BytesIO(page.screenshot(clip=clip)))  # type: ignore[arg-type]
-                    if np.asarray(shot.convert("L")).std() > 8:
-                        break
-            seconds.append(time.perf_counter() - started)
-            page.close()
-        chromium.close()
-    return seconds
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(path), args=flags)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def _opened(browser: Browser, url: str) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1000, "height": 600})
+    page.goto(url, wait_until="commit")
+    yield page
+    page.close()
+
+
+def _until_seen(page: Page, seconds: float = 60.0) -> None:
+    """Until the page's canvas shows something."""
+    from playwright.sync_api import Error
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(Error):  # a page that has not drawn yet cannot be looked at
+            shot = Image.open(io.BytesIO(page.screenshot(clip={"x": 60, "y": 200, "width": 200, "height": 200})))
+            if np.asarray(shot.convert("L")).std() > 8:
+                return
+    raise TimeoutError(f"the page showed nothing for {seconds:.0f} s")
 
 
 def _command(given: Viewer, add: Add) -> None:
-    """`gaussiancross view x.ply` in a new process, until a browser has a picture."""
+    """`gaussiancross view x.ply` in a new process, until a browser has a picture: as after an install, when nothing is
+    compiled, and as from then on. The bytecode of all modules goes to a folder of its own, whatever is there already;
+    kernels are compiled before."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "room.ply"
         room = room_of_gaussians(given.ply)
         write_gaussians(path, replace(room, features=None))
-        center, seconds = room.means.median(0).values.numpy(), []
+        center, seconds, worked = room.means.median(0).values.numpy(), [], []
         command = [sys.executable, "-u", "-c", _VIEW, "view", str(path), "--port", "0"]
-        for _ in range(3):
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        env["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
+        for _ in range(5):
             started = time.perf_counter()
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
             try:
                 assert process.stdout is not None
                 line = next((line for line in process.stdout if line.startswith("Inspector: ")), None)
@@ -224,65 +243,44 @@ def _command(given: Viewer, add: Add) -> None:
                 with BlindBrowser(line.removeprefix("Inspector: ").strip(), center) as browser:
                     browser.wait(1)
                     seconds.append(browser.pictures[0] - started)
+                    worked.append(_processor_time(process.pid))
             finally:
                 process.terminate()
                 process.wait(20)
-        shown = f"{min(seconds):.2f} s ({statistics.median(seconds):.2f})"
-        add(f"gaussiancross view, PLY of {given.ply:,} Gaussians, to first picture", min(seconds), shown)
+        name = f"gaussiancross view, PLY of {given.ply:,} Gaussians, to first picture"
+        again = seconds[1:]
+        shown = f"{min(again):.2f} s ({statistics.median(again):.2f}), processor {min(worked[1:]):.2f} s"
+        add(name, min(again), shown)
+        add(f"{name}, first start", seconds[0], f"{seconds[0]:.2f} s, processor {worked[0]:.2f} s")
+
+
+def _processor_time(process: int) -> float:
+    """Seconds that a process has run so far; NaN where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return float("nan")
 
 
 def _training(given: Viewer, add: Add) -> None:
-    """Steps of the tiny training: alone, watched by an idle browser, and by one that orbits. Taken in turns, so that
-    whatever else the machine does meets all of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        model = replace(TINY.model, input=replace(TINY.model.input, max_points=30_000))
-        config = replace(TINY, model=model, data=replace(TINY.data, data="rooms:1", augment=NO_AUGMENT))
-        data = PretrainData(config.data, model.input, config.seed, teacher=RandomTeacher(32, (15, 20)))
-        trainer = Pretrainer(config, Path(folder), data, "cpu")
-        feed = LiveFeed(config={"model": to_dict(trainer.config.model)})
-        batches = [data.batch(step) for step in range(4)]
-
-        def steps(count: int) -> list[float]:
-            seconds = []
-            for i in range(count):
-                started = time.perf_counter()
-                trainer.train_step(batches[i % 4])
-                if feed.wants_snapshot.is_set():
-                    weights = {k: v.detach().cpu().clone() for k, v in trainer.model.state_dict().items()}
-                    feed.publish(Snapshot(trainer.step, weights))
-                seconds.append(time.perf_counter() - started)
-            return seconds
-
-        steps(3)
-        feed.wants_snapshot.set()
-        steps(1)
-        source = LiveSource(feed, data.train)
-        center = np.median(data.train.scene(0).coord, axis=0)
-        found: dict[str, list[float]] = {"alone": [], "idle": [], "following": [], "orbiting": []}
-        with Inspector(source, port=0, feed=feed, share=given.share) as inspector:
-            rounds = max(1, given.steps // 6)
-            for _ in range(rounds):
-                found["alone"] += steps(6)
-                with BlindBrowser(inspector.url, center, 1.5) as browser:
-                    browser.wait(1)
-                    session = inspector.sessions[0]
-                    time.sleep(1.0)  # first pictures are drawn before anything is counted
-                    session.change(follow=False)
-                    steps(2)
-                    found["idle"] += steps(6)
-                    session.change(follow=True)
-                    steps(2)
-                    found["following"] += steps(6)
-                    browser.orbiting = True
-                    steps(2)
-                    found["orbiting"] += steps(6)
-        alone = found.pop("alone")
+    """Steps of the tiny training: alone, watched by browsers that draw nothing themselves (what the server costs), and
+    with an idle page in a real browser on the same cores."""
+    with _chromium() if given.browser else contextlib.nullcontext() as chromium:
+        page = None if chromium is None else lambda url: _opened(chromium, url)
+        found = watched_training(given.steps, given.share, page)
+    alone = found.pop("alone")
+    usual = statistics.median(alone.seconds)
+    add("training step, nobody looks", usual, f"{min(alone.seconds):.3f} s ({usual:.3f})")
+    names = {"page": "idle in Chromium, software WebGL on the same cores"}
+    for name, phase in found.items():
+        best, slower = phase.slower(alone)
+        name = names.get(name, f"browser {name}")
+        add(f"training step, {name}", slower, f"{100 * best:+.1f} % ({100 * slower:+.1f})")
+        drawn = phase.drawn / phase.wall
         add(
-            "training step, nobody looks",
-            statistics.median(alone),
-            f"{min(alone):.3f} s ({statistics.median(alone):.3f})",
+            f"… time charged for pictures, {name}", drawn, f"{100 * drawn:.1f} %, at most {100 * given.share:.0f} asked"
         )
-        for name, seconds in found.items():
-            slower = statistics.median(seconds) / statistics.median(alone) - 1
-            shown = f"{100 * (min(seconds) / min(alone) - 1):+.1f} % ({100 * slower:+.1f})"
-            add(f"training step, browser {name}", slower, shown)
+        if phase.training:
+            own = phase.own / phase.training
+            add(f"… processor time of the page's threads, {name}", own, f"{100 * own:.2f} % of the training's")

@@ -155,6 +155,12 @@ class RenderWorker:
             self._jobs[key] = _Job(run, lane, urgent)
             self._condition.notify_all()
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        with self._condition:
+            return len(self._jobs)
+
     def charge(self, seconds: float) -> None:
         """Take out of the budget what another thread has done for the browsers, processor time."""
         with self._condition:
