@@ -148,11 +148,11 @@ class TestCrops:
 class TestObjective:
     def test_assignment_is_balanced(self) -> None:
         torch.manual_seed(0)
-        cosines = torch.rand(400, 8) + torch.linspace(0, 1, 8)  # all would choose the last cluster
+        cosines = torch.rand(400, 8) + torch.linspace(0, 1, 8)  # by themselves, almost half would choose the last
         q = balanced_assignment(cosines, 0.05, 50)
         assert torch.allclose(q.sum(1), torch.ones(400), atol=1e-5)
         assert (q.sum(0) / 50 - 1).abs().max() < 0.05
-        assert (cosines.argmax(1) == 7).float().mean() > 0.5
+        assert (cosines.argmax(1) == 7).float().mean() > 0.4
         assert torch.allclose(balanced_assignment(cosines - 3, 0.05, 50), q, atol=1e-4)
 
     def test_decorrelation(self) -> None:

@@ -22,10 +22,11 @@ from ...core.metrics.representation import effective_rank
 from ...core.nn.tokens import TokenNet, TokenNetConfig
 from ..log import MetricLog
 from ..pretrain import _InterruptFlag
-from ..schedule import one_cycle
 from .crops import ColorFrames, CropConfig, CropPairs, crop_pairs
 from .objective import ClusterHead, ObjectiveConfig, distillation, tokens
 
+WARMUP = 100
+"""Steps over which the learning rate rises."""
 RANK_EVERY = 50
 """Steps between looks at the rank of the features: a collapse shows there first."""
 
@@ -45,16 +46,16 @@ class SslTraining:
     """Clusters and temperatures."""
     rooms: int = 400
     """Training rooms, seeds 0 and up."""
-    steps: int = 2500
-    """Optimiser steps."""
+    steps: int = 2200
+    """Optimiser steps. No rate depends on it: a finished run goes on when it is raised."""
     batch: int = 8
     """Frames per step, two crops each."""
-    lr: float = 1.5e-3
-    """Peak learning rate of AdamW, OneCycle."""
+    lr: float = 1e-3
+    """Learning rate of AdamW after `WARMUP` steps; the teacher's average stands in for a decay."""
     weight_decay: float = 0.04
     """On matrices."""
-    momentum: float = 0.99
-    """Of the teacher's moving average at the start; it rises to 1 along a cosine."""
+    momentum: tuple[float, float] = (0.98, 0.998)
+    """Of the teacher's moving average, least and most: in between it averages over about a tenth of the run so far."""
     seed: int = 0
     """Of weights and batches."""
     bfloat16: bool = True
@@ -109,7 +110,7 @@ class SslTrainer:
     def train_step(self, pairs: CropPairs) -> dict[str, float]:
         """One update of the student, then of the teacher; returns scalars."""
         config = self.config
-        lr = one_cycle(self.step, config.steps, config.lr, 0.1)
+        lr = config.lr * min(1.0, (self.step + 1) / WARMUP)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         images = pairs.images.contiguous(memory_format=torch.channels_last)
@@ -127,8 +128,7 @@ class SslTrainer:
         if not (bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))):
             raise InputError(config.run_dir, "finite losses", f"{float(loss)} at step {self.step}", "lower --lr")
         self.optimizer.step()
-        momentum = 1 - (1 - config.momentum) * (math.cos(math.pi * self.step / config.steps) + 1) / 2
-        self._follow(momentum)
+        self._follow(min(max(1 - 10 / (self.step + 1), config.momentum[0]), config.momentum[1]))
         metrics = {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
         metrics |= {"loss/total": float(loss.detach()), "lr": lr, "grad_norm": float(norm)}
         if self.step % RANK_EVERY == 0:
@@ -181,7 +181,7 @@ class SslTrainer:
 
     def _fixed(self) -> dict[str, object]:
         """What may not change while a run goes on."""
-        free = {"run_dir", "threads", "save_every", "seconds", "export", "held_out"}
+        free = {"run_dir", "steps", "threads", "save_every", "seconds", "export", "held_out"}
         return {k: v for k, v in to_dict(self.config).items() if k not in free}
 
     # --- the loop -------------------------------------------------------------------------------------------
