@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from feature_scenes import Averages, Scenes
 from gaussiancross.core.cameras import Cameras
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import TextEncoder
 from gaussiancross.core.scene import Frame, PosedFrames
-from gaussiancross.core.teachers import ImageTeacher, make_teacher
+from gaussiancross.core.teachers import CachedTeacher, ImageTeacher, make_teacher, write_cache
 from gaussiancross.core.teachers.families import FAMILIES, licence_of
 from gaussiancross.core.teachers.options import TeacherConfig, parse_options
 from gaussiancross.core.teachers.windows import multi_scale, resized, sliding, starts
@@ -486,6 +487,17 @@ def test_a_missing_download_names_the_command() -> None:
         make_teacher("clip:/no/such/folder")
     with pytest.raises(InputError, match="after the colon"):
         make_teacher("clip:")
+
+
+def test_stored_features_without_their_text_tower(tmp_path: Path) -> None:
+    list(write_cache(tmp_path, Averages(), "averages", {"train": Scenes()}))
+    manifest = json.loads((tmp_path / "cache.json").read_text())
+    (tmp_path / "cache.json").write_text(json.dumps({**manifest, "spec": "clip:openai/clip-vit-base-patch16"}))
+    text = CachedTeacher(tmp_path).text
+    assert text is not None
+    assert text.dim == Averages.info.dim
+    with pytest.raises(InputError, match="hf download openai/clip-vit-base-patch16"):
+        text.encode(["chair"])
 
 
 def test_incomplete_and_damaged_checkpoints(checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -15,7 +15,11 @@ class DataConfig:
     data: str = "rooms"
     """"rooms" or "rooms:COUNT" (built in), an RGB-D export, a folder with transforms.json, or a Pointcept folder."""
     teacher: str = "none"
-    """Frozen 2D teacher: "none", or a folder of per-frame feature arrays."""
+    """Frozen 2D teacher: "none", a folder of features, or a model: "builtin", "clip:CHECKPOINT", "siglip2:…",
+    "dinov2:…", "dinov3:…", "radio:…"."""
+    teacher_cache: str = "auto"
+    """Where features that a model computes are kept, each frame's once: "auto" (~/.cache/gaussiancross, or
+    $GAUSSIANCROSS_CACHE), "memory", or a folder. `gaussiancross features` computes a whole dataset beforehand."""
     batch_size: int = 1
     """Scenes per step."""
     views: int = 5

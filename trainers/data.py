@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterator
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from ..core.batch import Batch, InputConfig, PointBatch, Views, make_input
 from ..core.datasets import open_dataset
+from ..core.datasets.capture import cache_folder
 from ..core.errors import InputError
 from ..core.scene import PosedFrames, SceneDataset
-from ..core.teachers import Teacher, make_teacher
+from ..core.teachers import Teacher, keep_features, make_teacher
 from .config import DataConfig
 
 
@@ -42,7 +44,7 @@ class PretrainData:
         self.config, self.input, self.seed = config, given, seed
         self.train = open_dataset(config.data, "train") if train is None else train
         self.val = open_dataset(config.data, "val") if val is None else val
-        self.teacher = make_teacher(config.teacher) if teacher is None else teacher
+        self.teacher = _teacher(config) if teacher is None else teacher
         if len(self.train) == 0:
             raise InputError(config.data, "at least one scene to train on", "none")
         self._train_scene = lru_cache(maxsize=16)(self.train.scene)
@@ -132,6 +134,11 @@ class PretrainData:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)
         teacher = None if self.teacher is None else self.teacher.features(name, frames, index)
         return Views(cameras.transformed(transform), color, depth, teacher)
+
+
+def _teacher(config: DataConfig) -> Teacher | None:
+    where = {"auto": cache_folder(), "memory": None}.get(config.teacher_cache, Path(config.teacher_cache).expanduser())
+    return keep_features(make_teacher(config.teacher), config.data, where)
 
 
 def _required(frames: PosedFrames | None, name: str) -> PosedFrames:

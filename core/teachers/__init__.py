@@ -1,6 +1,28 @@
-"""Frozen 2D teachers: an image in, a feature map out."""
+"""Frozen 2D teachers: an image in, a feature map out.
+
+base          what a teacher is, and `make_teacher`
+precomputed   arrays of anybody's network, one per frame
+builtin       the model that comes with the project
+transformer   checkpoints of the `transformers` library: `families` lists them, `dense` gets maps out of them, `windows`
+              slides and scales, `text` has their text towers, `options` what may follow a checkpoint's name,
+              `checkpoint` what can go wrong
+cache         a dataset's features on the disk (`shards`), one file per scene; `kept` does it during a training
+"""
 
 from .base import ImageTeacher, Teacher, TeacherInfo, make_teacher
+from .cache import CachedTeacher, plan_cache, write_cache
+from .kept import KeptTeacher, keep_features
 from .precomputed import PrecomputedTeacher
 
-__all__ = ["ImageTeacher", "PrecomputedTeacher", "Teacher", "TeacherInfo", "make_teacher"]
+__all__ = [
+    "CachedTeacher",
+    "ImageTeacher",
+    "KeptTeacher",
+    "PrecomputedTeacher",
+    "Teacher",
+    "TeacherInfo",
+    "keep_features",
+    "make_teacher",
+    "plan_cache",
+    "write_cache",
+]

@@ -1,0 +1,173 @@
+"""`gaussiancross features`: a teacher's features of a whole dataset, computed once and kept on the disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ...core.datasets import open_dataset
+from ...core.errors import InputError
+from ...core.scene import SceneDataset
+from ...core.teachers.base import ImageTeacher, make_teacher
+from ...core.teachers.cache import MANIFEST, Plan, plan_cache, write_cache
+from ...core.teachers.shards import ShardFolder, Storage, stored_bytes
+
+SCANNET = (30, 30, 40)
+"""Frames per scene and tokens of a frame: ScanNet at 640×480 with patches of 16 pixels."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Compute a teacher's features of every frame of a dataset, to train from with `--data.teacher cached:FOLDER`.
+
+    Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.
+    """
+
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")] = ""
+    """What to train on: "rooms:COUNT", a capture, a folder of captures, or a Pointcept folder."""
+    teacher: str = "builtin"
+    """"builtin", or FAMILY:CHECKPOINT with the family clip, siglip2, dinov2, dinov3 or radio; options follow after
+    commas, as in "clip:openai/clip-vit-base-patch16,short=640,window=224"."""
+    out: Path | None = None
+    """Folder to write; features/<data>-<teacher> by default."""
+    storage: Storage = "float16"
+    """float16, or int8 with one scale per token: half of the size. Their error is printed."""
+    splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val")
+    """Which scenes."""
+    estimate: bool = False
+    """Only say how much disk it takes."""
+    verify: bool = False
+    """Only check every file of the folder against its SHA-256."""
+
+
+def main(args: Sequence[str]) -> int:
+    given = tyro.cli(Features, args=args, prog="gaussiancross features")
+    console = Console()
+    if given.verify:
+        return verify(given.out or default_folder(given), console)
+    if not given.data:
+        raise InputError("gaussiancross features", "a dataset", "none", "for example rooms:8, or a folder")
+    datasets = open_splits(given.data, given.splits)
+    with console.status("loading the teacher …"):
+        teacher = make_teacher(given.teacher)
+        if not isinstance(teacher, ImageTeacher):
+            raise InputError("--teacher", "a model", f"{given.teacher!r}, whose features are not computed")
+        folder = given.out or default_folder(given)
+        plan = plan_cache(folder, teacher, datasets, given.storage)
+    licence = f"licence {teacher.info.licence}, {'' if teacher.info.label_free else 'not '}label-free"
+    console.print(f"{teacher.info.name}: {licence}", highlight=False, markup=False)
+    console.print(describe(plan, given.storage), highlight=False, markup=False)
+    if given.estimate:
+        console.print(scannet_table(), highlight=False)
+        return 0
+    if plan.needed > plan.free:
+        hint = "use --storage int8, or --out on another disk" if given.storage == "float16" else "use another disk"
+        raise InputError(folder, f"{plan.needed / 1e9:.1f} GB of free disk", f"{plan.free / 1e9:.1f} GB", hint)
+    write(given, folder, teacher, datasets, plan, console)
+    return 0
+
+
+def write(
+    given: Features,
+    folder: Path,
+    teacher: ImageTeacher,
+    datasets: dict[str, SceneDataset],
+    plan: Plan,
+    console: Console,
+) -> None:
+    """The work, with a bar; the error at the end is that of all scenes, also of those made earlier."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    frames, total, worst = 0, 0.0, 0.0
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("scenes", total=plan.scenes)
+        for done in write_cache(folder, teacher, given.teacher, datasets, given.storage):
+            frames, worst = frames + done.frames, max(worst, done.error[1])
+            total += done.error[0] * done.frames
+            bar.update(task, advance=1, description=done.scene)
+    console.print(
+        f"{folder}: {frames:,} frames; {given.storage} costs a cosine error of {total / max(frames, 1):.1e} "
+        f"(mean), {worst:.1e} (worst token). Train with --data.teacher cached:{folder}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def verify(folder: Path, console: Console) -> int:
+    """Read everything; 1 if a file is damaged or missing."""
+    if not (folder / MANIFEST).is_file():
+        raise InputError(folder, f"a feature cache with {MANIFEST}", "none", "name it with --out")
+    shards, bad = ShardFolder(folder), 0
+    with Progress(console=console) as bar:
+        for _, problem in bar.track(shards.verify(), total=len(shards.names), description="verifying"):
+            if problem is not None:
+                bad += 1
+                console.print(str(problem), highlight=False, markup=False, style="red")
+    count = len(shards.names)
+    console.print(f"{folder}: {count - bad} of {count} files are as they were written", highlight=False, markup=False)
+    return 1 if bad else 0
+
+
+def open_splits(data: str, splits: Sequence[str]) -> dict[str, SceneDataset]:
+    """Split → scenes, of the splits that the dataset has.
+
+    Raises:
+        InputError: none of them.
+    """
+    datasets: dict[str, SceneDataset] = {}
+    problem: InputError | None = None
+    for split in splits:
+        try:
+            dataset = open_dataset(data, split)
+        except InputError as error:
+            problem = error
+        else:
+            datasets.update({split: dataset} if len(dataset) else {})
+    if not datasets:
+        raise problem or InputError(data, "scenes", "none")
+    return datasets
+
+
+def default_folder(given: Features) -> Path:
+    """features/<data>-<teacher>, with what file names bear."""
+    parts = (Path(given.data).name, given.teacher.replace("/", "-"), given.storage)
+    return Path("features") / re.sub(r"[^\w.+=-]+", "-", "-".join(p for p in parts if p)).strip("-.")
+
+
+def describe(plan: Plan, storage: Storage) -> str:
+    """One line: what it takes."""
+    h, w, d = plan.tokens
+    per_thousand = plan.nbytes / plan.scenes * 1000 / 1e9
+    there = "" if plan.missing == plan.scenes else f", {plan.scenes - plan.missing} of them there"
+    return (
+        f"{plan.scenes:,} scenes{there}, {plan.frames:.0f} frames each, {h}×{w} tokens of {d} in {storage}: about "
+        f"{plan.nbytes / 1e9:.2f} GB ({per_thousand:.1f} GB per 1,000 scenes), {plan.needed / 1e9:.2f} GB to write, "
+        f"{plan.free / 1e9:.1f} GB free"
+    )
+
+
+def scannet_table() -> Table:
+    """GB per 1,000 scenes of ScanNet."""
+    frames, h, w = SCANNET
+    table = Table(
+        title=f"ScanNet, {frames} frames per scene, {h}×{w} tokens: GB per 1,000 scenes", title_justify="left"
+    )
+    for name in ("D", "float16", "int8"):
+        table.add_column(name, justify="right")
+    for dim in (512, 768, 1024):
+        sizes = [f"{stored_bytes(1000 * frames, h, w, dim, s) / 1e9:.1f}" for s in ("float16", "int8")]
+        table.add_row(str(dim), *sizes)
+    return table
