@@ -3,6 +3,7 @@
 rooms/        procedural rooms, made on the fly
 capture       RGB-D exports and nerfstudio captures; `rgbd` reads frames, `fuse` makes points, `pose_check` doubts
 pointcept     ScanNet, ScanNet200 and S3DIS as preprocessed by Pointcept
+scannet, s3dis    their raw downloads → those files; `prepare` runs it, `splits` draws few scenes and points
 """
 
 from __future__ import annotations

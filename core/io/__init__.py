@@ -4,6 +4,8 @@ arrays        .npy                              images        colour and 16-bit 
 ply           splats and point clouds           ply_table     the PLY container
 splat         .splat                            frames        image files → posed frames, cached (`lru`)
 transforms    nerfstudio transforms.json        checkpoint    weights and training state, written atomically
+sens          ScanNet's recordings              pretrained    `from_pretrained`, `save_pretrained`
+                                                foreign       .pth files of others, read without running them
 """
 
 from .arrays import read_array

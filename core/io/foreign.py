@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -50,13 +51,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise InputError(path, "a readable safetensors file", f"a damaged one ({error})") from error
-    try:
-        content = _load_inert(path)
-    except InputError:
-        raise
-    except Exception as error:  # unpicklers meet damaged bytes with almost any exception
-        found = f"something unreadable ({_first_line(error)})"
-        raise InputError(path, "a file written by torch.save", found, "copy or download it again") from error
+    content = load_inert(path)
     while isinstance(content, Mapping) and (key := next((k for k in CONTAINERS if _is_mapping(content, k)), None)):
         content = content[key]
     weights = {k: v.detach() for k, v in content.items() if isinstance(v, Tensor)} if _is_named(content) else {}
@@ -66,20 +61,51 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return weights
 
 
-def _load_inert(path: Path) -> Any:
-    """What `torch.load` reads, with stand-ins for what it refuses."""
+def load_inert(path: Path | str, arrays: bool = False) -> Any:
+    """What ``torch.save`` wrote, with inert stand-ins for everything but tensors, numbers, strings and containers.
+
+    Args:
+        arrays: NumPy arrays and numbers come to life, too.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    path = Path(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(path, "a file written by torch.save", "no such file") from None
     except pickle.UnpicklingError as error:
         serialization = torch.serialization
         if not hasattr(serialization, "get_unsafe_globals_in_checkpoint"):
             found = f"more than weights ({_first_line(error)})"
             raise InputError(path, "a file of weights alone", found, "update torch to read it") from error
-        names = serialization.get_unsafe_globals_in_checkpoint(str(path))
-        if not names:
-            raise
-        with serialization.safe_globals([(_Inert, name) for name in names]):  # pyright: ignore[reportArgumentType]
-            return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            names = serialization.get_unsafe_globals_in_checkpoint(str(path))
+            known = _numpy_globals() if arrays else {}
+            stand_ins = [(_Inert, name) for name in names if name not in known]
+            allowed = [*stand_ins, *((value, name) for name, value in known.items())]
+            with serialization.safe_globals(allowed):  # pyright: ignore[reportArgumentType]
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as again:  # unpicklers meet damaged bytes with almost any exception
+            raise _unreadable(path, again) from again
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _numpy_globals() -> dict[str, Any]:
+    """By their names in pickles, the functions and types that arrays and numbers of NumPy are rebuilt with."""
+    rebuild, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    found: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before and since NumPy 2
+        found |= {f"{module}._reconstruct": rebuild, f"{module}.scalar": scalar}
+    kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
+    return found | {f"numpy.dtypes.{kind.__name__}": kind for kind in kinds}
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    found = f"something unreadable ({_first_line(error)})"
+    return InputError(path, "a file written by torch.save", found, "copy or download it again")
 
 
 def _is_mapping(content: Mapping, key: str) -> bool:

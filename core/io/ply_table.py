@@ -32,7 +32,11 @@ class _Element:
     name: str
     count: int
     fields: list[tuple[str, str]] = field(default_factory=list)
-    has_list: bool = False
+    lists: list[tuple[int, str, str]] = field(default_factory=list)  # fields before it, types of count and items
+
+    @property
+    def has_list(self) -> bool:
+        return bool(self.lists)
 
 
 def read_vertices(path: Path | str) -> NDArray:
@@ -57,6 +61,50 @@ def read_vertices(path: Path | str) -> NDArray:
     if body is not None:
         return _parse_ascii(path, body, elements, before)
     return _read_binary(path, offset, elements, before, _ORDERS[form])
+
+
+def count_vertices(path: Path | str) -> int:
+    """How many vertices the header promises.
+
+    Raises:
+        InputError: missing, no PLY, or a damaged header.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            return next(e.count for e in _read_header(path, file)[1] if e.name == "vertex")
+    except OSError:
+        raise InputError(path, "a PLY file", "no such file") from None
+
+
+def read_triangles(path: Path | str) -> NDArray[np.int64]:
+    """The face element as vertex indices [F, 3] (not checked against the number of vertices).
+
+    Raises:
+        InputError: missing, no PLY, truncated, no faces, or faces that are no triangles.
+    """
+    path = Path(path)
+    expected = "a binary PLY with triangles"
+    try:
+        with path.open("rb") as file:
+            form, elements = _read_header(path, file)
+            at = next((i for i, e in enumerate(elements) if e.name == "face"), None)
+            if form == "ascii" or at is None or any(e.has_list for e in elements[:at]) or len(elements[at].lists) != 1:
+                found = "text" if form == "ascii" else "no faces" if at is None else "lists of another kind"
+                raise InputError(path, expected, found)
+            order = _ORDERS[form]
+            file.seek(sum(e.count * _dtype(e, order).itemsize for e in elements[:at]), 1)
+            element, (place, count, item) = elements[at], elements[at].lists[0]
+            # Rows of triangles have one length: count, three indices, and the fields around them.
+            columns = [(name, order + kind) for name, kind in element.fields]
+            columns[place:place] = [("count", order + count), ("indices", order + item, 3)]
+            table = np.fromfile(file, np.dtype(columns), element.count)
+    except FileNotFoundError:
+        raise InputError(path, expected, "no such file") from None
+    if len(table) < element.count or (table["count"] != 3).any():
+        found = f"{len(table)} rows of {element.count}" if len(table) < element.count else "faces of other polygons"
+        raise InputError(path, expected, found)
+    return table["indices"].astype(np.int64)
 
 
 def write_vertices(path: Path | str, columns: dict[str, NDArray]) -> None:
@@ -96,7 +144,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:
             case ["element", name, count] if count.isdecimal():
                 elements.append(_Element(name, int(count)))
             case ["property", "list", a, b, _] if elements and a in _TYPES and b in _TYPES:
-                elements[-1].has_list = True
+                elements[-1].lists.append((len(elements[-1].fields), _TYPES[a], _TYPES[b]))
             case ["property", kind, name] if elements and kind in _TYPES:
                 if name in dict(elements[-1].fields):
                     raise damaged(f"property {name} twice")

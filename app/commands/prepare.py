@@ -1,0 +1,246 @@
+"""`gaussiancross prepare`: raw downloads → what training reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ...core.datasets import s3dis, scannet, splits
+from ...core.datasets.prepare import Task, existing_parent, run_tasks, write_arrays
+from ...core.errors import InputError
+from ...core.io.arrays import read_array
+from ...core.io.ply_table import count_vertices
+
+SKIPPED = "skipped.txt"
+
+
+@dataclass(frozen=True)
+class ScanNet:
+    """ScanNet v2 → Pointcept scenes, RGB-D frames and splits. The same command goes on where it was interrupted."""
+
+    raw: tyro.conf.Positional[Path]
+    """The download: scans/, scans_test/ and the label table; tasks/ too, for the data-efficient benchmark's lists."""
+    out: Path
+    """The folder to write: train/, val/, test/, rgbd/, splits/ and tasks/."""
+    frames: int = 30
+    """RGB-D frames per scene, evenly spaced over those with a pose; 0 exports none."""
+    color_width: int = 640
+    """Width of the exported colour images, pixels (1296 as recorded)."""
+    only: tuple[str, ...] = ()
+    """Scenes to prepare; all by default."""
+    seed: int = 0
+    """Of the data-efficient splits that are drawn where the download has no tasks/."""
+    workers: int = 0
+    """Processes; 0 takes one per core."""
+    estimate: bool = False
+    """Say what there is to do and how much space it takes, and stop."""
+
+
+@dataclass(frozen=True)
+class S3DIS:
+    """S3DIS v1.2 → Pointcept rooms by area. The same command goes on where it was interrupted."""
+
+    raw: tyro.conf.Positional[Path]
+    """The download (Stanford3dDataset_v1.2): Area_1/ to Area_6/."""
+    out: Path
+    """The folder to write: Area_1/<room>/ and so on."""
+    align: bool = False
+    """Turn every room to the axes, by the download's angles."""
+    only: tuple[str, ...] = ()
+    """Areas, or rooms as Area_1/office_1; all by default."""
+    workers: int = 0
+    """Processes; 0 takes one per core."""
+    estimate: bool = False
+    """Say what there is to do and how much space it takes, and stop."""
+
+
+def main(args: Sequence[str]) -> int:
+    given = tyro.extras.subcommand_cli_from_dict(
+        {"scannet": ScanNet, "s3dis": S3DIS}, args=args, prog="gaussiancross prepare", description=__doc__
+    )
+    return prepare_scannet(given) if isinstance(given, ScanNet) else prepare_s3dis(given)
+
+
+# --- ScanNet ---------------------------------------------------------------------------------------------------------
+
+
+def prepare_scannet(given: ScanNet, console: Console | None = None) -> int:
+    """Points, frames, splits."""
+    console = console or Console()
+    if given.frames < 0 or given.color_width < 1:
+        raise InputError("--frames and --color-width", "positive numbers", f"{given.frames} and {given.color_width}")
+    scenes = scannet.find_scenes(given.raw)
+    scenes = _chosen(scenes, given.only, [{s.name} for s in scenes])
+    table = scannet.read_label_table(given.raw / scannet.LABEL_TABLE)
+    points, frames, broken = [], [], {}
+    for scene in scenes:
+        target = given.out / scene.split / scene.name
+        try:
+            size = 0 if target.is_dir() else count_vertices(scene.mesh) * scannet.BYTES_PER_POINT
+            points.append(Task(scene.name, target, partial(write_scene, scene, table), size))
+            target = given.out / "rgbd" / scene.name
+            if given.frames and (target.is_dir() or scene.recording.is_file()):
+                how = given.frames, given.color_width
+                size = 0 if target.is_dir() else scannet.frame_bytes(scene.recording, *how)
+                work = partial(write_frames, scene, *how)
+                frames.append(Task(f"{scene.name} frames", target, work, size))
+        except InputError as error:
+            broken[scene.name] = str(error)
+    if given.frames and len(frames) < len(points):
+        console.print(f"{len(points) - len(frames)} scenes have no .sens recording, hence no frames.")
+    if not _announce(console, given.out, {"points": points, "RGB-D frames": frames}, given.estimate):
+        return 0
+    skipped = broken | _run(console, [*points, *frames], given.workers)
+    _finish(console, given.out, skipped, sum(t.done for t in points), "scenes")
+    _split(given, console)
+    return 0
+
+
+def write_scene(scene: scannet.RawScene, table: dict[str, tuple[int, int]], folder: Path) -> None:
+    """The points and labels of one scene into its folder."""
+    write_arrays(scannet.read_scene(scene, table), folder)
+
+
+def write_frames(scene: scannet.RawScene, count: int, width: int, folder: Path) -> None:
+    """Frames of one scene's recording into its folder."""
+    scannet.export_frames(scene.recording, folder, count, width)
+
+
+def _split(given: ScanNet, console: Console) -> None:
+    """Lists of the scenes that are there, and the data-efficient splits."""
+    names = {
+        split: sorted(f.parent.name for f in (given.out / split).glob("scene????_??/coord.npy"))
+        for split in ("train", "val", "test")
+    }
+    for split, scenes in names.items():
+        splits.write_names(given.out / "splits" / f"{split}.txt", scenes)
+    tasks = given.out / "tasks"
+    if (given.raw / "tasks").is_dir():
+        shutil.copytree(given.raw / "tasks", tasks, dirs_exist_ok=True)
+        console.print("Data-efficient splits: the benchmark's, copied.")
+        return
+    train = names["train"]
+    if not train:
+        return
+    for percent in splits.SCENE_SHARES:
+        splits.write_names(tasks / "scenes" / f"{percent}.txt", splits.draw_scenes(train, percent, given.seed))
+    drawn = {count: {} for count in splits.POINT_COUNTS}
+    for name in train:
+        labels = read_array(given.out / "train" / name / "segment20.npy")
+        for count, points in drawn.items():
+            points[name] = splits.draw_points(labels, count, given.seed, _key(name))
+    for count, points in drawn.items():
+        splits.write_points(tasks / "points" / f"points{count}", points)
+    console.print(
+        f"Data-efficient splits: drawn with seed {given.seed}. For figures beside published ones, put the benchmark's "
+        f"lists into {given.raw / 'tasks'} and run this again.",
+        soft_wrap=True,
+    )
+
+
+def _key(scene: str) -> int:
+    """A number for the scene's name, so that its draw does not depend on which other scenes there are."""
+    return int("".join(c for c in scene if c.isdecimal()))
+
+
+# --- S3DIS -----------------------------------------------------------------------------------------------------------
+
+
+def prepare_s3dis(given: S3DIS, console: Console | None = None) -> int:
+    """Rooms, area by area."""
+    console = console or Console()
+    rooms = s3dis.find_rooms(given.raw)
+    rooms = _chosen(rooms, given.only, [{r.area, f"{r.area}/{r.name}"} for r in rooms])
+    angles = {area: s3dis.read_alignment(given.raw, area) for area in {r.area for r in rooms}} if given.align else {}
+    tasks, broken = [], {}
+    for room in rooms:
+        name, target = f"{room.area}/{room.name}", given.out / room.area / room.name
+        if given.align and room.name not in angles[room.area]:
+            broken[name] = str(InputError(f"{room.area}_alignmentAngle.txt", f"the angle of {room.name}", "none"))
+            continue
+        angle = angles[room.area][room.name] if given.align else 0.0
+        text = 0 if target.is_dir() else sum(f.stat().st_size for f in room.objects())
+        size = text // s3dis.BYTES_PER_LINE * s3dis.BYTES_PER_POINT
+        tasks.append(Task(name, target, partial(write_room, room, angle), size))
+    if not _announce(console, given.out, {"rooms": tasks}, given.estimate):
+        return 0
+    skipped = broken | _run(console, tasks, given.workers)
+    _finish(console, given.out, skipped, sum(t.done for t in tasks), "rooms")
+    return 0
+
+
+def write_room(room: s3dis.RawRoom, angle: float, folder: Path) -> None:
+    """The points and labels of one room into its folder."""
+    write_arrays(s3dis.read_room(room, angle), folder)
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _chosen(items: list, only: tuple[str, ...], names: list[set[str]]) -> list:
+    """The items of which one name is among ``only``; all of them without any."""
+    unknown = set(only) - set().union(*names)
+    if unknown:
+        raise InputError("--only", "names in the download", f"{', '.join(sorted(unknown))}")
+    return [item for item, own in zip(items, names, strict=True) if not only or own & set(only)]
+
+
+def _announce(console: Console, out: Path, work: dict[str, list[Task]], stop: bool) -> bool:
+    """What there is to do and whether there is room for it; whether to go on."""
+    free = shutil.disk_usage(existing_parent(out)).free
+    table = Table("what", "all", "done already", "to write", title=str(out), title_justify="left")
+    for name, tasks in work.items():
+        table.add_row(name, str(len(tasks)), str(sum(t.done for t in tasks)), f"about {_size(_needed(tasks))}")
+    console.print(table, f"free there: {_size(free)}", highlight=False)
+    needed = sum(_needed(tasks) for tasks in work.values())
+    if stop:
+        return False
+    if needed > free:
+        raise InputError(out, f"about {_size(needed)} of space", f"{_size(free)}", "choose another folder or less")
+    return True
+
+
+def _needed(tasks: list[Task]) -> int:
+    return sum(t.size for t in tasks if not t.done)
+
+
+def _run(console: Console, tasks: list[Task], workers: int) -> dict[str, str]:
+    """Do the tasks under a progress bar; why those failed that did."""
+    failed: dict[str, str] = {}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=len(tasks), completed=sum(t.done for t in tasks))
+        for outcome in run_tasks(tasks, workers or os.cpu_count() or 1):
+            if outcome.error is not None:
+                failed[outcome.task.name] = outcome.error
+            progress.update(bar, advance=1, description=outcome.task.name)
+        progress.update(bar, description="")
+    return failed
+
+
+def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, what: str) -> None:
+    """Say what was left out, here and in a file; an error when nothing is there."""
+    for name, why in skipped.items():
+        console.print(f"left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
+    if not done:
+        raise InputError(out, f"{what} to prepare", f"none of {len(skipped)} usable")
+    text = "".join(f"{name}: {why}\n" for name, why in skipped.items())
+    (out / SKIPPED).write_text(text, encoding="utf-8")
+    console.print(f"{out}: {done} {what}" + (f", {len(skipped)} left out ({SKIPPED})" if skipped else ""))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
