@@ -128,7 +128,7 @@ def test_live_training_is_followed_and_steered(page):
         wait_for(feed.take_save_request, "the request to save")
         click(page, "Resume training")
         wait_for(lambda: not feed.paused, "training to go on")
-        page.get_by_role("tab", name="Curves").click()
+        page.get_by_role("tab", name="Run").click()
         page.locator(".uplot canvas").first.wait_for(timeout=10_000)
         page.get_by_role("tab", name="View").click()
         click(page, "next ›")

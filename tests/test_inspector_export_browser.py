@@ -11,7 +11,7 @@ from gaussiancross.app.inspector import Inspector, ModelSource, TimelineSource
 from gaussiancross.core.io import read_gaussians
 from gaussiancross.trainers.timeline import Timeline
 from test_inspector import Boxes
-from test_inspector_browser import browser, differs, open_and_wait, page, pixels, room_source, wait_for  # noqa: F401
+from test_inspector_browser import VIEWPORT, browser, differs, open_and_wait, page, pixels, room_source, wait_for  # noqa: F401
 from test_inspector_timeline import Grey
 
 
@@ -23,15 +23,20 @@ def grey_run(folder: Path) -> TimelineSource:
     return TimelineSource(ModelSource(Grey(), Boxes(), title="run"), folder)  # type: ignore[arg-type]
 
 
-def test_scrub_and_compare(page, tmp_path):  # noqa: F811
+def test_scrub_and_compare(browser, page, tmp_path):  # noqa: F811
     with Inspector(grey_run(tmp_path), port=0) as inspector:
         page.goto(inspector.url)
         wait_for(lambda: pixels(page).mean() > 150, "the newest step")
-        page.get_by_role("tab", name="Time").click()
+        page.get_by_role("tab", name="Run").click()
         page.get_by_role("button", name="‹ older").click()
         wait_for(lambda: 90 < pixels(page).mean() < 150, "the step before")
         page.get_by_role("button", name="‹ older").click()
         wait_for(lambda: pixels(page).mean() < 60, "the first step")
+        other = browser.new_page(viewport=VIEWPORT)
+        other.goto(inspector.url)
+        wait_for(lambda: pixels(other).mean() > 150, "the newest step in another browser")
+        assert pixels(page).mean() < 60  # each browser is where it was put
+        other.close()
         page.get_by_text("Side by side").wait_for(timeout=10_000)
         inspector.sessions[0].comparison.toggle()
         inspector.sessions[0].change(at=0.4)
@@ -50,7 +55,7 @@ def test_downloads_and_the_offline_page(browser, tmp_path):  # noqa: F811
         with Inspector(room_source(), port=0) as inspector:
             page.goto(inspector.url)
             wait_for(lambda: inspector.sessions and inspector.renderer.state(0), "the scene")
-            page.get_by_role("tab", name="Export").click()
+            page.get_by_role("tab", name="Files").click()
             for button, suffix in (("Gaussians (.ply)", ".ply"), ("Page to send (.html)", ".html")):
                 with page.expect_download(timeout=60_000) as download:
                     page.get_by_role("button", name=button).click()

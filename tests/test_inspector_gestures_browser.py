@@ -120,7 +120,7 @@ def test_key_frames_and_stop(page, tmp_path: Path):
     with Inspector(Furnished(), port=0) as inspector:
         open_and_wait(page, inspector)
         session = inspector.sessions[0]
-        page.get_by_role("tab", name="Export").click()
+        page.get_by_role("tab", name="Files").click()
         page.get_by_text("Video along a camera path").click()
         press(page, "Add")
         page.get_by_text("1 key frame", exact=True).wait_for(timeout=10_000)
@@ -158,3 +158,22 @@ def test_key_frames_and_stop(page, tmp_path: Path):
         first = np.asarray(movie.convert("RGB")).astype(int)
         movie.seek(4)
         assert np.abs(np.asarray(movie.convert("RGB")) - first).mean() > 8  # it went somewhere
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)], ids=["laptop", "phone"])
+def test_tabs_are_one_row_and_hold_everything(browser, size):  # noqa: F811
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    try:
+        with Inspector(Furnished(), port=0) as inspector:
+            page.goto(inspector.url)
+            wait_for(lambda: page.get_by_role("tab", name="Files").count(), "the tabs")
+            names = ("View", "Search", "Classes", "Run", "Files")
+            boxes = [page.get_by_role("tab", name=name, exact=True).first.bounding_box() for name in names]
+            assert len({round(box["y"]) for box in boxes}) == 1
+            assert boxes[-1]["x"] + boxes[-1]["width"] <= size[0]
+            settings = page.get_by_text("Settings", exact=True).first
+            settings.scroll_into_view_if_needed()
+            settings.click()
+            page.get_by_text("Refit feature colours").wait_for(timeout=10_000)
+    finally:
+        page.close()

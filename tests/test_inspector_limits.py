@@ -70,7 +70,7 @@ def test_resolution_is_capped(robot):
     cameras = session.cameras()
     assert (cameras.width, cameras.height) == (cap, cap // 2)
     assert session.picture_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
-    robot.enter("Largest picture", "100000")
+    robot.enter("Largest picture (px)", "100000")
     robot.hears("the largest picture: expected one of 480")
     assert robot.inspector.max_width == cap
     robot.look(320, 240)
@@ -154,7 +154,7 @@ def test_a_browser_cannot_open_a_tunnel(robot, tunnels):
 
     robot.send(m.ShareUrlRequest())
     robot.send(m.ShareUrlDisconnect())
-    robot.enter("Largest picture", "nonsense")
+    robot.enter("Largest picture (px)", "nonsense")
     robot.hears("the largest picture")  # so what came before has been read
     time.sleep(0.2)
     assert tunnels.made == 0 and robot.inspector.public_url is None

@@ -50,7 +50,7 @@ def test_upload_is_shown_and_a_bad_one_said(page, tmp_path):  # noqa: F811
     tiny = Boxes().scene(0)[:8]
     with Inspector(PointsSource(replace(tiny, coord=bare)), port=0) as inspector:
         page.goto(inspector.url)
-        tab(page, "Scenes")
+        tab(page, "Files")
         time.sleep(1)
         before = pixels(page)
         chooser = page.locator('input[type="file"]').first
@@ -76,10 +76,10 @@ def test_keys_curves_and_a_phone(page, tmp_path, monkeypatch):  # noqa: F811
         page.get_by_text("Welcome").wait_for(state="hidden", timeout=10_000)
         top = {"x": 20, "y": 160, "width": 340, "height": 160}  # above the panel
         wait_for(lambda: np.asarray(Image.open(io.BytesIO(page.screenshot(clip=top)))).std() > 15, "a picture")
-        tab(page, "Curves")
+        tab(page, "Run")
         wait_for(lambda: page.locator(".uplot canvas").count() >= 3, "three charts")
         page.keyboard.press("h")
         page.get_by_text("to the dataset camera").wait_for(timeout=10_000)
         page.reload()
-        tab(page, "Curves")
+        tab(page, "Run")
         assert page.get_by_text("Welcome").count() == 0  # once per machine

@@ -165,8 +165,10 @@ class TestTimelineSource:
         state = self.source(tmp_path).load(0)
         cache = StateCache(3 * state_bytes(state))
         for step in range(10):
-            cache.put((0, step), state)
+            cache.put((0, step), replace(state))
         assert len(cache) == 3 and cache.get((0, 9)) is not None and cache.get((0, 0)) is None
+        one = cache.get((0, 9))
+        assert cache.get((0, 9)) is one  # two browsers at one step share what is memorised in its state
 
 
 class TestComparison:

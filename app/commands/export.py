@@ -1,4 +1,4 @@
-"""`gaussiancross export`: what the inspector's Export and Time tabs make, without a browser."""
+"""`gaussiancross export`: what the inspector's Files and Run tabs make, without a browser."""
 
 from __future__ import annotations
 

@@ -86,6 +86,29 @@ MIXABLE: tuple[Layer, ...] = tuple(i.name for i in _ALL if i.kind != "sheet")
 """Layers that can share the canvas with another one."""
 
 
+def missing(state: SceneState | None, shown: frozenset[Layer]) -> dict[Layer, str]:
+    """Why the layers that `available` leaves out are not there; only those that another run or a click would bring.
+
+    Args:
+        shown: what `available` said.
+    """
+    if state is None or state.gaussians is None:
+        return {}
+    frames = state.frames is not None and len(state.frames) > 0
+    teacher = "no features of a 2D teacher: open the run with --teacher"
+    if not frames:
+        teacher = "no posed frames, so no teacher's features"
+    why: dict[Layer, str] = {
+        "Heat": "click something, or ask for a word",
+        "Teacher": teacher,
+        "Cosine": teacher if state.embeddings is not None else "these Gaussians have no features",
+        "Features": "these Gaussians have no features",
+        "Labels": "this scene has no labels",
+        "Classes": "no probe and no other prediction of classes",
+    }
+    return {layer: reason for layer, reason in why.items() if layer not in shown}
+
+
 def available(state: SceneState | None, heat: bool = False, classes: bool = False) -> frozenset[Layer]:
     """The layers that scene ``state`` has something to show for.
 

@@ -17,6 +17,7 @@ from .catalog import INFO
 from .clouds import centers_in_world, subset
 from .draw import caption, divide
 from .export import video_work
+from .feature_colors import ColorBasis
 from .jobs import Progress, Work
 from .layers import Image
 from .nearest import tree
@@ -112,7 +113,7 @@ class PartnerRenderer(Renderer):
         self._basis: PcaBasis | None = None
         self._fitted: tuple[int, int | None] | None = None
 
-    def _embedding_basis(self, index: int, state: SceneState) -> PcaBasis:
+    def _embedding_basis(self, index: int, state: SceneState) -> ColorBasis:
         name = self.source.scene_names[index]
         other = self._main.state(self._main.source.scene_names.index(name))
         assert state.embeddings is not None

@@ -34,7 +34,7 @@ class Frusta:
             handle.remove()
         self._handles = []
         session = self._session
-        state = session.inspector.renderer.state(session.view.scene)
+        state = session.renderer.state(session.view.scene)
         if not session.view.frusta or state is None or state.frames is None:
             return
         cameras = state.frames.cameras

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Hashable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -72,6 +73,7 @@ class Inspector:
         text: makes vectors of words, to be compared with the features; None leaves the names of the teacher's channels.
         other: another run over the same scenes, for a comparison; without one, a run's steps are compared.
         tour: greet whoever opens the page first on this machine.
+        metrics: the ``metrics.jsonl`` of a run that is looked at without a feed, for its curves.
         public: ask viser's relay for an address that the whole world can open, too.
 
     Attributes:
@@ -91,14 +93,14 @@ class Inspector:
         other: SceneSource | None = None,
         tour: bool = False,
         public: bool = False,
+        metrics: Path | None = None,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
-        self.source, self.feed = source, feed
+        self.source, self.feed, self.metrics = source, feed, metrics
         self.renderer = Renderer(source)
-        if other is None and isinstance(source, TimelineSource):
-            other = source.twin(None)
-        self.comparison = None if other is None else Comparison(self.renderer, other)
+        self.renderer.colors.changed = self.redraw
+        self._other = other
         self.pace = Pace()
         self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
         self.max_points, self.tour = max_points, tour
@@ -109,6 +111,7 @@ class Inspector:
         self._lock = threading.Lock()
         self._series: dict[str, list[tuple[int, float]]] = {}
         self._series_at = -SERIES_EVERY
+        self._metrics_stamp = 0
         self._closed = threading.Event()
         self.worker = RenderWorker(on_error=self._render_failed)
         self._apply_share()
@@ -172,12 +175,28 @@ class Inspector:
 
     def series(self) -> dict[str, list[tuple[int, float]]]:
         """The curves, at most `SERIES_EVERY` old: one copy serves every browser."""
-        if self.feed is None:
-            return {}
         with self._lock:
             if time.monotonic() - self._series_at >= SERIES_EVERY:
-                self._series, self._series_at = self.feed.series(), time.monotonic()
+                self._series_at = time.monotonic()
+                if self.feed is not None:
+                    self._series = self.feed.series()
+                elif self.metrics is not None and self.metrics.is_file():
+                    stamp = self.metrics.stat().st_mtime_ns
+                    if stamp != self._metrics_stamp:  # another process may still be training
+                        self._series, self._metrics_stamp = written_series(self.metrics), stamp
             return self._series
+
+    def sides(self) -> tuple[SceneSource, Renderer, Comparison | None]:
+        """What one browser looks at: a source with a position of its own in time (where there is time), its renderer,
+        and what it may be compared with. What is encoded, and what things are coloured by, is shared by all."""
+        source, renderer, other = self.source, self.renderer, self._other
+        if isinstance(source, TimelineSource):
+            source = source.twin(source.position)
+            renderer = renderer.fork(source)
+            other = source.twin(None) if other is None else other
+        if isinstance(self._other, TimelineSource):
+            other = self._other.twin(self._other.position)
+        return source, renderer, None if other is None else Comparison(renderer, other)
 
     def redraw(self) -> None:
         """Draw everything again in every browser."""
@@ -252,7 +271,7 @@ class Inspector:
             self._apply_share()
             self.worker.charge(self._network.since() + now - before)
             before = now
-            if self.feed is not None and self._follows() and any(s.wants_newer() for s in sessions):
+            if self.feed is not None and any(s.wants_newer() for s in sessions):
                 self.feed.wants_snapshot.set()
             for session in sessions:
                 try:
@@ -262,14 +281,22 @@ class Inspector:
                     with contextlib.suppress(Exception):
                         session.report(error)
 
-    def _follows(self) -> bool:
-        """Whether anybody would look at newer weights, rather than back in time."""
-        return not isinstance(self.source, TimelineSource) or self.source.position is None
-
     def _apply_share(self) -> None:
         """Nobody has to be spared when nothing is training."""
         training = self.feed is not None and not self.feed.paused
         self.worker.share = self._share if training else 1.0
+
+
+def written_series(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """The curves of a ``metrics.jsonl``: metric → [(step, value), …]."""
+    from ...trainers.log import read_metrics
+
+    series: dict[str, list[tuple[int, float]]] = {}
+    for row in read_metrics(path):
+        for name, value in row.items():
+            if name != "step" and isinstance(value, (int, float)):
+                series.setdefault(name, []).append((int(row["step"]), float(value)))
+    return series
 
 
 def _serve(host: str, port: int) -> viser.ViserServer:

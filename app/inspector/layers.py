@@ -7,13 +7,15 @@ first; 32 or 1000 channels cost as much as one picture.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...core.pca import PcaBasis
+if TYPE_CHECKING:
+    from .feature_colors import ColorBasis
 
 Image = NDArray[np.uint8]
 """[H, W, 3] RGB."""
@@ -58,7 +60,7 @@ def colormap(values: Tensor) -> Tensor:
     return _table(values.device)[index.masked_fill_(values.isinf(), _SHADES)]
 
 
-def feature_colors(features: Tensor, basis: PcaBasis) -> tuple[Tensor, int]:
+def feature_colors(features: Tensor, basis: ColorBasis) -> tuple[Tensor, int]:
     """Features [N, D] → colours [N, 3] in [0, 1], and how many rows are not finite (those get `MARK`)."""
     bad = ~torch.isfinite(features).all(-1)
     colors = basis.rgb(features.float())

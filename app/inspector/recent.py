@@ -14,7 +14,7 @@ class Recent(Generic[K, V]):
     """The ``size`` values that were used last. For one thread (the renderer's)."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._values: OrderedDict[K, V] = OrderedDict()
 
     def peek(self, key: K) -> V | None:
@@ -23,7 +23,7 @@ class Recent(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         self._values[key] = value
         self._values.move_to_end(key)
-        while len(self._values) > self._size:
+        while len(self._values) > self.size:
             self._values.popitem(last=False)
 
     def get(self, key: K, compute: Callable[[], V]) -> V:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,13 +13,12 @@ from torch import Tensor
 
 from ...core.cameras import Cameras
 from ...core.gaussians import Gaussians
-from ...core.pca import PcaBasis
 from ...core.splat import Splats, rasterize
 from .catalog import INFO, LAYERS, MIXABLE, Layer, available
 from .classes import PLAIN, ClassStyle, point_segment, probe_scores
 from .clouds import PointColor, bounds, cloud, depth_range, dots, point_size, subset
 from .draw import Legend, caption, divide, draw_legend, fit
-from .feature_colors import FeatureColors
+from .feature_colors import ColorBasis, FeatureColors
 from .layers import (
     BACKGROUND,
     Image,
@@ -156,6 +156,13 @@ class Renderer:
         self._added: list[SceneState] = []
         self.thumbnails: dict[int, Image | None] = {}
         """Small pictures of scenes; None = not without opening the scene."""
+
+    def fork(self, source: SceneSource) -> Renderer:
+        """A renderer of ``source``, the same scenes at steps of their own, that shares everything else with this one:
+        colours, classes, recorded pictures, added scenes."""
+        other = copy.copy(self)
+        other.source, other._states = source, Recent(self._states.size)
+        return other
 
     # --- states ---------------------------------------------------------------------------------------------
 
@@ -417,7 +424,7 @@ class Renderer:
             slot[:] = [(self.colors.version, feature_colors(embeddings, basis))]
         return slot[0][1]
 
-    def _embedding_basis(self, index: int, state: SceneState) -> PcaBasis:
+    def _embedding_basis(self, index: int, state: SceneState) -> ColorBasis:
         """Fitted to the teacher's features where there is a teacher: those never change."""
         assert state.embeddings is not None
         device = state.embeddings.device

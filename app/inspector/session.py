@@ -40,6 +40,7 @@ from .panels import (
 from .renderer import Canvas, Look, Mix
 from .scenes import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
 from .scores import Heat
+from .timeline import TimelineSource
 from .video import Pose
 from .views import SAME_PLACE
 from .worker import Lane
@@ -48,6 +49,12 @@ if TYPE_CHECKING:
     from .inspector import Inspector
 
 log = logging.getLogger(__name__)
+
+PHONE = 600
+"""Width of the page's canvas, pixels, up to which it is taken for a phone's."""
+
+MAX_RATE = 60
+"""Pictures per second beyond which nobody sees a difference."""
 
 STILL_AFTER = 0.2
 """Seconds without camera motion after which a picture is drawn at full size."""
@@ -83,6 +90,7 @@ class Session:
 
     def __init__(self, inspector: Inspector, client: viser.ClientHandle) -> None:
         self.inspector, self.client = inspector, client
+        self.source, self.renderer, self.sides = inspector.sides()
         self.view = ViewState(layer="RGB")
         self.heat: Heat | None = None
         self.keep: torch.Tensor | None = None
@@ -90,10 +98,13 @@ class Session:
         self.selection: NDArray[np.int64] | None = None
         """[K] ascending indices of the selected Gaussians (of points, in a scene without Gaussians), or None."""
         self.note = ""
+        self.rate = float(MAX_RATE)
+        """Pictures per second at most, while the camera moves."""
         self.exports = Exports(self)
         self.frusta, self.divider = Frusta(self), Divider(self)
         self.closed = False
         self._moved_at = 0.0
+        self._moving_asked = 0.0
         self._moving_shown = False
         self._placed_scene: int | None = None
         self._sized_scene: int | None = None
@@ -105,24 +116,25 @@ class Session:
         with client.atomic():
             self.status = StatusPanel(self)
             tabs = client.gui.add_tab_group()
-            with tabs.add_tab("View", viser.Icon.EYE):
+            # One row: with icons on a laptop, without them on a phone, whose panel is half as wide.
+            wide = self._size[0] > PHONE
+            with tabs.add_tab("View", viser.Icon.EYE if wide else None):
                 self.panel = ViewPanel(self)
-            with tabs.add_tab("Search", viser.Icon.SEARCH):
+                with client.gui.add_folder("Settings", expand_by_default=False):
+                    self.settings = SettingsPanel(self)
+                    self.help = HelpPanel(self)
+            with tabs.add_tab("Search", viser.Icon.SEARCH if wide else None):
                 self.search = SearchTab(self)
-            with tabs.add_tab("Classes", viser.Icon.CATEGORY):
+            with tabs.add_tab("Classes", viser.Icon.CATEGORY if wide else None):
                 self.probe = ProbePanel(self)
-            with tabs.add_tab("Time", viser.Icon.HISTORY):
+            with tabs.add_tab("Run", viser.Icon.CHART_LINE if wide else None):
                 self.timeline = TimelinePanel(self)
                 self.comparison = ComparePanel(self)
-            with tabs.add_tab("Curves", viser.Icon.CHART_LINE):
                 self.curves = CurvesPanel(self)
-            with tabs.add_tab("Scenes", viser.Icon.PHOTO):
-                self.scenes = ScenesPanel(self)
-            with tabs.add_tab("Export", viser.Icon.DOWNLOAD):
+            with tabs.add_tab("Files", viser.Icon.PHOTO if wide else None):
+                with client.gui.add_folder("Scenes"):
+                    self.scenes = ScenesPanel(self)
                 self.export = ExportPanel(self)
-            with tabs.add_tab("Settings", viser.Icon.SETTINGS):
-                self.settings = SettingsPanel(self)
-                self.help = HelpPanel(self)
             self._add_shortcuts()
         cap_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
         client.camera.on_update(self.guarded(self._camera_moved))
@@ -157,7 +169,7 @@ class Session:
 
     def select_scene(self, index: int) -> None:
         """Show another scene; wraps around at either end."""
-        index %= len(self.inspector.renderer.scene_names)
+        index %= len(self.renderer.scene_names)
         self.change(scene=index, frame=0)
         self._ask("load", self._load, "background", urgent=True)
 
@@ -229,18 +241,18 @@ class Session:
 
     def go_to_frame(self) -> None:
         """Put the free camera where the chosen dataset camera is (upright)."""
-        state = self.inspector.renderer.state(self.view.scene)
+        state = self.renderer.state(self.view.scene)
         if state is None or state.frames is None or not len(state.frames):
             return
         cameras = state.frames.cameras
         pose = cameras.camera_to_worlds[self.view.frame].double().numpy()
         fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[self.view.frame, 1, 1]))
-        near, far = self.inspector.renderer.depth_range(self.view.scene)
+        near, far = self.renderer.depth_range(self.view.scene)
         self._place(pose[:3, 3], pose[:3, 3] + pose[:3, 2] * 0.5 * (near + far), fov)
 
     def _at_frame(self) -> bool:
         """Whether the free camera stands where the chosen dataset camera does."""
-        state = self.inspector.renderer.state(self.view.scene)
+        state = self.renderer.state(self.view.scene)
         if state is None or state.frames is None or self.view.frame >= len(state.frames):
             return False
         center = state.frames.cameras[self.view.frame].centers[0].numpy()
@@ -273,7 +285,11 @@ class Session:
 
     def wants_newer(self) -> bool:
         """Whether newer weights would be shown: what is there has been shown already."""
-        return self.view.follow and self._shown_stage == self.inspector.source.stage()
+        return self.view.follow and not self._back_in_time and self._shown_stage == self.source.stage()
+
+    @property
+    def _back_in_time(self) -> bool:
+        return isinstance(self.source, TimelineSource) and self.source.position is not None
 
     def pulse(self) -> None:
         """Called ten times a second by the inspector."""
@@ -282,8 +298,8 @@ class Session:
             self._ask_canvas()
         if still or self.divider.dragging:
             self.divider.update()
-        stage = self.inspector.source.stage()
-        if self.view.follow and stage not in (self._shown_stage, self._asked_stage):
+        stage = self.source.stage()
+        if (self.view.follow or self._back_in_time) and stage not in (self._shown_stage, self._asked_stage):
             self._asked_stage = stage
             self.refresh()
         size = (self.client.camera.image_width, self.client.camera.image_height)
@@ -308,6 +324,11 @@ class Session:
 
     def _ask_canvas(self, moving: bool = False, lane: Lane = "interactive", urgent: bool = False) -> None:
         self._moving_shown = moving
+        if moving and not urgent:
+            now = time.monotonic()
+            if now - self._moving_asked < 1 / self.rate:
+                return  # the next movement asks again, and the camera at rest gets its picture in any case
+            self._moving_asked = now
         self._ask("canvas", lambda: self._draw_canvas(moving), lane, urgent)
 
     def _ask_views(self) -> None:
@@ -322,11 +343,11 @@ class Session:
     # --- drawing (render thread) -----------------------------------------------------------------------------
 
     def _load(self) -> None:
-        renderer, view = self.inspector.renderer, self.view
+        renderer, view = self.renderer, self.view
         if self.closed:
             return
         state = renderer.load(view.scene)
-        self._shown_stage = self.inspector.source.stage() if state.stage is None else state.stage
+        self._shown_stage = self.source.stage() if state.stage is None else state.stage
         fresh = self._placed_scene != view.scene
         if fresh:
             self._placed_scene = view.scene
@@ -363,8 +384,7 @@ class Session:
         width, height = self._canvas_size(moving)
         begun = time.perf_counter()
         with_depth = (view.overlay or view.frusta) and view.layer != "Views"
-        drawer = self.inspector.comparison if view.compare else None
-        drawer = drawer or self.inspector.renderer
+        drawer = (self.sides if view.compare else None) or self.renderer
         look = replace(look, grip=True)
         canvas = drawer.draw(view.scene, look, self._cameras(width, height), with_depth)
         if moving:
@@ -378,7 +398,7 @@ class Session:
         shown: list[Layer] = [layer for layer in self._layers_shown() if INFO[layer].group == "Classes"]
         known = None
         for layer in shown[:1]:
-            known = self.inspector.renderer.class_scores(self.view.scene, layer, look.classes, look.style)
+            known = self.renderer.class_scores(self.view.scene, layer, look.classes, look.style)
         self.panel.show_classes(known)
 
     def _show(self, canvas: Canvas, quality: int) -> None:
@@ -389,7 +409,7 @@ class Session:
         view = self.view
         if self.closed:
             return
-        image = self.inspector.renderer.views(view.scene, view.frame, 640, view.errors, text=20)
+        image = self.renderer.views(view.scene, view.frame, 640, view.errors, text=20)
         self.panel.show_views(image)
 
     def _points_shown(self) -> bool:
@@ -401,7 +421,7 @@ class Session:
         """Points as large as the scene needs them. Finding that out takes a while, so the first picture goes before,
         unless it shows points."""
         scene = self.view.scene
-        state = self.inspector.renderer.state(scene)
+        state = self.renderer.state(scene)
         if self.closed or state is None or self._sized_scene == scene:
             return
         self._sized_scene = scene
@@ -414,7 +434,7 @@ class Session:
             self._size_points()
         view = self.view
         drawn = (
-            self.inspector.renderer.points(
+            self.renderer.points(
                 view.scene, view.point_color, self.inspector.max_points, view.layer == "Masked", view.style
             )
             if shown
@@ -493,7 +513,7 @@ class Session:
 
     def _place_first(self) -> None:
         """Start at the dataset camera that sees most of the scene, else look at the whole scene from a corner above."""
-        state = self.inspector.renderer.state(self.view.scene)
+        state = self.renderer.state(self.view.scene)
         assert state is not None
         if state.frames is not None and len(state.frames):
             self.go_to_frame()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ CACHE_BYTES = 512 << 20
 
 
 class TimelineSource:
-    """A run that can be scrubbed. The position belongs to the source: everybody who looks at it sees the same step.
+    """A run that can be scrubbed. The position belongs to the source; each browser has a `twin` of its own.
 
     Args:
         base: a model of the run, checkpoint or live; this source decides which weights are in it.
@@ -45,9 +46,7 @@ class TimelineSource:
         self.title = title or base.title
         self.scene_names, self.class_names = base.scene_names, base.class_names
         self._run_dir = run_dir
-        self._lock = threading.Lock()
-        self._frames: list[TimelineFrame] = []
-        self._looked = -LOOK_AGAIN
+        self._list = FrameList(run_dir, live)
         self._cache = StateCache(CACHE_BYTES)
 
     def __getattr__(self, name: str) -> Any:
@@ -63,10 +62,7 @@ class TimelineSource:
 
     def frames(self) -> list[TimelineFrame]:
         """The same with where their weights are."""
-        with self._lock:
-            if (self.live or not self._frames) and time.monotonic() - self._looked >= LOOK_AGAIN:
-                self._frames, self._looked = list_frames(self._run_dir), time.monotonic()
-            return list(self._frames)
+        return self._list.frames()
 
     def seek(self, step: int | None) -> None:
         """Show the weights of ``step`` (one of `steps`); None: the newest, and follow a training. Any thread."""
@@ -75,9 +71,10 @@ class TimelineSource:
         self.position = step
 
     def twin(self, position: int | None) -> TimelineSource:
-        """The same run at a position of its own, for the other side of a comparison. Shares model and memory."""
+        """The same run at a position of its own, for another browser or the other side of a comparison. Shares model
+        and memory."""
         other = TimelineSource(self.base, self._run_dir, position, self.live, self.title)
-        other._cache = self._cache
+        other._list, other._cache = self._list, self._cache
         return other
 
     def stage(self) -> int | None:
@@ -108,22 +105,45 @@ class TimelineSource:
         return self.base.teacher_features(index, frame)
 
 
+class FrameList:
+    """The frames of a run on disk, shared by all who look at it. Any thread."""
+
+    def __init__(self, run_dir: Path, live: bool) -> None:
+        self._run_dir, self._live = run_dir, live
+        self._lock = threading.Lock()
+        self._frames: list[TimelineFrame] = []
+        self._looked = -LOOK_AGAIN
+
+    def frames(self) -> list[TimelineFrame]:
+        """Oldest first; those of a run that goes on are looked for again now and then."""
+        with self._lock:
+            if (self._live or not self._frames) and time.monotonic() - self._looked >= LOOK_AGAIN:
+                self._frames, self._looked = list_frames(self._run_dir), time.monotonic()
+            return list(self._frames)
+
+
 class StateCache:
-    """The states that were used last, up to a number of bytes. For the render thread."""
+    """The states that were used last, up to a number of bytes. For the render thread.
+
+    Who asks for a state while somebody shows it gets the same object, with all that is memorised in it.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._bytes = limit, 0
         self._states: OrderedDict[tuple[int, int], tuple[SceneState, int]] = OrderedDict()
+        self._shown: weakref.WeakValueDictionary[tuple[int, int], SceneState] = weakref.WeakValueDictionary()
 
     def get(self, key: tuple[int, int]) -> SceneState | None:
-        known = self._states.get(key)
-        if known is None:
-            return None
-        self._states.move_to_end(key)
-        return dataclasses.replace(known[0])
+        known, shown = self._states.get(key), self._shown.get(key)
+        if known is not None:
+            self._states.move_to_end(key)
+            if shown is None:
+                shown = self._shown[key] = dataclasses.replace(known[0])
+        return shown
 
     def put(self, key: tuple[int, int], state: SceneState) -> None:
         """Keep a copy: what others memorise in a state may be larger than the state, and goes when they are done."""
+        self._shown[key] = state
         size = state_bytes(state)
         if size > self._limit:
             return

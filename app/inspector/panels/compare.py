@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class ComparePanel:
-    """The step on the right belongs to all browsers, the switch and the divider to each."""
+    """All of it belongs to this browser."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._busy = session, False
-        self._comparison = session.inspector.comparison
+        self._comparison = session.sides
         gui, guard = session.client.gui, session.guarded
         if self._comparison is None:
             return
@@ -30,7 +30,7 @@ class ComparePanel:
             self._on.on_update(guard(lambda _: None if self._busy else self.toggle()))
             self._at = gui.add_slider("Divider (%)", 0, 100, 1, 50)
             self._at.on_update(guard(lambda _: None if self._busy else session.change(at=self._at.value / 100)))
-            self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, hint="for all browsers", visible=False)
+            self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, visible=False)
             self._step.on_update(guard(lambda _: None if self._busy else self._seek()))
         self.update()
 
@@ -38,7 +38,7 @@ class ComparePanel:
         """Compare, or stop comparing."""
         if self._comparison is None:
             raise InputError("a comparison", "a run, or two", "neither", "open them: `gaussiancross view RUN OTHER`")
-        source = self._session.inspector.source
+        source = self._session.source
         if self._right is not None and self._comparison.same_run and self._right.stage() == source.stage():
             self._right.seek(self._right.steps[0] if self._right.steps else None)  # the same twice is no comparison
         self._session.change(compare=not self._session.view.compare)

@@ -73,12 +73,15 @@ class CurvesPanel:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._feed = session.inspector.feed
+        inspector = session.inspector
+        self._there = inspector.feed is not None or inspector.metrics is not None
         gui = session.client.gui
         self._empty = gui.add_markdown(
             "*No curves yet: they appear after the first step.*"
-            if self._feed is not None
-            else "*Curves belong to a training; this is none.*"
+            if inspector.feed is not None
+            else "*This run has written no curves.*"
+            if self._there
+            else "*And there are no curves.*"
         )
         self._folders = {
             group: gui.add_folder(group, expand_by_default=group != "Machine", visible=False) for group in GROUPS
@@ -88,7 +91,7 @@ class CurvesPanel:
         self._seen: list[int] = []
 
     def update(self) -> None:
-        if self._feed is None or time.monotonic() - self._updated < _EVERY:
+        if not self._there or time.monotonic() - self._updated < _EVERY:
             return
         self._updated = time.monotonic()
         series = self._session.inspector.series()
@@ -133,6 +136,7 @@ class CurvesPanel:
                 axes=(_axis(), _axis()),
                 legend=uplot.Legend(show=len(names) > 1),
                 aspect=2.1,
+                padding=(10, 14, 0, 0),  # room for the uppermost and the rightmost number
                 order=float(position),
             )
         self._charts[key] = (names, handle)

@@ -125,9 +125,7 @@ class ExportPanel:
         session = self._session
         width, height = session.picture_size(int(self._picture_width.value), MAX_SIDE)
         name = file_name(self._state().name, session.view.layer, f"{width}x{height}")
-        work = picture_work(
-            session.inspector.renderer, session.view.scene, session.look(), session.pose(), width, height, name
-        )
+        work = picture_work(session.renderer, session.view.scene, session.look(), session.pose(), width, height, name)
         session.exports.start("picture", work)
 
     def _save_video(self) -> None:
@@ -136,7 +134,7 @@ class ExportPanel:
         poses = self._poses(round(self._seconds.value * self._fps.value))
         name = file_name(self._state().name, session.view.layer, self._path.value)
         work = path_work(
-            session.inspector.renderer,
+            session.renderer,
             session.view.scene,
             session.look(),
             poses,
@@ -211,17 +209,15 @@ class ExportPanel:
             session.exports.start("features", features_work(state, chosen, file_name(name, "features")))
         elif kind == "zip":
             assert chosen is not None
-            session.exports.start("indices", selection_work(state, chosen, session.inspector.source.title, name))
+            session.exports.start("indices", selection_work(state, chosen, session.source.title, name))
         else:
             target = np.asarray(session.client.camera.look_at, np.float64)
             up = np.asarray(session.client.camera.up_direction, np.float64)
-            page = page_work(
-                session.inspector.renderer, session.view.scene, session.pose(), target, chosen, name, up=up
-            )
+            page = page_work(session.renderer, session.view.scene, session.pose(), target, chosen, name, up=up)
             session.exports.start("page", page)
 
     def _state(self) -> SceneState:
-        state = self._session.inspector.renderer.state(self._session.view.scene)
+        state = self._session.renderer.state(self._session.view.scene)
         if state is None:
             raise InputError("this export", "a scene", "one that is still loading", "wait a moment")
         return state

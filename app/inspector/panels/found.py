@@ -186,7 +186,7 @@ class FoundPanel:
     def _group(self) -> None:
         """In the render thread."""
         found, mask = self._found, self._mask()
-        state = self._session.inspector.renderer.state(self._session.view.scene)
+        state = self._session.renderer.state(self._session.view.scene)
         self._objects = []
         if found is not None and mask is not None and state is not None and found.scene == self._session.view.scene:
             self._objects = objects(state, mask, found.scores)

@@ -20,7 +20,7 @@ _TOUR = """
 
 **Search** answers a click or a word with a heat map. **Classes** shows what a linear probe reads off the features.
 
-**Time** and **Curves** tell how a training got here; **Scenes** opens another scene, or a file of yours.
+**Run** tells how a training got here. **Files** opens another scene, or a file of yours, and makes some to take home.
 
 Press **H** for all keys.
 """

@@ -81,7 +81,7 @@ class PickPanel:
             self._again()
 
     def _again(self) -> None:
-        state = self._session.inspector.renderer.state(self._session.view.scene)
+        state = self._session.renderer.state(self._session.view.scene)
         if self._picks and state is not None:
             self._session.work("pick", lambda: self._score(state), urgent=True)
         else:
@@ -112,7 +112,7 @@ class PickPanel:
     def _pick(self, u: float, v: float, mode: str) -> None:
         session = self._session
         index = session.view.scene
-        state = session.inspector.renderer.state(index)
+        state = session.renderer.state(index)
         if state is None:
             return
         cameras = session.cameras()
@@ -137,7 +137,7 @@ class PickPanel:
 
     def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
         session = self._session
-        state = session.inspector.renderer.state(session.view.scene)
+        state = session.renderer.state(session.view.scene)
         if state is None:
             return
         cameras = session.cameras()
@@ -183,9 +183,9 @@ class PickPanel:
         return marks
 
     def _describe(self, state: SceneState, p: Pick) -> str:
-        renderer, index = self._session.inspector.renderer, self._session.view.scene
+        renderer, index = self._session.renderer, self._session.view.scene
         facts: list[tuple[str, str]] = []
-        label = label_at(state, p.position, tuple(self._session.inspector.source.class_names))
+        label = label_at(state, p.position, tuple(self._session.source.class_names))
         if label is not None:
             facts.append(("label", html.escape(label)))
         for name in renderer.class_providers:

@@ -32,6 +32,7 @@ class ProbePanel:
         self._state: SceneState | None = None
         self._table: ClassTable | None = None
         self._rows: list[viser.GuiCheckboxHandle] = []
+        self._swatches: list[viser.GuiRgbHandle] = []
         self._shown: tuple[str, ...] = ()
         self._busy = False
         gui, guard = session.client.gui, session.guarded
@@ -42,13 +43,9 @@ class ProbePanel:
         with self._legend:
             self._all = gui.add_button_group("Show", ("All", "None", "Invert"))
             self._all.on_click(guard(lambda _: self._choose(self._all.value)))
-        self._recolor = gui.add_folder("Recolour a class", expand_by_default=False, visible=False)
+        self._recolor = gui.add_folder("Colours of classes", expand_by_default=False, visible=False)
         with self._recolor:
-            self._class = gui.add_dropdown("Class", tuple[str, ...](("",)))
-            self._class.on_update(guard(lambda _: None if self._busy else self._write()))
-            self._color = gui.add_rgb("Colour", (128, 128, 128))
-            self._color.on_update(guard(lambda _: self._paint(self._color.value)))
-            original = gui.add_button("Original colours", icon=viser.Icon.REFRESH, color="gray")
+            original = gui.add_button("Original colours", icon=viser.Icon.REFRESH, color="gray", order=1e9)
             original.on_click(guard(lambda _: self._restyle(colors=())))
         self._write()
 
@@ -56,14 +53,14 @@ class ProbePanel:
 
     def update(self) -> None:
         """Called ten times a second: asks for a new table when another state is shown."""
-        state = self._session.inspector.renderer.state(self._session.view.scene)
+        state = self._session.renderer.state(self._session.view.scene)
         if state is not None and state is not self._state:
             self._state = state
             self._session._ask("classes", lambda: self._measure(state), "background")
 
     def _measure(self, state: SceneState) -> None:
         """Render thread."""
-        self._table = class_table(state, tuple(self._session.inspector.source.class_names))
+        self._table = class_table(state, tuple(self._session.source.class_names))
         self._write()
 
     def _write(self) -> None:
@@ -79,24 +76,28 @@ class ProbePanel:
             _set(self._layer, "visible", bool(present) and splats)
             if present and present != self._shown:
                 self._rebuild(present)
-            for name, row in zip(self._shown, self._rows, strict=True):
+            for name, row, swatch in zip(self._shown, self._rows, self._swatches, strict=True):
                 _set(row, "value", name not in style.hidden)
-            if table is not None and self._class.value in table.names:
-                _set(self._color, "value", colors[table.names.index(self._class.value)])
+                if table is not None and name in table.names:
+                    _set(swatch, "value", colors[table.names.index(name)])
         finally:
             self._busy = False
 
     def _rebuild(self, present: tuple[str, ...]) -> None:
         session = self._session
-        for row in self._rows:
+        gui, guard = session.client.gui, session.guarded
+        for row in (*self._rows, *self._swatches):
             row.remove()
-        self._rows, self._shown = [], present
-        with self._legend:
-            for name in present:
-                row = session.client.gui.add_checkbox(name, name not in session.view.style.hidden)
-                row.on_update(session.guarded(lambda _, name=name, row=row: self._toggle(name, row.value)))
-                self._rows.append(row)
-        self._class.options = present
+        self._rows, self._swatches, self._shown = [], [], present
+        for name in present:
+            with self._legend:
+                row = gui.add_checkbox(name, name not in session.view.style.hidden)
+            row.on_update(guard(lambda _, name=name, row=row: self._toggle(name, row.value)))
+            with self._recolor:
+                swatch = gui.add_rgb(name, (128, 128, 128))
+            swatch.on_update(guard(lambda _, name=name, swatch=swatch: self._paint(name, swatch.value)))
+            self._rows.append(row)
+            self._swatches.append(swatch)
 
     # --- what people do -------------------------------------------------------------------------------------
 
@@ -114,10 +115,9 @@ class ProbePanel:
         chosen = {"All": hidden - present, "None": hidden | present, "Invert": hidden ^ present}
         self._restyle(hidden=chosen[which])
 
-    def _paint(self, color: Rgb) -> None:
-        if not self._busy and self._table is not None and self._class.value in self._table.names:
-            style = self._session.view.style.recoloured(self._class.value, tuple(color))  # type: ignore[arg-type]
-            self._restyle(colors=style.colors)
+    def _paint(self, name: str, color: Rgb) -> None:
+        if not self._busy:
+            self._restyle(colors=self._session.view.style.recoloured(name, color).colors)
 
     def _show_layer(self, name: str) -> None:
         self._session.panel.choose_layer("Classes" if name == "Probe" else name)  # type: ignore[arg-type]

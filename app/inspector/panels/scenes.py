@@ -51,15 +51,15 @@ class ScenesPanel:
     def update(self) -> None:
         """Called ten times a second."""
         session = self._session
-        names, scene = session.inspector.renderer.scene_names, session.view.scene
-        state = session.inspector.renderer.state(scene)
+        names, scene = session.renderer.scene_names, session.view.scene
+        state = session.renderer.state(scene)
         self._busy = True
         try:
             _set(self._up, "value", session.view.up)
             _set(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
         finally:
             self._busy = False
-        thumbs = session.inspector.renderer.thumbnails
+        thumbs = session.renderer.thumbnails
         indices = range(self._page * PAGE, min((self._page + 1) * PAGE, len(names)))
         missing = [i for i in indices if i not in thumbs and (i != scene or state is not None)]
         if missing:
@@ -74,7 +74,7 @@ class ScenesPanel:
 
     def _make(self, index: int) -> None:
         """Render thread: the small picture of one scene."""
-        renderer = self._session.inspector.renderer
+        renderer = self._session.renderer
         state = renderer.state(index)
         if index not in renderer.thumbnails:
             made = preview(renderer.source, index) if state is None else picture_of(state, self._session.view.up)
@@ -83,7 +83,7 @@ class ScenesPanel:
     # --- what people do -------------------------------------------------------------------------------------
 
     def _go(self, by: int) -> None:
-        pages = -(-len(self._session.inspector.renderer.scene_names) // PAGE)
+        pages = -(-len(self._session.renderer.scene_names) // PAGE)
         self._page = (self._page + by) % pages
         self.update()
 
@@ -93,7 +93,7 @@ class ScenesPanel:
         self._session._ask("upload", lambda: self._add(file.name, file.content), "background", urgent=True)
 
     def _add(self, name: str, content: bytes) -> None:
-        renderer = self._session.inspector.renderer
+        renderer = self._session.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) >= MAX_ADDED:
             raise InputError(name, f"at most {MAX_ADDED} files from browsers", "one more", "restart to forget them")
         self._session.select_scene(renderer.add_scene(read_upload(name, content)))

@@ -28,10 +28,26 @@ class SettingsPanel:
                 hint="at most this share of the time goes into pictures while training; for all browsers together",
             )
             self._share.on_update(guard(lambda _: setattr(inspector, "share", self._share.value / 100)))
+        self._rate = gui.add_slider(
+            "Pictures/s, at most",
+            1,
+            60,
+            1,
+            round(session.rate),
+            hint="while the camera moves, in this browser; fewer leave more to others and to a training",
+        )
+        self._rate.on_update(guard(lambda _: self._on_rate()))
         self._width = gui.add_dropdown(
-            "Largest picture", tuple(str(w) for w in _WIDTHS), initial_value=str(_nearest(inspector.max_width))
+            "Largest picture (px)", tuple(str(w) for w in _WIDTHS), initial_value=str(_nearest(inspector.max_width))
         )
         self._width.on_update(guard(lambda _: self._on_width()))
+        self._method = gui.add_dropdown(
+            "Feature colours",
+            ("PCA", "UMAP"),
+            initial_value=inspector.renderer.colors.method,
+            hint="for all browsers; UMAP tells more apart, and takes a while to fit",
+        )
+        self._method.on_update(guard(lambda _: self._on_method()))
         self._colors = gui.add_markdown("")
         refit = gui.add_button("Refit feature colours", icon=viser.Icon.REFRESH, color="gray")
         refit.on_click(guard(lambda _: self._refit()))
@@ -44,10 +60,31 @@ class SettingsPanel:
         self.update()
 
     def update(self) -> None:
-        fitted = self._session.inspector.renderer.colors.describe()
-        text = f"**Feature colours**: one PCA basis for all scenes and steps.\n\nFitted to: {fitted}"
+        """Called ten times a second."""
+        colors = self._session.renderer.colors
+        text = f"One basis for all scenes and steps, fitted to {colors.describe()}."
+        if colors.progress is not None:
+            text = f"Fitting UMAP: {colors.progress:.0%}. The colours change when it is done."
+        elif colors.failed:
+            text = f"No UMAP ({colors.failed}): these are PCA's."
         if self._colors.content != text:
             self._colors.content = text
+        if self._method.value != colors.method:  # another browser chose
+            self._method.value = colors.method
+
+    def _on_method(self) -> None:
+        colors = self._session.renderer.colors
+        if self._method.value == colors.method:
+            return
+        try:
+            colors.method = self._method.value
+        except InputError:
+            self._method.value = colors.method
+            raise
+        self._session.inspector.redraw()
+
+    def _on_rate(self) -> None:
+        self._session.rate = min(60.0, max(1.0, float(self._rate.value)))
 
     def _on_width(self) -> None:
         width = self._width.value
@@ -57,7 +94,7 @@ class SettingsPanel:
         self._session.inspector.redraw()
 
     def _refit(self) -> None:
-        self._session.inspector.renderer.colors.refresh()
+        self._session.renderer.colors.refresh()
         self._session.inspector.redraw()
 
 

@@ -45,8 +45,8 @@ class StatusPanel:
                 self._pause.color = "green" if self._feed.paused else "gray"
 
     def _render(self) -> str:
-        session, source = self._session, self._session.inspector.source
-        state = session.inspector.renderer.state(session.view.scene)
+        session, source = self._session, self._session.source
+        state = session.renderer.state(session.view.scene)
         facts: list[tuple[str, str]] = []
         badge, tint = "still", "#6b7280"
         if self._feed is not None:

@@ -20,19 +20,19 @@ _WIDTHS = ("320", "480", "640", "960")
 
 
 class TimelinePanel:
-    """Moves the source's position, which belongs to all browsers; steps that are not encoded yet take a moment each."""
+    """Moves the position of this browser's source; steps that are not encoded yet take a moment each."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._busy = session, False
-        source = session.inspector.source
+        source = session.source
         self._source = source if isinstance(source, TimelineSource) else None
         gui, guard = session.client.gui, session.guarded
         self._playing, self._moved_at = False, 0.0
         self._text = gui.add_markdown("")
         if self._source is None:
-            self._text.content = "*A time line belongs to a run; this is none.*"
+            self._text.content = "*This is no run: there is no time line.*"
             return
-        self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps; for all browsers")
+        self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps, in this browser")
         self._slider.on_update(guard(lambda _: self._slid()))
         self._moves = gui.add_button_group(" ", ("‹ older", "newer ›", "newest"))
         self._moves.on_click(guard(lambda _: self._move(self._moves.value)))
@@ -125,14 +125,14 @@ class TimelinePanel:
         width, height = session.picture_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
         kind: Format = self._format.value
         work = steps_work(
-            session.inspector.renderer,
+            session.renderer,
             self._source,
             session.view.scene,
             session.look(),
             session.pose(),
             (even(width), even(height)),
             kind,
-            file_name(session.inspector.source.scene_names[session.view.scene], session.view.layer, "time-line"),
+            file_name(session.source.scene_names[session.view.scene], session.view.layer, "time-line"),
         )
         session.exports.start("time line", work)
 

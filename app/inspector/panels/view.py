@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import torch
 
-from ..catalog import GROUPS, INFO, MIXABLE, Layer, available
+from ..catalog import GROUPS, INFO, MIXABLE, Layer, available, missing
 from ..clouds import PointColor
 from ..layers import BACKGROUND, Image, to_image
 from ..renderer import Mix
@@ -26,7 +26,7 @@ class ViewPanel:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.layer_chosen = False
-        gui, source = session.client.gui, session.inspector.source
+        gui, source = session.client.gui, session.source
         guard = session.guarded
         self._busy = False
 
@@ -39,6 +39,7 @@ class ViewPanel:
         self._layers = {name: gui.add_button_group(name, layers, visible=False) for name, layers in GROUPS.items()}
         for group in self._layers.values():
             group.on_click(guard(lambda _, group=group: self.choose_layer(_plain(group.value))))
+        self._absent = gui.add_button_group("Not here", ("-",), disabled=True, visible=False, hint="")
         self._mix = gui.add_button_group("Two layers", _MIXES, hint="side by side (key X), or one over the other (B)")
         self._mix.on_click(guard(lambda _: session.change(mix=_plain(self._mix.value))))
         self._second: Any = gui.add_dropdown("Second layer", MIXABLE, initial_value=session.view.second)
@@ -102,17 +103,16 @@ class ViewPanel:
     def update(self) -> None:
         """Make the controls say what the session shows."""
         view = self._session.view
-        state = self._session.inspector.renderer.state(view.scene)
+        state = self._session.renderer.state(view.scene)
         self._busy = True
         try:
-            shown = available(
-                state, self._session.heat is not None, bool(self._session.inspector.renderer.class_providers)
-            )
+            shown = available(state, self._session.heat is not None, bool(self._session.renderer.class_providers))
             for name, group in self._layers.items():
                 options = tuple(_marked(n, view.layer) for n in GROUPS[name] if n in shown)
                 _set(group, "visible", bool(options))
                 if options and tuple(group.options) != options:
                     group.options = options
+            self._update_absent(missing(state, shown))
             self._update_mix(shown)
             frames = 0 if state is None or state.frames is None else len(state.frames)
             layers = {view.layer, view.second} if view.mix != "Off" else {view.layer}
@@ -127,7 +127,7 @@ class ViewPanel:
             _set(self._point_color, "visible", points)
             _set(self._point_size, "visible", points)
             self._point_size_link.show(max(1.0, float(round(1000 * view.point_size))))
-            names = self._session.inspector.renderer.scene_names
+            names = self._session.renderer.scene_names
             if tuple(self._scene.options) != names:
                 self._scene.options = names
             _set(self._scene, "value", names[view.scene])
@@ -139,6 +139,17 @@ class ViewPanel:
                 self._frame_link.show(min(view.frame, frames - 1))
         finally:
             self._busy = False
+
+    def _update_absent(self, why: dict[Layer, str]) -> None:
+        """Layers that cannot be shown, greyed out, with the reasons as their tooltip."""
+        _set(self._absent, "visible", bool(why))
+        if why and tuple(self._absent.options) != tuple(why):
+            self._absent.options = tuple(why)
+        reasons: dict[str, list[str]] = {}
+        for layer, reason in why.items():
+            reasons.setdefault(reason, []).append(layer)
+        text = ". ".join(f"{', '.join(layers)}: {reason}" for reason, layers in reasons.items())
+        _set(self._absent, "hint", text)
 
     def _update_mix(self, shown: frozenset[Layer]) -> None:
         view = self._session.view
@@ -158,14 +169,14 @@ class ViewPanel:
                 _set(self._second, "value", view.second)
             _set(self._at, "label", "Split at (%)" if view.mix == "Split" else "Opacity (%)")
             self._at_link.show(round(100 * view.at))
-        providers = self._session.inspector.renderer.class_providers
+        providers = self._session.renderer.class_providers
         choice = len(providers) > 1 and (view.layer == "Classes" or (on and view.second == "Classes"))
         if choice and tuple(self._classes.options) != providers:
             self._classes.options = providers
         _set(self._classes, "visible", choice)
 
     def _on_scene(self) -> None:
-        index = self._session.inspector.renderer.scene_names.index(self._scene.value)
+        index = self._session.renderer.scene_names.index(self._scene.value)
         if not self._busy and index != self._session.view.scene:
             self._session.select_scene(index)
 
