@@ -94,8 +94,9 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     """The teacher that ``spec`` names.
 
     Args:
-        spec: "none" (no feature loss), "builtin", "builtin-ssl", "precomputed:<folder>", or a folder of precomputed
-            features.
+        spec: "none" (no feature loss); "builtin" or "builtin-ssl"; "<family>:<checkpoint>" with one of `FAMILIES`
+            and, after commas, options of `TeacherConfig`; "precomputed:<folder>"; "cached:<folder>", as `gaussiancross
+            features` wrote it; or just an existing folder of either.
 
     Raises:
         InputError: an unknown teacher; lists the known ones.
