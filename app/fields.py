@@ -84,10 +84,10 @@ def open_field(
         return _still(given, path, vectors)
     if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
         return _run(given, checkpoint, vectors, device, progress)
-    data, split, index = _room(given)
-    teacher = _named(given.teacher or BUILTIN)
     if given.field == "model":
         raise InputError(given.what, "a run, for the features of a model", "scenes without one", "use --field lifted")
+    data, split, index = _room(given)
+    teacher = _named(given.teacher or BUILTIN)
     return _lifted(open_dataset(data, split), teacher, index, given.teacher or BUILTIN, vectors, progress)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from gaussiancross.app.inspector import search
-from gaussiancross.app.inspector.lifted import LiftedSource, lifted_state
+from gaussiancross.app.inspector.lifted import LiftedSource, lifted_state, surfels
 from gaussiancross.app.inspector.search import BUILTIN, OWN, VECTORS, TextModels, Words, words_for
 from gaussiancross.app.inspector.source import SceneState
+from gaussiancross.core.gaussians import quat_to_rotmat
 from gaussiancross.core.lifting import Lifted
 from gaussiancross.core.query import Calibration, Question, TextVectors, ask
 from gaussiancross.core.teachers import TeacherInfo
@@ -92,3 +96,12 @@ def test_a_lifted_source_shows_points_with_their_features():
     assert (
         not alone.has_teacher and lifted_state(scene, box_frames(), Lifted(torch.ones(1, 3), torch.ones(1))).has_teacher
     )
+
+
+def test_surfels_lie_across_the_normals():
+    scene = box_room(3)
+    normal = np.concatenate([scene.normal[:-2], [[0, 0, -1], [0, 0, 0]]]).astype(np.float32)
+    flat = surfels(replace(scene, normal=normal), 0.1)
+    axis = quat_to_rotmat(flat.quats)[:, :, 2]
+    np.testing.assert_allclose(axis[:-1], normal[:-1], atol=1e-5)
+    assert flat.scales[0, 2] < 0.3 * flat.scales[0, 0] and flat.scales[-1, 2] == flat.scales[-1, 0]

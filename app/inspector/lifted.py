@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.errors import InputError
+from ...core.gaussians import Gaussians
 from ...core.lifting import LiftConfig, Lifted, Progress, lift
 from ...core.query import Calibration, TextEncoder
 from ...core.scene import PointScene, PosedFrames, SceneDataset
 from ...core.teachers import Teacher
-from .clouds import dots, point_size
+from .clouds import point_size
 from .recent import Recent
 from .source import SceneState
+
+WIDTH = 0.75
+"""Standard deviation of a surfel, in distances between neighbours."""
 
 
 class LiftedSource:
@@ -89,12 +94,34 @@ class LiftedSource:
 
 def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) -> SceneState:
     """Points as Gaussians whose features were lifted."""
-    radius = point_size(SceneState(scene.name, points=scene))
     return SceneState(
         scene.name,
         points=scene,
         frames=frames,
-        gaussians=dots(scene.coord, scene.color, 1.5 * radius),
+        gaussians=surfels(scene, point_size(SceneState(scene.name, points=scene)) / 0.6),
         embeddings=lifted.features,
         has_teacher=frames is not None,
+    )
+
+
+def surfels(scene: PointScene, step: float) -> Gaussians:
+    """Points as flat round Gaussians across their normals (round ones where a normal is zero), so wide that the
+    surfaces are closed.
+
+    Args:
+        step: the usual distance between neighbours, metres.
+    """
+    normal = torch.from_numpy(scene.normal)
+    known = normal.norm(dim=1) > 0.5
+    # the rotation from z to the normal: w = 1 + n_z, (x, y) = (−n_y, n_x); any half turn where it looks down
+    quats = torch.stack([1 + normal[:, 2], -normal[:, 1], normal[:, 0], torch.zeros(len(normal))], 1)
+    quats[quats.norm(dim=1) < 1e-3] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    scales = torch.full((len(scene), 3), WIDTH * step)
+    scales[known, 2] = 0.2 * WIDTH * step
+    return Gaussians(
+        torch.from_numpy(scene.coord),
+        torch.where(known[:, None], quats, torch.tensor([1.0, 0, 0, 0])),
+        scales,
+        torch.full((len(scene),), 0.999),
+        torch.from_numpy(np.ascontiguousarray(scene.color)).float() / 255,
     )
