@@ -7,12 +7,16 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.inspector.icons import keep_icons_open
+from gaussiancross.app.inspector.placing import Placing
 from gaussiancross.app.inspector.source import PointsSource, SplatsSource
+from gaussiancross.app.inspector.video import Pose
 from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
 from gaussiancross.core.live import LiveFeed
+from robot import Robot, wait_for
 from test_inspector import Boxes, Clock, as_gaussians, box_room
 
 SLOW_TO_IMPORT = (
@@ -41,7 +45,7 @@ def test_a_file_is_shown_without_what_only_others_need():
         "import sys, gaussiancross.app.commands.view, gaussiancross.app.inspector.inspector;"
         f"print(*[m for m in {SLOW_TO_IMPORT!r} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.split() == []
 
 
@@ -131,3 +135,49 @@ class TestEverythingIsCharged:
         rest.set()
         thread.join()
         assert clock.since() >= 0.0  # it has ended: no more, and no error
+
+
+class TestPlacing:
+    """A camera that the server has moved, and a page that says where it was before it heard of that."""
+
+    @staticmethod
+    def pose(x: float, turn: float = 0.0) -> Pose:
+        c, s = np.cos(turn), np.sin(turn)
+        return Pose(np.array([x, 0.0, 0.0]), np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]), 1.0)
+
+    @pytest.mark.parametrize(("goal", "near"), [((5.0, 0.0), (4.6, 0.1)), ((0.0, 2.0), (0.1, 1.8))])
+    def test_old_words_are_no_news_and_arriving_ends_it(self, goal, near):
+        placing, before = Placing(), self.pose(0.0)
+        assert placing.goal is None and placing.heard(before)
+        placing.put(before, self.pose(*goal))
+        assert not placing.heard(before) and placing.goal is not None
+        assert not placing.heard(self.pose(*near)) and placing.goal is None  # there, and drawn there already
+        assert placing.heard(self.pose(9.0))
+
+    def test_a_page_that_does_not_go_there_is_believed_in_the_end(self):
+        clock = Clock()
+        placing = Placing(clock)
+        placing.put(self.pose(0.0), self.pose(5.0))
+        clock.now += 1.0
+        assert not placing.heard(self.pose(0.0))
+        clock.now += 2.0
+        assert placing.goal is None and placing.heard(self.pose(0.0))
+
+
+def test_what_a_page_says_on_opening_is_not_drawn():
+    drawn: list[np.ndarray] = []
+    with Inspector(SplatsSource(as_gaussians(box_room(4)), device="cpu"), port=0) as inspector:
+        draw = inspector.renderer.draw
+
+        def watched(index, look, cameras, *args):
+            drawn.append(cameras.centers[0].numpy())
+            return draw(index, look, cameras, *args)
+
+        inspector.renderer.draw = watched  # type: ignore[method-assign]
+        with Robot(inspector) as robot:
+            wait_for(lambda: len(drawn) >= 2, "the first pictures")
+            drawn.clear()
+            robot.look(320, 240)  # where the page begins by itself
+            time.sleep(0.5)
+            assert not drawn
+            assert not np.allclose(robot.session.pose().position, (2, 1, 1))

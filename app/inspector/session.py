@@ -37,6 +37,7 @@ from .panels import (
     TimelinePanel,
     ViewPanel,
 )
+from .placing import Placing
 from .renderer import Canvas, Look, Mix
 from .scenes import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
 from .scores import Heat
@@ -103,6 +104,7 @@ class Session:
         self.exports = Exports(self)
         self.frusta, self.divider = Frusta(self), Divider(self)
         self.closed = False
+        self._placing = Placing()
         self._moved_at = 0.0
         self._moving_asked = 0.0
         self._moving_shown = False
@@ -256,7 +258,7 @@ class Session:
         if state is None or state.frames is None or self.view.frame >= len(state.frames):
             return False
         center = state.frames.cameras[self.view.frame].centers[0].numpy()
-        return float(np.linalg.norm(self.client.camera.position - center)) < SAME_PLACE
+        return float(np.linalg.norm(self.pose().position - center)) < SAME_PLACE
 
     def set_up(self, up: Up) -> None:
         """Call another direction up, and start again from a corner."""
@@ -277,6 +279,8 @@ class Session:
     # --- the two clocks: the camera, and ten times a second --------------------------------------------------
 
     def _camera_moved(self, camera: viser.CameraHandle) -> None:
+        if not self._placing.heard(self._said()):
+            return  # still on its way to where it was put, and drawn there already
         self._moved_at = time.monotonic()
         if self.view.layer == "Views":
             return
@@ -469,7 +473,11 @@ class Session:
         self._ask_canvas(moving=self._server_draws())
 
     def pose(self) -> Pose:
-        """Where the free camera is."""
+        """Where the free camera is, or will be in a moment."""
+        return self._placing.goal or self._said()
+
+    def _said(self) -> Pose:
+        """Where the page says that its camera is."""
         camera = self.client.camera
         return Pose(
             np.asarray(camera.position, np.float64),
@@ -502,10 +510,8 @@ class Session:
 
     def _cameras(self, width: int, height: int) -> Cameras:
         """The free camera as `Cameras`; viser's is camera → world, OpenCV, with a vertical field of view."""
-        camera = self.client.camera
-        pose = np.eye(4)
-        pose[:3, :3] = tf.SO3(camera.wxyz).as_matrix()
-        pose[:3, 3] = camera.position
+        camera, pose = self.pose(), np.eye(4)
+        pose[:3, :3], pose[:3, 3] = camera.rotation, camera.position
         focal = 0.5 * height / math.tan(0.5 * camera.fov)
         k = torch.tensor([[focal, 0, 0.5 * width], [0, focal, 0.5 * height], [0, 0, 1.0]], dtype=torch.float32)
         viewmat = torch.from_numpy(np.linalg.inv(pose)).float()
@@ -523,11 +529,15 @@ class Session:
         self._place(center + size * turned(np.array([-0.55, -0.65, 0.5]), self.view.up), center, math.radians(60))
 
     def _place(self, position: np.ndarray, look_at: np.ndarray, fov: float) -> None:
-        camera = self.client.camera
+        camera, before = self.client.camera, self.pose()
         with self.client.atomic():
             camera.fov = fov
             camera.position = position
             camera.look_at = look_at
+        self._placing.put(before, self._said())
+        self._moved_at = time.monotonic()
+        if self._server_draws():
+            self._ask_canvas(moving=True)
 
     # --- when something goes wrong ---------------------------------------------------------------------------
 
