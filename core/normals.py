@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 NEIGHBOURS = 16
 """Voxels, the point's own included, that a plane is laid through."""
@@ -55,7 +55,7 @@ def estimate_normals(
     mean = np.stack([np.bincount(row, c) for c in coord.T], 1) / count[:, None]
     if len(mean) < 3:
         return np.zeros((len(coord), 3), np.float32)
-    near = cKDTree(mean).query(mean, min(NEIGHBOURS, len(mean)))[1]
+    near = KDTree(mean).query(mean, min(NEIGHBOURS, len(mean)))[1]
     local = mean[near] - mean[near].mean(1, keepdims=True)
     _, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", local, local))
     normal = axes[:, :, 0]  # of the smallest spread

@@ -258,3 +258,12 @@ def test_agrees_with_the_rules_written_out(seed):
     expected = slow_table(scenes, classes, {0}, smallest)
     assert np.isfinite(expected).any()
     np.testing.assert_allclose(metric.scores().table.numpy(), expected, atol=1e-12)
+
+
+def test_the_benchmark_runs(monkeypatch, capsys):
+    from gaussiancross.benchmarks import metrics
+
+    monkeypatch.setattr("sys.argv", ["metrics", "--small"])
+    metrics.main()
+    said = capsys.readouterr().out
+    assert said.count(" ms of processor time") == 4 and "AP, AP50, AP25 of 200 points" in said

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
             file.seek(sum(e.count * _dtype(e, order).itemsize for e in elements[:at]), 1)
             element, (place, count, item) = elements[at], elements[at].lists[0]
             # Rows of triangles have one length: count, three indices, and the fields around them.
-            columns = [(name, order + kind) for name, kind in element.fields]
+            columns: list[Any] = [(name, order + kind) for name, kind in element.fields]
             columns[place:place] = [("count", order + count), ("indices", order + item, 3)]
             table = np.fromfile(file, np.dtype(columns), element.count)
     except FileNotFoundError:

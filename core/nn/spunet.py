@@ -200,7 +200,7 @@ class SpUNet(Pretrained):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         try:
             return cls(**values)
         except TypeError as error:
