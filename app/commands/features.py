@@ -66,6 +66,8 @@ def main(args: Sequence[str]) -> int:
     console.print(f"{teacher.info.name}: {licence}", highlight=False, markup=False)
     console.print(describe(plan, given.storage), highlight=False, markup=False)
     if given.estimate:
+        frames, h, w = SCANNET
+        console.print(f"1,000 scenes of ScanNet, {frames} frames of {h}×{w} tokens each:", highlight=False)
         console.print(scannet_table(), highlight=False)
         return 0
     if plan.needed > plan.free:
@@ -150,13 +152,16 @@ def default_folder(given: Features) -> Path:
 def describe(plan: Plan, storage: Storage) -> str:
     """One line: what it takes."""
     h, w, d = plan.tokens
-    per_thousand = plan.nbytes / plan.scenes * 1000 / 1e9
     there = "" if plan.missing == plan.scenes else f", {plan.scenes - plan.missing} of them there"
     return (
         f"{plan.scenes:,} scenes{there}, {plan.frames:.0f} frames each, {h}×{w} tokens of {d} in {storage}: about "
-        f"{plan.nbytes / 1e9:.2f} GB ({per_thousand:.1f} GB per 1,000 scenes), {plan.needed / 1e9:.2f} GB to write, "
-        f"{plan.free / 1e9:.1f} GB free"
+        f"{_size(plan.nbytes)} ({_size(plan.nbytes / plan.scenes * 1000)} per 1,000 scenes), {_size(plan.needed)} to "
+        f"write, {_size(plan.free)} free"
     )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def scannet_table() -> Table:
