@@ -77,7 +77,7 @@ class SiglipDense:
         config = model.config.vision_config
         self.patch = int(config.patch_size)
         self._vision = model.vision_model
-        self._head = getattr(model.vision_model, "head", None)
+        self._head: Any = getattr(model.vision_model, "head", None)
         self._flexible = model.config.model_type == "siglip2"
         if self._head is None:
             raise InputError("SigLIP checkpoint", "an attention-pooling head", "none (vision_use_head is off)")
@@ -138,10 +138,10 @@ class RadioDense:
         self._head: nn.Module | None = model.adaptors[adaptor].head_mlp if adaptor else None
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        out = self._model(pixels)
+        out: Any = self._model(pixels)
         if isinstance(out, dict) and "backbone" in out:  # the form with adaptors
             out = out["backbone"]
-        tokens = out.features
+        tokens: Tensor = getattr(out, "features")  # noqa: B009 (a name that dict lacks)
         return _grid(tokens if self._head is None else self._head(tokens), pixels, self.patch)
 
 
