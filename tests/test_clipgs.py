@@ -184,8 +184,8 @@ class TestTokenizer:
                     torch.nn.init.normal_(module.bias, 0, 0.2)
                     module.running_mean.normal_(0, 0.2)
                     module.running_var.uniform_(0.5, 1.5)
-            branch.train(training)
-            patches = torch.randn(5, 16, channels)
+            branch.train(training).double()
+            patches = torch.randn(5, 16, channels, dtype=torch.float64)
             before = {k: v.clone() for k, v in branch.state_dict().items()}
             a = branch(patches)
             a.square().sum().backward()
@@ -203,13 +203,12 @@ class TestTokenizer:
                     x = norm(conv(x))
                     x = F.relu(x) if i < 3 else x
                 b = x.amax(2)
-            torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+            torch.testing.assert_close(a, b)
             b.square().sum().backward()
             for name, parameter in branch.named_parameters():
-                scale = max(1.0, float(parameter.grad.abs().max()))
-                torch.testing.assert_close(grads[name] / scale, parameter.grad / scale, atol=2e-5, rtol=1e-4, msg=name)
+                torch.testing.assert_close(grads[name], parameter.grad, atol=1e-9, rtol=1e-7, msg=name)
             for name, value in branch.state_dict().items():  # running statistics, too
-                torch.testing.assert_close(after[name], value, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(after[name], value)
 
     def test_parts_equal_the_whole(self):
         branch = PatchEncoder(6).eval()
@@ -226,9 +225,9 @@ class TestTokenizer:
         refine = model.point_encoder.refine
         assert float(refine.norms[-1].weight.grad.abs().max()) > 0
         values = make_patches(given, 8, 16).values.flatten(0, 1)
-        assert float(refine(values).abs().max()) == 0
+        assert float(refine(values).detach().abs().max()) == 0
         torch.optim.SGD(model.parameters(), 1.0).step()
-        assert float(refine(values).abs().max()) > 0
+        assert float(refine(values).detach().abs().max()) > 0
 
     def test_every_attribute_and_the_order_count_once_trained(self):
         torch.manual_seed(0)

@@ -105,7 +105,7 @@ class Visual(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, fused: bool, drop_path: float = 0.0) -> None:
         super().__init__()
-        rates = torch.linspace(0, drop_path, depth).tolist()  # deeper blocks are left out more often
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]  # deeper blocks are left out more often
         self.blocks = nn.ModuleList(EvaBlock(width, heads, fused, rate) for rate in rates)
         self.fc_norm = nn.LayerNorm(width, eps=EPS)
 
