@@ -321,3 +321,21 @@ def refined(mesh: Mesh, longest: float) -> tuple[Mesh, NDArray[np.int64]]:
         faces = np.concatenate([np.stack([a, middle, c], 1), np.stack([middle, b, c], 1)])
         origin = np.concatenate([origin, origin])
     return Mesh(v, n, t, np.concatenate(done)), np.concatenate(kept)
+
+
+def turned(profile: Sequence[tuple[float, float]], count: int = 28, segments: int = 28) -> Mesh:
+    """A lathed solid whose profile of (radius, z) is a smooth curve through the points given."""
+    p = spline(profile, count)
+    p[:, 0] = np.maximum(p[:, 0], 0)
+    p[0, 0] = p[-1, 0] = 0
+    return lathe([(float(r), float(z)) for r, z in p], segments)
+
+
+def standing(mesh: Mesh) -> Mesh:
+    """A flat shape in the xy plane set upright: its y becomes z, its front faces +y."""
+    return mesh.turned(np.pi / 2, "x").turned(np.pi)
+
+
+def ellipse3(a: float, b: float, z: float) -> np.ndarray:
+    """[24, 3] level ellipse at height z."""
+    return np.insert(ellipse(a, b, 24), 2, z, 1)
