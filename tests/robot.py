@@ -13,7 +13,7 @@ from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.inspector.session import Session
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -34,12 +34,14 @@ class Robot:
         import viser
 
         self.inspector = inspector
+        self.session: Any = None
         address, protocol = inspector.url.replace("http", "ws"), [f"viser-v{viser.__version__}"]
         known = set(inspector.sessions)
         self._socket = client.connect(address, origin=origin, subprotocols=protocol, max_size=None)
         threading.Thread(target=self._drain, daemon=True).start()
         self.look(width, height)
-        self.session: Session = wait_for(lambda: next(iter(set(inspector.sessions) - known), None), "a session")
+        session: Session = wait_for(lambda: next(iter(set(inspector.sessions) - known), None), "a session")
+        self.session = session
         self.said: list[str] = []
         notify = self.session.notify
         self.session.notify = lambda title, body, *a, **k: (self.said.append(body), notify(title, body, *a, **k))[1]  # type: ignore[method-assign]

@@ -96,7 +96,7 @@ def test_no_path_from_a_browser_is_opened(robot, tmp_path):
     try:
         open(secret).close()
         assert opened.pop()  # it sees
-        labels = ("Scene", "Second layer", "Classes from", "Point colours", "Words", "Not meant", "Template", "Class")
+        labels = ("Scene", "Second layer", "Classes from", "Point colours", "Words", "Not meant", "Template")
         for label in (*labels, "Open", "Render", "Up", "Path", "Format", "Of", "Score"):
             robot.enter(label, str(secret))
         robot.enter("Ask", True)

