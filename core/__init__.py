@@ -5,7 +5,7 @@ io/         files: PLY, .splat, Pointcept folders, RGB-D exports, transforms.jso
 datasets/   rooms (procedural), RGB-D captures, Pointcept folders; `open_dataset`
 sparse/     sparse tensors and convolutions: torch (anywhere) and spconv (CUDA)
 splat/      rasterize(): reference (torch), numba (CPU), gsplat (CUDA)
-nn/         SpUNet, dense 3D U-Net, Gaussian heads
+nn/         SpUNet, dense 3D U-Net, Gaussian heads; patches of Gaussians and their transformer
 teachers/   frozen 2D teachers
-models/     GaussianCross
+models/     GaussianCross, CLIP-GS
 """

@@ -3,6 +3,8 @@
 rooms/        procedural rooms, made on the fly
 capture       RGB-D exports and nerfstudio captures; `rgbd` reads frames, `fuse` makes points, `pose_check` doubts
 pointcept     ScanNet, ScanNet200 and S3DIS as preprocessed by Pointcept
+object_sets   ModelNet40, Objaverse-LVIS, ScanObjectNN and ShapeSplats, as published; few-shot folds
+triplets      objects as Gaussians with the embeddings of their captions and renders
 scannet, s3dis    their raw downloads → those files; `prepare` runs it, `splits` draws few scenes and points
 """
 

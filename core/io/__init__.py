@@ -5,7 +5,7 @@ ply           splats and point clouds           ply_table     the PLY container
 splat         .splat                            frames        image files → posed frames, cached (`lru`)
 transforms    nerfstudio transforms.json        checkpoint    weights and training state, written atomically
 sens          ScanNet's recordings              pretrained    `from_pretrained`, `save_pretrained`
-                                                foreign       .pth files of others, read without running them
+pickles       arrays in published pickles      foreign       .pth files of others, both read without running them
 """
 
 from .arrays import read_array
