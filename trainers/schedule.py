@@ -23,3 +23,11 @@ def one_cycle(
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+
+def warmup_cosine(step: int, total: int, peak: float, warmup: float = 0.05, final: float = 1e-2) -> float:
+    """A straight line to ``peak`` over the share ``warmup`` of the steps, then a cosine to final · peak."""
+    rise = max(1, round(warmup * total))
+    if step < rise:
+        return peak * (step + 1) / rise
+    return _cosine(peak, final * peak, min(1.0, (step - rise) / max(1, total - 1 - rise)))

@@ -1,0 +1,313 @@
+"""`gaussiancross clipgs`: train CLIP-GS, and ask objects made of Gaussians for their meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ...core.datasets.object_sets import ObjectSet, open_object_set
+from ...core.errors import InputError
+from ...core.metrics.few_shot import draw_episodes, few_shot_scores
+from ...core.metrics.zero_shot import TEMPLATES, class_vectors, zero_shot_scores
+from ...core.models.clipgs import ClipGS
+from ...core.object_input import READERS, Up, read_object
+from ...trainers.clipgs import ClipGSTrainer, load_clipgs
+from ...trainers.clipgs_config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSRun
+from ..object_search import (
+    Embedded,
+    classify,
+    embed_files,
+    find_objects,
+    load_gallery,
+    open_tower,
+    query_vector,
+    read_labels,
+    save_gallery,
+    short_names,
+)
+from .pretrain import pick_device
+
+Device = Literal["auto", "cuda", "cpu"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on a folder of triplets. A run folder that holds a checkpoint is continued, exactly. Under `torchrun` all
+    processes train one model."""
+
+    config: Annotated[ClipGSRun, tyro.conf.arg(name="")] = field(default_factory=ClipGSRun)
+    """The run: data, network and schedule."""
+    run_dir: Path = Path("runs/clipgs")
+    """Folder of checkpoints, metrics and TensorBoard logs."""
+    device: Device = "auto"
+    """Where to train; "auto" takes CUDA when there is one."""
+    seconds: float | None = None
+    """Stop after so many seconds (with a checkpoint); None runs all epochs."""
+
+
+Presets = tyro.extras.subcommand_type_from_defaults(
+    {
+        "base": Train(BASE_RUN, Path("runs/clipgs-base")),
+        "small": Train(SMALL_RUN, Path("runs/clipgs-small")),
+        "tiny": Train(TINY_RUN, Path("runs/clipgs-tiny")),
+        "cpu": Train(CPU_RUN, Path("runs/clipgs-cpu")),
+    },
+    descriptions={
+        "base": "The paper's size (88 M). Give --init a Uni3D-B checkpoint. Wants CUDA.",
+        "small": "23 M parameters, from Uni3D-S.",
+        "tiny": "6 M parameters, from Uni3D-Ti.",
+        "cpu": "From scratch on two CPU cores: fewer Gaussians, patches and blocks.",
+    },
+)
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Write the embeddings of objects, for `retrieve` and for programs (arrays ``files`` and ``vectors``)."""
+
+    objects: tyro.conf.Positional[Path]
+    """An object, or a folder of them (.ply, .splat, .npz)."""
+    model: Path
+    """A CLIP-GS run folder or checkpoint."""
+    out: Path
+    """The .npz file to write."""
+    up: Up = "y"
+    """The axis that points up in the files."""
+    device: Device = "auto"
+    """Where to compute; "auto" takes CUDA when there is one."""
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Say what objects are, of a list of labels."""
+
+    objects: tyro.conf.Positional[Path]
+    """An object, or a folder of them (.ply, .splat, .npz)."""
+    model: Path
+    """A CLIP-GS run folder or checkpoint."""
+    labels: str
+    """"chair,table,lamp", or a file of labels (.txt with one per line, .json with a list)."""
+    tower: str = ""
+    """The image/text model that answers for words; the one that the run was trained with by default."""
+    up: Up = "y"
+    """The axis that points up in the files."""
+    top: int = 5
+    """Labels to print for each object."""
+    json: Path | None = None
+    """Also write all scores to this file."""
+    device: Device = "auto"
+    """Where to compute; "auto" takes CUDA when there is one."""
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Find objects by words, by a picture or by another object."""
+
+    query: tyro.conf.Positional[str]
+    """Words ("a wooden chair"), a picture (.png, .jpg) or an object (.ply, .splat, .npz)."""
+    model: Path
+    """A CLIP-GS run folder or checkpoint."""
+    gallery: Path
+    """A folder of objects, or what `clipgs embed` wrote (.npz)."""
+    tower: str = ""
+    """The image/text model that answers for words and pictures; the run's by default."""
+    up: Up = "y"
+    """The axis that points up in the files."""
+    top: int = 10
+    """Objects to print."""
+    device: Device = "auto"
+    """Where to compute; "auto" takes CUDA when there is one."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Zero-shot and few-shot accuracy on an object set: ModelNet40, Objaverse-LVIS or ScanObjectNN as OpenShape and
+    Uni3D published them, ModelSplat of ShapeSplats."""
+
+    data: tyro.conf.Positional[Path]
+    """The set's folder, .h5 or lvis_testset.txt."""
+    model: Path
+    """A CLIP-GS run folder or checkpoint."""
+    tower: str = ""
+    """The image/text model that answers for class names; the run's by default."""
+    up: Up = "y"
+    """The axis that points up in the files."""
+    limit: int = 0
+    """Objects to look at, evenly spread; 0 takes all."""
+    ways: tuple[int, ...] = (5, 10)
+    """Classes of the few-shot tasks."""
+    shots: tuple[int, ...] = (10, 20)
+    """Examples per class of the few-shot tasks."""
+    device: Device = "auto"
+    """Where to compute; "auto" takes CUDA when there is one."""
+
+
+_ASK = {"embed": Embed, "classify": Classify, "retrieve": Retrieve, "eval": Evaluate}
+USAGE = """usage: gaussiancross clipgs COMMAND [options]
+
+CLIP-GS: objects made of Gaussians in the language of an image/text model.
+
+  train      train on triplets of objects, texts and images
+  embed      embeddings of objects as a file
+  classify   say what objects are, of a list of labels
+  retrieve   find objects by words, a picture or another object
+  eval       zero-shot and few-shot accuracy on published sets
+
+`gaussiancross clipgs COMMAND --help` shows a command's options."""
+
+
+def main(args: Sequence[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    name, prog = args[0], f"gaussiancross clipgs {args[0]}"
+    if name == "train":
+        return run_train(tyro.cli(Presets, args=args[1:], prog=prog, description="Train on a folder of triplets."))
+    if name not in _ASK:
+        raise InputError(prog, "one of train, " + ", ".join(_ASK), "an unknown command")
+    given = tyro.cli(_ASK[name], args=args[1:], prog=prog)
+    return _RUN[name](given, Console())
+
+
+def run_train(given: Train, console: Console | None = None) -> int:
+    """Train as ``given`` says; 130 when interrupted."""
+    console = console or Console()
+    if not given.config.data:
+        raise InputError("--data", "a folder of triplets", "none given")
+    device = pick_device(given.device)
+    if "RANK" in os.environ and torch.distributed.is_available() and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    trainer = ClipGSTrainer(given.config, given.run_dir, device=device)
+    if trainer.resume():
+        console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
+    result = trainer.fit(given.seconds, console)
+    if trainer.interrupted is not None:
+        console.print(f"Checkpoint of step {trainer.step} written; the same command continues.", markup=False)
+        return 130
+    for name, value in result.items():
+        console.print(f"{name:<24}{value:10.4g}", highlight=False)
+    return 0
+
+
+def run_embed(given: Embed, console: Console) -> int:
+    """Read, encode, write; 1 where no object could be used."""
+    if given.out.suffix != ".npz" or not given.out.absolute().parent.is_dir():
+        raise InputError(given.out, "a .npz file in a folder that exists", "another name or no such folder")
+    model, _ = _model(given.model, given.device)
+    embedded = _embed(model, given.objects, given.up, console)
+    save_gallery(given.out, embedded)
+    shape = "×".join(map(str, embedded.vectors.shape))
+    console.print(f"{shape} embeddings: {given.out}", soft_wrap=True, markup=False)
+    return 0
+
+
+def run_classify(given: Classify, console: Console) -> int:
+    """Print, and write if asked, the labels of each object."""
+    labels = read_labels(given.labels)
+    model, tower = _model(given.model, given.device)
+    opened = open_tower(given.tower or tower, model.config.embed_dim)
+    embedded = _embed(model, given.objects, given.up, console)
+    scores = classify(model, embedded.vectors, opened, labels)
+    table = Table("object", *(f"{i + 1}." for i in range(min(given.top, len(labels)))))
+    for name, row in zip(short_names(embedded.files), scores, strict=True):
+        best = row.argsort(descending=True)[: given.top].tolist()
+        table.add_row(name, *(f"{labels[i]} {float(row[i]):.0%}" for i in best))
+    console.print(table)
+    if given.json is not None:
+        rows = {
+            file: {label: round(float(p), 6) for label, p in zip(labels, row, strict=True)}
+            for file, row in zip(embedded.files, scores, strict=True)
+        }
+        given.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+    return 0
+
+
+def run_retrieve(given: Retrieve, console: Console) -> int:
+    """Print the objects nearest to the question."""
+    model, tower = _model(given.model, given.device)
+    dim = model.config.embed_dim
+    vector = query_vector(model, given.query, cache(lambda: open_tower(given.tower or tower, dim)), given.up)
+    is_file = given.gallery.suffix == ".npz" and given.gallery.is_file()
+    gallery = load_gallery(given.gallery, dim) if is_file else _embed(model, given.gallery, given.up, console)
+    cosines = gallery.vectors @ vector
+    names = short_names(gallery.files)
+    table = Table("", "object", "cosine", title=given.query)
+    for place, i in enumerate(cosines.argsort(descending=True)[: given.top].tolist(), 1):
+        table.add_row(str(place), names[i], f"{float(cosines[i]):.3f}")
+    console.print(table)
+    return 0
+
+
+def run_eval(given: Evaluate, console: Console) -> int:
+    """Print zero-shot and few-shot accuracy, with the published numbers of the set beside them."""
+    objects = open_object_set(given.data, up=given.up)
+    model, tower = _model(given.model, given.device)
+    opened = open_tower(given.tower or tower, model.config.embed_dim)
+    classes = class_vectors(opened.text, objects.classes, TEMPLATES)
+    picked = np.arange(len(objects))
+    if 0 < given.limit < len(objects):
+        picked = np.linspace(0, len(objects) - 1, given.limit).round().astype(int)
+    vectors = _embed_set(model, objects, picked, console)
+    labels = torch.from_numpy(objects.labels[picked])
+    table = Table("measure", "this model", "published", title=f"{objects.name}, {len(picked)} objects")
+    published = PUBLISHED.get(objects.name, {})
+    for name, value in zero_shot_scores(vectors, labels, classes).items():
+        table.add_row(f"zero-shot {name}", f"{100 * value:.1f} %", published.get(name, ""))
+    for ways in given.ways:
+        for shots in given.shots:
+            try:
+                row = few_shot_scores(vectors, draw_episodes(labels, ways, shots))
+            except InputError:
+                continue  # too few classes or objects for this task
+            name = f"{ways}-way {shots}-shot"
+            table.add_row(name, f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} %", published.get(name, ""))
+    console.print(table)
+    return 0
+
+
+PUBLISHED: dict[str, dict[str, str]] = {
+    "Objaverse-LVIS": {"top1": "48.5 % (CLIP-GS), 33.6 % (Uni3D), on Gaussians", "top5": "77.5 % (CLIP-GS)"},
+    "ModelSplat": {"10-way 10-shot": "95.4 ± 0.2 % (CLIP-GS)"},
+    "ModelNet40": {"10-way 10-shot": "95.4 ± 0.2 % (CLIP-GS)"},
+}
+"""What the paper (arXiv 2412.19142) reports, by set and measure."""
+
+_RUN = {"embed": run_embed, "classify": run_classify, "retrieve": run_retrieve, "eval": run_eval}
+
+
+def _model(path: Path, device: Device) -> tuple[ClipGS, str]:
+    """The model, and the tower that it was trained with."""
+    model, _, meta = load_clipgs(path)
+    return model.to(pick_device(device)), str(meta.get("tower", ""))
+
+
+def _embed(model: ClipGS, path: Path, up: Up, console: Console) -> Embedded:
+    files = find_objects(path)
+    if len(files) == 1:
+        return Embedded((str(files[0]),), model.encode([read_object(files[0], up)]))
+    progress = partial(track, description="objects", console=console, transient=True, disable=len(files) < 4)
+    embedded = embed_files(model, files, up, track=progress)
+    for sentence in embedded.failed:
+        console.print(sentence, style="yellow", soft_wrap=True, markup=False)
+    if not embedded.files:
+        raise InputError(path, f"usable objects as {', '.join(READERS)}", f"{len(files)} that are not")
+    return embedded
+
+
+def _embed_set(model: ClipGS, objects: ObjectSet, picked: np.ndarray, console: Console) -> torch.Tensor:
+    rows = [model.encode([objects.load(int(i))]) for i in track(picked, "objects", console=console, transient=True)]
+    return torch.cat(rows)

@@ -1,0 +1,91 @@
+"""Arrays that benchmarks published as pickles, read without running what a pickle may hold.
+
+A pickle is a program. This reader knows numpy's arrays and numbers, strings, lists, tuples and dicts, and refuses
+anything else by its name, before it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import InputError
+from .arrays import MAGIC
+
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),  # how protocol 2 spells bytes
+}
+
+
+class _Refused(pickle.UnpicklingError):
+    pass
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        modern = module.replace("numpy.core.", "numpy._core.")  # as numpy 2 calls it
+        if (modern, name) not in _ALLOWED:
+            raise _Refused(f"the name {module}.{name}")
+        if modern.startswith("numpy._core") and np.lib.NumpyVersion(np.__version__) < "2.0.0":
+            modern = modern.replace("numpy._core.", "numpy.core.")
+        return getattr(importlib.import_module(modern), name)
+
+
+def read_pickle(path: Path | str) -> Any:
+    """What a pickle of arrays, numbers, strings, lists, tuples and dicts holds.
+
+    Raises:
+        InputError: missing, damaged, or with anything else in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "a pickle of arrays", "no such file")
+    with path.open("rb") as file:
+        return _load(path, file)
+
+
+def read_object_array(path: Path | str) -> Any:
+    """A ``.npy`` file whose array holds Python objects (dicts of arrays), which numpy keeps as a pickle. An array
+    without axes comes as the one object in it.
+
+    Raises:
+        InputError: as for `read_pickle`, or not a ``.npy`` file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "a .npy file of dicts", "no such file")
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise InputError(path, "a .npy file of dicts", "another kind of file")
+        file.seek(0)
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+        except Exception as error:  # the header is parsed as Python text: damage surfaces as almost any exception
+            raise InputError(path, "a .npy file of dicts", f"a damaged header ({error})") from error
+        if dtype != np.dtype(object):
+            raise InputError(path, "a .npy file of dicts", f"an array of type {dtype}")
+        values = np.asarray(_load(path, file), object)
+    return values.reshape(shape) if shape else values.item()
+
+
+def _load(path: Path, file: BinaryIO) -> Any:
+    try:
+        return _Unpickler(file).load()
+    except _Refused as error:
+        raise InputError(
+            path, "arrays, numbers, strings, lists and dicts only", str(error), "do not open it"
+        ) from error
+    except Exception as error:  # unpicklers meet damaged bytes with almost any exception
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(path, "a whole pickle", f"a damaged file ({message})") from error
