@@ -187,12 +187,10 @@ class TestObjective:
 
 class TestTraining:
     def test_resumes_exactly(self, tmp_path: Path) -> None:
+        """Also a run that was finished, when it is given more steps."""
         whole = trainer(tmp_path / "whole")
         assert whole.fit()
-        first = trainer(tmp_path / "parts")
-        for _ in range(2):
-            first.train_step(first.batch(first.step))
-        first.save()
+        assert trainer(tmp_path / "parts", steps=2).fit()
         second = trainer(tmp_path / "parts")
         assert second.resume() and second.step == 2
         assert second.fit()

@@ -21,7 +21,7 @@ from .scores import LabelledFrames, ProbeScores, baselines, labelled_frames, lin
 from .train import SslTrainer, SslTraining
 
 PICTURE = Path("readme") / "builtin_ssl.jpg"
-FIT_ROOMS, FIT_FRAMES, TEST_FRAMES = 24, 4, 6
+FIT_ROOMS, FIT_FRAMES, TEST_FRAMES = 24, 3, 4
 """Training rooms and frames of each that the linear classifier is fitted to; frames of each held-out room."""
 _DESCRIPTION = (
     "A small convolutional network trained by self-distillation on colour images of procedural rooms alone: no labels, "
@@ -83,7 +83,7 @@ def sample(split: str, rooms: int, per_room: int) -> LabelledFrames:
     return labelled_frames(Rooms(split, rooms), rooms, per_room)
 
 
-def shipped_network(trainer: SslTrainer, count: int = 96) -> TokenNet:
+def shipped_network(trainer: SslTrainer, count: int = 48) -> TokenNet:
     """The trainer's teacher network, with its normalisations and output fitted to ``count`` whole training images."""
     net = trainer.teacher["net"]
     assert isinstance(net, TokenNet)
