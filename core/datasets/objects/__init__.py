@@ -5,7 +5,9 @@
                                              └─ describe, captions ─→ what can truly be said of it
 
 shapes                 solids that rooms have no use for
+paint                  what they are made of
 furniture              categories that rooms have
+tableware, food, tools, gadgets, leisure, toys, wear, vehicles, craft, plants, animals, buildings, outdoors    others
 catalogue              all categories, what they are called, which are held out
 build                  `build_object`
 light, render          light per vertex; cameras around an object, pictures

@@ -61,7 +61,7 @@ def object_cameras(
 def front(obj: ProceduralObject, size: int = 112) -> Cameras:
     """One camera of ``size`` × ``size`` pixels that sees an object from its front, its side and above."""
     one = np.ones(1)
-    return _around(obj, math.radians(58) * one, math.radians(22) * one, 0.9 * one, np.zeros((1, 3)), size, size)
+    return _around(obj, math.radians(58) * one, math.radians(22) * one, one, np.zeros((1, 3)), size, size)
 
 
 def _around(
