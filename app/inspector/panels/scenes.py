@@ -35,7 +35,7 @@ class ScenesPanel:
         self._turn = gui.add_button_group("Page", ("‹ earlier", "later ›"))
         self._turn.on_click(guard(lambda _: self._go(1 if self._turn.value == "later ›" else -1)))
         self._upload = gui.add_upload_button(
-            "Open a .ply or .splat from this computer",
+            "Open a .ply or .splat file",
             icon=viser.Icon.UPLOAD,
             color="gray",
             mime_type=".ply,.splat",
