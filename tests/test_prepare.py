@@ -169,7 +169,7 @@ class TestScanNet:
         frames = data.frames(0)
         assert frames is not None and len(frames) == 3
         assert not (out / "test" / TEST / "segment20.npy").exists() and (out / "test" / TEST / "coord.npy").is_file()
-        assert (out / prepare.SKIPPED).read_text() == "" and not list(out.rglob("*.partial"))
+        assert (out / prepare.SKIPPED).read_text() == "" and not (out / ".partial").exists()
 
     def test_splits(self, download, tmp_path):
         out = tmp_path / "out"
@@ -182,11 +182,16 @@ class TestScanNet:
         labels = np.load(out / "train" / TRAIN / "segment20.npy")
         smaller: set[int] = set()
         for count in (20, 50, 100, 200):
-            points = splits.read_points(out / "tasks" / "points" / f"points{count}")
+            points = splits.read_point_lists(out / "tasks" / "points" / f"points{count}")
             assert set(points) == {TRAIN, "scene0001_00"}
             index = set(points[TRAIN].tolist())
             assert len(index) == count and smaller < index and (labels[points[TRAIN]] >= 0).all()
             smaller = index
+            scene = PointceptDataset(out, "train", point_list=out / "tasks" / "points" / f"points{count}").scene(0)
+            assert scene.segment is not None and scene.instance is not None
+            assert set(np.flatnonzero(scene.segment >= 0).tolist()) == index
+            np.testing.assert_array_equal(scene.segment[points[TRAIN]], labels[points[TRAIN]])
+            assert (scene.instance[np.setdiff1d(np.arange(len(scene)), points[TRAIN])] == -1).all()
 
     def test_the_benchmarks_own_lists_are_copied(self, download, tmp_path):
         (download / "tasks" / "scenes").mkdir(parents=True)
@@ -209,17 +214,17 @@ class TestScanNet:
         assert any(line.startswith(f"{VAL} frames: ") and "2 × pose not finite" in line for line in said)
         assert any(line.startswith(f"{TRAIN}: ") and "a PLY file" in line for line in said)
         assert not (out / "train").joinpath("scene0001_00").exists() and (out / "val" / VAL).is_dir()
-        assert not list(out.rglob("*.partial"))
+        assert not (out / ".partial").exists()
 
     def test_what_is_done_is_not_done_again(self, download, tmp_path, capsys):
         out = tmp_path / "out"
         assert run("scannet", download, "--out", out, "--only", TRAIN) == 0
         assert not (out / "val").exists()
         stamp = (out / "train" / TRAIN / "coord.npy").stat().st_mtime_ns
-        (out / "val" / f"{VAL}.partial").mkdir(parents=True)  # as a killed process leaves it
+        (out / ".partial" / f"val-{VAL}" / "rest").mkdir(parents=True)  # as a killed process leaves it
         assert run("scannet", download, "--out", out) == 0
         assert (out / "train" / TRAIN / "coord.npy").stat().st_mtime_ns == stamp
-        assert {p.name for p in (out / "val").iterdir()} == {VAL}
+        assert {p.name for p in (out / "val").iterdir()} == {VAL} and not (out / ".partial").exists()
         capsys.readouterr()
         assert run("scannet", download, "--out", out, "--estimate") == 0
         assert "about 0 B" in capsys.readouterr().out
@@ -273,16 +278,29 @@ class TestScanNet:
 class TestPointLists:
     def test_arrays_of_the_benchmark_are_read(self, tmp_path):
         torch.save({TRAIN: np.array([3, 1]), VAL: [5]}, tmp_path / "points20")
-        points = splits.read_points(tmp_path / "points20")
+        points = splits.read_point_lists(tmp_path / "points20")
         assert {k: v.tolist() for k, v in points.items()} == {TRAIN: [3, 1], VAL: [5]}
 
     def test_what_is_no_list_is_refused(self, tmp_path):
         torch.save({TRAIN: np.array([0.5])}, tmp_path / "x")
         with pytest.raises(InputError, match="indices of points by scene"):
-            splits.read_points(tmp_path / "x")
+            splits.read_point_lists(tmp_path / "x")
         torch.save([1, 2], tmp_path / "x")
         with pytest.raises(InputError, match="found list"):
-            splits.read_points(tmp_path / "x")
+            splits.read_point_lists(tmp_path / "x")
+
+    def test_a_list_of_other_scenes_is_refused(self, tmp_path):
+        folder = tmp_path / "train" / TRAIN
+        folder.mkdir(parents=True)
+        np.save(folder / "coord.npy", np.zeros((3, 3), np.float32))
+        np.save(folder / "color.npy", np.zeros((3, 3), np.uint8))
+        np.save(folder / "segment20.npy", np.zeros(3, np.int64))
+        splits.write_point_lists(tmp_path / "points", {VAL: np.array([0])})
+        with pytest.raises(InputError, match=f"points of {TRAIN}"):
+            PointceptDataset(tmp_path, "train", point_list=tmp_path / "points").scene(0)
+        splits.write_point_lists(tmp_path / "points", {TRAIN: np.array([3])})
+        with pytest.raises(InputError, match="indices from 0 to 2"):
+            PointceptDataset(tmp_path, "train", point_list=tmp_path / "points").scene(0)
 
     def test_draws_are_nested_and_belong_to_their_seed(self):
         names = [f"scene{i:04d}_00" for i in range(1201)]
@@ -400,7 +418,7 @@ class TestTasks:
         assert (tmp_path / "a" / "4" / "number.txt").read_text() == "4"
 
     def test_a_full_disk_ends_it(self, tmp_path):
-        tasks = [Task("x", tmp_path / "x", fill_disk), Task("y", tmp_path / "y", partial(write_number, 1))]
+        tasks = [Task(n, tmp_path / "a" / n, work) for n, work in (("x", fill_disk), ("y", partial(write_number, 1)))]
         with pytest.raises(InputError, match="full disk; free some space"):
             list(run_tasks(tasks))
-        assert not list(tmp_path.iterdir())
+        assert [p.name for p in tmp_path.iterdir()] == ["a"] and not list((tmp_path / "a").iterdir())

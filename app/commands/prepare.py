@@ -139,7 +139,7 @@ def _split(given: ScanNet, console: Console) -> None:
         for count, points in drawn.items():
             points[name] = splits.draw_points(labels, count, given.seed, _key(name))
     for count, points in drawn.items():
-        splits.write_points(tasks / "points" / f"points{count}", points)
+        splits.write_point_lists(tasks / "points" / f"points{count}", points)
     console.print(
         f"Data-efficient splits: drawn with seed {given.seed}. For figures beside published ones, put the benchmark's "
         f"lists into {given.raw / 'tasks'} and run this again.",

@@ -21,6 +21,7 @@ from ..io.lru import ArrayCache
 from ..scene import IGNORE, PointScene, PosedFrames
 from .classes import S3DIS, SCANNET20, SCANNET200
 from .rgbd import is_rgbd_export, read_rgbd_export
+from .splits import read_point_lists, with_labels_at
 
 CLASS_NAMES = {"segment20": SCANNET20, "segment200": SCANNET200, "segment": S3DIS}
 """Label file → the names of its classes."""
@@ -42,6 +43,8 @@ class PointceptDataset:
         require_frames: leave out scenes without an RGB-D export, and say so once. None does so when at least one scene
             of the split has one.
         scene_list: text file with one scene name per line (data-efficient splits): only those scenes.
+        point_list: file of `splits.write_point_lists` or of the data-efficient benchmark: only the points that it
+            lists keep their labels.
 
     Attributes:
         skipped: scenes left out, by reason.
@@ -60,6 +63,7 @@ class PointceptDataset:
         max_frames: int = 30,
         require_frames: bool | None = None,
         scene_list: Path | str | None = None,
+        point_list: Path | str | None = None,
     ) -> None:
         self.root = Path(root)
         areas = _areas(self.root, split)
@@ -77,6 +81,8 @@ class PointceptDataset:
         named = {f"{f.parent.name}_{f.name}" if areas else f.name: f for f in folders}
         if scene_list is not None:
             named = _listed(named, Path(scene_list))
+        self._point_list = point_list
+        self._points = None if point_list is None else read_point_lists(point_list)
         self._rgbd = self._find_rgbd(named, rgbd_root)
         self._leave_out_frameless(named, require_frames, split)
         self._folders = named
@@ -89,7 +95,12 @@ class PointceptDataset:
 
     def scene(self, index: int) -> PointScene:
         name = self.names[index]
-        return read_pointcept_scene(self._folders[name], self.labels, name, len(self.class_names))
+        scene = read_pointcept_scene(self._folders[name], self.labels, name, len(self.class_names))
+        if self._points is None or self._point_list is None:
+            return scene
+        if name not in self._points:
+            raise InputError(self._point_list, f"the labelled points of {name}", "none")
+        return with_labels_at(scene, self._points[name], self._point_list)
 
     def frames(self, index: int) -> PosedFrames | None:
         if index not in self._frames:

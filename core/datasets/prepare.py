@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 PARTIAL = ".partial"
-"""Ending of folders that are being written."""
+"""Folder for what is being written, beside the targets' parents: whoever reads those meets whole scenes only."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Task:
     @property
     def done(self) -> bool:
         return self.target.is_dir()
+
+    @property
+    def partial(self) -> Path:
+        """The folder that is filled, and then becomes the target."""
+        return self.target.parent.parent / PARTIAL / f"{self.target.parent.name}-{self.target.name}"
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,16 @@ def run_tasks(tasks: Sequence[Task], workers: int = 1) -> Iterator[Outcome]:
         InputError: the disk is full.
     """
     todo = [task for task in tasks if not task.done]
-    for outcome in map(do, todo) if workers <= 1 or len(todo) <= 1 else _in_processes(todo, workers):
-        if outcome.full:
-            hint = "free some space: the same command goes on"
-            raise InputError(outcome.task.target, "room for a scene", "a full disk", hint)
-        yield outcome
+    try:
+        for outcome in map(do, todo) if workers <= 1 or len(todo) <= 1 else _in_processes(todo, workers):
+            if outcome.full:
+                hint = "free some space: the same command goes on"
+                raise InputError(outcome.task.target, "room for a scene", "a full disk", hint)
+            yield outcome
+    finally:
+        for folder in {task.partial.parent for task in todo}:
+            with suppress(OSError):  # something else is at work there
+                folder.rmdir()
 
 
 def _in_processes(todo: Sequence[Task], workers: int) -> Iterator[Outcome]:
@@ -92,10 +103,11 @@ def _in_processes(todo: Sequence[Task], workers: int) -> Iterator[Outcome]:
 
 def do(task: Task) -> Outcome:
     """One task, here and now."""
-    partial = task.target.with_name(task.target.name + PARTIAL)
+    partial = task.partial
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
         partial.mkdir(parents=True)
+        task.target.parent.mkdir(parents=True, exist_ok=True)
         task.work(partial)
         partial.rename(task.target)
     except InputError as error:

@@ -11,6 +11,7 @@ figures are comparable on equal splits alone. `draw_scenes` and `draw_points` ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.foreign import load_inert
-from ..scene import IGNORE
+from ..scene import IGNORE, PointScene
 
 SCENE_SHARES = (1, 5, 10, 20)
 """Per cent of the training scenes."""
@@ -52,14 +53,14 @@ def write_names(path: Path, names: Sequence[str]) -> None:
     path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
-def write_points(path: Path, points: Mapping[str, NDArray[np.integer]]) -> None:
-    """Scene → indices, as `read_points` reads them."""
+def write_point_lists(path: Path, points: Mapping[str, NDArray[np.integer]]) -> None:
+    """Scene → indices, as `read_point_lists` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({name: torch.from_numpy(np.asarray(index, np.int64)) for name, index in points.items()}, path)
 
 
-def read_points(path: Path | str) -> dict[str, NDArray[np.int64]]:
-    """Scene → indices of its labelled points, from a file of `write_points` or of the benchmark.
+def read_point_lists(path: Path | str) -> dict[str, NDArray[np.int64]]:
+    """Scene → indices of its labelled points, from a file of `write_point_lists` or of the benchmark.
 
     Raises:
         InputError: missing, damaged, or no such mapping.
@@ -75,3 +76,21 @@ def read_points(path: Path | str) -> dict[str, NDArray[np.int64]]:
     if not points:
         raise InputError(path, "indices of points by scene", type(content).__name__)
     return points
+
+
+def with_labels_at(scene: PointScene, index: NDArray[np.integer], where: Path | str = "points") -> PointScene:
+    """The scene with classes and instances of the listed points alone.
+
+    Args:
+        where: the list's file, for errors.
+
+    Raises:
+        InputError: an index that is no point of the scene.
+    """
+    if len(index) and not 0 <= index.min() <= index.max() < len(scene):
+        found = f"{index.min()} to {index.max()}"
+        raise InputError(where, f"for {scene.name} indices from 0 to {len(scene) - 1}", found)
+    listed = np.zeros(len(scene), bool)
+    listed[index] = True
+    segment, instance = (None if v is None else np.where(listed, v, IGNORE) for v in (scene.segment, scene.instance))
+    return replace(scene, segment=segment, instance=instance)
