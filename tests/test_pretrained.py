@@ -13,6 +13,7 @@ import pytest
 import torch
 from gaussiancross.app import cli
 from gaussiancross.core.batch import InputConfig
+from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.gaussians import Gaussians
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
@@ -22,6 +23,7 @@ from gaussiancross.core.nn.pointcept import read_pointcept, to_pointcept
 from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.core.normals import estimate_normals
 from gaussiancross.core.scene import PointScene
+from gaussiancross.trainers.config import DataConfig, PretrainConfig
 from safetensors.torch import save_file
 
 SMALL = {"base_channels": 8, "channels": (8, 16, 16, 24, 24, 16, 16, 12), "layers": (1, 2, 1, 1, 1, 1, 2, 1)}
@@ -374,6 +376,18 @@ class TestEmbed:
         expected = model.encode(scene.coord, scene.color, scene.normal).numpy()
         for where in (folder, tmp_path / "data"):
             np.testing.assert_array_equal(self.embed(tmp_path, where), expected)
+
+    def test_a_run_and_its_own_scenes(self, tmp_path, model):
+        scene, folder = room(), tmp_path / "data" / "val" / "room"
+        folder.mkdir(parents=True)
+        for name in ("coord", "color", "normal"):
+            np.save(folder / f"{name}.npy", getattr(scene, name))
+        config = PretrainConfig(model=model.config, data=DataConfig(data=str(tmp_path / "data")))
+        meta = {"config": to_dict(config), "step": 3}
+        save_checkpoint(tmp_path / "run" / "checkpoints", 3, model.state_dict(), meta)
+        out = tmp_path / "f.npy"
+        assert cli.main(["embed", str(tmp_path / "run"), "--out", str(out), "--device", "cpu"]) == 0
+        np.testing.assert_array_equal(np.load(out), model.encode(scene.coord, scene.color, scene.normal).numpy())
 
     def test_splats(self, tmp_path, model):
         scene = room(500)
