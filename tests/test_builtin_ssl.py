@@ -351,7 +351,8 @@ class TestShipped:
 
     def test_reads_more_than_colours_under_a_light_it_never_saw(self, shipped: BuiltinSslTeacher) -> None:
         """Measured here with the shipped weights, on rooms without shadows. That is all that can be claimed there: an
-        untrained network of the same shape did as well on this sample after 424 steps, see the slow test for rooms as it knows them."""
+        untrained network of the same shape did as well on this sample after 424 steps. For rooms as it
+        knows them see the slow test."""
         fit, test = plainly_lit(range(1_000_100, 1_000_104)), plainly_lit(range(1_000_104, 1_000_107))
         ours, colours = (linear_probe(f, fit, test).semantic.miou_present for f in (shipped.maps, patches))
         assert ours > 1.5 * colours
