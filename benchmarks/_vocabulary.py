@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.datasets.classes import SCANNET20
 from ..core.datasets.rooms.captions import SYNONYMS, Description
 from ..core.gaussians import Gaussians, quat_to_rotmat
-from ..core.query import Words, ask, choose_cut, peak, roc_auc, template_for
+from ..core.query import Calibration, Words, ask, calibrate, choose_cut, peak, roc_auc, template_for
 from ..core.query.ask import Question
 from ..core.scene import PointScene
 
@@ -88,6 +88,7 @@ class Tally:
         ious: of their selections. colors: like ``hits``, of colour and name.
         there, absent: peak relevancy of names that are and are not there.
         unknown: phrases that the text side does not know.
+        rules: (floor, share) → IoUs of the selections that the rule would have made.
     """
 
     hits: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Tally:
     there: list[float] = field(default_factory=list)
     absent: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    rules: dict[tuple[float, float], list[float]] = field(default_factory=dict)
 
     def summary(self, cut: float) -> dict[str, float]:
         """The figures; ``cut`` is the calibrated one."""
@@ -128,8 +130,27 @@ def _mean(values: Sequence[float | bool]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def examine(truth: RoomTruth, words: Words, tally: Tally) -> None:
-    """Ask a field all questions of a room. Its features must belong to the room's points, in order."""
+RULES = tuple((floor, share) for floor in (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5) for share in (0.0, 0.4, 0.5, 0.6))
+"""Floors and shares of the peak among which a calibration chooses."""
+
+
+def _iou(selected: NDArray[np.bool_], right: NDArray[np.bool_]) -> float:
+    return float((selected & right).sum() / max(1, (selected | right).sum()))
+
+
+def calibrated(tally: Tally) -> Calibration:
+    """The cut and the rule of selection that did best."""
+    fitted = calibrate(np.array(tally.there), np.array(tally.absent))
+    floor, share = max(tally.rules, key=lambda rule: _mean(tally.rules[rule]))
+    return fitted._replace(floor=floor, share=share)
+
+
+def examine(truth: RoomTruth, words: Words, tally: Tally, rules: bool = False) -> None:
+    """Ask a field all questions of a room. Its features must belong to the room's points, in order.
+
+    Args:
+        rules: try all `RULES`, too.
+    """
     questions = truth.questions()
     asked = Question(tuple(dict.fromkeys(q.phrase for q in questions)), template=template_for(words.encoder))
     answer = ask(words, asked)
@@ -152,8 +173,13 @@ def examine(truth: RoomTruth, words: Words, tally: Tally) -> None:
             continue
         tally.hits.append((truth.scene.name, question.phrase, hit))
         tally.there.append(peak(scores))
-        selected = (scores > choose_cut(scores, 0.5).value).numpy()
-        tally.ious.append(float((selected & right).sum() / max(1, (selected | right).sum())))
+        selected = (scores > choose_cut(scores, words.least(scores)).value).numpy()
+        tally.ious.append(_iou(selected, right))
+        if rules:
+            best = peak(scores)
+            for floor, share in RULES:
+                selected = (scores > max(floor, share * best)).numpy()
+                tally.rules.setdefault((floor, share), []).append(_iou(selected, right))
 
 
 def at_points(gaussians: Gaussians, features: Tensor, coord: NDArray[np.floating], nearest: int = 8) -> Tensor:

@@ -9,7 +9,7 @@ names that are there against names that are not. Without `--run` the table has t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,10 +32,10 @@ from ..core.datasets.rooms.captions import describe
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.lifting import Lifted
-from ..core.query import PRESENT, Calibration, Question, Words, ask, calibrate, template_for
+from ..core.query import PRESENT, Calibration, Question, Words, ask, template_for
 from ..core.query.calibration import NAME, load_calibration, save_calibration
 from ._machine import environment, markdown, write_report
-from ._vocabulary import RoomTruth, Tally, at_points, examine
+from ._vocabulary import RoomTruth, Tally, at_points, calibrated, examine
 
 WANTED = {"hit": 0.85, "iou": 0.45, "absent_auc": 0.9, "color_hit": 0.75}
 TITLES = {
@@ -126,14 +126,19 @@ def measure(
     rooms = Rooms(split, count)
     tallies, pictures = {kind: Tally() for kind in kinds}, []
     task = bar.add_task(f"{split} rooms", total=count)
-    opened = {kind: _open(given, kind, f"rooms:{count}", split) for kind in kinds}
+    opened = {}
+    for kind in kinds:
+        path = _calibration_file(given, kind)
+        fitted = None if path is None else load_calibration(path, kind)
+        opened[kind] = replace(_open(given, kind, f"rooms:{count}", split), calibration=fitted)
     for index in range(count):
         scene = rooms.scene(index)
         truth = RoomTruth.of(scene, describe(build_room(rooms.seed(index))))
         states: dict[str, SceneState] = {}
         for kind, one in opened.items():
             states[kind] = state = one.source.load(index)
-            examine(truth, _words(one, _features(state, scene.coord)), tallies[kind])
+            words = _words(one, _features(state, scene.coord))
+            examine(truth, words, tallies[kind], rules=not draw)
         if len(pictures) < draw:
             named = [q.phrase for q in truth.questions() if q.kind == ("color" if index % 3 == 2 else "present")]
             if named:
@@ -161,7 +166,7 @@ def _features(state: SceneState, coord: np.ndarray) -> Tensor:
 
 
 def _words(opened: Field, features: Tensor) -> Words:
-    return Words.build(features, opened.encoder, opened.channels)
+    return Words.build(features, opened.encoder, opened.channels, opened.calibration)
 
 
 def _row(
@@ -217,8 +222,8 @@ def _calibration_file(given: OpenVocabulary, kind: str) -> Path | None:
 
 
 def _store(path: Path | None, kind: str, tally: Tally, given: OpenVocabulary, split: str) -> None:
-    fitted = calibrate(np.array(tally.there), np.array(tally.absent))
-    print(f"{kind}: cut {fitted.cut:.3f}, ROC AUC {fitted.auc:.3f} on {split} rooms")
+    fitted = calibrated(tally)
+    print(f"{kind}: {fitted}, on {split} rooms")
     if path is None:
         raise InputError(f"--teacher {given.teacher}", "builtin, or --calibration-out", "no folder for its calibration")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,9 @@ from .errors import InputError
 from .scene import PosedFrames
 from .teachers.base import Teacher
 
+EDGE = 0.05
+"""Share of a point's depth by which a token's surface may be off before the token counts clearly less."""
+
 Progress = Callable[[int, int], object]
 """(frames done, frames in all)."""
 
@@ -115,8 +118,10 @@ def observe(
     """What one frame says about the points that it sees.
 
     A point is seen where it projects into the image and the depth measured at that pixel is its own, see `LiftConfig`;
-    pixels without a measurement see nothing. Unit features of the four nearest tokens are interpolated bilinearly;
-    beyond the outermost token centres the outermost count.
+    pixels without a measurement see nothing. Unit features of the four nearest tokens are interpolated, each with its
+    bilinear weight times exp(−(Δ/σ)²), Δ the point's depth less that measured at the token's centre and σ = `EDGE` of
+    the point's depth: what stands before a wall does not rub off on the wall. Beyond the outermost token centres the
+    outermost count.
 
     Args:
         points: [N, 3] world, metres. camera: one, at the size of ``depth``. depth: [H, W] camera z, metres.
@@ -140,11 +145,30 @@ def observe(
     x0, wx = _cell(at[:, 0], w)
     y0, wy = _cell(at[:, 1], h)
     x1, y1 = (x0 + 1).clamp_max(w - 1), (y0 + 1).clamp_max(h - 1)
-    out = torch.zeros(len(index), flat.shape[1])
+    surface = token_depth(depth, h, w).flatten()
+    out, total = torch.zeros(len(index), flat.shape[1]), torch.zeros(len(index))
     for y, by in ((y0, 1 - wy), (y1, wy)):
         for x, bx in ((x0, 1 - wx), (x1, wx)):
-            out.addcmul_(flat[y * w + x], (by * bx)[:, None])
-    return index, out
+            token = y * w + x
+            weight = by * bx * same_surface(surface[token], z[index])
+            out.addcmul_(flat[token], weight[:, None])
+            total += weight
+    return index, out / total[:, None]
+
+
+def token_depth(depth: Tensor, h: int, w: int) -> Tensor:
+    """Depth [H, W] measured at the centres of h × w tokens, metres; 0 = not measured."""
+    height, width = depth.shape
+    rows = ((torch.arange(h) + 0.5) * height / h).long()
+    columns = ((torch.arange(w) + 0.5) * width / w).long()
+    return depth[rows[:, None], columns[None]]
+
+
+def same_surface(measured: Tensor, z: Tensor) -> Tensor:
+    """In (0, 1], how far depths measured at tokens [V] speak for points at depth z [V]; never quite 0, so that points
+    between tokens of other surfaces get something."""
+    gap = torch.where(measured > 0, (measured - z) / (EDGE * z), 2.0)
+    return torch.exp(-gap.square()).clamp_min(1e-4)
 
 
 def observe_reference(
@@ -166,15 +190,20 @@ def observe_reference(
         if measured <= 0 or abs(measured - z) > config.tolerance + config.relative * z:
             continue
         a, b = u * w / camera.width - 0.5, v * h / camera.height - 0.5
-        feature = torch.zeros(tokens.shape[-1], dtype=torch.float64)
+        feature, total = torch.zeros(tokens.shape[-1], dtype=torch.float64), 0.0
         for j in (math.floor(b), math.floor(b) + 1):
             for i in (math.floor(a), math.floor(a) + 1):
-                token = tokens[min(max(j, 0), h - 1), min(max(i, 0), w - 1)].double()
+                row, column = min(max(j, 0), h - 1), min(max(i, 0), w - 1)
+                there = float(depth[int((row + 0.5) * camera.height / h), int((column + 0.5) * camera.width / w)])
+                gap = (there - z) / (EDGE * z) if there > 0 else 2.0
+                weight = (1 - abs(b - j)) * (1 - abs(a - i)) * max(math.exp(-(gap**2)), 1e-4)
+                token = tokens[row, column].double()
                 length = float(token.norm())
                 if math.isfinite(length) and length > 0:
-                    feature += (1 - abs(b - j)) * (1 - abs(a - i)) * token / length
+                    feature += weight * token / length
+                total += weight
         index.append(n)
-        features.append(feature)
+        features.append(feature / total)
     return index, features
 
 

@@ -71,7 +71,7 @@ def test_the_fast_path_is_the_loop():
     spoilt[4, 5, 1] = 0
     expected, rows = observe_reference(cloud, camera, depth, spoilt, config)
     assert index.tolist() == expected and 20 < len(expected) < 500
-    torch.testing.assert_close(features.double(), torch.stack(rows), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.double(), torch.stack(rows), atol=1e-4, rtol=0)
     assert observe(cloud, camera, depth, tokens, config)[1].isfinite().all()
 
 

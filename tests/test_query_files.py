@@ -21,6 +21,9 @@ def test_calibrations_of_both_fields_live_in_one_file(tmp_path):
     save_calibration(path, "lifted", Calibration(0.62, 0.96), {"scenes": 21})
     assert load_calibration(path, "lifted") == Calibration(0.62, 0.96)
     assert load_calibration(path, "model") == Calibration(0.7, 0.97)
+    save_calibration(path, "soft", Calibration(0.7, 0.97, 0.25, 0.4), {})
+    soft = load_calibration(path, "soft")
+    assert soft.least(np.full(30, 0.9)) == pytest.approx(0.36) and soft.least(np.full(30, 0.1)) == 0.25
     assert load_calibration(path, "other") is None
     assert json.loads(path.read_text())["fields"]["lifted"]["scenes"] == 21
     assert [p.name for p in tmp_path.iterdir()] == ["calibration.json"]
@@ -36,7 +39,9 @@ def test_damaged_calibrations_are_refused(tmp_path, text):
 
 def test_calibrations_without_a_cut_are_refused(tmp_path):
     path = tmp_path / "calibration.json"
-    path.write_text('{"format": "gaussiancross-calibration", "fields": {"model": {"cut": NaN, "auc": 0.5}}}')
+    path.write_text(
+        '{"format": "gaussiancross-calibration", "fields": {"model": {"cut": NaN, "auc": 0.5, "floor": 0, "share": 0}}}'
+    )
     with pytest.raises(InputError, match="nan"):
         load_calibration(path, "model")
 

@@ -126,7 +126,9 @@ def findings_of(
     """
     if answer.each is None:
         return []
-    cuts = [choose_cut(s, 0.5) if threshold is None else Cut(threshold, "given", 0.0, 1.0) for s in answer.each.T]
+    cuts = [
+        choose_cut(s, words.least(s)) if threshold is None else Cut(threshold, "given", 0.0, 1.0) for s in answer.each.T
+    ]
     best = answer.classes([c.value for c in cuts])
     out = []
     for k, phrase in enumerate(answer.known):

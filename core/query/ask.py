@@ -96,6 +96,10 @@ class Words:
         """Peak relevancy above which something is in the scene."""
         return PRESENT if self.calibration is None else self.calibration.cut
 
+    def least(self, scores: Tensor) -> float:
+        """The least threshold for the relevancy [N] of a phrase."""
+        return 0.5 if self.calibration is None else self.calibration.least(scores)
+
 
 class _Once:
     def __init__(self) -> None:

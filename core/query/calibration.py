@@ -25,7 +25,7 @@ def save_calibration(path: Path | str, field: str, calibration: Calibration, abo
     """
     path = Path(path)
     entries = _entries(path) if path.is_file() else {}
-    entries[field] = {"cut": round(calibration.cut, 6), "auc": round(calibration.auc, 6), **about}
+    entries[field] = {**{k: round(v, 6) for k, v in calibration._asdict().items()}, **about}
     written = {"format": FORMAT, "version": 1, "fields": entries}
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
@@ -45,12 +45,12 @@ def load_calibration(path: Path | str, field: str) -> Calibration | None:
     if entry is None:
         return None
     try:
-        cut, auc = float(entry["cut"]), float(entry["auc"])
+        found = Calibration(*(float(entry[k]) for k in Calibration._fields))
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"the entry {field!r} without cut and auc") from error
-    if not (math.isfinite(cut) and 0 <= auc <= 1):
-        raise _damaged(path, f"cut {cut} and auc {auc}")
-    return Calibration(cut, auc)
+        raise _damaged(path, f"the entry {field!r} without {', '.join(Calibration._fields)}") from error
+    if not (all(map(math.isfinite, found)) and 0 <= found.auc <= 1):
+        raise _damaged(path, str(found._asdict()))
+    return found
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -52,10 +52,21 @@ class Presence:
 
 
 class Calibration(NamedTuple):
-    """``cut`` for `present`, and the ROC ``auc`` of the scores that it was found on."""
+    """What was fitted on scenes of which the answer is known.
+
+    ``cut`` for `present`, and the ROC ``auc`` of the scores that it was found on. Of what is present, scores above
+    max(``floor``, ``share`` · `peak`) are selected at least: the relevancy of averaged features stays below a half at
+    the edges of things.
+    """
 
     cut: float
     auc: float
+    floor: float = 0.5
+    share: float = 0.0
+
+    def least(self, scores: Tensor | NDArray) -> float:
+        """The least threshold for the scores [N] of a phrase, for `selection.choose_cut`."""
+        return max(self.floor, self.share * peak(scores))
 
 
 def auto_threshold(scores: Tensor | NDArray, floor: float | None = 0.5) -> Threshold:
