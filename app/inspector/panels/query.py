@@ -143,7 +143,7 @@ class QueryPanel:
         relevancy = question.mode == "Relevancy"
         label = "relevancy, 0.5 = as much as another word" if relevancy else "cosine to the words"
         known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
-        found = Found.of(answer.scores, state, index, label, known, 0.5 if relevancy else None)
+        found = Found.of(answer.scores, state, index, label, known, words.least(answer.scores) if relevancy else None)
         self._tab.found.show(state, found, meant=answer.somewhere, again=again)
 
     def _greeting(self, words: Words | str) -> str:
