@@ -159,6 +159,7 @@ def _dense(x: Tensor, conv: nn.Module, norm: nn.Module | None = None) -> Tensor:
     weight, bias = _folded(conv, fold)
     if conv.kernel_size[0] == 3:  # windows of three rows, laid side by side
         x = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, conv.stride[0]).transpose(-1, -2).flatten(2)
+        x = x.contiguous()  # windows overlap in memory, and matrix products of such rows are slow
         weight = weight.transpose(1, 2).flatten(1)
     else:
         weight = weight[..., 0]
