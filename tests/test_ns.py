@@ -41,7 +41,8 @@ NETWORK = """
 """Flags that turn `gaussiancross-tiny` into the network of `SMALL`."""
 VIEWS = """
     --pipeline.datamanager.width 24 --pipeline.datamanager.height 18 --pipeline.datamanager.views 2
-    --pipeline.datamanager.eval-scenes 1 --pipeline.datamanager.eval-views 2 --optim.lr 1e-2
+    --pipeline.datamanager.teacher none --pipeline.datamanager.eval-scenes 1 --pipeline.datamanager.eval-views 2
+    --optim.lr 1e-2
 """
 
 

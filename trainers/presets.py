@@ -30,10 +30,11 @@ TINY = PretrainConfig(
         fine_voxel=0.04,
         head=HeadConfig(hidden=32, prune_floor=0.04),
     ),
-    data=DataConfig(data="rooms:8", width=160, height=120),
+    data=DataConfig(data="rooms:8", teacher="builtin", width=160, height=120),
     optim=OptimConfig(lr=2e-3),
     steps=2000,
     save_every=200,
     eval_every=100,
 )
-"""The same code, small enough for a two-core CPU: the demo and the tests."""
+"""The same code, small enough for a two-core CPU: the demo and the tests. Its teacher knows words for what the rooms
+hold, so that the viewer can be asked; "builtin-ssl" is the label-free one."""
