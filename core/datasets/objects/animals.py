@@ -110,7 +110,8 @@ def dog(rng: Generator) -> list[Part]:
     body = limb([(0, -a, z), (0, 0, z - 0.01), (0, a, z + 0.02)], (fat * 0.9, fat, fat * 1.1), 18, 10)
     rise = rng.uniform(0.08, 0.2)
     at = np.array([0, a + 0.1, z + rise + 0.08])
-    neck = limb([(0, a - 0.02, z + 0.03), (0, a + 0.05, z + rise * 0.6), at], (fat * 0.8, fat * 0.62, fat * 0.6), 14, 8)
+    bend = [(0, a - 0.02, z + 0.03), (0, a + 0.05, z + rise * 0.6)]
+    neck = limb(np.vstack([*bend, at]), (fat * 0.8, fat * 0.62, fat * 0.6), 14, 8)
     snout = rng.uniform(0.06, 0.15)
     head = join(
         [
@@ -189,7 +190,8 @@ def giraffe(rng: Generator) -> list[Part]:
     lean = rng.uniform(0.12, 0.4)
     at = np.array([0, a + 0.08 + lean, z + 0.1 + neck])
     body = limb([(0, -a, z - 0.05), (0, 0, z), (0, a, z + 0.06)], (0.14, 0.17, 0.16), 18, 10)
-    throat = limb([(0, a, z + 0.05), (0, a + 0.05 + lean * 0.5, z + neck * 0.5), at], (0.13, 0.075, 0.055), 16, 12)
+    bend = [(0, a, z + 0.05), (0, a + 0.05 + lean * 0.5, z + neck * 0.5)]
+    throat = limb(np.vstack([*bend, at]), (0.13, 0.075, 0.055), 16, 12)
     head = limb([at, np.add(at, [0, 0.1, -0.01]), np.add(at, [0, 0.2, -0.05])], (0.075, 0.065, 0.045), 14, 8)
     horns = pair(join([rod((0.03, 0, 0.05), (0.04, -0.01, 0.15), 0.012), ball(0.035).moved(0.04, -0.01, 0.155)])).moved(
         *at

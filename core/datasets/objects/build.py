@@ -30,6 +30,8 @@ OBJECTS_VERSION = 1
 
 GRID = 3000
 """Triangles of equal size that an object's surface is cut into at least, so that light can be kept per vertex."""
+COLLAPSED = 1e-12
+"""Twice the area, square metres, up to which a triangle is left out: those at the poles of round solids are lines."""
 REPAINTED = 0.4
 """Share of objects whose plain surfaces are painted anew in any colour: white must not mean fridge."""
 
@@ -143,11 +145,15 @@ def _assemble(category: str, seed: int, names: tuple[str, ...], parts: Sequence[
     material = np.repeat([rows.setdefault(m, len(rows)) for _, m in parts], count)
     part = np.repeat(np.arange(len(parts)), count)
     a, b, c = (whole.vertices[whole.faces[:, i]] for i in range(3))
-    area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
-    t, f = whole.tex, whole.faces
+    twice = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    area = float(twice.sum() / 2)
+    kept = twice > COLLAPSED
+    material, part = material[kept], part[kept]
+    used, f = np.unique(whole.faces[kept], return_inverse=True)
+    t, f = whole.tex[used], f.reshape(-1, 3)
     facing = np.abs(np.cross(t[f[:, 1]] - t[f[:, 0]], t[f[:, 2]] - t[f[:, 0]]))
     side = np.argmax(facing * [1.002, 1.001, 1.0], axis=1)  # as in rooms: no flipping at 45°
-    whole = Mesh(whole.vertices + offset, whole.normals, whole.tex, whole.faces)
+    whole = Mesh(whole.vertices[used] + offset, whole.normals[used], t, f)
     whole, origin = refined(whole, 2 * float(np.sqrt(area / GRID)))
     return ProceduralObject(
         category,
@@ -166,8 +172,8 @@ def _assemble(category: str, seed: int, names: tuple[str, ...], parts: Sequence[
 
 def finer(obj: ProceduralObject, longest: float) -> ProceduralObject:
     """The same object with no edge longer than ``longest`` metres, for meshes that carry colours per vertex."""
-    mesh = Mesh(*(np.asarray(a, np.float64) for a in (obj.vertices, obj.normals, obj.tex)), obj.faces)
-    mesh, origin = refined(mesh, longest)
+    v, n, t = (a.astype(np.float64) for a in (obj.vertices, obj.normals, obj.tex))
+    mesh, origin = refined(Mesh(v, n, t, obj.faces), longest)
     return replace(
         obj,
         vertices=mesh.vertices.astype(np.float32),

@@ -102,7 +102,7 @@ FURNITURE: dict[str, Maker] = {
         lambda rng, style: clutter.ceiling_lamp(rng, style, bool(rng.uniform() < 0.5), rng.uniform(0.3, 0.7))
     ),
     "chair": from_item(seats.chair),
-    "coat rack": from_item(storage.coat_rack),
+    "coat rack": _stretched(storage.coat_rack, 0.2),
     "cup": from_item(clutter.cup),
     "curtain": from_item(curtain),
     "desk": from_item(surfaces.desk),

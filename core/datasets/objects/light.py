@@ -133,12 +133,12 @@ def surface_albedo(
         w0 = 1 - w1 - w2
         m = material[f]
         r, g, bl = albedo(
-            table.kind[m],
-            table.axis[m],
-            table.seed[m],
+            int(table.kind[m]),
+            int(table.axis[m]),
+            int(table.seed[m]),
             table.color[m],
             table.p[m],
-            side[f],
+            int(side[f]),
             w0 * tex[a, 0] + w1 * tex[b, 0] + w2 * tex[c, 0],
             w0 * tex[a, 1] + w1 * tex[b, 1] + w2 * tex[c, 1],
             w0 * tex[a, 2] + w1 * tex[b, 2] + w2 * tex[c, 2],

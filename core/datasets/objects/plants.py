@@ -30,7 +30,7 @@ def tree(rng: Generator) -> list[Part]:
     crown = rng.uniform(0.45, 0.8)
     lean = rng.uniform(-0.15, 0.15, 2)
     top = np.array([lean[0], lean[1], h])
-    wood = [limb([(0, 0, 0), (lean[0] * 0.3, lean[1] * 0.3, h * 0.5), top], (r * 1.3, r, r * 0.6))]
+    wood = [limb(np.vstack([(0, 0, 0), (lean[0] * 0.3, lean[1] * 0.3, h * 0.5), top]), (r * 1.3, r, r * 0.6))]
     clumps: list[Mesh] = []
     n = int(rng.integers(5, 11))
     for k in range(n):

@@ -178,9 +178,9 @@ def limb(points: ArrayLike, radii: Sequence[float], segments: int = 14, count: i
     return sweep(path, np.where(thick < 1e-9, 0, thick), segments)
 
 
-def rod(a: Sequence[float], b: Sequence[float], radius: float, end: float | None = None, segments: int = 10) -> Mesh:
+def rod(a: ArrayLike, b: ArrayLike, radius: float, end: float | None = None, segments: int = 10) -> Mesh:
     """A straight round bar from a to b; ``end`` is its radius at b."""
-    return sweep([a, b], [radius, radius if end is None else end], segments)
+    return sweep(np.stack([a, b]), [radius, radius if end is None else end], segments)
 
 
 def torus(radius: float, thickness: float, segments: int = 28, sides: int = 10, arc: float = 2 * np.pi) -> Mesh:

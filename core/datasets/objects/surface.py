@@ -80,7 +80,7 @@ def exposed(obj: ProceduralObject) -> NDArray[np.bool_]:
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
     at = corners.mean(1) + np.float32(1e-3 * obj.radius) * n
     rays = around(n, np.zeros(len(n)), np.sqrt((np.arange(_RAYS) + 0.5) / _RAYS))
-    return (obj.tracer.first(np.repeat(at, _RAYS, 0), rays.reshape(-1, 3)).reshape(-1, _RAYS) < 0).any(1)
+    return obj.tracer.first(np.repeat(at, _RAYS, 0), rays.reshape(-1, 3)).reshape(-1, _RAYS).min(1) < 0
 
 
 def to_trimesh(obj: ProceduralObject | LitObject) -> trimesh.Trimesh:
