@@ -132,12 +132,12 @@ def points_as_gaussians(coord: ArrayLike, color: ArrayLike | None = None) -> Gau
     Args:
         coord: [N, 3]. color: [N, 3] in [0, 1]; 0.4 where there is none.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = np.asarray(coord, np.float32)
     n = len(points)
     neighbours = min(4, n)
-    distance = np.asarray(cKDTree(points).query(points, neighbours)[0]).reshape(n, neighbours)[:, 1:]
+    distance = np.asarray(KDTree(points).query(points, neighbours)[0]).reshape(n, neighbours)[:, 1:]
     size = np.sqrt((distance**2).mean(1)) if neighbours > 1 else np.ones(n)
     size = np.maximum(size, max(float(np.median(size)), 1e-7) * 1e-2).astype(np.float32)  # copies have no distance
     rgb = np.full_like(points, NO_COLOR) if color is None else np.asarray(color, np.float32)

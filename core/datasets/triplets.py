@@ -190,9 +190,8 @@ def _read_index(path: Path) -> dict:
 def _object(path: Path, entry: dict) -> TripletObject:
     try:
         name = entry.get("class")
-        return TripletObject(
-            *(str(entry[k]) for k in ("id", "file", "caption", "split")), None if name is None else str(name)
-        )
+        key, file, caption, split = (str(entry[k]) for k in ("id", "file", "caption", "split"))
+        return TripletObject(key, file, caption, split, None if name is None else str(name))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(path, "objects with id, file, caption and split", repr(entry)[:80]) from error
 

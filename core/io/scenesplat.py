@@ -51,10 +51,10 @@ def read_scenesplat(folder: Path | str) -> Gaussians:
     if (scale <= 0).any():
         scale = np.exp(scale)
     features = _features(folder, n)
-    return Gaussians(
-        *(torch.from_numpy(np.ascontiguousarray(v)) for v in (coord, quat, scale, opacity, shade.clip(0, 1))),
-        None if features is None else torch.from_numpy(features),
+    mean, turn, size, alpha, color = (
+        torch.from_numpy(np.ascontiguousarray(v)) for v in (coord, quat, scale, opacity, shade.clip(0, 1))
     )
+    return Gaussians(mean, turn, size, alpha, color, None if features is None else torch.from_numpy(features))
 
 
 def _features(folder: Path, n: int) -> NDArray[np.float32] | None:

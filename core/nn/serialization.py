@@ -47,7 +47,8 @@ def curve_codes(grid: Tensor, order: Order, bits: int = BITS) -> Tensor:
     """
     if order not in _CODES:
         raise InputError("order", f"one of {', '.join(_CODES)}", repr(order))
-    return _CODES[order](*grid.long().unbind(-1), bits)
+    x, y, z = grid.long().unbind(-1)
+    return _CODES[order](x, y, z, bits)
 
 
 def _xyz(x: Tensor, y: Tensor, z: Tensor, bits: int) -> Tensor:
@@ -97,12 +98,12 @@ ORDERS: tuple[Order, ...] = ("xyz", "z", "hilbert")
 
 def reference_code(cell: tuple[int, int, int], order: Order, bits: int = BITS) -> int:
     """`curve_codes` of one cell; "hilbert" lists the whole curve, so give it few bits."""
+    x, y, z = cell
     if order == "xyz":
-        x, y, z = cell
         return x * 4**bits + y * 2**bits + z
     if order == "z":
         return sum((c >> k & 1) << (3 * k + 2 - axis) for axis, c in enumerate(cell) for k in range(bits))
-    return _reference_hilbert(bits).index(tuple(cell))
+    return _reference_hilbert(bits).index((x, y, z))
 
 
 def _reference_hilbert(bits: int) -> list[tuple[int, int, int]]:

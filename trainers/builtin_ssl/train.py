@@ -139,8 +139,8 @@ class SslTrainer:
     @torch.no_grad()
     def _follow(self, momentum: float) -> None:
         """Teacher ← momentum · teacher + (1 − momentum) · student."""
-        mine, theirs = list(self.teacher.parameters()), list(self.student.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - momentum)
+        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - momentum)
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
