@@ -17,6 +17,7 @@ from .shapes import (
     extrude,
     limb,
     loft,
+    spline,
     sweep,
     torus,
     turned,
@@ -60,13 +61,15 @@ def pear(rng: Generator) -> list[Part]:
         [
             (0, 0.006),
             (r * 0.5, 0.002),
-            (r, h * 0.32),
-            (r * 0.8, h * 0.55),
-            (r * neck, h * 0.85),
-            (r * neck * 0.55, h * 0.98),
+            (r * 0.86, h * 0.13),
+            (r, h * 0.3),
+            (r * 0.9, h * 0.45),
+            (r * (0.35 + 0.65 * neck), h * 0.64),
+            (r * neck, h * 0.84),
+            (r * neck * 0.6, h * 0.97),
             (0, h),
         ],
-        32,
+        40,
     )
     stem = limb(
         [(0, 0, h * 0.97), (0.003, 0, h + 0.01), (0.01 * rng.uniform(-1, 1), 0, h + 0.024)], (0.002, 0.002, 0.003), 8, 6
@@ -94,30 +97,16 @@ def banana(rng: Generator) -> list[Part]:
 def mushroom(rng: Generator) -> list[Part]:
     h, r, stem = rng.uniform(0.05, 0.12), rng.uniform(0.04, 0.07), rng.uniform(0.01, 0.022)
     dome = rng.uniform(0.35, 1.1) * r
-    cap = turned(
-        [
-            (0, h - 0.006),
-            (r * 0.6, h - 0.008),
-            (r, h),
-            (r * 0.85, h + dome * 0.6),
-            (r * 0.4, h + dome * 0.95),
-            (0, h + dome),
-        ],
-        32,
-    )
+    crown = [(r, h), (r * 0.85, h + dome * 0.6), (r * 0.4, h + dome * 0.95), (0, h + dome)]
+    cap = turned([(0, h - 0.006), (r * 0.6, h - 0.008), *crown], 32)
     foot = turned([(0, 0), (stem * rng.uniform(1.0, 1.9), 0.0), (stem, h * 0.5), (stem * 0.9, h), (0, h)])
     parts: list[Part] = [(foot, natural(rng, (0.92, 0.88, 0.8))), (cap, natural(rng, (0.7, 0.2, 0.15)))]
     if rng.uniform() < 0.5:
         dots = []
         for k in range(int(rng.integers(6, 12))):
-            a, e = 2.4 * k, rng.uniform(0.2, 1.2)
-            dots.append(
-                ball(0.2 * r, 0.2 * r, 0.08 * r, 10)
-                .moved(z=1)
-                .turned(0.0)
-                .moved(r * 0.88 * np.cos(e), 0, h - 1 + dome * 0.93 * np.sin(e))
-                .turned(a)
-            )
+            at = spline(crown, 65)[int(rng.integers(12, 56))]
+            spot = ball(rng.uniform(0.15, 0.3) * r, segments=10).scaled(1, 1, 0.6)
+            dots.append(spot.moved(float(at[0]), 0, float(at[1])).turned(2.4 * k))
         parts.append((join(dots), paint(rng)))
     return parts
 

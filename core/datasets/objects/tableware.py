@@ -79,10 +79,10 @@ def wine_glass(rng: Generator) -> list[Part]:
     else:  # a coupe
         bowl = 0.035
         cup = [(r * 1.3, z + bowl * 0.4), (r * 1.5, z + bowl)]
-    rim = cup[-1]
-    inner = [(max(a - 0.003, 0.002), b + 0.002) for a, b in cup[-2::-1]]
     foot = [(0, 0), (r * 0.95, 0), (r * 0.9, 0.004), (0.006, 0.012), (0.004, stem * 0.5), (0.005, z)]
-    profile = [*foot, *cup, (rim[0] - 0.002, rim[1]), *inner, (0, z + 0.008)]
+    outside = [(float(a), float(b)) for a, b in spline([foot[-1], *cup], 14)]
+    inside = [(max(a - 0.0025, 0.002), b + 0.002) for a, b in outside[-2::-1] if b > z + 0.006]
+    profile = [*foot, *outside[1:], (cup[-1][0] - 0.002, cup[-1][1]), *inside, (0, z + 0.008)]
     return [(lathe(profile, 28), solid(rng))]
 
 
