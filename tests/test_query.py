@@ -278,7 +278,7 @@ class TestPresence:
     @settings(deadline=None)
     def test_auc_and_cut_against_brute_force(self, positive, negative):
         pairs = [1.0 if p > n else 0.5 if p == n else 0.0 for p, n in itertools.product(positive, negative)]
-        cut, auc = query.calibrate(np.array(positive) / 6, np.array(negative) / 6)
+        cut, auc, *_ = query.calibrate(np.array(positive) / 6, np.array(negative) / 6)
         assert abs(auc - np.mean(pairs)) < 1e-12
 
         def balanced(c: float) -> float:
@@ -287,7 +287,7 @@ class TestPresence:
         assert abs(balanced(cut) - max(balanced(c) for c in np.arange(-1.5, 14) / 12)) < 1e-9
 
     def test_separable(self):
-        cut, auc = query.calibrate(torch.tensor([0.8, 0.9]), torch.tensor([0.1, 0.4]))
+        cut, auc, *_ = query.calibrate(torch.tensor([0.8, 0.9]), torch.tensor([0.1, 0.4]))
         assert auc == 1.0 and abs(cut - 0.6) < 1e-6
 
     def test_present(self):

@@ -114,7 +114,10 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
     color = frames.read(0, 64, 48).color
     Image.fromarray((color[:8, :8] * 255).astype(np.uint8)).save(crop)
     out = tmp_path / "out"
-    assert main(["query", "capture", "zebra", "--images", str(crop), "--out", str(out), *ARGUMENTS]) == 0
+    assert (
+        main(["query", "capture", "zebra", "--teacher", "colors", "--images", str(crop), "--out", str(out), *ARGUMENTS])
+        == 0
+    )
     report = json.loads((out / "answer.json").read_text())
     assert report["field"] == "lifted" and report["teacher"] == "colors" and report["calibrated"] is None
     assert not report["phrases"][0]["present"] and report["phrases"][1]["phrase"] == "crop"
