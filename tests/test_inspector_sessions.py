@@ -69,6 +69,7 @@ def test_pictures_per_second_have_a_cap(furnished):
         session._draw_canvas = lambda moving: (drawn.append(moving), draw(moving))[1]  # type: ignore[method-assign]
         robot.enter("Pictures/s, at most", 5)
         wait_for(lambda: session.rate == 5, "the new cap")
+        wait_for(lambda: session._placing.goal is None, "the page to be believed about its camera")
         time.sleep(0.5)
         drawn.clear()
         begun = time.monotonic()
