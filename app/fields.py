@@ -22,6 +22,7 @@ BUILTIN = "builtin"
 """The teacher of scenes that name none."""
 
 Kind = Literal["model", "lifted", "file"]
+Device = Literal["auto", "cuda", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Field:
 
 
 def open_field(
-    given: OpenField, device: str = "auto", progress: Callable[[int, int], object] = lambda done, total: None
+    given: OpenField, device: Device = "auto", progress: Callable[[int, int], object] = lambda done, total: None
 ) -> Field:
     """What ``given.what`` names, recognised by what is there. Nothing is computed yet; `Field.source` does when asked.
 
@@ -139,7 +140,7 @@ def _run(
     given: OpenField,
     checkpoint: Path,
     vectors: TextVectors | None,
-    device: str,
+    device: Device,
     progress: Callable[[int, int], object],
 ) -> Field:
     from ..trainers.pretrain import load_run

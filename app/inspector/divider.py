@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import viser
+import viser.transforms
 
 from .catalog import INFO
 

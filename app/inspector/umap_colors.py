@@ -81,7 +81,8 @@ class UmapColors:
         layout = UMAP(
             n_components=3,
             n_neighbors=min(15, count - 1),
-            init=(10 * wanted / wanted.abs().max().clamp_min(1e-6)).numpy().astype(np.float32),
+            # the library takes an array, its annotation says a name only
+            init=(10 * wanted / wanted.abs().max().clamp_min(1e-6)).numpy().astype(np.float32),  # type: ignore[arg-type]
             random_state=SEED,
             n_jobs=1,
             tqdm_kwds={"file": _Bar(progress), "disable": False, "bar_format": "{percentage:.0f}%", "mininterval": 0.2},
