@@ -332,7 +332,7 @@ def test_signals_are_left_alone_outside_the_main_thread():
     handler, seen = signal.getsignal(signal.SIGINT), []
 
     def work():
-        with pretrain._InterruptFlag() as interrupted:
+        with pretrain.InterruptFlag() as interrupted:
             seen.append((signal.getsignal(signal.SIGINT) is handler, interrupted()))
 
     thread = threading.Thread(target=work)

@@ -27,8 +27,9 @@ from ..core.models.clipgs import MAX_LOGIT_SCALE, ClipGS, Precision, has_bfloat1
 from ..core.models.uni3d import load_uni3d
 from .clipgs_config import ClipGSOptim, ClipGSRun
 from .clipgs_data import ClipGSData, TripletBatch
+from .interrupt import InterruptFlag
 from .log import MetricLog
-from .pretrain import MAX_BAD_STEPS, _InterruptFlag, find_checkpoint, memory_gb
+from .pretrain import MAX_BAD_STEPS, find_checkpoint, memory_gb
 from .schedule import warmup_cosine
 
 KIND = "clipgs"
@@ -222,7 +223,7 @@ class ClipGSTrainer:
         )
         with (
             closing(log) if log else nullcontext(),
-            _InterruptFlag() as interrupted,
+            InterruptFlag() as interrupted,
             Progress(*columns, console=console, disable=not first) as bar,
         ):
             task = bar.add_task("steps", total=self.total, completed=self.step, note="")

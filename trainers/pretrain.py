@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -28,6 +27,7 @@ from ..core.models import GaussianCross, Prediction
 from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
 from .evaluation import evaluate
+from .interrupt import InterruptFlag
 from .log import MetricLog
 from .probe import LinearProbe, OnlineProbe, split_probe, with_probe
 from .schedule import one_cycle
@@ -253,7 +253,7 @@ class Pretrainer:
         )
         with (
             closing(log),
-            _InterruptFlag() as interrupted,
+            InterruptFlag() as interrupted,
             Progress(*columns, console=console) as bar,
             closing(self.data.batches(self.step)) as batches,
         ):
@@ -374,27 +374,3 @@ def memory_gb(device: torch.device) -> float:
         return float("nan")
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9
-
-
-class _InterruptFlag:
-    """SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never cut in half; another
-    SIGINT raises, unless it comes within a second: wrappers such as `timeout` or `uv run` pass on a Ctrl-C that the
-    terminal has already sent. Does nothing outside the main thread."""
-
-    def __enter__(self) -> Callable[[], signal.Signals | None]:
-        self._seen: signal.Signals | None = None
-        self._previous = {}
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
-        return lambda: self._seen
-
-    def _handle(self, signum: int, frame: object) -> None:
-        now = time.monotonic()
-        if self._seen is None:
-            self._seen, self._at = signal.Signals(signum), now
-        elif signum == signal.SIGINT and now - self._at > 1.0:
-            raise KeyboardInterrupt
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)

@@ -40,6 +40,7 @@ from ..core.teachers.builtin import CARD, WEIGHTS, BuiltinTeacher
 from ..core.teachers.vocabulary import Vocabulary
 from .caption_scores import caption_scores
 from .captions import Crop, RegionBatch, region_batch, room_crop
+from .interrupt import InterruptFlag
 from .log import MetricLog
 from .schedule import one_cycle
 
@@ -168,21 +169,22 @@ class TwoTowerTrainer:
         return True
 
     def fit(self, console: Console | None = None) -> bool:
-        """Train to the end; False when Ctrl-C or the time limit came first (a checkpoint is written either way)."""
+        """Train to the end; False when Ctrl-C, SIGTERM or the time limit came first. A checkpoint is written anyway."""
         console = console or Console()
         ends = time.monotonic() + (self.config.seconds or math.inf)
         self.config.run_dir.mkdir(parents=True, exist_ok=True)
-        with closing(MetricLog(self.config.run_dir, self.step, None)) as log, Progress(console=console) as bar:
+        with (
+            closing(MetricLog(self.config.run_dir, self.step, None)) as log,
+            InterruptFlag() as interrupted,
+            Progress(console=console) as bar,
+        ):
             task = bar.add_task("two towers", total=self.config.steps, completed=self.step)
-            try:
-                while self.step < self.config.steps and time.monotonic() < ends:
-                    metrics = self.train_step(self.batch(self.step))
-                    log(self.step, metrics)
-                    bar.update(task, completed=self.step, description=f"two towers, loss {metrics['loss/total']:.3f}")
-                    if self.step % self.config.save_every == 0:
-                        self.save()
-            except KeyboardInterrupt:
-                pass
+            while self.step < self.config.steps and time.monotonic() < ends and interrupted() is None:
+                metrics = self.train_step(self.batch(self.step))
+                log(self.step, metrics)
+                bar.update(task, completed=self.step, description=f"two towers, loss {metrics['loss/total']:.3f}")
+                if self.step % self.config.save_every == 0:
+                    self.save()
         self.save()
         return self.step >= self.config.steps
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,17 +58,19 @@ class Stored:
     about: dict[str, Any]
 
 
-class Pretrained(nn.Module):
+class Pretrained(nn.Module, ABC):
     """Adds `from_pretrained` and `save_pretrained` to a module that implements `to_config` and `from_config`."""
 
+    @abstractmethod
     def to_config(self) -> dict[str, Any]:
         """What `from_config` builds this model from, in JSON types."""
-        raise NotImplementedError
+        ...
 
     @classmethod
+    @abstractmethod
     def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
         """A model with fresh weights. ``where`` names the config in errors."""
-        raise NotImplementedError
+        ...
 
     @classmethod
     def adapt(cls, stored: Stored) -> Stored:

@@ -20,8 +20,8 @@ from ...core.errors import InputError
 from ...core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from ...core.metrics.representation import effective_rank
 from ...core.nn.tokens import TokenNet, TokenNetConfig
+from ..interrupt import InterruptFlag
 from ..log import MetricLog
-from ..pretrain import _InterruptFlag
 from .crops import ColorFrames, CropConfig, CropPairs, crop_pairs
 from .objective import ClusterHead, ObjectiveConfig, distillation, tokens
 
@@ -204,7 +204,7 @@ class SslTrainer:
         rank = float("nan")
         with (
             closing(MetricLog(config.run_dir, self.step, None)) as log,
-            _InterruptFlag() as interrupted,
+            InterruptFlag() as interrupted,
             Progress(*columns, console=console) as bar,
         ):
             task = bar.add_task("steps", total=config.steps, completed=self.step, note="")

@@ -1,0 +1,32 @@
+"""Ctrl-C and SIGTERM end a training between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+
+class InterruptFlag:
+    """SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never cut in half; another
+    SIGINT raises, unless it comes within a second: wrappers such as `timeout` or `uv run` pass on a Ctrl-C that the
+    terminal has already sent. Does nothing outside the main thread."""
+
+    def __enter__(self) -> Callable[[], signal.Signals | None]:
+        self._seen: signal.Signals | None = None
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self._seen
+
+    def _handle(self, signum: int, frame: object) -> None:
+        now = time.monotonic()
+        if self._seen is None:
+            self._seen, self._at = signal.Signals(signum), now
+        elif signum == signal.SIGINT and now - self._at > 1.0:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
