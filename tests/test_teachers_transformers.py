@@ -18,6 +18,7 @@ from gaussiancross.core.scene import Frame, PosedFrames
 from gaussiancross.core.teachers import CachedTeacher, ImageTeacher, make_teacher, write_cache
 from gaussiancross.core.teachers.families import FAMILIES, licence_of
 from gaussiancross.core.teachers.options import TeacherConfig, parse_options
+from gaussiancross.core.teachers.pooled import image_vectors, text_vectors
 from gaussiancross.core.teachers.windows import multi_scale, resized, sliding, starts
 
 transformers = pytest.importorskip("transformers", reason="needs the extra: pip install '.[teachers]'")
@@ -251,6 +252,60 @@ def test_frames_are_read_at_their_own_shape(checkpoints: dict[str, Path]) -> Non
     assert asked == [(40, 32)]
 
 
+# --- whole pictures --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["clip", "metaclip_2", "siglip", "siglip2", "dinov2", "dinov3_vit", "dinov3_convnext"])
+def test_whole_pictures_are_pooled_as_the_library_pools_them(checkpoints: dict[str, Path], kind: str) -> None:
+    side = 224 if kind.startswith("dino") else 32
+    pictures = images(3, side, side)
+    teacher = load(checkpoints, kind, ",batch=2")
+    model = transformers.AutoModel.from_pretrained(checkpoints[kind]).eval()
+    pixels = pixels_of(pictures)
+    with torch.no_grad():
+        if kind.startswith("dino"):
+            expected = model(pixel_values=pixels).pooler_output
+        elif kind == "siglip2":
+            patches = (
+                pixels.unflatten(2, (4, 8)).unflatten(4, (4, 8)).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+            )
+            expected = model.get_image_features(
+                patches, torch.ones(3, 16, dtype=torch.long), torch.tensor([[4, 4]] * 3)
+            ).pooler_output
+        else:
+            expected = model.get_image_features(pixels).pooler_output
+    got = teacher.embed(pictures)
+    torch.testing.assert_close(got, torch.nn.functional.normalize(expected, dim=-1), rtol=1e-4, atol=1e-5)
+    assert teacher.embed(pictures[:0]).shape == (0, teacher.info.dim)
+
+
+def test_whole_pictures_are_shown_at_the_size_of_the_training(checkpoints: dict[str, Path]) -> None:
+    """The shorter side is resized, the middle is cut out."""
+    teacher = load(checkpoints, "clip")
+    wide = images(1, 32, 48)
+    torch.testing.assert_close(teacher.embed(wide), teacher.embed(wide[:, :, 8:40]), rtol=1e-4, atol=1e-5)
+    assert teacher.embed(images(1, 9, 20)).shape == (1, 12)
+    with pytest.raises(InputError, match=r"\[C, H, W, 3\]"):
+        teacher.embed(torch.rand(1, 3, 8, 8))
+
+
+def test_pooled_vectors_are_unit_and_what_is_unknown_is_zero(checkpoints: dict[str, Path]) -> None:
+    teacher = load(checkpoints, "clip")
+    bytes_ = (images(20, 16, 16) * 255).to(torch.uint8)
+    got = image_vectors(teacher, bytes_.numpy())
+    torch.testing.assert_close(got, image_vectors(teacher, bytes_ / 255))
+    torch.testing.assert_close(got.norm(dim=-1), torch.ones(20))
+    vectors, known = text_vectors(teacher, ["red chair", " "])
+    assert known.tolist() == [True, False]
+    torch.testing.assert_close(vectors.norm(dim=-1), torch.tensor([1.0, 0.0]))
+    with pytest.raises(InputError, match="one with a text tower, found dinov2"):
+        text_vectors(load(checkpoints, "dinov2"), ["lamp"])
+    with pytest.raises(InputError, match="looks at pictures, found none"):
+        image_vectors(None, bytes_)
+    with pytest.raises(InputError, match=r"RGB \[V, H, W, 3\]"):
+        image_vectors(teacher, bytes_[0])
+
+
 # --- text ------------------------------------------------------------------------------------------------------
 
 
@@ -451,6 +506,11 @@ def test_patches_go_through_the_summary_head_of_an_adaptor(remote: Path, checkpo
     expected = tokens[0].permute(1, 2, 0) @ weights["adaptors.clip.head_mlp.weight"].T
     torch.testing.assert_close(
         teacher.maps(pictures)[0], expected + weights["adaptors.clip.head_mlp.bias"], rtol=1e-4, atol=1e-4
+    )
+    square = images(1, 432, 432)
+    summary = teacher.maps(square).mean((1, 2))  # the stand-in's heads are linear: means may be taken before or after
+    torch.testing.assert_close(
+        teacher.embed(square), torch.nn.functional.normalize(summary, dim=-1), rtol=1e-4, atol=1e-5
     )
     assert teacher.text is not None
     own = load(checkpoints, "clip").text

@@ -6,12 +6,14 @@ builtin       the model that comes with the project
 transformer   checkpoints of the `transformers` library: `families` lists them, `dense` gets maps out of them, `windows`
               slides and scales, `text` has their text towers, `options` what may follow a checkpoint's name,
               `checkpoint` what can go wrong
+pooled        whole pictures and phrases as unit vectors
 cache         a dataset's features on the disk (`shards`), one file per scene; `kept` does it during a training
 """
 
 from .base import ImageTeacher, Teacher, TeacherInfo, make_teacher
 from .cache import CachedTeacher, plan_cache, write_cache
 from .kept import KeptTeacher, keep_features
+from .pooled import image_vectors, text_vectors
 from .precomputed import PrecomputedTeacher
 
 __all__ = [
@@ -21,8 +23,10 @@ __all__ = [
     "PrecomputedTeacher",
     "Teacher",
     "TeacherInfo",
+    "image_vectors",
     "keep_features",
     "make_teacher",
     "plan_cache",
+    "text_vectors",
     "write_cache",
 ]

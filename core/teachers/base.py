@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import InputError
 from ..query.text import TextEncoder
@@ -75,6 +76,11 @@ class ImageTeacher(ABC):
         Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
         """
         ...
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, H, W, 3] RGB in [0, 1] → [B, D] float32 on the CPU, unit length: whole pictures, in the space of the
+        text tower where there is one. Unless a subclass pools otherwise, the mean of its tokens."""
+        return F.normalize(self.maps(images).mean((1, 2)), dim=-1)
 
     @property
     def fingerprint(self) -> str:

@@ -62,6 +62,11 @@ class BuiltinTeacher(ImageTeacher):
         self.info = TeacherInfo(self.card["name"], config.dim, self.card["licence"], None, label_free=False)
 
     @property
+    def towers(self) -> TwoTower:
+        """The network, in eval mode."""
+        return self._model
+
+    @property
     def fingerprint(self) -> str:
         """The name with a digest of the weights."""
         return self._fingerprint
@@ -87,8 +92,13 @@ class BuiltinTeacher(ImageTeacher):
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
-        """[B, H, W, 3] RGB in [0, 1] → [B, D] unit features of whole pictures, H and W multiples of 32."""
-        pooled = self._model.image(images.float().permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last))
+        """[B, H, W, 3] RGB in [0, 1] → [B, D] unit features of whole pictures, which are resized to the nearest
+        multiples of 32 pixels."""
+        x = images.float().permute(0, 3, 1, 2)
+        size = tuple(32 * max(1, round(side / 32)) for side in x.shape[-2:])
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        pooled = self._model.image(x.contiguous(memory_format=torch.channels_last))
         everything = torch.ones(len(images), pooled.values.shape[1])
         return F.normalize(self._model.image.pool(pooled, everything, torch.arange(len(images))), dim=-1)
 

@@ -1,7 +1,8 @@
 """Vision transformers of the `transformers` library as dense networks: normalised pixels in, one vector per patch out.
 
 A network is callable, [B, 3, H, W] → [B, H/patch, W/patch, D] with H and W multiples of ``patch``, and says its
-``patch``. Position embeddings follow the resolution by interpolation (or are rotary).
+``patch``. Position embeddings follow the resolution by interpolation (or are rotary). `pooled` gives one vector for
+the whole picture, the one that its checkpoint was trained to compare with text.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ class DenseNetwork(Protocol):
 
     Attributes:
         patch: pixels per token, along either axis.
+        native: side of the square pictures that it was trained on, pixels.
     """
 
     patch: int
+    native: int
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """[B, 3, H, W], normalised → [B, H/patch, W/patch, D]."""
+        ...
+
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """[B, 3, H, W], normalised → [B, D]."""
         ...
 
 
@@ -48,14 +55,26 @@ class ClipDense:
         """
         layers = model.vision_model.encoder.layers
         self.patch = int(model.config.vision_config.patch_size)
+        self.native = int(model.config.vision_config.image_size)
         self._vision, self._last, self._projection = model.vision_model, layers[-1], model.visual_projection
         model.vision_model.encoder.layers = layers[:-1]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        x = self._vision(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
+        x = self._before(pixels)[:, 1:]
         attention = self._last.self_attn
         x = attention.out_proj(attention.v_proj(self._last.layer_norm1(x)))
         return _grid(self._projection(self._vision.post_layernorm(x)), pixels, self.patch)
+
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """The class token, through the last layer too."""
+        last, x = self._last, self._before(pixels)
+        x = x + last.self_attn(hidden_states=last.layer_norm1(x), attention_mask=None)[0]
+        x = x + last.mlp(last.layer_norm2(x))
+        return self._projection(self._vision.post_layernorm(x[:, 0]))
+
+    def _before(self, pixels: Tensor) -> Tensor:
+        """[B, 1 + h·w, D'] what enters the last layer."""
+        return self._vision(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
 
 
 class SiglipDense:
@@ -79,30 +98,37 @@ class SiglipDense:
         self._vision = model.vision_model
         self._head: Any = getattr(model.vision_model, "head", None)
         self._flexible = model.config.model_type == "siglip2"
+        # NaFlex has so many patches, in whatever grid
+        self.native = round(config.num_patches**0.5) * self.patch if self._flexible else int(config.image_size)
         if self._head is None:
             raise InputError("SigLIP checkpoint", "an attention-pooling head", "none (vision_use_head is off)")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         head, attention = self._head, self._head.attention
         weight, bias = attention.in_proj_weight.chunk(3)[2], attention.in_proj_bias.chunk(3)[2]
-        y = attention.out_proj(F.linear(self._tokens(pixels), weight, bias))
+        y = attention.out_proj(F.linear(self._run(pixels).last_hidden_state, weight, bias))
         return _grid(y + head.mlp(head.layernorm(y)), pixels, self.patch)
 
-    def _tokens(self, pixels: Tensor) -> Tensor:
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """What the head makes of all patches."""
+        return self._run(pixels).pooler_output
+
+    def _run(self, pixels: Tensor) -> Any:
         if not self._flexible:
-            return self._vision(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
+            return self._vision(pixel_values=pixels, interpolate_pos_encoding=True)
         b, p = len(pixels), self.patch
         h, w = pixels.shape[2] // p, pixels.shape[3] // p
         # NaFlex takes patches as rows of (row, column, channel) and the grid they come from
         patches = pixels.unflatten(2, (h, p)).unflatten(4, (w, p)).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
         shapes = torch.tensor([[h, w]], device=pixels.device).expand(b, 2)
         mask = torch.ones(b, h * w, dtype=torch.long, device=pixels.device)
-        out = self._vision(pixel_values=patches, pixel_attention_mask=mask, spatial_shapes=shapes)
-        return out.last_hidden_state
+        return self._vision(pixel_values=patches, pixel_attention_mask=mask, spatial_shapes=shapes)
 
 
 class DinoDense:
     """DINOv2 and DINOv3: the normalised tokens of the last layer, without the class token and the registers."""
+
+    native = 224
 
     def __init__(self, model: Any) -> None:
         """
@@ -118,6 +144,10 @@ class DinoDense:
         tokens = self._model(pixel_values=pixels).last_hidden_state
         return _grid(tokens[:, self._skip :], pixels, self.patch)
 
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """The class token; of a ConvNeXt, the mean."""
+        return self._model(pixel_values=pixels).pooler_output
+
 
 class RadioDense:
     """RADIO and C-RADIO: spatial features of the backbone, or of them what an adaptor makes.
@@ -127,6 +157,8 @@ class RadioDense:
     are code of the checkpoint's own repository.
     """
 
+    native = 432
+
     def __init__(self, model: Any, adaptor: str = "") -> None:
         """
         Args:
@@ -134,7 +166,7 @@ class RadioDense:
             adaptor: name of one of the latter's adaptors; "" for the backbone's features.
         """
         self.patch = int(model.patch_size)
-        self._model = model
+        self._model, self._adaptor = model, adaptor
         self._head: nn.Module | None = model.adaptors[adaptor].head_mlp if adaptor else None
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -143,6 +175,12 @@ class RadioDense:
             out = out["backbone"]
         tokens: Tensor = getattr(out, "features")  # noqa: B009 (a name that dict lacks)
         return _grid(tokens if self._head is None else self._head(tokens), pixels, self.patch)
+
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """The adaptor's summary; of the backbone alone, the mean of its patches, as its summary is wider."""
+        if self._adaptor:
+            return self._model(pixels)[self._adaptor].summary
+        return self(pixels).mean((1, 2))
 
 
 def _grid(tokens: Tensor, pixels: Tensor, patch: int) -> Tensor:

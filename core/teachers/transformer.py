@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import InputError
 from ..query.text import TextEncoder
@@ -82,6 +83,24 @@ class TransformerTeacher(ImageTeacher):
         with self._lock, torch.no_grad():
             return torch.cat([self._maps(images[k : k + group], h, w) for k in range(0, len(images), group)])
 
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, H, W, 3] RGB in [0, 1] → [B, D] float32 on the CPU, unit length: pictures as the checkpoint compares them
+        with text, the shorter side resized to that of its training and the middle cut out."""
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError("images", "a tensor [C, H, W, 3]", str(tuple(images.shape)))
+        side, (h, w) = self._network.native, images.shape[1:3]
+        longer = [max(side, round(side * n / min(h, w))) for n in (h, w)]
+        top, left = ((n - side) // 2 for n in longer)
+        rows = [torch.zeros(0, self.info.dim)]
+        with self._lock, torch.no_grad():
+            for part in images.split(self.options.batch) if len(images) else ():
+                pixels = resized(part.to(self.device, torch.float32).permute(0, 3, 1, 2), *longer)
+                pixels = self._normalised(pixels[..., top : top + side, left : left + side])
+                with self._autocast():
+                    pooled = self._network.pooled(pixels)
+                rows.append(F.normalize(pooled.float(), dim=-1).cpu())
+        return torch.cat(rows)
+
     def _text_tower(self) -> TextEncoder | None:
         """The text tower into the same space; None for DINO, and for RADIO without an adaptor that has one."""
         loaded, style, dim = self._loaded, self._family.text, self.info.dim
@@ -105,11 +124,14 @@ class TransformerTeacher(ImageTeacher):
     @torch.no_grad()
     def _tokens(self, pixels: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] → [B, h, w, D]."""
-        pixels = pixels.to(self.device)
-        if self._mean is not None and self._std is not None:
-            pixels = (pixels - self._mean) / self._std
         with self._autocast():
-            return self._network(pixels)
+            return self._network(self._normalised(pixels.to(self.device)))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] as the network wants them."""
+        if self._mean is None or self._std is None:
+            return pixels
+        return (pixels - self._mean) / self._std
 
     def _autocast(self) -> Any:
         if self._dtype == torch.float32:
