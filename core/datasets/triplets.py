@@ -168,6 +168,11 @@ def write_triplets(
     np.save(root / IMAGE, image)
     if class_vectors is not None:
         np.save(root / CLASSES, np.asarray(class_vectors, np.float32))
+    write_index(root, objects, tower, classes)
+
+
+def write_index(root: Path, objects: Sequence[TripletObject], tower: str, classes: Sequence[str] = ()) -> None:
+    """``triplets.json``, as the last of the files: what it lists is there."""
     rows = [{("class" if k == "class_name" else k): v for k, v in asdict(o).items()} for o in objects]
     index = {"format": FORMAT, "version": VERSION, "tower": tower, "classes": list(classes), "objects": rows}
     (root / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
