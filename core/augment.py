@@ -5,13 +5,15 @@ Randomness comes from a `numpy.random.Generator` that the caller seeds, so a bat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .gaussians import Gaussians, moved, quat_multiply
+from .scene import IGNORE, PointScene
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,150 @@ def augment_object(gaussians: Gaussians, config: ObjectAugmentConfig, rng: np.ra
     drop = rng.random() < config.color_drop
     out = moved(gaussians, quat, size, shift)
     return replace(out, colors=torch.full_like(out.colors, NO_COLOR)) if drop else out
+
+
+@dataclass(frozen=True)
+class SceneAugmentConfig:
+    """Augmentation of labelled scenes for supervised training: Pointcept's published recipe for ScanNet."""
+
+    geometry: AugmentConfig = field(default_factory=AugmentConfig)
+    """Rotations, scale and mirrors."""
+    drop_ratio: float = 0.2
+    """Share of the points that a dropout takes away."""
+    drop_probability: float = 0.2
+    """Chance of a dropout."""
+    jitter: float = 0.005
+    """Standard deviation of each coordinate's noise, metres."""
+    jitter_limit: float = 0.02
+    """Largest noise of a coordinate, metres."""
+    elastic: tuple[tuple[float, float], ...] = ((0.2, 0.4), (0.8, 1.6))
+    """Granularity and magnitude of elastic distortions, one after the other, metres; empty: none."""
+    elastic_probability: float = 0.95
+    """Chance of elastic distortion."""
+    contrast_probability: float = 0.2
+    """Chance that colours are stretched towards their full range."""
+    color_shift: float = 0.05
+    """Largest shift of each colour channel, as a share of 255."""
+    color_shift_probability: float = 0.95
+    """Chance of a shift."""
+    color_noise: float = 0.05
+    """Standard deviation of each point's colour noise, as a share of 255."""
+    color_noise_probability: float = 0.95
+    """Chance of colour noise."""
+
+
+NO_SCENE_AUGMENT = SceneAugmentConfig(
+    NO_AUGMENT,
+    drop_probability=0.0,
+    jitter=0.0,
+    elastic=(),
+    contrast_probability=0.0,
+    color_shift_probability=0.0,
+    color_noise_probability=0.0,
+)
+"""Centre only."""
+
+
+def augment_scene(scene: PointScene, config: SceneAugmentConfig, rng: np.random.Generator) -> PointScene:
+    """A randomly thinned, moved, distorted and recoloured copy of a scene; labels stay with their points."""
+    if rng.random() < config.drop_probability:
+        scene = scene[~random_mask(len(scene), config.drop_ratio, rng)]
+    transform = random_transform(scene.coord, config.geometry, rng)
+    coord, normal = apply_transform(transform, scene.coord, scene.normal)
+    if config.jitter:
+        coord = jitter(coord, config.jitter, config.jitter_limit, rng)
+    if config.elastic and rng.random() < config.elastic_probability:
+        for granularity, magnitude in config.elastic:
+            coord = elastic_distortion(coord, granularity, magnitude, rng)
+    color = scene.color.astype(np.float32)
+    if rng.random() < config.contrast_probability:
+        color = auto_contrast(color, rng.random())
+    if rng.random() < config.color_shift_probability:
+        color = shift_color(color, config.color_shift, rng)
+    if rng.random() < config.color_noise_probability:
+        color = jitter_color(color, config.color_noise, rng)
+    return replace(scene, coord=coord, normal=normal, color=np.rint(color).astype(np.uint8))
+
+
+def jitter(coord: NDArray, sigma: float, limit: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Points [N, 3] with normal noise of ``sigma`` on every coordinate, ``limit`` at most; metres."""
+    noise = rng.standard_normal(coord.shape, np.float32) * np.float32(sigma)
+    return (coord + noise.clip(-limit, limit)).astype(np.float32)
+
+
+def elastic_distortion(
+    coord: NDArray, granularity: float, magnitude: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Points [N, 3] moved by a smooth random field (Choy et al. 2019, as in Pointcept).
+
+    Normal noise on a lattice of pitch ``granularity`` (metres) around the points is box-filtered twice along each axis,
+    with zeros beyond the lattice, interpolated linearly, and multiplied by ``magnitude`` (metres).
+    """
+    from scipy.ndimage import map_coordinates, uniform_filter1d  # slow to import
+
+    low = coord.min(0)
+    shape = ((coord.max(0) - low) // granularity).astype(int) + 3
+    noise = rng.standard_normal((3, *shape), np.float32)
+    for axis in (1, 2, 3, 1, 2, 3):
+        noise = uniform_filter1d(noise, 3, axis=axis, mode="constant")
+    at = ((coord - low) / granularity + 1).T  # the lattice begins one cell before the points
+    shift = np.stack([map_coordinates(part, at, order=1) for part in noise], 1)
+    return (coord + magnitude * shift).astype(np.float32)
+
+
+def auto_contrast(color: NDArray, blend: float) -> NDArray[np.float32]:
+    """Colours [N, 3] in 0–255, each channel stretched to the whole range by the share ``blend`` (0: as it is)."""
+    low, high = color.min(0), color.max(0)
+    stretched = (color - low) * (255 / np.maximum(high - low, 1e-6))
+    return np.where(high > low, (1 - blend) * color + blend * stretched, color).astype(np.float32)
+
+
+def shift_color(color: NDArray, ratio: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Colours [N, 3] in 0–255, each channel shifted by one number of at most ``ratio`` · 255."""
+    return (color + 255 * rng.uniform(-ratio, ratio, 3)).clip(0, 255).astype(np.float32)
+
+
+def jitter_color(color: NDArray, std: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Colours [N, 3] in 0–255 with normal noise of ``std`` · 255 on every one."""
+    noise = rng.standard_normal(color.shape, np.float32) * np.float32(255 * std)
+    return (color + noise).clip(0, 255).astype(np.float32)
+
+
+def sphere_crop(coord: NDArray, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices, ascending, of the ``most`` points [N, 3] that are nearest to a random one of them; all of them where
+    there are no more."""
+    if len(coord) <= most:
+        return np.arange(len(coord))
+    distance = ((coord - coord[rng.integers(len(coord))]) ** 2).sum(1)
+    return np.sort(np.argpartition(distance, most - 1)[:most])
+
+
+def mix3d(scenes: Sequence[PointScene], probability: float, rng: np.random.Generator) -> list[PointScene]:
+    """Perhaps lay scenes on top of each other, two and two (Nekrasov et al. 2021; batch-wise, as in Pointcept).
+
+    With the given probability the first and second, third and fourth, … become one scene each (an odd last one stays
+    as it is); otherwise all stay. Instance ids of the second follow those of the first. The scenes should be centred.
+    """
+    if rng.random() >= probability:
+        return list(scenes)
+    pairs = [scenes[i : i + 2] for i in range(0, len(scenes), 2)]
+    return [join_scenes(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+
+
+def join_scenes(first: PointScene, second: PointScene) -> PointScene:
+    """Both scenes' points in one; where one alone has labels, the other's points are unlabelled."""
+    a, b = first.arrays(), second.arrays()
+    if a["instance"] is not None and b["instance"] is not None and len(first):
+        b["instance"] = np.where(b["instance"] < 0, IGNORE, b["instance"] + max(0, int(a["instance"].max()) + 1))
+    joined = {}
+    for name in a:
+        parts = [a[name], b[name]]
+        if all(p is None for p in parts):
+            joined[name] = None
+            continue
+        unlabelled = [np.full(len(s), IGNORE, np.int64) for s in (first, second)]
+        joined[name] = np.concatenate([u if p is None else p for p, u in zip(parts, unlabelled, strict=True)])
+    return PointScene(f"{first.name}+{second.name}", **joined)
 
 
 def random_mask(n: int, ratio: float, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .augment import NO_AUGMENT, AugmentConfig, apply_transform, block_mask, random_mask, random_transform, voxelize
@@ -28,6 +29,9 @@ class InputConfig:
     and the model replaces their attributes by a learnable token."""
     mask_block: float = 0.16
     """Edge of a block in "blocks" mode, metres."""
+    lifted_frames: int = 0
+    """The teacher's features of up to so many frames, none of them a target, are lifted onto the points and enter the
+    Gaussians' lattice and heads (never the backbone). 0 = the points alone."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class PointBatch:
         masked: [V] bool, voxels whose attributes the model must hide ("blocks" masking only).
         offset: [B] int64 cumulative voxel counts.
         segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. The network never sees it.
+        instance: [V] int64 instance of each voxel's point (−1 = none), or None without labels; ids may recur in other
+            scenes of the batch.
+        lifted: [V, D] teacher features that some frames lay on each voxel (see `lifting.lift_voxels`), zero where they
+            do not see it; None without.
     """
 
     coord: Tensor
@@ -49,6 +57,8 @@ class PointBatch:
     masked: Tensor
     offset: Tensor
     segment: Tensor | None = None
+    instance: Tensor | None = None
+    lifted: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -64,14 +74,21 @@ class PointBatch:
 
     @staticmethod
     def cat(parts: list[PointBatch]) -> PointBatch:
-        names = [f.name for f in fields(PointBatch) if f.name != "segment"]
+        labels = ("segment", "instance")
+        names = [f.name for f in fields(PointBatch) if f.name not in (*labels, "lifted")]
         values = {name: torch.cat([getattr(p, name) for p in parts]) for name in names}
         values["offset"] = torch.cumsum(torch.tensor([int(p.offset[-1]) for p in parts]), 0)
-        segment = None
-        if any(p.segment is not None for p in parts):
-            unlabelled = [torch.full(p.coord.shape[:1], IGNORE, device=p.coord.device) for p in parts]
-            segment = torch.cat([u if p.segment is None else p.segment for p, u in zip(parts, unlabelled, strict=True)])
-        return PointBatch(**values, segment=segment)
+        unlabelled = [torch.full(p.coord.shape[:1], IGNORE, device=p.coord.device) for p in parts]
+        for name in labels:
+            given = [getattr(p, name) for p in parts]
+            if any(g is not None for g in given):
+                values[name] = torch.cat([u if g is None else g for g, u in zip(given, unlabelled, strict=True)])
+        width = next((p.lifted.shape[1] for p in parts if p.lifted is not None), None)
+        if width is not None:
+            values["lifted"] = torch.cat(
+                [p.coord.new_zeros(len(p.coord), width) if p.lifted is None else p.lifted for p in parts]
+            )
+        return PointBatch(**values)
 
 
 @dataclass(frozen=True)
@@ -113,12 +130,14 @@ class SceneInput:
     Attributes:
         points: its voxels.
         transform: [4, 4] float64, world → network world; cameras must follow (``Cameras.transformed``).
-        inverse: [N] voxel of every point that was not dropped, in input order (all points when nothing is random).
+        inverse: [N] voxel of every point that was not dropped (all points, in input order, when nothing is random).
+        index: [N] int64, which points of the scene those are.
     """
 
     points: PointBatch
     transform: Tensor
     inverse: Tensor
+    index: Tensor
 
 
 def make_input(
@@ -133,26 +152,47 @@ def make_input(
         rng: draws subsample, augmentation and mask. None: all points, centred only, nothing masked.
     """
     masked = np.zeros(len(scene), bool)
+    index = np.arange(len(scene))
     if rng is None:
         transform = random_transform(scene.coord, NO_AUGMENT, np.random.default_rng(0))
     else:
         if config.max_points is not None and len(scene) > config.max_points:
-            scene = scene[rng.permutation(len(scene))[: config.max_points]]
+            index = rng.permutation(len(scene))[: config.max_points]
+            scene = scene[index]
         transform = random_transform(scene.coord, augment, rng)
         if config.mask_mode == "points":
-            scene = scene[~random_mask(len(scene), config.mask_ratio, rng)]
+            kept = ~random_mask(len(scene), config.mask_ratio, rng)
+            scene, index = scene[kept], index[kept]
             masked = np.zeros(len(scene), bool)
         else:
             masked = block_mask(scene.coord, config.mask_ratio, config.mask_block, rng)
     coord, normal = apply_transform(transform, scene.coord, scene.normal)
-    grid_coord, index, inverse = voxelize(coord, config.voxel_size, rng)
-    feat = np.concatenate([scene.color[index].astype(np.float32) / 127.5 - 1, normal[index]], 1)
+    points, inverse = make_points(replace(scene, coord=coord, normal=normal), config.voxel_size, rng, masked)
+    return SceneInput(points, torch.from_numpy(transform), inverse, torch.from_numpy(index))
+
+
+def make_points(
+    scene: PointScene,
+    voxel_size: float,
+    rng: np.random.Generator | None = None,
+    masked: NDArray[np.bool_] | None = None,
+) -> tuple[PointBatch, Tensor]:
+    """The scene's voxels, where it is, and the voxel [N] of every point.
+
+    Args:
+        rng: picks a random point for each voxel; the first one without it.
+        masked: [N] points whose attributes the model must hide.
+    """
+    grid_coord, index, inverse = voxelize(scene.coord, voxel_size, rng)
+    masked = np.zeros(len(scene), bool) if masked is None else masked
+    feat = np.concatenate([scene.color[index].astype(np.float32) / 127.5 - 1, scene.normal[index]], 1)
     points = PointBatch(
-        coord=torch.from_numpy(coord[index]),
+        coord=torch.from_numpy(scene.coord[index]),
         grid_coord=torch.from_numpy(grid_coord),
         feat=torch.from_numpy(feat),
         masked=torch.from_numpy(masked[index]),
         offset=torch.tensor([len(index)]),
         segment=None if scene.segment is None else torch.from_numpy(scene.segment[index]),
+        instance=None if scene.instance is None else torch.from_numpy(scene.instance[index]),
     )
-    return SceneInput(points, torch.from_numpy(transform), torch.from_numpy(inverse))
+    return points, torch.from_numpy(inverse)

@@ -1,0 +1,103 @@
+"""A backbone and a linear head: what is probed and fine-tuned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...core.batch import PointBatch
+from ...core.errors import InputError
+from ...core.models import GaussianCross
+from ...core.models.pretrained import load_pretrained
+from ...core.nn.spunet import STAGES, BatchNorm, SpUNet
+from .config import Features, NetworkConfig, Norm
+
+FEAT = 6
+"""Colour and normal."""
+
+
+class Segmenter(nn.Module):
+    """Voxels → class logits.
+
+    Args:
+        backbone: becomes part of this module.
+        classes: K.
+        features: "last", "hypercolumn" or "encoder".
+        norm: statistics of the backbone's batch norms.
+        frozen: the backbone takes no gradient.
+
+    Attributes:
+        width: C, channels that the head reads.
+    """
+
+    def __init__(
+        self, backbone: SpUNet, classes: int, features: Features = "last", norm: Norm = "train", frozen: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone, self.kind, self.norm, self.frozen = backbone, features, norm, frozen
+        self.width = feature_width(backbone, features)
+        # Stages differ in scale by far: a linear layer under weight decay would read the loudest alone.
+        self.standardize = nn.Identity() if features == "last" else nn.BatchNorm1d(self.width, affine=False)
+        self.head = nn.Linear(self.width, classes)
+        backbone.requires_grad_(not frozen)
+        for module in backbone.modules():
+            if isinstance(module, BatchNorm):
+                module.own_statistics = norm == "own"
+
+    def train(self, mode: bool = True) -> Segmenter:
+        super().train(mode)
+        if self.norm != "train":
+            # "own" in eval mode takes the statistics of what it is given, and leaves the running ones alone.
+            for module in self.backbone.modules():
+                if isinstance(module, BatchNorm):
+                    module.eval()
+        return self
+
+    def features(self, points: PointBatch) -> Tensor:
+        """[V, C] of the voxels of a batch."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            inputs = points.grid_coord, points.feat, points.offset
+            if self.kind == "last":
+                return self.backbone(*inputs)
+            stages = self.backbone.stages(*inputs)
+            return torch.cat(stages[: STAGES + 1] if self.kind == "encoder" else stages, 1)
+
+    def forward(self, points: PointBatch) -> Tensor:
+        """[V, K] class logits."""
+        return self.head(self.standardize(self.features(points).float()))
+
+
+def feature_width(backbone: SpUNet, features: Features) -> int:
+    """C of "last", "hypercolumn" or "encoder" features."""
+    config = backbone.to_config()
+    widths = [config["base_channels"], *config["channels"]]
+    if features == "last":
+        return widths[-1]
+    if features not in ("hypercolumn", "encoder"):
+        raise InputError("features", "last, hypercolumn or encoder", features)
+    return sum(widths[: STAGES + 1] if features == "encoder" else widths)
+
+
+def backbone_of(model: str | Path | GaussianCross | SpUNet | None, network: NetworkConfig, seed: int = 0) -> SpUNet:
+    """A backbone to train: a copy of the model's, or one with random weights.
+
+    Args:
+        model: where a model is stored (see `core.io.pretrained`), the model itself, or None or "" for random weights.
+        network: the sizes where it is random.
+        seed: of the random weights.
+    """
+    if model is None or model == "":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return SpUNet(FEAT, network.base_channels, network.channels, network.layers)
+    if isinstance(model, (str, Path)):
+        model = load_pretrained(model)
+    source = model.backbone if isinstance(model, GaussianCross) else model
+    if source.in_channels != FEAT:
+        raise InputError("the pre-trained backbone", f"{FEAT} input channels", str(source.in_channels))
+    with torch.random.fork_rng(devices=[]):
+        copy = SpUNet.from_config(source.to_config())
+    copy.load_state_dict(source.state_dict())
+    return copy

@@ -1,0 +1,183 @@
+"""Linear probes, fine-tuning and training from scratch for semantic segmentation, under one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...core.batch import PointBatch
+from ...core.errors import InputError
+from ...core.losses import lovasz_softmax
+from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
+from ...core.models import GaussianCross
+from ...core.nn.spunet import SpUNet
+from ...core.scene import IGNORE
+from ..loop import Rhythm, Trainer
+from ..schedule import one_cycle
+from .config import SemanticTraining, TestConfig
+from .scenes import LabelledScenes, SemanticData, labels_of
+from .segmenter import Segmenter, backbone_of
+from .testing import vote
+
+Model = str | Path | GaussianCross | SpUNet | None
+"""A pre-trained model, where one is stored, or None for random weights."""
+
+
+class SemanticTrainer(Trainer[PointBatch]):
+    """Trains a `Segmenter`, and tests it.
+
+        trainer = SemanticTrainer(config, run_dir, LabelledScenes(Rooms("train", 20), Rooms("val", 4)), model)
+        trainer.resume()
+        trainer.fit()
+        trainer.test().miou
+
+    Args:
+        config: the run.
+        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
+        scenes: opened from the config unless given.
+        model: pre-trained; what ``config.init`` names unless given. It is copied, not changed.
+        device: "cuda" when there is one, unless given.
+
+    Attributes:
+        model: the `Segmenter`.
+        confusion: [K, K] of the last `test`, or None.
+    """
+
+    kind = "semantic"
+
+    def __init__(
+        self,
+        config: SemanticTraining,
+        run_dir: Path | str,
+        scenes: LabelledScenes | None = None,
+        model: Model = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if config.fixed:
+            found = "cache" if config.cache else config.features
+            raise InputError("SemanticTrainer", "features of a backbone that runs in every step", found, "`FixedProbe`")
+        scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
+        self.data = SemanticData(config, scenes)
+        super().__init__(config, run_dir, Rhythm(self.data.steps, config.eval_every, config.save_every))
+        self.config: SemanticTraining = config
+        self.title = "linear probe" if config.frozen else "fine-tuning" if model or config.init else "from scratch"
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        backbone = backbone_of(model or config.init, config.network, config.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed + 1)
+            classes = len(scenes.class_names)
+            self.model = Segmenter(backbone, classes, config.features, config.norm, config.frozen).to(self._device)
+        self.optimizer = make_optimizer(self.model, config)
+        self._norms = [(m, m.momentum) for m in self.model.modules() if isinstance(m, nn.BatchNorm1d)]
+        self.confusion: Tensor | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.data.scenes.class_names
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def batch(self, step: int) -> PointBatch:
+        return self.data.batch(step)
+
+    def train_step(self, batch: PointBatch) -> dict[str, float]:
+        """One update on labelled voxels."""
+        self.model.train()
+        batch = batch.to(self._device)
+        # Running statistics start as the plain mean of what was seen: at a momentum of 0.01 they would be those of
+        # other data for some hundred steps.
+        for norm, momentum in self._norms:
+            norm.momentum = None if momentum is None else max(momentum, 1 / (self.step + 1))
+        optim = self.config.optim
+        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        return self.update(self.model, self.optimizer, lambda: self._losses(batch), lr, optim.grad_clip)
+
+    def _losses(self, batch: PointBatch) -> dict[str, Tensor]:
+        amp = self.config.optim.amp and self._device.type == "cuda"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+            logits = self.model(batch)
+        return segmentation_losses(logits.float(), batch.segment, self.config.lovasz)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """A quick look: one pass over each held-out scene's voxels, counted on its points."""
+        self.model.eval()
+        confusion = torch.zeros(len(self.class_names), len(self.class_names), dtype=torch.int64)
+        for index in range(len(self.data.scenes.val)):
+            points, inverse, target = self.data.held_out(index)
+            predicted = self.predict(points).argmax(1).cpu()[inverse]
+            confusion += confusion_matrix(predicted, target, len(self.class_names))
+        scores = semantic_scores(confusion)
+        return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
+
+    @torch.no_grad()
+    def predict(self, points: PointBatch) -> Tensor:
+        """[V, K] class logits of one scene's voxels; the model is put into eval mode."""
+        self.model.eval()
+        amp = self.config.optim.amp and self._device.type == "cuda"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+            return self.model(points.to(self._device))
+
+    def test(
+        self, config: TestConfig | None = None, on_scene: Callable[[str, Tensor], object] | None = None
+    ) -> SemanticScores:
+        """Scores of the votes (`testing.vote`) over all held-out scenes, on their original points.
+
+        Args:
+            config: the run's unless given.
+            on_scene: called with each scene's name and the predicted class [N] of its points.
+        """
+        classes = len(self.class_names)
+        confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        for index in range(len(self.data.scenes.val)):
+            scene = self.data.scenes.val.scene(index)
+            votes = vote(scene, self.predict, classes, self.config.voxel_size, config or self.config.test)
+            predicted = votes.argmax(1)
+            confusion += confusion_matrix(predicted, labels_of(scene), classes)
+            if on_scene is not None:
+                on_scene(scene.name, predicted)
+        self.confusion = confusion
+        return semantic_scores(confusion)
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.model.state_dict()
+
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        if state["classes"] != list(self.class_names):
+            raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 1.0) -> dict[str, Tensor]:
+    """Cross-entropy and weighted Lovász-softmax of logits [V, K] and labels [V] (−1 = ignore).
+
+    Both are 0, with gradients of 0, where nothing is labelled.
+    """
+    if segment is None:
+        segment = logits.new_full((len(logits),), IGNORE, dtype=torch.int64)
+    labelled = int((segment != IGNORE).sum())
+    entropy = F.cross_entropy(logits, segment, ignore_index=IGNORE, reduction="sum") / max(1, labelled)
+    return {"entropy": entropy} | ({"lovasz": lovasz * lovasz_softmax(logits, segment)} if lovasz else {})
+
+
+def make_optimizer(model: Segmenter, config: SemanticTraining) -> torch.optim.Optimizer:
+    """AdamW on what learns, with decay on everything, as in the released configs."""
+    groups: list[dict[str, Any]] = [{"params": list(model.head.parameters()), "lr_scale": 1.0}]
+    if not model.frozen:
+        groups.append({"params": list(model.backbone.parameters()), "lr_scale": config.optim.backbone_lr})
+    return torch.optim.AdamW(groups, lr=config.optim.lr, weight_decay=config.optim.weight_decay)

@@ -1,0 +1,81 @@
+"""The final test: votes of several passes over every scene, counted on the original points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...core.augment import apply_transform, voxelize
+from ...core.batch import PointBatch, make_points
+from ...core.scene import PointScene
+from .config import TestConfig
+
+Predict = Callable[[PointBatch], Tensor]
+"""Voxels of one scene → class logits [V, K]."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look at a scene: turned by ``quarters`` · 90° about z, scaled, perhaps flipped.
+
+    The published flip mirrors x *and* y, which is a half turn.
+    """
+
+    quarters: int = 0
+    scale: float = 1.0
+    flip: bool = False
+
+    def transform(self) -> NDArray[np.float64]:
+        """[4, 4]."""
+        cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[self.quarters % 4]
+        sign = -1 if self.flip else 1
+        linear = self.scale * sign * np.array([[cos, -sin], [sin, cos]])
+        return np.block([[linear, np.zeros((2, 2))], [np.zeros((2, 2)), np.diag([self.scale, 1.0])]])
+
+
+THIRTEEN = (*(Pass(q, s) for s in (1.0, 0.95, 1.05) for q in range(4)), Pass(flip=True))
+"""The passes of the released test: four rotations at three scales, and a flip."""
+
+PASSES = {"thirteen": THIRTEEN, "one": (Pass(),)}
+
+
+def fragments(coord: NDArray, voxel_size: float) -> Iterator[NDArray[np.int64]]:
+    """Sets of indices [V] with one point of every voxel each, until every point [N, 3] was in one (Pointcept's
+    GridSample in test mode): the k-th set takes point k mod count of each voxel."""
+    _, _, inverse = voxelize(coord, voxel_size)
+    order = np.argsort(inverse, kind="stable")
+    count = np.bincount(inverse)
+    start = np.cumsum(count) - count
+    for k in range(int(count.max())):
+        yield order[start + k % count]
+
+
+@torch.no_grad()
+def vote(scene: PointScene, predict: Predict, classes: int, voxel_size: float, config: TestConfig) -> Tensor:
+    """[N, K] summed class probabilities of the scene's points, on the CPU."""
+    votes = torch.zeros(len(scene), classes)
+    for look in PASSES[config.passes]:
+        coord, normal = apply_transform(look.transform(), scene.coord, scene.normal)
+        moved = replace(scene, coord=coord, normal=normal, segment=None, instance=None)
+        if not config.fragments:
+            points, inverse = make_points(moved, voxel_size)
+            votes += predict(points).float().softmax(1).cpu()[inverse]
+            continue
+        for index in fragments(coord, voxel_size):
+            part = moved[index]
+            # One point per voxel, so nothing is dropped; their order is that of the voxels, as in `fragments`.
+            points, inverse = make_points(part, voxel_size)
+            votes[index] += predict(points).float().softmax(1).cpu()[inverse]
+    return votes
+
+
+def votes_needed(scene: PointScene, voxel_size: float, config: TestConfig) -> int:
+    """Network passes that `vote` takes for the scene at its own scale, about."""
+    most = int(np.bincount(voxelize(scene.coord, voxel_size)[2]).max()) if config.fragments else 1
+    return math.prod((len(PASSES[config.passes]), most))

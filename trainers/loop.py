@@ -1,0 +1,308 @@
+"""What every training here has in common: a loop with a progress bar, scalars, checkpoints, interruption and a time
+limit; steps that a bad batch cannot spoil; batches that are prepared ahead.
+
+A subclass of `Trainer` says what one step is. Resuming is exact where batches and learning rates are functions of the
+step, and everything else is in what `Trainer.weights` and `Trainer.state` return.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from ..core.config import to_dict
+from ..core.errors import InputError
+from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .interrupt import InterruptFlag
+from .log import MetricLog
+from .pretrain import MAX_BAD_STEPS, memory_gb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How long a training is, and what happens on the way."""
+
+    steps: int
+    """Optimiser steps of the whole schedule."""
+    eval_every: int = 0
+    """Steps between evaluations; one is also done at the end. 0: only that one."""
+    save_every: int = 1000
+    """Steps between checkpoints; one is also written at the end and when interrupted."""
+    keep: int = 2
+    """Checkpoints kept; 0 keeps all."""
+
+
+class Trainer(ABC, Generic[T]):
+    """Owns step counter and run folder (``config.json, metrics.jsonl, tensorboard/, checkpoints/``).
+
+    Args:
+        config: a frozen dataclass that describes the run; it is written beside the checkpoints.
+        run_dir: created if need be; when it holds a checkpoint, `resume` continues it.
+        rhythm: how long, and how often what.
+
+    Attributes:
+        kind: how checkpoints say what they are. title: on the progress bar.
+        step: optimiser steps taken.
+        nan_steps: how many of them changed nothing because a loss or gradient was not finite.
+        interrupted: the signal that ended the last `fit`, or None.
+    """
+
+    kind: str
+    title: str
+
+    def __init__(self, config: Any, run_dir: Path | str, rhythm: Rhythm) -> None:
+        if rhythm.steps < 1 or rhythm.save_every < 1 or rhythm.keep < 0 or rhythm.eval_every < 0:
+            raise InputError("steps and save_every", "at least 1 each", f"{rhythm.steps} and {rhythm.save_every}")
+        self.config, self.run_dir, self.rhythm = config, Path(run_dir), rhythm
+        self.step = self.nan_steps = 0
+        self.interrupted: signal.Signals | None = None
+        self._bad_in_a_row = 0
+
+    # --- what a training is ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def batch(self, step: int) -> T:
+        """What the step of that number learns from: a function of the step alone. Called from a thread."""
+
+    @abstractmethod
+    def train_step(self, batch: T) -> dict[str, float]:
+        """One update, which counts up ``step``; scalars, "loss/total" among them."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the model, by name."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What else an exact continuation needs: tensors, numbers, strings, lists and dicts."""
+
+    @abstractmethod
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Take back what `weights` and `state` returned."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Scalars of held-out data."""
+        return {}
+
+    def must_match(self) -> dict[str, Any]:
+        """The part of the config, in JSON types, that a checkpoint has to share; all of it by default."""
+        return to_dict(self.config)
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.run_dir / "checkpoints"
+
+    def save(self) -> Path:
+        """Write a checkpoint of this very step, atomically.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
+        """
+        meta = {"kind": self.kind, "config": to_dict(self.config), "match": self.must_match(), "step": self.step}
+        extra = {"state": self.state(), "nan_steps": self.nan_steps}
+        keep = self.rhythm.keep or sys.maxsize
+        return save_checkpoint(self.checkpoint_dir, self.step, self.weights(), meta, extra, keep=keep)
+
+    def resume(self, path: Path | None = None) -> bool:
+        """Continue from the checkpoint ``path`` or from the run's latest. Returns whether there was one.
+
+        Raises:
+            InputError: a damaged checkpoint, one of another kind of training, or of another config (says which keys).
+        """
+        path = path or latest_checkpoint(self.checkpoint_dir)
+        if path is None:
+            return False
+        weights, meta, extra = load_checkpoint(path)
+        if meta.get("kind") != self.kind:
+            raise InputError(path, f"a run of kind {self.kind}", f"{meta.get('kind', 'GaussianCross')}")
+        saved, mine = meta.get("match", {}), json.loads(json.dumps(self.must_match()))
+        changed = sorted(k for k in {*saved, *mine} if saved.get(k) != mine.get(k))
+        if changed:
+            hint = "give the options that it was trained with, or start a new run folder"
+            raise InputError(path, "the run that these options describe", f"another {', '.join(changed)}", hint)
+        self.load(weights, extra["state"])
+        self.step, self.nan_steps = int(meta["step"]), int(extra["nan_steps"])
+        return True
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def fit(self, seconds: float | None = None, console: Console | None = None) -> dict[str, float]:
+        """Train to the last step, for at most ``seconds``, or until SIGINT (Ctrl-C) or SIGTERM, which finishes the
+        step, writes a checkpoint and returns with ``interrupted`` set.
+
+        Returns:
+            the last evaluation.
+
+        Raises:
+            InputError: the folder cannot be written, no finite losses any more, or no room for the last checkpoint.
+        """
+        console = console or Console()
+        log = self._open_log()
+        ends = time.monotonic() + (float("inf") if seconds is None else seconds)
+        begun_at, evaluated_at, saved_at = self.step, -1, -1
+        evaluation: dict[str, float] = {}
+        total, eval_every = self.rhythm.steps, self.rhythm.eval_every
+        with (
+            closing(log),
+            InterruptFlag() as interrupted,
+            Progress(*_columns(self.title), console=console) as bar,
+            closing(prefetched(self.batch, self.step)) as batches,
+        ):
+            task = bar.add_task("steps", total=total, completed=self.step, note="")
+            while self.step < total and time.monotonic() < ends and interrupted() is None:
+                begun = time.perf_counter()
+                metrics = self.train_step(next(batches))
+                metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
+                if self._bad_in_a_row >= MAX_BAD_STEPS:
+                    found = f"{MAX_BAD_STEPS} steps in a row without one"
+                    raise InputError(self.run_dir, "finite losses", found, "lower the learning rate or check the data")
+                last = self.step == total
+                if last or (eval_every and self.step % eval_every == 0):
+                    evaluation, evaluated_at = self.evaluate(), self.step
+                    metrics |= evaluation
+                log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
+                note = f"{metrics['its_per_s']:.2f} it/s  loss {metrics['loss/total']:.3f}"
+                bar.update(task, completed=self.step, note=note)
+                if not last and self.step % self.rhythm.save_every == 0 and self._try_save(console):
+                    saved_at = self.step
+            self.interrupted = interrupted()
+            if saved_at != self.step and self.step > begun_at:
+                self.save()
+            if self.interrupted is None and evaluated_at != self.step:
+                evaluation = self.evaluate()
+                if self.step > begun_at:
+                    log(self.step, evaluation)
+        return evaluation
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.rhythm.steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return torch.device("cpu")
+
+    def update(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        losses: Callable[[], dict[str, Tensor]],
+        lr: float,
+        grad_clip: float = 0.0,
+    ) -> dict[str, float]:
+        """One step of the optimiser on the sum of the losses, counted; returns scalars ("loss/…", "grad_norm", …).
+
+        When the loss or the gradient is not finite, parameters and buffers stay as they were.
+
+        Args:
+            losses: computes the weighted terms, by name.
+            lr: this step's learning rate, times each group's "lr_scale" where there is one.
+            grad_clip: largest norm of the gradient; 0 does not clip.
+        """
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group.get("lr_scale", 1.0)
+        # The forward pass updates running statistics, which one bad batch would spoil for good.
+        before = [(b, b.clone()) for b in model.buffers()]
+        optimizer.zero_grad(set_to_none=True)
+        terms = losses()
+        loss = torch.stack(list(terms.values())).sum()
+        loss.backward()
+        learning = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(learning, grad_clip or float("inf"))
+        if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
+            optimizer.step()
+            self._bad_in_a_row = 0
+        else:
+            for buffer, old in before:
+                buffer.copy_(old)
+            self.nan_steps += 1
+            self._bad_in_a_row += 1
+        self.step += 1
+        scalars = {"loss/total": float(loss.detach()), "lr": lr, "grad_norm": float(norm)}
+        scalars |= {"nan_steps": float(self.nan_steps)}
+        return scalars | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
+
+    def _open_log(self) -> MetricLog:
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
+            return MetricLog(self.run_dir, self.step, None)
+        except OSError as error:
+            raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
+
+    def _try_save(self, console: Console) -> bool:
+        """Save on the way: a full disk is told, and costs no more than this checkpoint."""
+        try:
+            self.save()
+        except InputError as error:
+            console.print(f"{error} Training goes on.", style="yellow", soft_wrap=True, markup=False)
+            return False
+        return True
+
+
+def prefetched(make: Callable[[int], T], start: int) -> Generator[T, None, None]:
+    """``make(start)``, ``make(start + 1)``, …, the next one made in a thread while the current one is used. Close the
+    generator to end the thread; what ``make`` raises is raised here."""
+    ready: queue.Queue[T | BaseException] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def put(item: T | BaseException) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        step = start
+        while not stop.is_set():
+            try:
+                put(make(step))
+            except BaseException as error:  # handed to the consumer, who raises it
+                return put(error)
+            step += 1
+
+    thread = threading.Thread(target=work, name="batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _columns(title: str) -> tuple[Any, ...]:
+    return (
+        TextColumn(f"[bold]{title}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
