@@ -2,6 +2,16 @@
 
 from .clipgs import ClipGS, ClipGSConfig
 from .gaussiancross import GaussianCross, GaussianCrossConfig, Prediction
+from .pointgroup import PointGroup, PointGroupConfig
 from .pretrained import load_pretrained
 
-__all__ = ["ClipGS", "ClipGSConfig", "GaussianCross", "GaussianCrossConfig", "Prediction", "load_pretrained"]
+__all__ = [
+    "ClipGS",
+    "ClipGSConfig",
+    "GaussianCross",
+    "GaussianCrossConfig",
+    "PointGroup",
+    "PointGroupConfig",
+    "Prediction",
+    "load_pretrained",
+]
