@@ -6,17 +6,18 @@ The baseline that every learned field has to beat.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .batch import PointBatch, SceneInput
 from .cameras import Cameras
 from .errors import InputError
-from .scene import PosedFrames
+from .scene import PointScene, PosedFrames
 from .teachers.base import Teacher
 
 EDGE = 0.05
@@ -67,6 +68,7 @@ def lift(
     scene_name: str,
     config: LiftConfig | None = None,
     progress: Progress = lambda done, total: None,
+    picked: Sequence[int] | None = None,
 ) -> Lifted:
     """Average a teacher's features onto points.
 
@@ -76,15 +78,16 @@ def lift(
         teacher: its features are asked for frame by frame.
         scene_name: what the teacher knows the scene by.
         progress: called after every frame; may raise to stop.
+        picked: these frames instead of ``config.frames`` of all.
 
     Raises:
         InputError: no frame, or no depth in any.
     """
     config = config or LiftConfig()
-    if len(frames) == 0:
+    chosen = chosen_frames(len(frames), config.frames) if picked is None else list(picked)
+    if not chosen:
         raise InputError(scene_name, "posed frames to lift features from", "none")
     points = torch.as_tensor(coord).float().cpu()
-    chosen = chosen_frames(len(frames), config.frames)
     width = min(config.width, frames.cameras.width)
     height = max(1, round(width * frames.cameras.height / frames.cameras.width))
     total, views = None, torch.zeros(len(points), dtype=torch.int32)
@@ -103,6 +106,27 @@ def lift(
     if not measured:
         raise InputError(scene_name, "frames with depth, to tell which points they see", "no depth in any of them")
     return Lifted(total.div_(views.clamp_min(1)[:, None]), views)
+
+
+def lift_voxels(
+    scene: PointScene,
+    given: SceneInput,
+    frames: PosedFrames,
+    teacher: Teacher,
+    picked: Sequence[int] | None = None,
+    config: LiftConfig | None = None,
+) -> PointBatch:
+    """Network input that carries lifted features: of each voxel, the mean over its points that the frames see.
+
+    Args:
+        scene: what ``given`` was made of. picked, config: see `lift`.
+    """
+    lifted = lift(scene.coord[given.index.numpy()], frames, teacher, scene.name, config, picked=picked)
+    seen = (lifted.views > 0).float()
+    voxels = len(given.points.coord)
+    total = lifted.features.new_zeros(voxels, lifted.features.shape[1]).index_add(0, given.inverse, lifted.features)
+    count = seen.new_zeros(voxels).index_add(0, given.inverse, seen)
+    return replace(given.points, lifted=total / count.clamp_min(1)[:, None])
 
 
 def chosen_frames(count: int, most: int | None) -> list[int]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gaussiancross.core.batch import InputConfig, make_input
 from gaussiancross.core.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.lifting import LiftConfig, chosen_frames, lift, observe, observe_reference
-from gaussiancross.core.scene import Frame, PosedFrames
+from gaussiancross.core.lifting import LiftConfig, chosen_frames, lift, lift_voxels, observe, observe_reference
+from gaussiancross.core.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.teachers import TeacherInfo
 
 W, H = 40, 30
@@ -107,3 +108,16 @@ def test_frames_without_depth_are_refused(frames):
         lift(points(), replace(frames, read=blind), Wall(), "wall")
     with pytest.raises(InputError, match="posed frames"):
         lift(points(), frames.subset([]), Wall(), "wall")
+
+
+def test_voxels_carry_the_mean_of_their_points_that_some_frame_sees(frames):
+    coord = torch.cat([points(), points(y=0.5)]).numpy()  # what lies behind the plane is not seen
+    scene = PointScene("wall", coord, np.zeros((len(coord), 3), np.uint8), np.zeros_like(coord))
+    given = make_input(scene, InputConfig(voxel_size=0.6, mask_ratio=0.3), np.random.default_rng(0))
+    batch = lift_voxels(scene, given, frames, Wall(), [0, 2])
+    each = lift(coord[given.index.numpy()], frames, Wall(), "wall", picked=[0, 2])
+    assert batch.lifted is not None and 0 < int((batch.lifted.norm(dim=1) == 0).sum()) < len(batch.lifted)
+    for voxel in range(len(batch.coord)):
+        seen = (given.inverse == voxel) & (each.views > 0)
+        expected = each.features[seen].mean(0) if seen.any() else torch.zeros(2)
+        torch.testing.assert_close(batch.lifted[voxel], expected)

@@ -93,3 +93,46 @@ def test_encode_gives_every_point_the_feature_of_its_voxel():
 def test_weights_that_cannot_be_learned_from_are_refused():
     with pytest.raises(InputError, match="positive weights"):
         replace(CONFIG, adaptive_weights=True, loss_weights={"rgb": 10.0, "depth": 0.0, "feature": 1.0})
+
+
+def with_lifted(batch: Batch, dim: int = 5) -> Batch:
+    lifted = torch.randn(len(batch.points.coord), dim, generator=torch.Generator().manual_seed(3))
+    return replace(batch, points=replace(batch.points, lifted=lifted))
+
+
+LIFTED = replace(
+    CONFIG, input=replace(CONFIG.input, lifted_frames=4), head=replace(CONFIG.head, feature_dim=8, prune_threshold=0)
+)
+
+
+def test_lifted_features_are_where_the_field_starts_and_the_backbone_never_sees_them():
+    torch.manual_seed(0)
+    model = GaussianCross(LIFTED)
+    batch = with_lifted(some_batch(model.config, scenes=2))
+    gaussians = model.gaussians(batch.points)
+    for k, span in enumerate(batch.points.spans()):
+        cell = (batch.points.coord[span] / LIFTED.fine_voxel).floor()
+        keys, inverse = torch.unique(cell - cell.amin(0), dim=0, return_inverse=True)
+        mean = torch.stack([batch.points.lifted[span][inverse == i].mean(0) for i in range(len(keys))])
+        fine = gaussians[k].features[-len(keys) :]
+        torch.testing.assert_close(model.projection(fine), mean, rtol=1e-4, atol=1e-5)
+    plain = replace(batch.points, lifted=None)
+    assert torch.equal(model.backbone_features(plain), model.backbone_features(batch.points))
+    assert torch.isfinite(model.gaussians(plain)[0].features).all()
+
+
+def test_a_network_with_lifted_input_learns_everywhere():
+    torch.manual_seed(0)
+    model = GaussianCross(LIFTED)
+    batch = with_lifted(some_batch(model.config, scenes=2))
+    loss, _ = model.losses(model(batch), batch)
+    loss.backward()
+    untouched = [k for k, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert untouched == []
+
+
+def test_scenes_without_lifted_features_count_as_unseen_in_a_batch():
+    parts = [make_input(some_scene(seed=s), LIFTED.input).points for s in (0, 1)]
+    joined = PointBatch.cat([replace(parts[0], lifted=torch.ones(len(parts[0].coord), 5)), parts[1]])
+    assert joined.lifted is not None
+    assert float(joined.lifted[: len(parts[0].coord)].min()) == 1 and not joined.lifted[len(parts[0].coord) :].any()

@@ -17,6 +17,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import checkpoint as checkpoint_io
 from gaussiancross.core.io.checkpoint import list_checkpoints
 from gaussiancross.core.live import LiveFeed
+from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers import pretrain
 from gaussiancross.trainers.data import PretrainData
 from gaussiancross.trainers.log import MetricLog, read_metrics
@@ -125,6 +126,34 @@ class TestData:
         first, second = (next(data.held_out())[1] for _ in range(2))
         assert torch.equal(first.points.feat, second.points.feat)
         assert first.views[0].color.shape == (2, 18, 24, 3)
+
+    def test_what_is_lifted_as_input_never_comes_from_a_target_frame(self, config):
+        asked: list[tuple[tuple[str, ...], list[int]]] = []
+
+        class Recording:
+            info = TeacherInfo("recording", 4, "none", None, True)
+
+            def features(self, scene_name, frames, index):
+                asked.append((frames.names, list(index)))
+                return torch.ones(len(index), 3, 4, 4)
+
+        given = replace(config.model.input, lifted_frames=3)
+        data = PretrainData(config.data, given, seed=0, teacher=Recording())
+        counts = []
+        for step in range(12):
+            asked.clear()
+            batch = data.batch(step)
+            *sources, targets = [set(index) for _, index in asked]  # a call per lifted frame, then the targets
+            assert len(targets) == config.data.views and not targets & set().union(*sources)
+            assert (batch.points.lifted is None) == (not sources)
+            counts.append(len(sources))
+        assert set(counts) == {0, 1, 2, 3}
+        asked.clear()
+        batch = next(data.held_out())[1]
+        *sources, targets = asked
+        shown = data.train.frames(0).names  # a capture's training frames show its held-out views
+        assert [(names, names[i]) for names, (i,) in sources] == [(shown, name) for name in shown]
+        assert targets[0] == data.val.frames(0).names and batch.points.lifted is not None
 
 
 class TestResume:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.batch import Batch, InputConfig, PointBatch, Views, make_input
+from ..core.batch import Batch, InputConfig, PointBatch, SceneInput, Views, make_input
 from ..core.datasets import open_dataset
 from ..core.datasets.capture import cache_folder
 from ..core.errors import InputError
-from ..core.scene import PosedFrames, SceneDataset
+from ..core.lifting import lift_voxels
+from ..core.scene import PointScene, PosedFrames, SceneDataset
 from ..core.teachers import Teacher, keep_features, make_teacher
 from .config import DataConfig
 
@@ -74,7 +75,7 @@ class PretrainData:
             frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
             given = make_input(scene, self.input, rng, self.config.augment)
             picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
-            points.append(given.points)
+            points.append(self._lifted(scene, given, frames, rng, picked))
             views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
         return Batch(PointBatch.cat(points), views)
 
@@ -128,7 +129,29 @@ class PretrainData:
             given = make_input(scene, self.input)
             count = min(self.config.eval_views, len(frames))
             picked = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
-            yield scene.name, Batch(given.points, [self._views(scene.name, frames, picked, given.transform)])
+            known = scene.name in self.train.names  # a capture: its training frames are no targets here
+            sources = self._train_frames(list(self.train.names).index(scene.name)) if known else frames
+            points = self._lifted(scene, given, _required(sources, scene.name), None, [] if known else picked)
+            yield scene.name, Batch(points, [self._views(scene.name, frames, picked, given.transform)])
+
+    def _lifted(
+        self,
+        scene: PointScene,
+        given: SceneInput,
+        frames: PosedFrames,
+        rng: np.random.Generator | None,
+        targets: Sequence[int],
+    ) -> PointBatch:
+        """The input, with what frames that are no targets say of it: all of them, or with ``rng`` any number up to
+        ``lifted_frames``, none, too, so that the network can do without."""
+        if not self.input.lifted_frames or self.teacher is None:
+            return given.points
+        others = np.setdiff1d(np.arange(len(frames)), targets)
+        if rng is not None:
+            others = rng.permutation(others)[: int(rng.integers(self.input.lifted_frames + 1))]
+        if len(others) == 0:
+            return given.points
+        return lift_voxels(scene, given, frames, self.teacher, others.tolist())
 
     def _views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> Views:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)

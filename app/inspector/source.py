@@ -15,6 +15,7 @@ from ...core.cameras import Cameras
 from ...core.config import from_dict
 from ...core.errors import InputError
 from ...core.gaussians import Gaussians
+from ...core.lifting import lift_voxels
 from ...core.live import LiveFeed
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.query import Calibration, TextEncoder
@@ -263,7 +264,10 @@ class ModelSource:
             return known
         scene, frames = self._scene(index)
         given = make_input(scene, self._model.config.input)
-        points = given.points.to(next(self._model.parameters()).device)
+        points = given.points
+        if self._model.config.input.lifted_frames and self._teacher is not None and frames is not None:
+            points = lift_voxels(scene, given, frames, self._teacher)
+        points = points.to(next(self._model.parameters()).device)
         features = self._model.backbone_features(points)
         gaussians = self._model.gaussians(points, features)[0].detach()
         plain = replace(gaussians, features=None)

@@ -68,6 +68,8 @@ class GaussianCrossConfig:
     """Activations, ranges and pruning of the Gaussian heads."""
     teacher_dim: int = 0
     """D, width of the frozen 2D teacher's features; 0 = no teacher, and the feature loss is off."""
+    lifted_width: int = 32
+    """Channels that lifted features take into the lattice, where ``input.lifted_frames`` > 0."""
     projection_hidden: int = 0
     """Hidden width of P_ψ, which lifts rendered embeddings to the teacher's width; 0 makes it linear."""
     loss_weights: dict[str, float] = field(default_factory=lambda: {"rgb": 10.0, "depth": 1.0, "feature": 1.0})
@@ -120,10 +122,12 @@ class GaussianCross(Pretrained):
             voxel_size=config.input.voxel_size,
         )
         out = config.channels[-1]
-        self.lattice_net = UNet3d(out, config.lattice_channels, config.unet_widths, norm=config.unet_norm)
+        lifted = config.teacher_dim if config.input.lifted_frames else 0
+        into = out + (config.lifted_width if lifted else 0)
+        self.lattice_net = UNet3d(into, config.lattice_channels, config.unet_widths, norm=config.unet_norm)
         self.head = GaussianHead(config.lattice_channels, config.head)
         if config.anchors == "two_level":
-            self.fine_head = GaussianHead(config.lattice_channels + out + 6, config.head)
+            self.fine_head = GaussianHead(config.lattice_channels + out + 6 + lifted, config.head)
         if config.teacher_dim:
             f, hidden = config.head.feature_dim, config.projection_hidden
             self.projection = (
@@ -131,12 +135,28 @@ class GaussianCross(Pretrained):
                 if hidden
                 else nn.Linear(f, config.teacher_dim)
             )
+        if lifted:
+            self._take_lifted(lifted)
         if config.input.mask_mode == "blocks":
             self.mask_token = nn.Parameter(torch.zeros(6))
         if config.adaptive_weights:
             self.log_variance = nn.ParameterDict(
                 {k: nn.Parameter(-torch.tensor(float(w)).log()) for k, w in config.loss_weights.items()}
             )
+
+    def _take_lifted(self, dim: int) -> None:
+        """Lifted features enter the lattice, and the fine anchors' embeddings become residuals to them: at the start
+        the field of the fine anchors *is* the lifted one, as far as ``feature_dim`` channels can carry it."""
+        f = self.config.head.feature_dim
+        self.lifted_in = nn.Linear(dim, self.config.lifted_width)
+        self.lifted_code = nn.Linear(dim, f, bias=False)
+        with torch.no_grad():
+            nn.init.orthogonal_(self.lifted_code.weight)
+            if isinstance(self.projection, nn.Linear):
+                self.projection.weight.copy_(self.lifted_code.weight.T)
+                self.projection.bias.zero_()
+            if self.config.anchors == "two_level":
+                self.fine_head.rest.weight[-f:] = 0
 
     # --- from points to Gaussians ---------------------------------------------------------------------------
 
@@ -158,16 +178,28 @@ class GaussianCross(Pretrained):
         """
         features = self.backbone_features(points) if features is None else features
         lattices = [self.make_lattice(points.coord[span]) for span in points.spans()]
-        volumes = self._refine(points, features, lattices)
+        lifted = self._lifted(points)
+        volumes = self._refine(
+            points, features if lifted is None else torch.cat([features, self.lifted_in(lifted)], 1), lattices
+        )
         visible = self._visible(points)
         result = []
         for span, lattice, volume in zip(points.spans(), lattices, volumes, strict=True):
             dense = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
             parts = [self.head(dense, lattice.centers(), lattice.pitch)]
             if self.config.anchors == "two_level":
-                parts.append(self._fine(points.coord[span], visible[span], features[span], lattice, volume))
+                known = features[span] if lifted is None else torch.cat([features[span], lifted[span]], 1)
+                parts.append(self._fine(points.coord[span], visible[span], known, lattice, volume))
             result.append(Gaussians.cat(parts))
         return result
+
+    def _lifted(self, points: PointBatch) -> Tensor | None:
+        """[V, D] lifted features, zeros where there are none; None for a network that does not take them."""
+        if not self.config.input.lifted_frames or not self.config.teacher_dim:
+            return None
+        if points.lifted is None:
+            return points.coord.new_zeros(len(points.coord), self.config.teacher_dim)
+        return points.lifted
 
     def make_lattice(self, coord: Tensor) -> CuboidLattice:
         """The lattice of one scene's points [V, 3]."""
@@ -197,7 +229,8 @@ class GaussianCross(Pretrained):
         anchors, color = mean[:, :3].detach(), mean[:, 3:6].detach()
         inside = (anchors / size).remainder(1) - 0.5  # where in its voxel, −0.5 to 0.5
         own = torch.cat([lattice.sample(volume.float(), anchors), mean[:, 6:], color, inside], 1)
-        return self.fine_head(own, anchors, anchors.new_full((3,), size), base_color=(color + 1) / 2)
+        code = self.lifted_code(mean[:, -self.config.teacher_dim :]) if hasattr(self, "lifted_code") else None
+        return self.fine_head(own, anchors, anchors.new_full((3,), size), (color + 1) / 2, code)
 
     # --- rendering and losses -------------------------------------------------------------------------------
 

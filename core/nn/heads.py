@@ -63,13 +63,21 @@ class GaussianHead(nn.Module):
             start = math.log(config.scale_init / low) / math.log(high / low)
             self.rest.bias[7:10] = math.log(start / (1 - start))
 
-    def forward(self, feat: Tensor, anchors: Tensor, pitch: Tensor, base_color: Tensor | None = None) -> Gaussians:
+    def forward(
+        self,
+        feat: Tensor,
+        anchors: Tensor,
+        pitch: Tensor,
+        base_color: Tensor | None = None,
+        base_features: Tensor | None = None,
+    ) -> Gaussians:
         """
         Args:
             feat: [A, C] anchor features.
             anchors: [A, 3] anchor means ν, metres.
             pitch: [3] distance between anchors per axis, metres.
             base_color: [A, 3] colours in [0, 1] to which a residual in ±0.5 is predicted; None predicts colours.
+            base_features: [A, F] embeddings to which a residual is predicted; None predicts embeddings.
 
         Returns:
             the Gaussians of the anchors that survive pruning.
@@ -84,6 +92,8 @@ class GaussianHead(nn.Module):
         colors = colors.sigmoid()
         if base_color is not None:
             colors = (base_color[keep] + colors - 0.5).clamp(0, 1)
+        if base_features is not None:
+            features = base_features[keep] + features
         return Gaussians(
             means=anchors[keep] + offset.tanh() * (c.offset_range * pitch),
             quats=quats,
