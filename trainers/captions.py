@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.datasets.rooms.captioned import CaptionedRoom
+from ..core.datasets.objects import build_object, describe, light_object, object_cameras, render_object
+from ..core.datasets.rooms.captioned import NOTHING, CaptionedRoom
 from ..core.datasets.rooms.captions import COLORS, Description, Fact, Phrase
 from ..core.nn.two_tower import STRIDE
 
@@ -59,10 +60,11 @@ class Crop:
 
 
 def room_crop(room: CaptionedRoom, rng: Generator) -> Crop:
-    """A random square of a random frame, between two thirds and one and a half times as large as it was."""
+    """A random square of a random frame, from the frame's height (two thirds as large as it was) down to 64 pixels (two
+    and a half times as large): enlarged pictures are what multi-scale features are made of."""
     frame = int(rng.integers(len(room.color)))
     height, width = room.color.shape[1:3]
-    side = int(rng.uniform(SIDE / 1.5, height))
+    side = round(64 * (height / 64) ** rng.uniform())
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     color = room.color[frame, top : top + side, left : left + side]
     shrink = height // room.ids.shape[1]
@@ -70,6 +72,50 @@ def room_crop(room: CaptionedRoom, rng: Generator) -> Crop:
     rows, columns = ((top + at) / shrink).astype(int), ((left + at) / shrink).astype(int)
     ids = room.ids[frame][rows[:, None], columns[None]]
     things = room.things | {_WHOLE: Description(room.kind, (room.kind, "room"))}
+    return _augmented(color, ids, things, rng)
+
+
+@dataclass(frozen=True)
+class CaptionedObject:
+    """V pictures of one procedural object.
+
+    Attributes:
+        color: [V, SIDE, SIDE, 3] uint8 sRGB. covered: [V, SIDE, SIDE] bool, where the object is.
+        description: what can be said of it.
+    """
+
+    color: NDArray[np.uint8]
+    covered: NDArray[np.bool_]
+    description: Description
+
+
+def captioned_object(category: str, seed: int, views: int = 4) -> CaptionedObject:
+    """The object ``(category, seed)`` from random sides, before one background per picture."""
+    obj = build_object(category, seed)
+    rng = obj.rng(3)
+    cameras = object_cameras(obj, views, SIDE, SIDE, rng)
+    backgrounds = [tuple(rng.uniform(size=3)) if rng.uniform() < 0.5 else (rng.uniform(),) * 3 for _ in range(views)]
+    color, alpha = render_object(light_object(obj), cameras, backgrounds=backgrounds)
+    return CaptionedObject(color, alpha > 0.5, describe(obj))
+
+
+def object_crop(objects: Sequence[CaptionedObject], rng: Generator) -> Crop:
+    """A picture of one object, of which the whole picture speaks, or a board of four."""
+    across = 1 if rng.uniform() < 0.5 else 2
+    tile = SIDE // across
+    color = np.empty((SIDE, SIDE, 3), np.uint8)
+    ids = np.full((SIDE, SIDE), NOTHING, np.int16)
+    things = {}
+    for k in range(across * across):
+        one = objects[int(rng.integers(len(objects)))]
+        view = int(rng.integers(len(one.color)))
+        at = np.s_[k // across * tile : (k // across + 1) * tile, k % across * tile : (k % across + 1) * tile]
+        picture = one.color[view].reshape(tile, across, tile, across, 3)
+        color[at] = picture.mean((1, 3)).round()
+        ids[at][one.covered[view, ::across, ::across]] = k + 1
+        things[k + 1] = one.description
+    if across == 1:
+        things[_WHOLE] = things[1]
     return _augmented(color, ids, things, rng)
 
 
@@ -93,7 +139,7 @@ def region_batch(crops: Sequence[Crop], rng: Generator) -> RegionBatch:
     for b, crop in enumerate(crops):
         ids, counts = np.unique(crop.ids, return_counts=True)
         known = [(i, c) for i, c in zip(ids.tolist(), counts.tolist(), strict=True) if i in crop.things and c >= _LEAST]
-        if _WHOLE in crop.things and rng.uniform() < 0.3:
+        if _WHOLE in crop.things and (len(known) < 2 or rng.uniform() < 0.3):
             known.append((_WHOLE, SIDE * SIDE))
         if not known:
             continue

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.config import to_dict
+from ..core.datasets.objects import CATEGORIES, wording
 from ..core.datasets.rooms import Rooms
 from ..core.datasets.rooms.captioned import CaptionedRoom, captioned_room
 from ..core.datasets.rooms.captions import vocabulary
@@ -39,11 +42,13 @@ from ..core.query.text import CANONICAL
 from ..core.teachers.builtin import CARD, WEIGHTS, BuiltinTeacher
 from ..core.teachers.vocabulary import Vocabulary
 from .caption_scores import caption_scores
-from .captions import Crop, RegionBatch, region_batch, room_crop
+from .captions import CaptionedObject, Crop, RegionBatch, captioned_object, object_crop, region_batch, room_crop
 from .interrupt import InterruptFlag
 from .log import MetricLog
 from .schedule import one_cycle
 
+OBJECT_SHARE = 0.25
+"""Of the crops."""
 SCALE = 10.0
 """LERF's factor on cosines."""
 
@@ -58,6 +63,12 @@ class TwoTowerTraining:
     """Sizes."""
     rooms: int = 400
     """Training rooms, seeds 0 and up."""
+    objects: int = 12
+    """Procedural objects of each category, seeds 0 and up: a quarter of the crops. 0 = rooms alone."""
+    init: Path | None = None
+    """Folder of an exported model to start from (assets) instead of from random weights."""
+    bf16: bool = False
+    """Convolutions in bfloat16: faster where the processor has AVX-512 BF16 or better."""
     steps: int = 4000
     """Optimiser steps."""
     batch: int = 24
@@ -83,15 +94,22 @@ class TwoTowerTrainer:
 
     Args:
         config: the training.
-        rooms: what to learn from; made from the config's seeds unless given.
+        rooms: what to learn from.
         words: the text tower's vocabulary.
+        objects: what else to learn from; may be empty.
     """
 
-    def __init__(self, config: TwoTowerTraining, rooms: list[CaptionedRoom], words: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: TwoTowerTraining,
+        rooms: list[CaptionedRoom],
+        words: tuple[str, ...],
+        objects: Sequence[CaptionedObject] = (),
+    ) -> None:
         if len(words) >= config.model.words:
             raise InputError("--model.words", f"more than the vocabulary's {len(words)}", str(config.model.words))
         torch.manual_seed(config.seed)
-        self.config, self.rooms = config, rooms
+        self.config, self.rooms, self.objects = config, rooms, objects
         self.model = TwoTower(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.vocabulary = Vocabulary(words, config.model.length)
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(14.0)))
@@ -106,6 +124,20 @@ class TwoTowerTrainer:
             betas=(0.9, 0.98),
         )
         self.step = 0
+        if config.init is not None:
+            self._start_from(config.init)
+
+    def _start_from(self, folder: Path) -> None:
+        """The weights of an exported model; words that it did not have keep their random rows."""
+        before = BuiltinTeacher(folder)
+        words = Vocabulary(before.card["words"], self.config.model.length)
+        weights = {k: v.float() for k, v in before.towers.state_dict().items()}
+        rows, table = weights["text.words.weight"], self.model.text.words.weight.detach().clone()
+        for number, word in enumerate(self.vocabulary.words, 1):
+            known = words.numbers(word)
+            if isinstance(known, list):
+                table[number] = rows[known[0]]
+        self.model.load_state_dict(weights | {"text.words.weight": table})
 
     def batch(self, step: int) -> RegionBatch:
         """The batch of that step."""
@@ -113,11 +145,15 @@ class TwoTowerTrainer:
         return region_batch([self._crop(rng) for _ in range(self.config.batch)], rng)
 
     def _crop(self, rng: np.random.Generator) -> Crop:
+        if self.objects and rng.uniform() < OBJECT_SHARE:
+            return object_crop(self.objects, rng)
         return room_crop(self.rooms[int(rng.integers(len(self.rooms)))], rng)
 
     def losses(self, batch: RegionBatch) -> dict[str, Tensor]:
         """ "relevancy" and "contrast", see the module."""
-        pooled = self.model.image(batch.images.contiguous(memory_format=torch.channels_last))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            pooled = self.model.image(batch.images.contiguous(memory_format=torch.channels_last))
+        pooled = pooled._replace(values=pooled.values.float(), logits=pooled.logits.float())
         regions = F.normalize(self.model.image.pool(pooled, batch.coverage, batch.image), dim=-1)
         table, known = self.vocabulary.table([*batch.phrases, *CANONICAL])
         if not bool(known.all()):
@@ -223,8 +259,10 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
     half = {k: v.half() if v.is_floating_point() else v for k, v in trainer.model.state_dict().items()}
     weights = {k: v.contiguous() for k, v in half.items()}
     command = (
-        f"python -m gaussiancross.trainers.two_tower --rooms {config.rooms} --steps {config.steps} "
-        f"--batch {config.batch} --lr {config.lr} --seed {config.seed} --export assets"
+        f"python -m gaussiancross.trainers.two_tower --rooms {config.rooms} --objects {config.objects} "
+        + ("" if config.init is None else "--init assets ")
+        + ("--bf16 " if config.bf16 else "")
+        + f"--steps {config.steps} --batch {config.batch} --lr {config.lr} --seed {config.seed} --export assets"
     )
     card = {
         "name": "builtin",
@@ -234,6 +272,7 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
         "trained with it is label-free.",
         "command": command,
         "training_seeds": [0, config.rooms - 1],
+        "objects_per_category": config.objects,
         "config": to_dict(config.model),
         "words": list(trainer.vocabulary.words),
     }
@@ -252,10 +291,25 @@ def load_rooms(count: int, split: str = "train", every: int = 1) -> list[Caption
     return [captioned_room(rooms, i, every) for i in track(range(count), description=f"{split} rooms")]
 
 
+def load_objects(each: int) -> list[CaptionedObject]:
+    """The first training objects of every category. Those that CLIP-GS holds out are among them: to it, these towers
+    are what CLIP is to the paper, and have seen the world."""
+    asked = [(category, seed) for seed in range(each) for category in CATEGORIES]
+    if not asked:
+        return []
+    with multiprocessing.get_context("spawn").Pool(initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        made = pool.imap(_captioned_object, asked, chunksize=8)
+        return list(track(made, description="train objects", total=len(asked)))
+
+
+def _captioned_object(key: tuple[str, int]) -> CaptionedObject:
+    return captioned_object(*key)
+
+
 def main() -> int:
     config = tyro.cli(TwoTowerTraining, prog="python -m gaussiancross.trainers.two_tower")
     try:
-        trainer = TwoTowerTrainer(config, load_rooms(config.rooms), training_vocabulary())
+        trainer = TwoTowerTrainer(config, load_rooms(config.rooms), training_vocabulary(), load_objects(config.objects))
         if trainer.resume():
             print(f"Continuing from step {trainer.step}.")
         if not trainer.fit():
@@ -274,7 +328,7 @@ def training_vocabulary() -> tuple[str, ...]:
     """Words of the captions and of the canonical negatives."""
     from ..core.datasets.rooms.recipes import KINDS
 
-    return vocabulary([*CANONICAL, *KINDS, "room"])
+    return vocabulary([*CANONICAL, *KINDS, "room", *wording.phrases()])
 
 
 if __name__ == "__main__":

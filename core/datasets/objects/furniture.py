@@ -30,15 +30,19 @@ def from_item(make: Callable[[Generator, Style], Item]) -> Maker:
     return lambda rng: make(rng, Style.draw(rng)).placed_parts()
 
 
+_TABLES = (
+    (surfaces.dining_table, "dining table"),
+    (surfaces.dining_table, "dining table"),
+    (surfaces.coffee_table, "coffee table"),
+    (surfaces.side_table, "side table"),
+)
+OWN_NAMES = tuple(sorted({name for _, name in _TABLES}))
+"""Names that an instance may have besides those of its category."""
+
+
 def table(rng: Generator) -> Named:
     """Dining, coffee and side tables: one category, because only size tells them apart."""
-    kinds = (
-        (surfaces.dining_table, "dining table"),
-        (surfaces.dining_table, "dining table"),
-        (surfaces.coffee_table, "coffee table"),
-        (surfaces.side_table, "side table"),
-    )
-    make, name = choose(rng, kinds)
+    make, name = choose(rng, _TABLES)
     return Named(make(rng, Style.draw(rng)).placed_parts(), (name,))
 
 

@@ -16,6 +16,7 @@ from ..rooms.render import PixelRays
 from ..rooms.trace import Hits
 from .build import OBJECTS_VERSION, ProceduralObject, build_parts
 from .catalogue import SYNONYMS
+from .furniture import OWN_NAMES
 from .light import encoded_array
 from .render import object_cameras
 from .surface import colors_at
@@ -74,7 +75,7 @@ def proportions(category: str, extent: NDArray) -> tuple[str, ...]:
 
 def phrases() -> tuple[str, ...]:
     """All names and synonyms, for a text model's vocabulary."""
-    return tuple(sorted({*SYNONYMS, *(s for many in SYNONYMS.values() for s in many)}))
+    return tuple(sorted({*SYNONYMS, *(s for many in SYNONYMS.values() for s in many), *OWN_NAMES}))
 
 
 def _seen(obj: ProceduralObject) -> Hits:
