@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..core.datasets.objects import build_object, describe, light_object, object_cameras, render_object
 from ..core.datasets.rooms.captioned import NOTHING, CaptionedRoom
 from ..core.datasets.rooms.captions import COLORS, Description, Fact, Phrase
+from ..core.datasets.rooms.materials import RGB
 from ..core.nn.two_tower import STRIDE
 
 SIDE = 160
@@ -94,9 +95,15 @@ def captioned_object(category: str, seed: int, views: int = 4) -> CaptionedObjec
     obj = build_object(category, seed)
     rng = obj.rng(3)
     cameras = object_cameras(obj, views, SIDE, SIDE, rng)
-    backgrounds = [tuple(rng.uniform(size=3)) if rng.uniform() < 0.5 else (rng.uniform(),) * 3 for _ in range(views)]
+    backgrounds = [_background(rng) for _ in range(views)]
     color, alpha = render_object(light_object(obj), cameras, backgrounds=backgrounds)
     return CaptionedObject(color, alpha > 0.5, describe(obj))
+
+
+def _background(rng: Generator) -> RGB:
+    """Any colour half of the time, a grey otherwise."""
+    red, green, blue = rng.uniform(size=3) if rng.uniform() < 0.5 else [rng.uniform()] * 3
+    return red, green, blue
 
 
 def object_crop(objects: Sequence[CaptionedObject], rng: Generator) -> Crop:

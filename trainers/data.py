@@ -75,7 +75,7 @@ class PretrainData:
             frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
             given = make_input(scene, self.input, rng, self.config.augment)
             picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
-            points.append(self._lifted(scene, given, frames, rng, picked))
+            points.append(self._lifted(scene, given, frames, rng, picked.tolist()))
             views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
         return Batch(PointBatch.cat(points), views)
 
