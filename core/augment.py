@@ -154,10 +154,17 @@ NO_SCENE_AUGMENT = SceneAugmentConfig(
 """Centre only."""
 
 
-def augment_scene(scene: PointScene, config: SceneAugmentConfig, rng: np.random.Generator) -> PointScene:
-    """A randomly thinned, moved, distorted and recoloured copy of a scene; labels stay with their points."""
+def augment_scene(
+    scene: PointScene, config: SceneAugmentConfig, rng: np.random.Generator, keep: NDArray[np.bool_] | None = None
+) -> PointScene:
+    """A randomly thinned, moved, distorted and recoloured copy of a scene; labels stay with their points.
+
+    Args:
+        keep: [N] points that no dropout takes.
+    """
     if rng.random() < config.drop_probability:
-        scene = scene[~random_mask(len(scene), config.drop_ratio, rng)]
+        dropped = random_mask(len(scene), config.drop_ratio, rng)
+        scene = scene[~dropped if keep is None else ~dropped | keep]
     transform = random_transform(scene.coord, config.geometry, rng)
     coord, normal = apply_transform(transform, scene.coord, scene.normal)
     if config.jitter:

@@ -4,15 +4,18 @@ config, presets    what decides a run; a preset for every row of the published p
 scenes             labelled scenes, fewer labels, training batches
 segmenter          a backbone and a linear head on one or all of its stages
 semantic           `SemanticTrainer`: linear probe, fine-tuning, from scratch
+fixed              `FixedProbe`: linear probes of features computed once: of a backbone, of the field, lifted
 testing            votes of thirteen passes, on original points
 """
 
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, TestConfig
+from .fixed import FixedProbe, backbone_source, field_source, lifted_source
 from .scenes import LabelledScenes, SceneList
 from .segmenter import Segmenter
 from .semantic import SemanticTrainer
 
 __all__ = [
+    "FixedProbe",
     "LabelConfig",
     "LabelledScenes",
     "NetworkConfig",
@@ -22,4 +25,7 @@ __all__ = [
     "SemanticTrainer",
     "SemanticTraining",
     "TestConfig",
+    "backbone_source",
+    "field_source",
+    "lifted_source",
 ]

@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from ...core.augment import augment_scene, mix3d, sphere_crop, voxelize
 from ...core.batch import PointBatch, make_points
@@ -187,10 +188,14 @@ class SemanticData:
     def augmented(self, scene: PointScene, rng: Generator) -> PointScene:
         """One point per voxel of the augmented scene, or of a sphere in it, centred."""
         config = self.config
+        few = np.flatnonzero(few_labels(scene))  # which must not be lost
         if config.max_points and len(scene) > config.max_points:
-            scene = scene[rng.permutation(len(scene))[: config.max_points]]
-        scene = augment_scene(scene, config.augment, rng)
-        scene = scene[voxelize(scene.coord, config.voxel_size, rng)[1]]
+            scene = scene[np.union1d(few, rng.permutation(len(scene))[: config.max_points])]
+        scene = augment_scene(scene, config.augment, rng, keep=few_labels(scene))
+        _, index, inverse = voxelize(scene.coord, config.voxel_size, rng)
+        few = np.flatnonzero(few_labels(scene))
+        index[inverse[few]] = few
+        scene = scene[index]
         scene = scene[sphere_crop(scene.coord, config.max_voxels, rng)]
         return centered(scene, config.voxel_size)
 
@@ -204,6 +209,12 @@ class SemanticData:
 def labels_of(scene: PointScene) -> torch.Tensor:
     """[N] classes, −1 where there is none."""
     return torch.full((len(scene),), IGNORE) if scene.segment is None else torch.from_numpy(scene.segment)
+
+
+def few_labels(scene: PointScene) -> NDArray[np.bool_]:
+    """[N] the labelled points of a scene that has few of them (less than a tenth); nothing elsewhere."""
+    labelled = labels_of(scene).numpy() != IGNORE
+    return labelled if labelled.mean() < 0.1 else np.zeros(len(scene), bool)
 
 
 def centered(scene: PointScene, voxel_size: float) -> PointScene:

@@ -1,0 +1,244 @@
+"""Linear probes of features that do not change: computed once per scene, by a backbone, a field, or without a network.
+
+Every training voxel is seen as it is, unaugmented; a step draws voxels of all scenes at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from ...core.batch import PointBatch, make_points
+from ...core.datasets.capture import cache_folder
+from ...core.errors import InputError
+from ...core.field import features_at
+from ...core.lifting import lift
+from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
+from ...core.models import GaussianCross
+from ...core.models.pretrained import load_pretrained
+from ...core.scene import IGNORE, SceneDataset
+from ...core.teachers import Teacher, keep_features, make_teacher
+from ..loop import Rhythm, Trainer
+from ..schedule import one_cycle
+from .config import SemanticTraining
+from .scenes import LabelledScenes, labels_of
+from .segmenter import Segmenter, backbone_of
+from .semantic import Model, segmentation_losses
+
+Source = Callable[[SceneDataset, int, PointBatch], Tensor]
+"""(dataset, index of the scene, its voxels) → features [V, C] of the voxels, on any device."""
+
+PER_SCENE = 4096
+"""Labelled voxels of a training scene that are kept, at most."""
+
+PER_STEP = 8_192
+"""Voxels that a step learns from."""
+
+STEPS = 500
+"""Steps where the config gives none: a linear layer on fixed features has long converged."""
+
+
+@dataclass(frozen=True)
+class _Voxels:
+    """Features [V, C] and labels [V] of a scene's voxels, the voxel [N] and the label [N] of its points."""
+
+    features: Tensor
+    segment: Tensor
+    inverse: Tensor
+    target: Tensor
+
+
+class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
+    """Trains and tests a linear layer on standardised features: same `fit`, `test` and run folder as `SemanticTrainer`.
+
+    Args:
+        config: the run; ``labels``, ``optim``, ``lovasz``, ``steps``, ``seed`` and ``voxel_size`` count.
+        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
+        scenes: opened from the config unless given.
+        model: pre-trained; what ``config.init`` names unless given.
+        source: computes the features; made from the config and the model unless given.
+        device: "cuda" when there is one, unless given.
+        console: where a bar shows how far the features are; None shows none.
+
+    Attributes:
+        model: the linear layer. confusion: [K, K] of the last `test`, or None.
+    """
+
+    kind = "fixed-probe"
+    title = "linear probe"
+
+    def __init__(
+        self,
+        config: SemanticTraining,
+        run_dir: Path | str,
+        scenes: LabelledScenes | None = None,
+        model: Model = None,
+        source: Source | None = None,
+        device: str | torch.device | None = None,
+        console: Console | None = None,
+    ) -> None:
+        super().__init__(config, run_dir, Rhythm(config.steps or STEPS, config.eval_every, config.save_every))
+        self.config: SemanticTraining = config
+        self.scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.source = source or make_source(config, model, self._device)
+        self.features, self.segment = self._training_set(console)
+        self.mean = self.features.mean(0)
+        self.std = self.features.std(0).clamp_min(1e-6)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed + 1)
+            self.model = nn.Linear(self.features.shape[1], len(self.scenes.class_names)).to(self._device)
+        optim = config.optim
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), optim.lr, weight_decay=optim.weight_decay)
+        self._held_out = lru_cache(maxsize=8)(lambda index: self._voxels(self.scenes.val, index))
+        self.confusion: Tensor | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.scenes.class_names
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    # --- features -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _voxels(self, dataset: SceneDataset, index: int) -> _Voxels:
+        scene = dataset.scene(index)
+        points, inverse = make_points(scene, self.config.voxel_size)
+        target = labels_of(scene)
+        segment = torch.full((len(points.coord),), IGNORE) if points.segment is None else points.segment.clone()
+        labelled = target != IGNORE  # few points may be: the voxel of each is
+        segment[inverse[labelled].flip(0)] = target[labelled].flip(0)
+        features = self.source(dataset, index, points).float().cpu()
+        if features.shape[:1] != segment.shape or not bool(torch.isfinite(features).all()):
+            raise InputError(scene.name, f"finite features [{len(segment)}, C]", f"{list(features.shape)}")
+        return _Voxels(features, segment, inverse, target)
+
+    def _training_set(self, console: Console | None) -> tuple[Tensor, Tensor]:
+        features, segments = [], []
+        indices = range(len(self.scenes.train))
+        title = "features of the training scenes"
+        for index in indices if console is None else track(indices, title, console=console):
+            voxels = self._voxels(self.scenes.train, index)
+            labelled = torch.nonzero(voxels.segment != IGNORE)[:, 0]
+            generator = torch.Generator().manual_seed(self.config.seed + (index << 20))
+            kept = labelled[torch.randperm(len(labelled), generator=generator)[:PER_SCENE]]
+            features.append(voxels.features[kept])
+            segments.append(voxels.segment[kept])
+        if not sum(map(len, segments)):
+            raise InputError("training scenes", "labelled points", "none")
+        return torch.cat(features), torch.cat(segments)
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
+        draw = torch.randint(len(self.segment), (min(PER_STEP, len(self.segment)),), generator=generator)
+        return self._standard(self.features[draw]), self.segment[draw]
+
+    def _standard(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.std
+
+    def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
+        features, segment = (t.to(self._device) for t in batch)
+        optim = self.config.optim
+        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+
+        def losses() -> dict[str, Tensor]:
+            return segmentation_losses(self.model(features), segment, self.config.lovasz)
+
+        return self.update(self.model, self.optimizer, losses, lr, optim.grad_clip)
+
+    def evaluate(self) -> dict[str, float]:
+        """Scores on the original points of the held-out scenes."""
+        scores = self.test()
+        return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
+
+    @torch.no_grad()
+    def test(self, on_scene: Callable[[str, Tensor], object] | None = None) -> SemanticScores:
+        """Scores on the original points of the held-out scenes; one pass, a voxel's answer holds for its points."""
+        classes = len(self.class_names)
+        confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        for index, name in enumerate(self.scenes.val.names):
+            voxels = self._held_out(index)
+            logits = self.model(self._standard(voxels.features).to(self._device))
+            predicted = logits.argmax(1).cpu()[voxels.inverse]
+            confusion += confusion_matrix(predicted, voxels.target, classes)
+            if on_scene is not None:
+                on_scene(name, predicted)
+        self.confusion = confusion
+        return semantic_scores(confusion)
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.model.state_dict() | {"mean": self.mean, "std": self.std}
+
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        same = weights["mean"].shape == self.mean.shape and state["classes"] == list(self.class_names)
+        if not same:
+            raise InputError(self.run_dir, "a probe of these features and classes", "another")
+        self.mean, self.std = weights.pop("mean"), weights.pop("std")
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+# --- where features come from -----------------------------------------------------------------------------------------
+
+
+def make_source(config: SemanticTraining, model: Model = None, device: torch.device | str = "cpu") -> Source:
+    """The features that the config asks for: of a frozen backbone, of the teacher-aligned field, or lifted."""
+    if config.features == "lifted":
+        teacher = make_teacher(config.teacher)
+        if teacher is None:
+            raise InputError("teacher", "one whose features can be lifted", config.teacher)
+        return lifted_source(keep_features(teacher, config.labels.data, cache_folder()))
+    if config.features == "field":
+        whole = load_pretrained(config.init) if model is None or isinstance(model, (str, Path)) else model
+        if not isinstance(whole, GaussianCross):
+            raise InputError(config.init or "model", "a GaussianCross, which has a field", "a backbone alone")
+        return field_source(whole, device)
+    if config.norm == "train":
+        raise InputError("norm", '"eval" or "own" for features that are computed once', "train")
+    return backbone_source(backbone_of(model or config.init, config.network, config.seed), config, device)
+
+
+def backbone_source(backbone: Any, config: SemanticTraining, device: torch.device | str = "cpu") -> Source:
+    """Stages of a backbone (``config.features`` and ``config.norm`` say which, and how)."""
+    net = Segmenter(backbone, 1, config.features, config.norm, frozen=True).to(device).eval()
+    return lambda dataset, index, points: net.features(points.to(device))
+
+
+def field_source(model: GaussianCross, device: torch.device | str = "cpu") -> Source:
+    """The field's features where the points are, in the teacher's space where there was one."""
+    model = model.to(device).eval()
+
+    def features(dataset: SceneDataset, index: int, points: PointBatch) -> Tensor:
+        points = points.to(device)
+        found = features_at(model.gaussians(points)[0], points.coord)
+        return model.projection(found) if model.config.teacher_dim else found
+
+    return features
+
+
+def lifted_source(teacher: Teacher) -> Source:
+    """A 2D teacher's features averaged over the frames that see a point; zeros where none does."""
+
+    def features(dataset: SceneDataset, index: int, points: PointBatch) -> Tensor:
+        frames = dataset.frames(index)
+        if frames is None:
+            raise InputError(dataset.names[index], "posed frames to lift features from", "none")
+        return lift(points.coord, frames, teacher, dataset.names[index]).features
+
+    return features
