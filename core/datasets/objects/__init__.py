@@ -2,6 +2,7 @@
 
     (category, seed) ─ build_object ─→ ProceduralObject ─ light_object ─→ LitObject ─ render_object ─→ pictures
                                              ├─ surface_points, to_trimesh ─→ coloured points, a coloured mesh
+                                             ├─ object_gaussians ─→ Gaussians
                                              └─ describe, captions ─→ what can truly be said of it
 
 shapes                 solids that rooms have no use for
@@ -12,6 +13,8 @@ catalogue              all categories, what they are called, which are held out
 build                  `build_object`
 light, render          light per vertex; cameras around an object, pictures
 surface                points and meshes with colours
+gaussians              Gaussians without an optimiser
+triplets               Gaussians, renders and captions on the disk
 wording                names, colours, materials, sizes
 dataset                `Objects`: splits by instances and by categories
 preview                a sheet to look at
@@ -22,6 +25,7 @@ from __future__ import annotations
 from .build import ProceduralObject, build_object
 from .catalogue import CATEGORIES, HELD_OUT, SYNONYMS
 from .dataset import SEEN, Objects
+from .gaussians import object_gaussians
 from .light import LitObject, ObjectLight, light_object
 from .render import object_cameras, render_object
 from .surface import SurfacePoints, surface_points, to_trimesh
@@ -42,6 +46,7 @@ __all__ = [
     "describe",
     "light_object",
     "object_cameras",
+    "object_gaussians",
     "render_object",
     "surface_points",
     "to_trimesh",

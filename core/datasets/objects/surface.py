@@ -32,7 +32,9 @@ class SurfacePoints(NamedTuple):
     normal: NDArray[np.float32]
 
 
-def surface_points(obj: ProceduralObject | LitObject, count: int, seed: int = 0) -> SurfacePoints:
+def surface_points(
+    obj: ProceduralObject | LitObject, count: int, seed: int = 0, areas: NDArray[np.float64] | None = None
+) -> SurfacePoints:
     """Points uniform by area on what can be seen from outside.
 
     Args:
@@ -40,6 +42,7 @@ def surface_points(obj: ProceduralObject | LitObject, count: int, seed: int = 0)
             pictures.
         count: how many points.
         seed: of the draw.
+        areas: [F] what the triangles count; `exposed_areas` unless given.
 
     Raises:
         InputError: no points asked for.
@@ -48,7 +51,7 @@ def surface_points(obj: ProceduralObject | LitObject, count: int, seed: int = 0)
         raise InputError("count", "1 or more points", f"{count}")
     bare = obj.obj if isinstance(obj, LitObject) else obj
     rng = bare.rng(1000 + seed)
-    share = np.cumsum(bare.areas() * exposed(bare))
+    share = np.cumsum(exposed_areas(bare) if areas is None else areas)
     face = np.minimum(np.searchsorted(share, rng.uniform(0, share[-1], count)), len(share) - 1)
     u, v = rng.uniform(size=(2, count)).astype(np.float32)
     outside = u + v > 1
@@ -71,6 +74,11 @@ def colors_at(obj: ProceduralObject | LitObject, hits: Hits) -> NDArray[np.float
     return encoded_array(
         surface_albedo(hits.face, hits.u, hits.v, obj.faces, obj.tex, obj.material, obj.side, obj.table)
     )
+
+
+def exposed_areas(obj: ProceduralObject) -> NDArray[np.float64]:
+    """[F] square metres of the triangles that can be seen from outside, 0 of the others."""
+    return obj.areas() * exposed(obj)
 
 
 def exposed(obj: ProceduralObject) -> NDArray[np.bool_]:
