@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..core.batch import InputConfig
 from ..core.models import GaussianCrossConfig
 from ..core.nn.heads import HeadConfig
@@ -38,3 +40,19 @@ TINY = PretrainConfig(
 )
 """The same code, small enough for a two-core CPU: the demo and the tests. Its teacher knows words for what the rooms
 hold, so that the viewer can be asked; "builtin-ssl" is the label-free one."""
+
+FIELD = replace(
+    TINY,
+    model=replace(
+        TINY.model,
+        input=replace(TINY.model.input, lifted_frames=12),
+        lattice_channels=32,
+        head=replace(TINY.model.head, hidden=96, feature_dim=64),
+        loss_weights={"rgb": 10.0, "depth": 1.0, "feature": 5.0},
+    ),
+    data=replace(TINY.data, data="rooms:120", views=3),
+    steps=800,
+    eval_every=200,
+)
+"""For asking rather than for downstream tasks: what other frames' features say is input, too, and the predicted field
+starts as the lifted one and learns to correct it. A backbone learns less where it is told so much."""

@@ -16,7 +16,7 @@ from rich.console import Console
 from ...core.errors import InputError
 from ...core.live import LiveFeed
 from ...trainers.config import PretrainConfig
-from ...trainers.presets import FULL, TINY
+from ...trainers.presets import FIELD, FULL, TINY
 from ...trainers.pretrain import Pretrainer
 
 CPU_PIXELS = 320 * 240
@@ -62,10 +62,19 @@ Tiny = Annotated[
     ),
 ]
 
+OfField = Annotated[
+    Pretrain,
+    tyro.conf.subcommand(
+        "field",
+        default=Pretrain(FIELD, Path("runs/field")),
+        description="Tiny, with lifted teacher features as input: the field that `gaussiancross query` asks best.",
+    ),
+]
+
 
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(
-        Full | Tiny,  # type: ignore[arg-type]
+        Full | Tiny | OfField,  # type: ignore[arg-type]
         args=args,
         prog="gaussiancross pretrain",
         description="Pre-train on scenes with posed frames.",

@@ -145,8 +145,8 @@ class GaussianCross(Pretrained):
             )
 
     def _take_lifted(self, dim: int) -> None:
-        """Lifted features enter the lattice, and the fine anchors' embeddings become residuals to them: at the start
-        the field of the fine anchors *is* the lifted one, as far as ``feature_dim`` channels can carry it."""
+        """Lifted features enter the lattice, and embeddings become residuals to those of the cell or voxel: at the start
+        the field *is* the lifted one, as far as ``feature_dim`` channels can carry it."""
         f = self.config.head.feature_dim
         self.lifted_in = nn.Linear(dim, self.config.lifted_width)
         self.lifted_code = nn.Linear(dim, f, bias=False)
@@ -155,8 +155,8 @@ class GaussianCross(Pretrained):
             if isinstance(self.projection, nn.Linear):
                 self.projection.weight.copy_(self.lifted_code.weight.T)
                 self.projection.bias.zero_()
-            if self.config.anchors == "two_level":
-                self.fine_head.rest.weight[-f:] = 0
+            for head in (self.head, getattr(self, "fine_head", self.head)):
+                head.rest.weight[-f:] = 0
 
     # --- from points to Gaussians ---------------------------------------------------------------------------
 
@@ -186,9 +186,12 @@ class GaussianCross(Pretrained):
         result = []
         for span, lattice, volume in zip(points.spans(), lattices, volumes, strict=True):
             dense = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
-            parts = [self.head(dense, lattice.centers(), lattice.pitch)]
+            known, code = features[span], None
+            if lifted is not None:
+                known = torch.cat([known, lifted[span]], 1)
+                code = self.lifted_code(lattice.scatter_mean(lifted[span], points.coord[span])[0].flatten(1).T)
+            parts = [self.head(dense, lattice.centers(), lattice.pitch, base_features=code)]
             if self.config.anchors == "two_level":
-                known = features[span] if lifted is None else torch.cat([features[span], lifted[span]], 1)
                 parts.append(self._fine(points.coord[span], visible[span], known, lattice, volume))
             result.append(Gaussians.cat(parts))
         return result
