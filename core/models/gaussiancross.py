@@ -145,7 +145,7 @@ class GaussianCross(Pretrained):
             )
 
     def _take_lifted(self, dim: int) -> None:
-        """Lifted features enter the lattice, and embeddings become residuals to those of the cell or voxel: at the start
+        """Lifted features enter the lattice, and embeddings become residuals to those of their cell or voxel: at first
         the field *is* the lifted one, as far as ``feature_dim`` channels can carry it."""
         f = self.config.head.feature_dim
         self.lifted_in = nn.Linear(dim, self.config.lifted_width)
