@@ -98,16 +98,18 @@ class SemanticTraining:
     labels: LabelConfig = field(default_factory=LabelConfig)
     """Scenes and classes."""
     init: str = ""
-    """Pre-trained model: a run folder, what `gaussiancross convert` wrote, or a name on the hub. Empty: random weights
-    (a baseline in a probe, training from scratch otherwise)."""
+    """Pre-trained model: a run folder, what `gaussiancross convert` wrote, or a name on the hub. Empty: the same recipe
+    from random weights, the baseline that an improvement is measured against."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The backbone where ``init`` is empty."""
     frozen: bool = False
     """Train the head alone (a linear probe), or everything."""
     features: Features = "last"
-    """What the linear head reads."""
+    """What the linear head reads: the "last" decoder layer (the paper's), a "hypercolumn" of all stages, the "encoder"
+    stages alone, the teacher-aligned "field", or a 2D teacher's features "lifted" onto the points."""
     norm: Norm = "train"
-    """Statistics of the backbone's batch norms."""
+    """Statistics of the backbone's batch norms: "train", the batch's while training and the running ones in tests (as
+    the released code does, in probes too); "eval", those of the pre-training; "own", of the scenes at hand."""
     cache: bool = False
     """Compute a frozen backbone's features of each scene once, unaugmented: minutes instead of days, no published
     protocol. Needs ``frozen``, and a norm other than "train"."""

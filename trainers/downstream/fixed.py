@@ -165,17 +165,15 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
 
     @torch.no_grad()
-    def test(self, on_scene: Callable[[str, Tensor], object] | None = None) -> SemanticScores:
+    def test(self) -> SemanticScores:
         """Scores on the original points of the held-out scenes; one pass, a voxel's answer holds for its points."""
         classes = len(self.class_names)
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
-        for index, name in enumerate(self.scenes.val.names):
+        for index in range(len(self.scenes.val)):
             voxels = self._held_out(index)
             logits = self.model(self._standard(voxels.features).to(self._device))
             predicted = logits.argmax(1).cpu()[voxels.inverse]
             confusion += confusion_matrix(predicted, voxels.target, classes)
-            if on_scene is not None:
-                on_scene(name, predicted)
         self.confusion = confusion
         return semantic_scores(confusion)
 

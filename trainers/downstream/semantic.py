@@ -16,13 +16,13 @@ from ...core.losses import lovasz_softmax
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.nn.spunet import SpUNet
-from ...core.scene import IGNORE
+from ...core.scene import IGNORE, PointScene
 from ..loop import Rhythm, Trainer
 from ..schedule import one_cycle
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import Segmenter, backbone_of
-from .testing import vote
+from .testing import kept_prediction, vote
 
 Model = str | Path | GaussianCross | SpUNet | None
 """A pre-trained model, where one is stored, or None for random weights."""
@@ -128,23 +128,31 @@ class SemanticTrainer(Trainer[PointBatch]):
             return self.model(points.to(self._device))
 
     def test(
-        self, config: TestConfig | None = None, on_scene: Callable[[str, Tensor], object] | None = None
+        self,
+        config: TestConfig | None = None,
+        folder: Path | None = None,
+        progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> SemanticScores:
         """Scores of the votes (`testing.vote`) over all held-out scenes, on their original points.
 
         Args:
             config: the run's unless given.
-            on_scene: called with each scene's name and the predicted class [N] of its points.
+            folder: where the predicted class [N] of each scene's points is kept as ``<scene>.npy``; scenes that lie
+                there are not computed again.
+            progress: called with the scenes done and all of them; may raise to stop.
         """
-        classes = len(self.class_names)
+        val, classes = self.data.scenes.val, len(self.class_names)
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
-        for index in range(len(self.data.scenes.val)):
-            scene = self.data.scenes.val.scene(index)
-            votes = vote(scene, self.predict, classes, self.config.voxel_size, config or self.config.test)
-            predicted = votes.argmax(1)
+        for index, name in enumerate(val.names):
+            scene = val.scene(index)
+
+            def predict(scene: PointScene = scene) -> Tensor:
+                votes = vote(scene, self.predict, classes, self.config.voxel_size, config or self.config.test)
+                return votes.argmax(1)
+
+            predicted = predict() if folder is None else kept_prediction(folder / f"{name}.npy", len(scene), predict)
             confusion += confusion_matrix(predicted, labels_of(scene), classes)
-            if on_scene is not None:
-                on_scene(scene.name, predicted)
+            progress(index + 1, len(val))
         self.confusion = confusion
         return semantic_scores(confusion)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from ...core.augment import apply_transform, voxelize
 from ...core.batch import PointBatch, make_points
+from ...core.errors import InputError
+from ...core.io.arrays import read_array
 from ...core.scene import PointScene
 from .config import TestConfig
 
@@ -75,7 +78,17 @@ def vote(scene: PointScene, predict: Predict, classes: int, voxel_size: float, c
     return votes
 
 
-def votes_needed(scene: PointScene, voxel_size: float, config: TestConfig) -> int:
-    """Network passes that `vote` takes for the scene at its own scale, about."""
-    most = int(np.bincount(voxelize(scene.coord, voxel_size)[2]).max()) if config.fragments else 1
-    return math.prod((len(PASSES[config.passes]), most))
+def kept_prediction(path: Path, points: int, predict: Callable[[], Tensor]) -> Tensor:
+    """The classes [N] that lie at ``path``, or else those of ``predict``, which are put there (whole or not at all)."""
+    if path.is_file():
+        return torch.from_numpy(read_array(path, shape=(points,)).astype(np.int64))
+    predicted = predict()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            np.save(file, predicted.numpy().astype(np.int16), allow_pickle=False)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(path, "a folder to keep predictions in", f"{error}", "check it and the space left") from error
+    return predicted

@@ -1,0 +1,143 @@
+"""`gaussiancross finetune` and `gaussiancross probe`: the published downstream protocol, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ...core.errors import InputError
+from ...trainers.downstream.config import SemanticTraining
+from ...trainers.downstream.presets import PRESETS, Task
+from ...trainers.downstream.published import NOT_MEASURED, ROWS, Compared, Measured, compare, find_results
+from ...trainers.downstream.results import RESULTS, SemanticResult
+from ...trainers.downstream.run import SemanticRun, run_semantic
+from .pretrain import pick_device
+
+
+@dataclass(frozen=True)
+class Downstream:
+    """One row of the published protocol. The same command goes on where it was interrupted, exactly."""
+
+    data: str = ""
+    """Short for --labels.data: "rooms:COUNT", or a folder that `gaussiancross prepare` or Pointcept wrote."""
+    config: Annotated[SemanticTraining, tyro.conf.arg(name="")] = field(default_factory=SemanticTraining)
+    """The run; what differs from the published row is written into the results."""
+    run_dir: Path = Path("runs/downstream")
+    """Folder of checkpoints, metrics, TensorBoard logs and results."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to train; "auto" takes CUDA when there is one."""
+    seconds: float | None = None
+    """Stop after so many seconds of training (with a checkpoint); the same command goes on."""
+    beside: tuple[Path, ...] = ()
+    """Folders with other runs' results, for the table; the folder that RUN_DIR lies in by default."""
+
+
+def main(args: Sequence[str]) -> int:
+    return main_of("finetune", args)
+
+
+def main_of(task: Task, args: Sequence[str]) -> int:
+    """`probe` or `finetune`."""
+    if list(args) == ["table"] or list(args[:1]) == ["table"]:
+        return print_table(task, args[1:])
+    presets = {
+        name: (preset.description, Downstream(config=preset.config, run_dir=Path(f"runs/{task}-{name}")))
+        for name, preset in PRESETS[task].items()
+    }
+    first = next(iter(args), "")
+    if first and not first.startswith("-") and first not in presets:
+        raise InputError(f"gaussiancross {task} {first}", "one of " + ", ".join([*presets, "table"]), "another word")
+    name = first
+    given = tyro.extras.overridable_config_cli(
+        presets,
+        args=args,
+        prog=f"gaussiancross {task}",
+        description=f"{DESCRIPTION[task]} `gaussiancross {task} table RUNS` prints the published figures beside ours.",
+    )
+    return run(task, name, given)
+
+
+DESCRIPTION: dict[Task, str] = {
+    "probe": "Train a linear head on a frozen backbone, or on features computed once.",
+    "finetune": "Fine-tune a pre-trained backbone, or train one from scratch, for semantic segmentation.",
+}
+
+
+def run(task: Task, preset: str, given: Downstream, console: Console | None = None) -> int:
+    """Train, test, write and print; 130 when interrupted."""
+    console = console or Console()
+    labels = replace(given.config.labels, data=given.data or given.config.labels.data)
+    plan = SemanticRun(task, preset, replace(given.config, labels=labels), given.run_dir, PRESETS[task][preset].folds)
+    result = run_semantic(plan, pick_device(given.device), given.seconds, console)
+    if result is None:
+        console.print("Not at the last step yet; the same command continues.", markup=False)
+        return 130
+    console.print(class_table(result))
+    others = given.beside or (given.run_dir.absolute().parent,)
+    rows = [row for row in ROWS if (row.task, row.preset) == (task, preset)]
+    if rows:
+        console.print(published_table(compare(find_results([given.run_dir, *others]), rows)))
+    if result.about["changed"]:
+        console.print(f"Differs from the published row in: {', '.join(result.about['changed'])}.", soft_wrap=True)
+    console.print(
+        f"{given.run_dir}: {RESULTS}, classes.csv, confusion.csv, confusion.png", soft_wrap=True, markup=False
+    )
+    return 0
+
+
+@dataclass(frozen=True)
+class TableOf:
+    """The published figures of the protocol beside what was measured here."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
+    """Folders with results, searched through."""
+
+
+def print_table(task: Task, args: Sequence[str], console: Console | None = None) -> int:
+    """All rows."""
+    given = tyro.cli(TableOf, args=list(args), prog=f"gaussiancross {task} table")
+    (console or Console()).print(published_table(compare(find_results(given.runs))))
+    return 0
+
+
+def class_table(result: SemanticResult) -> Table:
+    """IoU and accuracy of every class that is labelled, then their means over all classes."""
+    scores = result.scores
+    title = f"{result.preset}, {result.about['scenes']} scenes, {int(result.confusion.sum()):,} points"
+    table = Table("class", "IoU", "accuracy", "points", title=title)
+    labelled = result.confusion.sum(1)
+    for k, name in enumerate(result.class_names):
+        if int(labelled[k]):
+            table.add_row(
+                name, f"{100 * float(scores.iou[k]):.1f}", f"{100 * float(scores.acc[k]):.1f}", f"{labelled[k]:,}"
+            )
+    table.add_section()
+    of = f"mean of {len(result.class_names)}"
+    table.add_row(of, f"{100 * scores.miou:.1f}", f"{100 * scores.macc:.1f}", f"{100 * scores.allacc:.1f} % right")
+    present = int(scores.present.sum())
+    if present < len(result.class_names):
+        table.add_row(f"mean of {present} that occur", f"{100 * scores.miou_present:.1f}", "", "")
+    return table
+
+
+def published_table(rows: Sequence[Compared]) -> Table:
+    """Theirs and ours, per cent."""
+    title = "Published figures (theirs) and what was measured here, %; * = not the published recipe"
+    table = Table("", "published", "ours, pre-trained", "ours, without", title=title, title_justify="left")
+    for compared in rows:
+        published = ", ".join(f"{method} {value}" for method, value in compared.row.published.items())
+        table.add_row(compared.row.title, published, _cell(compared.pretrained), _cell(compared.scratch))
+    return table
+
+
+def _cell(measured: Measured | None) -> str:
+    if measured is None:
+        return NOT_MEASURED
+    runs = f" (mean of {measured.runs})" if measured.runs > 1 else ""
+    return f"{measured.percent:.1f}{'*' if measured.changed else ''}{runs}"

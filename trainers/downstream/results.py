@@ -1,0 +1,161 @@
+"""What a run scored: ``results.json``, ``classes.csv``, ``confusion.csv`` and ``confusion.png`` in its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ...core.errors import InputError
+from ...core.metrics import SemanticScores, semantic_scores
+
+RESULTS = "results.json"
+FORMAT = "gaussiancross-results"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SemanticResult:
+    """The test of one run, or of several whose confusions were summed.
+
+    Attributes:
+        task: "probe" or "finetune". preset: the row of the protocol. init: the pre-trained model, "" for none.
+        class_names: K.
+        confusion: [K, K] int64, rows the true class, on original points.
+        about: anything else worth knowing, in JSON types (config, steps, device, seconds, …).
+    """
+
+    task: str
+    preset: str
+    init: str
+    class_names: tuple[str, ...]
+    confusion: Tensor
+    about: dict[str, Any]
+
+    @property
+    def scores(self) -> SemanticScores:
+        return semantic_scores(self.confusion)
+
+
+def sum_results(parts: Sequence[SemanticResult], about: dict[str, Any]) -> SemanticResult:
+    """Folds as one: intersections and unions are summed before they are divided."""
+    first = parts[0]
+    if any(p.class_names != first.class_names for p in parts):
+        raise InputError("results", "equal classes in all folds", "others")
+    total = torch.stack([p.confusion for p in parts]).sum(0)
+    return SemanticResult(first.task, first.preset, first.init, first.class_names, total, about)
+
+
+def write_results(folder: Path, result: SemanticResult) -> None:
+    """The four files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = result.scores
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "task": result.task,
+        "preset": result.preset,
+        "init": result.init,
+        "miou": scores.miou,
+        "macc": scores.macc,
+        "allacc": scores.allacc,
+        "miou_present": _finite(scores.miou_present),
+        "points": int(result.confusion.sum()),
+        "classes": list(result.class_names),
+        "iou": scores.iou.tolist(),
+        "acc": scores.acc.tolist(),
+        "confusion": result.confusion.tolist(),
+        "about": result.about,
+    }
+    (folder / RESULTS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    with (folder / "classes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "IoU", "accuracy", "points", "predicted"])
+        for k, name in enumerate(result.class_names):
+            row, column = int(result.confusion[k].sum()), int(result.confusion[:, k].sum())
+            writer.writerow([name, f"{float(scores.iou[k]):.6f}", f"{float(scores.acc[k]):.6f}", row, column])
+    with (folder / "confusion.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["true \\ predicted", *result.class_names])
+        for name, row in zip(result.class_names, result.confusion.tolist(), strict=True):
+            writer.writerow([name, *row])
+    confusion_picture(result.confusion, result.class_names).save(folder / "confusion.png")
+
+
+def read_results(folder: Path) -> SemanticResult:
+    """What `write_results` wrote.
+
+    Raises:
+        InputError: missing, damaged or of a newer version.
+    """
+    path = folder / RESULTS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT or content["version"] > VERSION:
+            raise KeyError("format")
+        confusion = torch.tensor(content["confusion"], dtype=torch.int64)
+        names = tuple(content["classes"])
+        return SemanticResult(content["task"], content["preset"], content["init"], names, confusion, content["about"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"a {RESULTS} of this version", f"{error or 'another file'}") from error
+
+
+def confusion_picture(confusion: Tensor, names: Sequence[str], cell: int | None = None) -> Image.Image:
+    """Rows are true classes, columns predicted ones, the colour is the share of the row; per cent where there is room.
+
+    Classes without labelled points are left white.
+    """
+    k = len(names)
+    cell = cell or max(4, min(36, 1440 // k))
+    font = ImageFont.load_default(size=max(8, min(15, cell - 2)))
+    small = ImageFont.load_default(size=max(8, min(12, round(cell * 0.36))))
+    shown = names if cell >= 9 else ()
+    margin = 24 + max((round(font.getlength(n)) for n in shown), default=0)
+    total = confusion.sum(1, keepdim=True)
+    share = (confusion.double() / total.clamp_min(1)).numpy()
+    picture = Image.new("RGB", (margin + k * cell + 24, margin + k * cell + 24), "white")
+    draw = ImageDraw.Draw(picture)
+    for i in range(k):
+        for j in range(k):
+            x, y = margin + j * cell, margin + i * cell
+            value = share[i, j]
+            draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=_blue(value) if int(total[i]) else "white")
+            if cell >= 24 and round(100 * value) >= 1:
+                ink = "white" if value > 0.55 else "#1c2b3a"
+                draw.text((x + cell / 2, y + cell / 2), f"{100 * value:.0f}", ink, small, "mm")
+    for i, name in enumerate(shown):
+        middle = margin + i * cell + cell / 2
+        draw.text((margin - 8, middle), name, "#1c2b3a", font, "rm")
+        _write_upright(picture, name, font, middle, margin - 8)
+    frame = (margin - 1, margin - 1, margin + k * cell, margin + k * cell)
+    draw.rectangle(frame, outline="#c3ccd6")
+    draw.text((margin + k * cell / 2, margin + k * cell + 13), "predicted", "#5b6b7b", font, "mm")
+    return picture
+
+
+def _write_upright(picture: Image.Image, text: str, font: Any, x: float, bottom: float) -> None:
+    """Text that reads from bottom to top, centred on ``x``, ending at ``bottom``."""
+    left, top, right, low = font.getbbox(text)
+    label = Image.new("L", (round(right - left) + 2, round(low - top) + 2), 0)
+    ImageDraw.Draw(label).text((1 - left, 1 - top), text, 255, font)
+    label = label.rotate(90, expand=True)
+    picture.paste("#1c2b3a", (round(x - label.width / 2), round(bottom - label.height)), label)
+
+
+def _blue(share: float) -> tuple[int, int, int]:
+    """White to deep blue."""
+    low, high = np.array([246, 249, 252]), np.array([23, 78, 166])
+    r, g, b = np.rint(low + (high - low) * share**0.7).astype(int).tolist()
+    return r, g, b
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

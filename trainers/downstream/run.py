@@ -1,0 +1,177 @@
+"""One row of the protocol from start to end: train, test, write; all folds of it where it has several."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ...core.config import to_dict
+from ...core.models import GaussianCross
+from ...core.models.pretrained import load_pretrained
+from ...core.nn.spunet import SpUNet
+from .config import SemanticTraining
+from .fixed import FixedProbe
+from .presets import PRESETS, Task, held_out
+from .results import SemanticResult, sum_results, write_results
+from .scenes import LabelledScenes
+from .semantic import Model, SemanticTrainer
+
+FREE = ("labels.data", "labels.val_scenes", "init", "network", "seed", "eval_every", "save_every", "optim.amp")
+"""What may be chosen without leaving the published protocol."""
+
+
+@dataclass(frozen=True)
+class SemanticRun:
+    """A row of the protocol.
+
+    Attributes:
+        task, preset: which row.
+        config: the run; of folds, the one that each is made from.
+        run_dir: its folder; folds are subfolders.
+        folds: S3DIS areas to hold out in turn; empty for one run.
+    """
+
+    task: Task
+    preset: str
+    config: SemanticTraining
+    run_dir: Path
+    folds: tuple[str, ...] = ()
+
+
+def run_semantic(
+    run: SemanticRun,
+    device: torch.device | str = "cpu",
+    seconds: float | None = None,
+    console: Console | None = None,
+    scenes: LabelledScenes | None = None,
+    model: Model = None,
+) -> SemanticResult | None:
+    """Train what is left to train, test what is left to test, and write the results. The same call goes on where an
+    earlier one was interrupted.
+
+    Args:
+        seconds: at most so long a training, of each fold.
+        scenes: opened from the config unless given. model: what ``config.init`` names unless given.
+
+    Returns:
+        the result; None when Ctrl-C, SIGTERM or the time limit ended a training before its last step.
+    """
+    console = console or Console()
+    model = load_pretrained(run.config.init) if model is None and run.config.init else model
+    _remark_voxels(run.config, model, console)
+    if not run.folds:
+        return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)
+    parts = []
+    for area in run.folds:
+        console.print(f"{area} held out", style="bold")
+        config, folder = held_out(run.config, area), run.run_dir / area
+        part = _run_one(run, config, folder, {"fold": area}, device, seconds, console, scenes, model)
+        if part is None:
+            return None
+        parts.append(part)
+    about = {k: v for k, v in parts[0].about.items() if k != "fold"} | {"folds": list(run.folds)}
+    total = sum_results(parts, about | {"config": to_dict(run.config)})
+    write_results(run.run_dir, total)
+    return total
+
+
+def _run_one(
+    run: SemanticRun,
+    config: SemanticTraining,
+    folder: Path,
+    about: dict[str, Any],
+    device: torch.device | str,
+    seconds: float | None,
+    console: Console,
+    scenes: LabelledScenes | None,
+    model: Model,
+) -> SemanticResult | None:
+    begun = time.monotonic()
+    if config.fixed:
+        trainer = FixedProbe(config, folder, scenes, model, device=device, console=console)
+    else:
+        trainer = SemanticTrainer(config, folder, scenes, model, device)
+    if trainer.resume() and not trainer.finished:
+        console.print(f"Continuing from step {trainer.step} of {folder}.", soft_wrap=True, markup=False)
+    if not trainer.finished:
+        trainer.fit(seconds, console)
+    if not trainer.finished:
+        return None
+    if isinstance(trainer, FixedProbe):
+        trainer.test()
+    else:
+        _test(trainer, console)
+    assert trainer.confusion is not None
+    changed = changes(run.task, run.preset, run.config)
+    about = about | {
+        "config": to_dict(config),
+        "changed": changed,
+        "steps": trainer.step,
+        "device": _device_name(trainer.device),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seconds": round(time.monotonic() - begun, 1),
+        "scenes": len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val),
+    }
+    init = config.init or ("given" if model is not None else "")
+    result = SemanticResult(run.task, run.preset, init, trainer.class_names, trainer.confusion, about)
+    write_results(folder, result)
+    return result
+
+
+def _test(trainer: SemanticTrainer, console: Console) -> None:
+    """Test under a progress bar; predictions of an interrupted test are not computed again."""
+    identity = json.dumps([trainer.step, to_dict(trainer.config.test), trainer.must_match()], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    columns = (
+        TextColumn("[bold]test"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("scenes"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("test", total=len(trainer.data.scenes.val))
+        folder = trainer.run_dir / "predictions" / f"step-{trainer.step:09d}-{digest}"
+        trainer.test(folder=folder, progress=lambda done, total: bar.update(task, completed=done))
+
+
+def changes(task: Task, preset: str, config: SemanticTraining) -> list[str]:
+    """The options in which a run differs from the published row that it is named after."""
+    if preset not in PRESETS[task]:
+        return ["preset"]
+    published, own = _flat(to_dict(PRESETS[task][preset].config)), _flat(to_dict(config))
+    free = [k for k in own if k in FREE or k.startswith("network.")]
+    return sorted(k for k in own if k not in free and own[k] != published.get(k))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _remark_voxels(config: SemanticTraining, model: Model, console: Console) -> None:
+    if not isinstance(model, (GaussianCross, SpUNet)):
+        return
+    own = model.config.input.voxel_size if isinstance(model, GaussianCross) else model.voxel_size
+    if own != config.voxel_size:
+        what = f"The model was pre-trained on voxels of {own} m; this run has {config.voxel_size} m"
+        console.print(f"{what} (--config.voxel-size {own} takes its own).", soft_wrap=True, style="yellow")
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
