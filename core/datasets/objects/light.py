@@ -7,6 +7,7 @@ object.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numba import njit
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..rooms.materials import MaterialTable
 from ..rooms.textures import albedo
-from ..rooms.trace import Hits
+from ..rooms.trace import Hits, Tracer
 from .build import ProceduralObject
 
 SKY_RAYS = 24
@@ -75,7 +76,38 @@ class LitObject:
 
 def light_object(obj: ProceduralObject, light: ObjectLight | None = None) -> LitObject:
     """Works out the light on an object; by default a light drawn from the object's seed."""
-    light = ObjectLight.draw(obj.rng(1)) if light is None else light
+    return LitObject(obj, vertex_light(obj, ObjectLight.draw(obj.rng(1)) if light is None else light))
+
+
+class Solid(Protocol):
+    """What light falls on, cameras surround and points lie on: see `ProceduralObject`."""
+
+    @property
+    def vertices(self) -> NDArray[np.float32]: ...
+    @property
+    def normals(self) -> NDArray[np.float32]: ...
+    @property
+    def faces(self) -> NDArray[np.int64]: ...
+    @property
+    def bounds(self) -> NDArray[np.float32]: ...
+    @property
+    def radius(self) -> float: ...
+    @property
+    def tracer(self) -> Tracer: ...
+    def areas(self) -> NDArray[np.float64]: ...
+    def rng(self, stream: int) -> Generator: ...
+
+
+class Lit(Protocol):
+    """A `Solid` with its light worked out."""
+
+    @property
+    def obj(self) -> Solid: ...
+    def shade(self, hits: Hits) -> NDArray[np.float32]: ...
+
+
+def vertex_light(obj: Solid, light: ObjectLight) -> NDArray[np.float32]:
+    """[V, 3] linear light on each vertex: the lamp as far as it is seen, the sky and what hides it."""
     n = obj.normals
     at = obj.vertices + np.float32(0.004 * obj.radius) * n
     start = np.modf(np.arange(len(n)) * 0.754877666)[0] * 2 * np.pi  # low-discrepancy from vertex to vertex
@@ -94,7 +126,7 @@ def light_object(obj: ProceduralObject, light: ObjectLight | None = None) -> Lit
     seen = obj.tracer.first(np.repeat(at[facing], LAMP_RAYS, 0), rays.reshape(-1, 3)).reshape(-1, LAMP_RAYS) < 0
     cosine = np.maximum((rays * n[facing, None]).sum(-1), 0)
     out[facing] += (seen * cosine).mean(1)[:, None] * np.array(light.lamp)
-    return LitObject(obj, out.astype(np.float32))
+    return out.astype(np.float32)
 
 
 def around(axis: NDArray, start: NDArray, radius: NDArray) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from ...errors import InputError
 from ..rooms.materials import RGB, neutral, soft
 from ..rooms.render import PixelRays
 from .build import ProceduralObject
-from .light import LitObject, light_object
+from .light import Lit, Solid, light_object
 
 VIEWS = 36
 """Pictures per object, as CLIP-GS has them."""
@@ -29,7 +29,7 @@ _CONTRAST = 0.04
 
 
 def object_cameras(
-    obj: ProceduralObject,
+    obj: Solid,
     views: int = VIEWS,
     width: int = 112,
     height: int = 112,
@@ -58,14 +58,14 @@ def object_cameras(
     return _around(obj, turn, np.arcsin(sine), farther, beside, width, height)
 
 
-def front(obj: ProceduralObject, size: int = 112) -> Cameras:
+def front(obj: Solid, size: int = 112) -> Cameras:
     """One camera of ``size`` × ``size`` pixels that sees an object from its front, its side and above."""
     one = np.ones(1)
     return _around(obj, math.radians(58) * one, math.radians(22) * one, one, np.zeros((1, 3)), size, size)
 
 
 def _around(
-    obj: ProceduralObject,
+    obj: Solid,
     turn: NDArray,
     elevation: NDArray,
     farther: NDArray,
@@ -86,7 +86,7 @@ def _around(
 
 
 def render_object(
-    obj: ProceduralObject | LitObject,
+    obj: ProceduralObject | Lit,
     views: int | Cameras = VIEWS,
     width: int = 112,
     height: int = 112,
@@ -95,7 +95,7 @@ def render_object(
     """Pictures of an object.
 
     Args:
-        obj: the object; lit with the light of its seed unless its light was worked out before.
+        obj: the object; a procedural one is lit with the light of its seed unless its light was worked out before.
         views: how many of `object_cameras`, or cameras (whose size then counts).
         backgrounds: one sRGB colour in [0, 1] per view; by default one colour drawn from the seed.
 
@@ -105,7 +105,7 @@ def render_object(
     Raises:
         InputError: impossible views, or as many backgrounds as there are no views.
     """
-    lit = obj if isinstance(obj, LitObject) else light_object(obj)
+    lit = light_object(obj) if isinstance(obj, ProceduralObject) else obj
     cameras = object_cameras(lit.obj, views, width, height) if isinstance(views, int) else views
     if backgrounds is None:
         rng = lit.obj.rng(2)
@@ -119,7 +119,7 @@ def render_object(
     return color, alpha
 
 
-def _view(lit: LitObject, cameras: Cameras, index: int, background: RGB) -> tuple[NDArray, NDArray]:
+def _view(lit: Lit, cameras: Cameras, index: int, background: RGB) -> tuple[NDArray, NDArray]:
     """Colour [H, W, 3] uint8 and coverage [H, W] of one view; rays only where the object's bounds are."""
     h, w = cameras.height, cameras.width
     rays = PixelRays(cameras, index)
@@ -142,7 +142,7 @@ def _view(lit: LitObject, cameras: Cameras, index: int, background: RGB) -> tupl
     return np.rint(color * 255).astype(np.uint8), alpha
 
 
-def _window(lit: LitObject, cameras: Cameras, index: int) -> tuple[int, int, int, int]:
+def _window(lit: Lit, cameras: Cameras, index: int) -> tuple[int, int, int, int]:
     """Rows y0 to y1 and columns x0 to x1 outside which the object is not seen."""
     m, k = cameras.viewmats[index].numpy(), cameras.Ks[index].numpy()
     p = lit.obj.vertices @ m[:3, :3].T + m[:3, 3]
@@ -155,7 +155,7 @@ def _window(lit: LitObject, cameras: Cameras, index: int) -> tuple[int, int, int
 
 
 def _trace(
-    lit: LitObject, rays: PixelRays, pixels: NDArray, x: float, y: float, background: RGB
+    lit: Lit, rays: PixelRays, pixels: NDArray, x: float, y: float, background: RGB
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     hits = lit.obj.tracer.hits(*rays.through(x, y, pixels))
     met = hits.face >= 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ..rooms.trace import Hits
 from .build import ProceduralObject
-from .light import LitObject, around, encoded_array, surface_albedo
+from .light import Lit, LitObject, Solid, around, encoded_array, surface_albedo
 
 if TYPE_CHECKING:
     import trimesh
@@ -49,7 +49,7 @@ def surface_points(
     """
     if count < 1:
         raise InputError("count", "1 or more points", f"{count}")
-    bare = obj.obj if isinstance(obj, LitObject) else obj
+    bare = obj if isinstance(obj, ProceduralObject) else obj.obj
     rng = bare.rng(1000 + seed)
     share = np.cumsum(exposed_areas(bare) if areas is None else areas)
     face = np.minimum(np.searchsorted(share, rng.uniform(0, share[-1], count)), len(share) - 1)
@@ -67,9 +67,9 @@ def surface_points(
     )
 
 
-def colors_at(obj: ProceduralObject | LitObject, hits: Hits) -> NDArray[np.float32]:
+def colors_at(obj: ProceduralObject | Lit, hits: Hits) -> NDArray[np.float32]:
     """[R, 3] sRGB in [0, 1]: as materials are, or as they look in a lit object's pictures."""
-    if isinstance(obj, LitObject):
+    if not isinstance(obj, ProceduralObject):
         return obj.shade(hits)
     return encoded_array(
         surface_albedo(hits.face, hits.u, hits.v, obj.faces, obj.tex, obj.material, obj.side, obj.table)
@@ -81,7 +81,7 @@ def exposed_areas(obj: ProceduralObject) -> NDArray[np.float64]:
     return obj.areas() * exposed(obj)
 
 
-def exposed(obj: ProceduralObject) -> NDArray[np.bool_]:
+def exposed(obj: Solid) -> NDArray[np.bool_]:
     """[F] whether light from outside can reach the middle of each triangle: not so inside closed cabinets."""
     corners = obj.vertices[obj.faces]
     n = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
