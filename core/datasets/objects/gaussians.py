@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...gaussians import Gaussians
 from .build import ProceduralObject
-from .light import LitObject
+from .light import Lit
 from .surface import exposed_areas, surface_points
 
 POINTS = 8
@@ -31,7 +31,7 @@ LEAST, MOST = 0.15, 0.97
 """Opacities."""
 
 
-def object_gaussians(obj: ProceduralObject | LitObject, count: int, seed: int = 0) -> Gaussians:
+def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> Gaussians:
     """Gaussians that stand for the surface that can be seen from outside.
 
     Surface points are grouped around those that differ most in position, direction and colour. A point stands for a
@@ -52,7 +52,7 @@ def object_gaussians(obj: ProceduralObject | LitObject, count: int, seed: int = 
     """
     if count < 1:
         raise InputError("count", "1 or more Gaussians", f"{count}")
-    bare = obj.obj if isinstance(obj, LitObject) else obj
+    bare = obj if isinstance(obj, ProceduralObject) else obj.obj
     areas = exposed_areas(bare)
     points = surface_points(obj, POINTS * count, seed, areas)
     color = points.color.astype(np.float32) / 255
