@@ -67,7 +67,7 @@ def run_semantic(
     """
     console = console or Console()
     model = load_pretrained(run.config.init) if model is None and run.config.init else model
-    _remark_voxels(run.config, model, console)
+    remark_voxels(run.config.voxel_size, model, console)
     if not run.folds:
         return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)
     parts = []
@@ -116,7 +116,7 @@ def _run_one(
         "config": to_dict(config),
         "changed": changed,
         "steps": trainer.step,
-        "device": _device_name(trainer.device),
+        "device": device_name(trainer.device),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "seconds": round(time.monotonic() - begun, 1),
         "scenes": len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val),
@@ -150,9 +150,14 @@ def changes(task: Task, preset: str, config: SemanticTraining) -> list[str]:
     """The options in which a run differs from the published row that it is named after."""
     if preset not in PRESETS[task]:
         return ["preset"]
-    published, own = _flat(to_dict(PRESETS[task][preset].config)), _flat(to_dict(config))
+    return differences(PRESETS[task][preset].config, config)
+
+
+def differences(published: Any, config: Any) -> list[str]:
+    """The options, but for those that are free to choose, in which one config differs from another of its kind."""
+    theirs, own = _flat(to_dict(published)), _flat(to_dict(config))
     free = [k for k in own if k in FREE or k.startswith("network.")]
-    return sorted(k for k in own if k not in free and own[k] != published.get(k))
+    return sorted(k for k in own if k not in free and own[k] != theirs.get(k))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -162,16 +167,18 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _remark_voxels(config: SemanticTraining, model: Model, console: Console) -> None:
+def remark_voxels(voxel_size: float, model: Model, console: Console) -> None:
+    """Say so where a model was pre-trained on other voxels."""
     if not isinstance(model, (GaussianCross, SpUNet)):
         return
     own = model.config.input.voxel_size if isinstance(model, GaussianCross) else model.voxel_size
-    if own != config.voxel_size:
-        what = f"The model was pre-trained on voxels of {own} m; this run has {config.voxel_size} m"
-        console.print(f"{what} (--config.voxel-size {own} takes its own).", soft_wrap=True, style="yellow")
+    if own != voxel_size:
+        what = f"The model was pre-trained on voxels of {own} m; this run has {voxel_size} m"
+        console.print(f"{what} (--voxel-size {own} takes its own).", soft_wrap=True, style="yellow")
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """For reports."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
