@@ -180,5 +180,5 @@ def remark_voxels(voxel_size: float, model: Model, console: Console) -> None:
 def device_name(device: torch.device) -> str:
     """For reports."""
     if device.type == "cuda":
-        return torch.cuda.getdevice_name(device)
+        return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
