@@ -17,6 +17,7 @@ from gaussiancross.core.models.pointgroup import (
 from gaussiancross.core.nn import grouping
 from gaussiancross.core.nn.grouping import group_points
 from gaussiancross.core.scene import PointScene
+from shelves import shelf
 
 SMALL = PointGroupConfig(
     classes=4, base_channels=4, channels=(4,) * 8, layers=(1,) * 8, voxel_size=0.05, cluster=ClusterConfig(1.5, 5, 10)
@@ -81,23 +82,6 @@ def test_what_cannot_be_grouped_is_refused():
         group_points(coord, labels - 1, 1.0)
     with pytest.raises(InputError, match="spread"):
         group_points(torch.tensor([[0.0, 0, 0], [1e9, 1e9, 1e9], [0, 0, 0]]), labels, 0.001)
-
-
-def shelf(seed: int = 0, n: int = 4000) -> PointScene:
-    """A floor (class 0, instance 9) and three cubes of class 2, 2 and 3, one of them without instance ids."""
-    rng = np.random.default_rng(seed)
-    part = np.arange(n) % 4
-    size = np.array([[3, 3, 0.02], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0.4, 0.4, 0.4]])
-    corner = np.array([[0, 0, 0], [0.2, 0.2, 0.1], [1.5, 1.4, 0.1], [2.3, 0.2, 0.1]])
-    coord = (rng.uniform(0, 1, (n, 3)) * size[part] + corner[part]).astype(np.float32)
-    return PointScene(
-        f"shelf{seed}",
-        coord,
-        color=np.array([[90, 90, 90], [200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)[part],
-        normal=np.tile(np.array([0, 0, 1], np.float32), (n, 1)),
-        segment=np.array([0, 2, 2, 3])[part],
-        instance=np.array([9, 4, 0, -1])[part],
-    )
 
 
 def batch_of(*scenes: PointScene) -> PointBatch:

@@ -1,0 +1,95 @@
+"""`gaussiancross instances`: instance segmentation with PointGroup, trained and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ...core.errors import InputError
+from ...trainers.downstream.instance_config import INSTANCES, InstanceTraining
+from ...trainers.downstream.instance_run import InstanceOutcome, InstanceRun, run_instances
+from ...trainers.downstream.published import ROWS, compare, find_results
+from .finetune import published_table
+from .pretrain import pick_device
+
+
+@dataclass(frozen=True)
+class Instances:
+    """One row of the published protocol. The same command goes on where it was interrupted, exactly."""
+
+    data: str = ""
+    """Short for --labels.data: "rooms:COUNT", or a folder that `gaussiancross prepare` or Pointcept wrote."""
+    config: Annotated[InstanceTraining, tyro.conf.arg(name="")] = field(default_factory=InstanceTraining)
+    """The run; what differs from the published row is written into the results."""
+    run_dir: Path = Path("runs/instances")
+    """Folder of checkpoints, curves, results, pictures and the trained model."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to train; "auto" takes CUDA when there is one."""
+    seconds: float | None = None
+    """Stop after so many seconds of training (with a checkpoint); the same command goes on."""
+    pictures: int = 4
+    """Held-out scenes that are drawn beside their true and predicted instances."""
+    beside: tuple[Path, ...] = ()
+    """Folders with other runs' results, for the table; the folder that RUN_DIR lies in by default."""
+
+
+def main(args: Sequence[str]) -> int:
+    presets = {
+        name: (preset.description, Instances(config=preset.config, run_dir=Path(f"runs/instances-{name}")))
+        for name, preset in INSTANCES.items()
+    }
+    name = next(iter(args), "")
+    if name and not name.startswith("-") and name not in presets:
+        raise InputError(f"gaussiancross instances {name}", "one of " + ", ".join(presets), "another word")
+    given = tyro.extras.overridable_config_cli(
+        presets,
+        args=args,
+        prog="gaussiancross instances",
+        description="Instance segmentation with PointGroup, from a pre-trained backbone (--init) or from scratch: AP, "
+        "AP50 and AP25 on held-out scenes, their pictures, and the published figures beside ours.",
+    )
+    return run(name, given)
+
+
+def run(preset: str, given: Instances, console: Console | None = None) -> int:
+    """Train, test, write and print; 130 when interrupted."""
+    console = console or Console()
+    labels = replace(given.config.labels, data=given.data or given.config.labels.data)
+    plan = InstanceRun(preset, replace(given.config, labels=labels), given.run_dir, given.pictures)
+    outcome = run_instances(plan, pick_device(given.device), given.seconds, console)
+    if outcome is None:
+        console.print("Not at the last step yet; the same command continues.", markup=False)
+        return 130
+    console.print(class_table(outcome, preset))
+    rows = [row for row in ROWS if (row.task, row.preset) == ("instances", preset)]
+    if rows:
+        others = given.beside or (given.run_dir.absolute().parent,)
+        console.print(published_table(compare(find_results([given.run_dir, *others]), rows)))
+    if outcome.changed:
+        console.print(f"Differs from the published row in: {', '.join(outcome.changed)}.", soft_wrap=True)
+    results = outcome.results
+    seconds = f"{results.network_s:.2f} s network, {results.grouping_s:.2f} s grouping per scene"
+    console.print(f"{results.proposals} proposals; {seconds}.", highlight=False)
+    written = "results.json, instances.csv, pictures/, model/"
+    console.print(f"{given.run_dir}: {written}", soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def class_table(outcome: InstanceOutcome, preset: str) -> Table:
+    """AP of the classes that have true instances, per cent, and their means."""
+    found = outcome.results.instances
+    title = f"{preset}, {outcome.results.scenes} scenes, step {outcome.steps}"
+    table = Table("class", "AP", "AP50", "AP25", title=title)
+    for k, name in enumerate(outcome.class_names):
+        if bool(found.ap[k].isfinite()):
+            table.add_row(name, *(f"{100 * float(v[k]):.1f}" for v in (found.ap, found.ap50, found.ap25)))
+    table.add_section()
+    means = (found.mean_ap, found.mean_ap50, found.mean_ap25)
+    table.add_row(f"mean of {table.row_count}", *(f"{100 * v:.1f}" if v == v else "-" for v in means))
+    return table

@@ -1,0 +1,132 @@
+"""One row of the instance segmentation protocol from start to end: train, test, draw, write."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ...core.config import to_dict
+from ...core.errors import InputError
+from ...core.io.images import write_color
+from ...core.models.pretrained import load_pretrained
+from .instance_config import INSTANCES, InstanceTraining
+from .instance_pictures import picture
+from .instance_results import write_instances
+from .instances import InstancePrediction, InstanceResults, InstanceTrainer
+from .run import device_name, differences, remark_voxels
+from .scenes import LabelledScenes
+from .semantic import Model
+
+PICTURES = "pictures"
+"""Folder of the drawn scenes, in the run's."""
+
+MODEL = "model"
+"""Folder of the trained `PointGroup`, in the run's."""
+
+
+@dataclass(frozen=True)
+class InstanceRun:
+    """A row of the protocol.
+
+    Attributes:
+        preset: which row. config: the run. run_dir: its folder.
+        pictures: held-out scenes that are drawn.
+    """
+
+    preset: str
+    config: InstanceTraining
+    run_dir: Path
+    pictures: int = 4
+
+    def __post_init__(self) -> None:
+        if self.pictures < 0:
+            raise InputError("pictures", "0 or more", str(self.pictures))
+
+
+@dataclass(frozen=True)
+class InstanceOutcome:
+    """A finished run: its scores, classes and steps, and in which options it differs from the published row."""
+
+    results: InstanceResults
+    class_names: tuple[str, ...]
+    steps: int
+    changed: tuple[str, ...]
+
+
+def run_instances(
+    run: InstanceRun,
+    device: torch.device | str = "cpu",
+    seconds: float | None = None,
+    console: Console | None = None,
+    scenes: LabelledScenes | None = None,
+    model: Model = None,
+) -> InstanceOutcome | None:
+    """Train what is left to train, test, and write ``results.json``, ``instances.csv``, ``pictures/`` and ``model/``.
+    The same call goes on where an earlier one was interrupted.
+
+    Args:
+        seconds: at most so long a training.
+        scenes: opened from the config unless given. model: what ``config.init`` names unless given.
+
+    Returns:
+        None when Ctrl-C, SIGTERM or the time limit ended the training before its last step.
+    """
+    console = console or Console()
+    begun = time.monotonic()
+    config, folder = run.config, run.run_dir
+    model = load_pretrained(config.init) if model is None and config.init else model
+    remark_voxels(config.voxel_size, model, console)
+    trainer = InstanceTrainer(config, folder, scenes, model, device)
+    if trainer.resume() and not trainer.finished:
+        console.print(f"Continuing from step {trainer.step} of {folder}.", soft_wrap=True, markup=False)
+    if not trainer.finished:
+        trainer.fit(seconds, console)
+    if not trainer.finished:
+        return None
+    results = _test(trainer, run.pictures, console)
+    changed = differences(INSTANCES[run.preset].config, config) if run.preset in INSTANCES else ["preset"]
+    about = {
+        "config": to_dict(config),
+        "changed": changed,
+        "steps": trainer.step,
+        "device": device_name(trainer.device),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seconds": round(time.monotonic() - begun, 1),
+        "scenes": results.scenes,
+    }
+    init = config.init or ("given" if model is not None else "")
+    write_instances(folder, results, trainer.class_names, run.preset, init, about)
+    trainer.model.save_pretrained(folder / MODEL, {"run": folder.name, "step": trainer.step})
+    return InstanceOutcome(results, trainer.class_names, trainer.step, tuple(changed))
+
+
+def _test(trainer: InstanceTrainer, pictures: int, console: Console) -> InstanceResults:
+    """Test under a progress bar; draw the first scenes."""
+    folder, done = trainer.run_dir / PICTURES, 0
+    columns = (
+        TextColumn("[bold]test"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("scenes"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("test", total=len(trainer.data.scenes.val))
+
+        def on_scene(prediction: InstancePrediction) -> None:
+            nonlocal done
+            if done < pictures:
+                folder.mkdir(parents=True, exist_ok=True)
+                image = picture(prediction, trainer.model.config.ignored)
+                write_color(folder / f"{prediction.scene.name}.png", image)
+            done += 1
+            bar.update(task, completed=done)
+
+        return trainer.test(on_scene)
