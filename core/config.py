@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import InputError
@@ -12,7 +13,7 @@ T = TypeVar("T")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as a dict of JSON types (tuples become lists)."""
+    """A dataclass as a dict of JSON types (tuples become lists, paths strings)."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -21,7 +22,7 @@ def to_dict(config: Any) -> dict[str, Any]:
             return {k: plain(v) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
             return [plain(v) for v in value]
-        return value
+        return str(value) if isinstance(value, Path) else value
 
     return plain(config)
 
@@ -41,5 +42,7 @@ def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T
             value = from_dict(hint, value, f"{where}.{name}")  # type: ignore[arg-type]
         elif isinstance(value, list):
             value = tuple(value)
+        elif isinstance(value, str) and (hint is Path or Path in typing.get_args(hint)):
+            value = Path(value)
         fields[name] = value
     return kind(**fields)

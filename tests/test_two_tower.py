@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.rooms.captioned import CaptionedRoom
+from gaussiancross.core.datasets.rooms.captioned import NOTHING, CaptionedRoom
 from gaussiancross.core.datasets.rooms.captions import (
     COLORS,
     SYNONYMS,
@@ -27,7 +27,7 @@ from gaussiancross.core.query.text import UnknownPhrase
 from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin import BuiltinTeacher
 from gaussiancross.core.teachers.vocabulary import Vocabulary
-from gaussiancross.trainers.captions import SIDE, region_batch, room_crop, truth
+from gaussiancross.trainers.captions import SIDE, captioned_object, object_crop, region_batch, room_crop, truth
 from gaussiancross.trainers.two_tower import (
     TwoTowerTrainer,
     TwoTowerTraining,
@@ -194,7 +194,8 @@ def test_batches_are_functions_of_the_step(toy: CaptionedRoom) -> None:
 
 def test_training_resumes_exactly(tmp_path, toy: CaptionedRoom) -> None:
     whole = _trainer(tmp_path / "whole", toy)
-    assert whole.fit()
+    whole.fit()
+    assert whole.finished
     first = _trainer(tmp_path / "parts", toy)
     for step in range(3):
         first.train_step(first.batch(step))
@@ -202,7 +203,8 @@ def test_training_resumes_exactly(tmp_path, toy: CaptionedRoom) -> None:
     second = _trainer(tmp_path / "parts", toy)
     assert second.resume()
     assert second.step == 3
-    assert second.fit()
+    second.fit()
+    assert second.finished
     for (name, a), b in zip(whole.model.state_dict().items(), second.model.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -212,7 +214,7 @@ def test_another_model_is_not_continued(tmp_path, toy: CaptionedRoom) -> None:
     other = TwoTowerTrainer(
         TwoTowerTraining(run_dir=tmp_path, model=replace(TINY, dim=4), steps=1), [toy], training_vocabulary()
     )
-    with pytest.raises(InputError, match="the model and vocabulary"):
+    with pytest.raises(InputError, match="another model"):
         other.resume()
 
 
@@ -234,6 +236,24 @@ def test_it_learns_and_ships(tmp_path, toy: CaptionedRoom, monkeypatch: pytest.M
     assert known.tolist() == [True, False]
     assert math.isclose(float(vectors[0].norm()), 1.0, rel_tol=1e-5)
     assert not vectors[1].any()
+
+
+def test_boards_of_objects_and_a_start_from_shipped_weights(tmp_path, toy: CaptionedRoom) -> None:
+    objects = [captioned_object("barrel", 1, views=1), captioned_object("chair", 2, views=1)]
+    crops = [object_crop(objects, np.random.default_rng(seed)) for seed in range(12)]
+    assert {len(crop.things) for crop in crops} == {2, 4}  # one object and the whole picture, or four objects
+    for crop in crops:
+        shown = set(np.unique(crop.ids)) - {NOTHING}
+        assert shown <= set(crop.things) and {d.name for d in crop.things.values()} <= {"barrel", "chair"}
+    config = TwoTowerTraining(run_dir=tmp_path, steps=2, batch=4)
+    shipped = BuiltinTeacher()
+    words = (*shipped.card["words"][:-1], "zebra")
+    trainer = TwoTowerTrainer(replace(config, init=shipped.folder, model=shipped.towers.config), [toy], words, objects)
+    mine, theirs = trainer.model.text.words.weight, shipped.towers.text.words.weight
+    assert torch.equal(mine[1 : len(words)], theirs[1 : len(words)])
+    assert not torch.equal(mine[len(words)], theirs[len(words)])
+    assert torch.equal(trainer.model.image.value.weight, shipped.towers.image.value.weight)
+    assert np.isfinite(trainer.train_step(trainer.batch(0))["loss/total"])
 
 
 def test_missing_files_are_named(tmp_path) -> None:

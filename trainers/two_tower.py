@@ -15,17 +15,15 @@ import json
 import math
 import multiprocessing
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import track
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,15 +34,13 @@ from ..core.datasets.rooms import Rooms
 from ..core.datasets.rooms.captioned import CaptionedRoom, captioned_room
 from ..core.datasets.rooms.captions import vocabulary
 from ..core.errors import InputError
-from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from ..core.nn.two_tower import TwoTower, TwoTowerConfig
 from ..core.query.text import CANONICAL
 from ..core.teachers.builtin import CARD, WEIGHTS, BuiltinTeacher
 from ..core.teachers.vocabulary import Vocabulary
 from .caption_scores import caption_scores
 from .captions import CaptionedObject, Crop, RegionBatch, captioned_object, object_crop, region_batch, room_crop
-from .interrupt import InterruptFlag
-from .log import MetricLog
+from .loop import Rhythm, Trainer
 from .schedule import one_cycle
 
 OBJECT_SHARE = 0.25
@@ -89,8 +85,8 @@ class TwoTowerTraining:
     """Rooms that the scores of the card are measured on, validation seeds."""
 
 
-class TwoTowerTrainer:
-    """Owns model, optimiser and step counter.
+class TwoTowerTrainer(Trainer[RegionBatch]):
+    """Owns model and optimiser; see `Trainer`.
 
     Args:
         config: the training.
@@ -98,6 +94,8 @@ class TwoTowerTrainer:
         words: the text tower's vocabulary.
         objects: what else to learn from; may be empty.
     """
+
+    kind, title = "TwoTower", "two towers"
 
     def __init__(
         self,
@@ -108,8 +106,9 @@ class TwoTowerTrainer:
     ) -> None:
         if len(words) >= config.model.words:
             raise InputError("--model.words", f"more than the vocabulary's {len(words)}", str(config.model.words))
+        super().__init__(config, config.run_dir, Rhythm(config.steps, save_every=config.save_every))
         torch.manual_seed(config.seed)
-        self.config, self.rooms, self.objects = config, rooms, objects
+        self.rooms, self.objects = rooms, objects
         self.model = TwoTower(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.vocabulary = Vocabulary(words, config.model.length)
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(14.0)))
@@ -123,20 +122,18 @@ class TwoTowerTrainer:
             lr=config.lr,
             betas=(0.9, 0.98),
         )
-        self.step = 0
         if config.init is not None:
             self._start_from(config.init)
 
     def _start_from(self, folder: Path) -> None:
         """The weights of an exported model; words that it did not have keep their random rows."""
         before = BuiltinTeacher(folder)
-        words = Vocabulary(before.card["words"], self.config.model.length)
         weights = {k: v.float() for k, v in before.towers.state_dict().items()}
         rows, table = weights["text.words.weight"], self.model.text.words.weight.detach().clone()
+        known = {word: number for number, word in enumerate(before.card["words"], 1)}
         for number, word in enumerate(self.vocabulary.words, 1):
-            known = words.numbers(word)
-            if isinstance(known, list):
-                table[number] = rows[known[0]]
+            if word in known:
+                table[number] = rows[known[word]]
         self.model.load_state_dict(weights | {"text.words.weight": table})
 
     def batch(self, step: int) -> RegionBatch:
@@ -166,63 +163,24 @@ class TwoTowerTrainer:
     def train_step(self, batch: RegionBatch) -> dict[str, float]:
         """One update; returns scalars."""
         self.model.train()
-        lr = one_cycle(self.step, self.config.steps, self.config.lr, 0.1)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
         # dropout draws from the global generator: seeded by the step, so that a resumed run draws the same
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        terms = self.losses(batch)
-        loss = terms["relevancy"] + terms["contrast"]
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        return {
-            "loss/total": float(loss.detach()),
-            "lr": lr,
-            **{f"loss/{k}": float(v.detach()) for k, v in terms.items()},
-        }
+        lr = one_cycle(self.step, self.config.steps, self.config.lr, 0.1)
+        return self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, grad_clip=1.0)
 
-    def save(self) -> None:
-        meta = {"config": to_dict(self.config.model), "words": list(self.vocabulary.words), "step": self.step}
-        weights = {**self.model.state_dict(), "log_scale": self.log_scale}
-        extra = {"optimizer": self.optimizer.state_dict()}
-        save_checkpoint(self.config.run_dir / "checkpoints", self.step, weights, meta, extra)
+    def weights(self) -> dict[str, Tensor]:
+        return {**self.model.state_dict(), "log_scale": self.log_scale}
 
-    def resume(self) -> bool:
-        """Continue from the run's latest checkpoint; whether there was one."""
-        path = latest_checkpoint(self.config.run_dir / "checkpoints")
-        if path is None:
-            return False
-        weights, meta, extra = load_checkpoint(path)
-        if meta.get("config") != to_dict(self.config.model) or meta.get("words") != list(self.vocabulary.words):
-            raise InputError(path, "the model and vocabulary of this command", "others", "start a new --run-dir")
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.log_scale.data.copy_(weights.pop("log_scale"))
         self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(extra["optimizer"])
-        self.step = int(meta["step"])
-        return True
+        self.optimizer.load_state_dict(state["optimizer"])
 
-    def fit(self, console: Console | None = None) -> bool:
-        """Train to the end; False when Ctrl-C, SIGTERM or the time limit came first. A checkpoint is written anyway."""
-        console = console or Console()
-        ends = time.monotonic() + (self.config.seconds or math.inf)
-        self.config.run_dir.mkdir(parents=True, exist_ok=True)
-        with (
-            closing(MetricLog(self.config.run_dir, self.step, None)) as log,
-            InterruptFlag() as interrupted,
-            Progress(console=console) as bar,
-        ):
-            task = bar.add_task("two towers", total=self.config.steps, completed=self.step)
-            while self.step < self.config.steps and time.monotonic() < ends and interrupted() is None:
-                metrics = self.train_step(self.batch(self.step))
-                log(self.step, metrics)
-                bar.update(task, completed=self.step, description=f"two towers, loss {metrics['loss/total']:.3f}")
-                if self.step % self.config.save_every == 0:
-                    self.save()
-        self.save()
-        return self.step >= self.config.steps
+    def must_match(self) -> dict[str, Any]:
+        return {"model": to_dict(self.config.model), "words": list(self.vocabulary.words)}
 
 
 def region_losses(
@@ -312,7 +270,8 @@ def main() -> int:
         trainer = TwoTowerTrainer(config, load_rooms(config.rooms), training_vocabulary(), load_objects(config.objects))
         if trainer.resume():
             print(f"Continuing from step {trainer.step}.")
-        if not trainer.fit():
+        trainer.fit(config.seconds)
+        if not trainer.finished:
             print(f"Checkpoint of step {trainer.step} written; the same command continues.")
             return 130
         if config.export is not None:

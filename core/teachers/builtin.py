@@ -58,6 +58,7 @@ class BuiltinTeacher(ImageTeacher):
         self.text = BuiltinText(self._model, Vocabulary(words, config.length))
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
         self._fingerprint = f"{self.card['name']}-{digest}"
+        self.folder = folder
         self.size = (WIDTH, 3 * WIDTH // 4)
         self.info = TeacherInfo(self.card["name"], config.dim, self.card["licence"], None, label_free=False)
 
