@@ -229,6 +229,7 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
         "vocabulary, not CLIP. Its captions carry class names and its regions are object masks of renders, so nothing "
         "trained with it is label-free.",
         "command": command,
+        "started_from": None if config.init is None else BuiltinTeacher(config.init).card["command"],
         "training_seeds": [0, config.rooms - 1],
         "objects_per_category": config.objects,
         "config": to_dict(config.model),
