@@ -58,6 +58,8 @@ class ObjectTriplets:
     """Renders per object."""
     size: int = 128
     """Their width and height, pixels."""
+    categories: tuple[str, ...] = CATEGORIES
+    """Which of the categories."""
 
     def __post_init__(self) -> None:
         counts = (self.train, self.val, self.test, self.unseen)
@@ -66,6 +68,20 @@ class ObjectTriplets:
         if self.gaussians < 64 or self.views < 1 or self.size < 16:
             found = f"{self.gaussians}, {self.views}, {self.size}"
             raise InputError("gaussians, views and size", "at least 64, 1 and 16", found)
+        unknown = sorted(set(self.categories) - set(CATEGORIES))
+        if unknown or not set(self.categories) - set(HELD_OUT):
+            expected = "categories, some of them not held out"
+            raise InputError("categories", expected, ", ".join(unknown or self.categories) or "none")
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The categories that are trained on."""
+        return tuple(c for c in self.categories if c not in HELD_OUT)
+
+    @property
+    def unseen_categories(self) -> tuple[str, ...]:
+        """Those that are not."""
+        return tuple(c for c in self.categories if c in HELD_OUT)
 
     def counts(self, category: str) -> dict[str, tuple[int, int]]:
         """Split → (first seed, number of objects) of a category."""
@@ -76,7 +92,8 @@ class ObjectTriplets:
     @property
     def folder(self) -> str:
         """Name of the folder, see the module."""
-        said = json.dumps([_VERSION, OBJECTS_VERSION, asdict(self)], sort_keys=True)
+        own = {k: v for k, v in asdict(self).items() if k != "categories"}
+        said = json.dumps([_VERSION, OBJECTS_VERSION, own], sort_keys=True)
         return f"objects-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
@@ -86,7 +103,7 @@ def object_tasks(root: Path | str, config: ObjectTriplets) -> list[Task]:
     size = 45 * config.gaussians + config.views * config.size**2 // 4
     return [
         Task(name, folder / name, partial(write_category, name, config), size * sum(n for _, n in counts.values()))
-        for name, counts in ((name, config.counts(name)) for name in CATEGORIES)
+        for name, counts in ((name, config.counts(name)) for name in config.categories)
     ]
 
 
@@ -119,7 +136,7 @@ def object_list(root: Path | str, config: ObjectTriplets) -> list[TripletObject]
         InputError: a category that is not there, or is damaged.
     """
     found = []
-    for number, category in enumerate(CATEGORIES):
+    for number, category in enumerate(config.categories):
         path = Path(root) / config.folder / category / CAPTIONS
         try:
             captions = json.loads(path.read_text(encoding="utf-8"))

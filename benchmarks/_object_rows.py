@@ -1,0 +1,193 @@
+"""The trainings that objects-bench compares, and what each of them scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.config import to_dict
+from ..core.datasets.clouds import CloudTriplets
+from ..core.datasets.triplets import Triplets
+from ..core.errors import InputError
+from ..core.io.checkpoint import MODEL, latest_checkpoint
+from ..core.metrics.few_shot import draw_episodes, few_shot_scores
+from ..core.metrics.retrieval import retrieval_scores
+from ..core.metrics.zero_shot import zero_shot_scores
+from ..core.models.clipgs import ClipGS
+from ..trainers.clipgs import ClipGSTrainer, embed_triplets, load_clipgs
+from ..trainers.clipgs_config import ClipGSRun
+
+SCORES, VECTORS = "scores.json", "vectors.pt"
+SHOTS, WAYS = 5, 10
+
+Tokenizer = Literal["points", "all", "gs"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the ablation (arXiv 2412.19142, table 5).
+
+    Attributes:
+        name: what options and folders call it. title: what the table calls it.
+        tokenizer: see `ClipGSConfig`.
+        fine_tuned: trained on Gaussians; otherwise it has seen point clouds only.
+        voting: several renders per object and step, weighed by how well they fit the caption; otherwise one.
+    """
+
+    name: str
+    title: str
+    tokenizer: Tokenizer
+    fine_tuned: bool
+    voting: bool
+
+
+ROWS = (
+    Row("clouds", "trained on point clouds, as is", "points", False, False),
+    Row("points", "fine-tuned: position + colour", "points", True, False),
+    Row("all", "fine-tuned: all attributes, old tokenizer", "all", True, False),
+    Row("gs", "fine-tuned: all attributes, GS tokenizer", "gs", True, False),
+    Row("voting", "… and image voting (CLIP-GS)", "gs", True, True),
+)
+MAIN = ROWS[-1]
+BY_NAME = {row.name: row for row in ROWS}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The objects of a benchmark.
+
+    Attributes:
+        root: their folder. train: seen categories.
+        test: other objects of the seen categories. unseen: objects of the held-out ones.
+        gallery: how many of ``test`` are searched.
+    """
+
+    root: Path
+    train: Triplets
+    test: Triplets
+    unseen: Triplets
+    gallery: int
+
+    @staticmethod
+    def open(root: Path, gallery: int) -> Sets:
+        """The splits of a folder of triplets."""
+        return Sets(root, *(Triplets(root, split) for split in ("train", "test", "unseen")), gallery)
+
+    @property
+    def view(self) -> int:
+        """The render that is asked with: one from a little above."""
+        return self.test.views // 2
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training was; its checkpoint is written."""
+
+
+def run_row(
+    row: Row, base: ClipGSRun, pretrain_epochs: float, seed: int, sets: Sets, runs: Path, key: str, console: Console
+) -> dict[str, float]:
+    """Train (or go on training) one row with one seed; its scores. What is finished is not done again.
+
+    Args:
+        base: the fine-tuning; ``pretrain_epochs`` of the same are spent on point clouds before it.
+        runs: folder of the runs.
+        key: changes with the data and the towers.
+
+    Raises:
+        Interrupted: by Ctrl-C or SIGTERM.
+    """
+    voting = {"views": base.views, "voting": "share"} if row.voting else {"views": 1, "voting": "none"}
+    base = replace(base, data=str(sets.root), seed=seed)
+    cloud = replace(base.model, tokenizer="points")
+    start = replace(base, model=cloud, epochs=pretrain_epochs, views=1, voting="none")
+    first = _trained(start, CloudTriplets(sets.root, "train"), runs, "clouds", key, console)
+    folder = first
+    if row.fine_tuned:
+        init = latest_checkpoint(first / "checkpoints")
+        if init is None:
+            raise InputError(first, "a finished training on point clouds", "no checkpoint")
+        run = replace(base, init=str(init / MODEL), model=replace(base.model, tokenizer=row.tokenizer), **voting)
+        folder = _trained(run, sets.train, runs, row.name, key, console)
+    done = folder / SCORES
+    if done.is_file():
+        return json.loads(done.read_text(encoding="utf-8"))
+    model, _, _ = load_clipgs(folder)
+    scores, vectors = score_model(model, sets)
+    torch.save(vectors, folder / VECTORS)
+    done.write_text(json.dumps(scores, indent=1), encoding="utf-8")
+    return scores
+
+
+def run_folder(row: Row, runs: Path, seed: int) -> Path:
+    """Where a finished row lies: the newest of its folders.
+
+    Raises:
+        InputError: none finished.
+    """
+    found = sorted(runs.glob(f"{row.name}-s{seed}-*/{SCORES}"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise InputError(runs, f"a finished run of the row {row.name!r}", "none")
+    return found[-1].parent
+
+
+def _trained(config: ClipGSRun, train: Triplets, runs: Path, name: str, key: str, console: Console) -> Path:
+    said = json.dumps([key, {k: v for k, v in to_dict(config).items() if k not in ("data", "init")}], sort_keys=True)
+    folder = runs / f"{name}-s{config.seed}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+    trainer = ClipGSTrainer(config, folder, train)
+    trainer.resume()
+    if trainer.step < trainer.total:
+        console.print(f"{name}, seed {config.seed}: {trainer.total - trainer.step} steps", highlight=False)
+        trainer.fit(console=console)
+        if trainer.interrupted is not None:
+            raise Interrupted
+    return folder
+
+
+# --- scores -------------------------------------------------------------------------------------------------
+
+
+def score_model(model: ClipGS, sets: Sets) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """All scores of a model in eval mode; and the embeddings of "test" [M, D] and "unseen" [U, D]."""
+    vectors = {"test": embed_triplets(model, sets.test), "unseen": embed_triplets(model, sets.unseen)}
+    return scores_of(vectors["test"], vectors["unseen"], sets), vectors
+
+
+def score_renders(sets: Sets) -> dict[str, float]:
+    """The same scores with each object's other renders, as the image tower sees them, in place of its Gaussians: what
+    the towers themselves can tell."""
+
+    def mean(triplets: Triplets) -> Tensor:
+        others = [v for v in range(triplets.views) if v != sets.view] or [0]
+        return torch.stack([F.normalize(triplets.images(i, others).mean(0), dim=0) for i in range(len(triplets))])
+
+    return scores_of(mean(sets.test), mean(sets.unseen), sets)
+
+
+def scores_of(test: Tensor, unseen: Tensor, sets: Sets) -> dict[str, float]:
+    """Zero-shot accuracy on unseen objects among the names of the seen categories, on unseen categories among their
+    own names and among all names, few-shot accuracy there, and retrieval in a gallery of unseen objects."""
+    assert sets.test.class_vectors is not None
+    names = sets.test.class_vectors
+    found: dict[str, float] = {}
+    for split, triplets, vectors in (("seen", sets.test, test), ("unseen", sets.unseen, unseen)):
+        own, labels = triplets.labels.unique(return_inverse=True)
+        scores = zero_shot_scores(vectors, labels, names[own])
+        found |= {f"{split}/{k}": v for k, v in scores.items()} | {f"{split}/chance": 1 / len(own)}
+        found[f"{split}/top1_all"] = zero_shot_scores(vectors, triplets.labels, names)["top1"]
+    ways = min(WAYS, len(sets.unseen.labels.unique()))
+    episodes = draw_episodes(sets.unseen.labels, ways, SHOTS)
+    found["unseen/few_shot"] = few_shot_scores(unseen, episodes)["mean"]
+    count = min(sets.gallery, len(sets.test))
+    images = torch.stack([sets.test.images(i, [sets.view])[0] for i in range(count)])
+    captions = sets.test.caption_ids[:count].tolist()
+    for direction, row in retrieval_scores(test[:count], sets.test.text[:count], images, captions).items():
+        found |= {f"{direction} {k}": v for k, v in row.items()}
+    return found
