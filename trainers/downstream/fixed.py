@@ -6,7 +6,7 @@ Every training voxel is seen as it is, unaugmented; a step draws voxels of all s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ..schedule import one_cycle
 from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
 from .segmenter import Segmenter, backbone_of
-from .semantic import Model, segmentation_losses
+from .semantic import Model, learned_from, segmentation_losses
 
 Source = Callable[[SceneDataset, int, PointBatch], Tensor]
 """(dataset, index of the scene, its voxels) → features [V, C] of the voxels, on any device."""
@@ -180,6 +180,9 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
     def weights(self) -> dict[str, Tensor]:
         return self.model.state_dict() | {"mean": self.mean, "std": self.std}
 
+    def must_match(self) -> dict[str, Any]:
+        return learned_from(self.config)
+
     def state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
 
@@ -201,12 +204,13 @@ def make_source(config: SemanticTraining, model: Model = None, device: torch.dev
         teacher = make_teacher(config.teacher)
         if teacher is None:
             raise InputError("teacher", "one whose features can be lifted", config.teacher)
-        return lifted_source(keep_features(teacher, config.labels.data, cache_folder()))
+        data = config.labels.data  # scenes without a name are kept in memory alone: others' features would be found
+        return lifted_source(keep_features(teacher, data, cache_folder() if data else None))
     if config.features == "field":
         whole = load_pretrained(config.init) if model is None or isinstance(model, (str, Path)) else model
         if not isinstance(whole, GaussianCross):
             raise InputError(config.init or "model", "a GaussianCross, which has a field", "a backbone alone")
-        return field_source(whole, device)
+        return field_source(whole, device, make_teacher(config.teacher) if whole.config.input.lifted_frames else None)
     if config.norm == "train":
         raise InputError("norm", '"eval" or "own" for features that are computed once', "train")
     return backbone_source(backbone_of(model or config.init, config.network, config.seed), config, device)
@@ -218,11 +222,18 @@ def backbone_source(backbone: Any, config: SemanticTraining, device: torch.devic
     return lambda dataset, index, points: net.features(points.to(device))
 
 
-def field_source(model: GaussianCross, device: torch.device | str = "cpu") -> Source:
-    """The field's features where the points are, in the teacher's space where there was one."""
+def field_source(model: GaussianCross, device: torch.device | str = "cpu", teacher: Teacher | None = None) -> Source:
+    """The field's features where the points are, in the teacher's space where there was one.
+
+    Args:
+        teacher: of a model whose field starts from lifted features; zeros take their place without.
+    """
     model = model.to(device).eval()
+    lifted = None if teacher is None else lifted_source(teacher)
 
     def features(dataset: SceneDataset, index: int, points: PointBatch) -> Tensor:
+        if lifted is not None:
+            points = replace(points, lifted=lifted(dataset, index, points))
         points = points.to(device)
         found = features_at(model.gaussians(points)[0], points.coord)
         return model.projection(found) if model.config.teacher_dim else found

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core.batch import PointBatch
+from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.losses import lovasz_softmax
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
@@ -161,6 +162,9 @@ class SemanticTrainer(Trainer[PointBatch]):
     def weights(self) -> dict[str, Tensor]:
         return self.model.state_dict()
 
+    def must_match(self) -> dict[str, Any]:
+        return learned_from(self.config)
+
     def state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
 
@@ -169,6 +173,11 @@ class SemanticTrainer(Trainer[PointBatch]):
             raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
         self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def learned_from(config: SemanticTraining) -> dict[str, Any]:
+    """The config, in JSON types, without what may change while a run is under way."""
+    return {k: v for k, v in to_dict(config).items() if k not in ("test", "eval_every", "save_every")}
 
 
 def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 1.0) -> dict[str, Tensor]:
