@@ -40,6 +40,6 @@ def draw_points(gaussians: Gaussians, count: int, rng: np.random.Generator) -> G
 class CloudTriplets(Triplets):
     """The same objects as `Triplets`, as many points each as they have Gaussians."""
 
-    def gaussians(self, index: int) -> Gaussians:
-        found = super().gaussians(index)
+    def _read(self, index: int) -> Gaussians:
+        found = super()._read(index)
         return normalized(draw_points(found, len(found), np.random.default_rng([7, index])))

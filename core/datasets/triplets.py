@@ -123,11 +123,14 @@ class Triplets:
         """One object, normalised; read once, then kept in memory."""
 
         def load() -> tuple[NDArray, ...]:
-            g = normalized(read_object(self.root / self.objects[index].file))
+            g = self._read(index)
             return tuple(t.numpy() for t in (g.means, g.quats, g.scales, g.opacities, g.colors))
 
         arrays = self._cache.get(index, load)
         return Gaussians(*(torch.from_numpy(a.copy()) for a in arrays))
+
+    def _read(self, index: int) -> Gaussians:
+        return normalized(read_object(self.root / self.objects[index].file))
 
     def _class_vectors(self, dim: int) -> Tensor | None:
         path = self.root / CLASSES
