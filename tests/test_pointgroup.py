@@ -207,3 +207,12 @@ def test_a_config_without_classes_to_find_is_refused():
         PointGroupConfig(classes=2, ignored=(0, 1))
     with pytest.raises(InputError, match="ignored"):
         PointGroupConfig(classes=20, ignored=(0, 20))
+
+
+def test_the_benchmark_runs(monkeypatch, capsys):
+    from gaussiancross.benchmarks import grouping as benchmark
+
+    monkeypatch.setattr("sys.argv", ["grouping", "--small"])
+    benchmark.main()
+    printed = capsys.readouterr().out
+    assert printed.count("numba") == 3 and "proposals" in printed
