@@ -6,16 +6,22 @@ segmenter          a backbone and a linear head on one or all of its stages
 semantic           `SemanticTrainer`: linear probe, fine-tuning, from scratch
 fixed              `FixedProbe`: linear probes of features computed once: of a backbone, of the field, lifted
 testing            votes of thirteen passes, on original points
+run, results       a row of the protocol from start to end, and its files; `published` has the paper's figures
+instances          `InstanceTrainer`: PointGroup, with instance_config, _run, _results and _pictures beside it
 """
 
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, TestConfig
 from .fixed import FixedProbe, backbone_source, field_source, lifted_source
+from .instance_config import InstanceTraining
+from .instances import InstanceTrainer
 from .scenes import LabelledScenes, SceneList
 from .segmenter import Segmenter
 from .semantic import SemanticTrainer
 
 __all__ = [
     "FixedProbe",
+    "InstanceTrainer",
+    "InstanceTraining",
     "LabelConfig",
     "LabelledScenes",
     "NetworkConfig",
