@@ -13,7 +13,7 @@ from gaussiancross.core.augment import NO_SCENE_AUGMENT
 from gaussiancross.core.datasets.classes import SCANNET20, SCANNET200
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.models import PointGroup
-from gaussiancross.core.models.pointgroup import ClusterConfig, Proposals
+from gaussiancross.core.models.pointgroup import ClusterConfig, PointGroupOutput, Proposals
 from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.trainers.downstream import LabelConfig, LabelledScenes, NetworkConfig, OptimConfig, SceneList
 from gaussiancross.trainers.downstream.instance_config import INSTANCES
@@ -79,6 +79,20 @@ def test_a_continued_run_is_the_same_run(tmp_path):
         assert torch.equal(a, b), name
 
 
+@pytest.mark.gpu
+def test_on_cuda_it_trains_and_proposes_as_on_the_cpu(tmp_path):
+    trainer = InstanceTrainer(replace(SMALL, steps=40, crop=1.0), tmp_path, shelves(), device="cuda")
+    trainer.fit(console=QUIET)
+    points = trainer.batch(0).to("cuda")
+    with torch.no_grad():
+        output = trainer.model.eval()(points)
+    there = trainer.model.proposals(output, points)
+    here = trainer.model.proposals(PointGroupOutput(output.logits.cpu(), output.bias.cpu()), points.to("cpu"))
+    for a, b in zip(there, here, strict=True):
+        assert torch.equal(a.label.cpu(), b.label) and torch.equal(a.classes.cpu(), b.classes)
+        assert torch.allclose(a.scores.cpu(), b.scores, atol=1e-5)
+
+
 def test_it_starts_from_a_pretrained_backbone(tmp_path):
     torch.manual_seed(3)
     backbone = SpUNet(6, 8, (8,) * 8, (1,) * 8, own_statistics=True)
@@ -119,7 +133,7 @@ def options(data, run_dir, *more: str) -> list[str]:
     sizes = ["8"] * 8, ["1"] * 8
     small = ["--network.base-channels", "8", "--network.channels", *sizes[0], "--network.layers", *sizes[1]]
     small += ["--voxel-size", "0.08", "--cluster.min-points", "5", "--cluster.propose-points", "10"]
-    small += ["--batch-size", "1", "--steps", "3", "--eval-every", "0", "--device", "cpu", "--pictures", "1"]
+    small += ["--batch-size", "1", "--steps", "3", "--eval-every", "0", "--device", "cpu"]
     return ["--data", str(data), "--run-dir", str(run_dir), *small, *more]
 
 
@@ -127,7 +141,7 @@ def test_the_command_runs_end_to_end_on_a_scannet_folder(tmp_path, capsys, monke
     monkeypatch.setenv("COLUMNS", "160")  # tables of one line per row
     data = write_scannet(tmp_path / "scannet", 2, 2)
     run_dir = tmp_path / "runs" / "scratch"
-    assert command.main(["scannet", *options(data, run_dir)]) == 0
+    assert command.main(["scannet", *options(data, run_dir, "--pictures", "1")]) == 0
     printed = capsys.readouterr().out
     assert "not measured" in printed and "GaussianCross 40.8, scratch 36.0" in " ".join(printed.split())
     content = json.loads((run_dir / "results.json").read_text())
@@ -145,14 +159,16 @@ def test_the_command_runs_end_to_end_on_a_scannet_folder(tmp_path, capsys, monke
     assert model.config.classes == 20 and model.config.ignored == (0, 1)
 
     weights = (run_dir / "checkpoints" / "step-000000003" / "model.safetensors").read_bytes()
-    assert command.main(["scannet", *options(data, run_dir)]) == 0  # scores again, and trains no further
+    assert (
+        command.main(["scannet", *options(data, run_dir, "--pictures", "0")]) == 0
+    )  # scores again, and trains no further
     assert "Continuing" not in capsys.readouterr().out
     assert (run_dir / "checkpoints" / "step-000000003" / "model.safetensors").read_bytes() == weights
 
     backbone = tmp_path / "spunet"
     model.backbone.save_pretrained(backbone)
     tuned = tmp_path / "runs" / "tuned"
-    assert command.main(["scannet200", *options(data, tuned, "--init", str(backbone))]) == 0
+    assert command.main(["scannet200", *options(data, tuned, "--pictures", "0", "--init", str(backbone))]) == 0
     assert json.loads((tuned / "results.json").read_text())["classes"] == list(SCANNET200)
     found = find_results([tmp_path / "runs"])
     table = {(c.row.preset, c.row.metric): (c.pretrained, c.scratch) for c in compare(found)}

@@ -137,6 +137,16 @@ def test_every_weight_learns():
         model.losses(model(points), PointBatch(**{**vars(points), "instance": None}))
 
 
+def test_heads_are_exact_under_autocast():
+    model, points = PointGroup(SMALL).eval(), batch_of(shelf())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = model(points)
+        features = model.backbone(points.grid_coord, points.feat, points.offset).float()
+    assert output.bias.dtype == output.logits.dtype == torch.float32
+    with torch.no_grad():
+        assert torch.allclose(output.bias, model.bias_head(features), atol=1e-6)
+
+
 @pytest.mark.parametrize("backend", QUICK)
 def test_right_heads_give_the_true_instances(backend):
     scene = shelf()

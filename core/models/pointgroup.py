@@ -138,9 +138,12 @@ class PointGroup(Pretrained):
         self.seg_head = nn.Linear(width, config.classes)
 
     def forward(self, points: PointBatch) -> PointGroupOutput:
-        """What the heads say of the voxels of a batch, in float32."""
+        """What the heads say of the voxels of a batch, in float32 under autocast, too."""
         features = self.backbone(points.grid_coord, points.feat, points.offset)
-        return PointGroupOutput(self.seg_head(features).float(), self.bias_head(features).float())
+        # bfloat16 knows a way of one metre to four millimetres: nothing to group voxels of two centimetres by.
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            return PointGroupOutput(self.seg_head(features), self.bias_head(features))
 
     def losses(self, output: PointGroupOutput, points: PointBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Their sum and the terms of `pointgroup_losses`.
