@@ -131,7 +131,7 @@ def published_table(rows: Sequence[Compared]) -> Table:
     title = "Published figures (theirs) and what was measured here, %; * = not the published recipe"
     table = Table("", "published", "ours, pre-trained", "ours, without", title=title, title_justify="left")
     for compared in rows:
-        published = ", ".join(f"{method} {value}" for method, value in compared.row.published.items())
+        published = "\n".join(f"{method} {value}" for method, value in compared.row.published.items())
         table.add_row(compared.row.title, published, _cell(compared.pretrained), _cell(compared.scratch))
     return table
 

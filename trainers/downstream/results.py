@@ -114,7 +114,7 @@ def confusion_picture(confusion: Tensor, names: Sequence[str], cell: int | None 
     Classes without labelled points are left white.
     """
     k = len(names)
-    cell = cell or max(4, min(36, 1440 // k))
+    cell = cell or max(4, min(36, 1800 // k))
     font = ImageFont.load_default(size=max(8, min(15, cell - 2)))
     small = ImageFont.load_default(size=max(8, min(12, round(cell * 0.36))))
     shown = names if cell >= 9 else ()
@@ -137,7 +137,9 @@ def confusion_picture(confusion: Tensor, names: Sequence[str], cell: int | None 
         _write_upright(picture, name, font, middle, margin - 8)
     frame = (margin - 1, margin - 1, margin + k * cell, margin + k * cell)
     draw.rectangle(frame, outline="#c3ccd6")
-    draw.text((margin + k * cell / 2, margin + k * cell + 13), "predicted", "#5b6b7b", font, "mm")
+    draw.text(
+        (margin + k * cell / 2, margin + k * cell + 13), "predicted", "#5b6b7b", ImageFont.load_default(size=14), "mm"
+    )
     return picture
 
 

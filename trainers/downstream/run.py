@@ -79,6 +79,7 @@ def run_semantic(
             return None
         parts.append(part)
     about = {k: v for k, v in parts[0].about.items() if k != "fold"} | {"folds": list(run.folds)}
+    about |= {k: sum(p.about[k] for p in parts) for k in ("scenes", "seconds")}
     total = sum_results(parts, about | {"config": to_dict(run.config)})
     write_results(run.run_dir, total)
     return total
