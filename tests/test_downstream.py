@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -409,23 +410,29 @@ class TestField:
 
 
 class TestPrefetched:
-    def test_order_and_errors(self):
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_order_and_errors(self, workers):
         def make(step: int) -> int:
-            if step == 3:
-                raise ValueError("third")
+            time.sleep(0.002 * (step % 3))  # later ones are done earlier
+            if step == 8:
+                raise ValueError("eighth")
             return step
 
-        items = prefetched(make, 1)
-        assert next(items) == 1 and next(items) == 2
-        with pytest.raises(ValueError, match="third"):
+        items = prefetched(make, 1, workers)
+        assert [next(items) for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+        with pytest.raises(ValueError, match="eighth"):
             next(items)
-        assert not any(t.name == "batches" for t in threading.enumerate())
+        assert not _threads()
 
-    def test_closing_ends_the_thread(self):
-        items = prefetched(lambda step: step, 0)
+    def test_closing_ends_the_threads(self):
+        items = prefetched(lambda step: step, 0, 2)
         next(items)
         items.close()
-        assert not any(t.name == "batches" for t in threading.enumerate())
+        assert not _threads()
+
+
+def _threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("batches")]
 
 
 def test_run_folders_that_cannot_be_written_are_said_so(scenes, tmp_path):

@@ -8,15 +8,16 @@ step, and everything else is in what `Trainer.weights` and `Trainer.state` retur
 from __future__ import annotations
 
 import json
-import queue
 import signal
 import sys
-import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -62,10 +63,12 @@ class Trainer(ABC, Generic[T]):
         step: optimiser steps taken.
         nan_steps: how many of them changed nothing because a loss or gradient was not finite.
         interrupted: the signal that ended the last `fit`, or None.
+        workers: threads that prepare batches.
     """
 
     kind: str
     title: str
+    workers = 1
 
     def __init__(self, config: Any, run_dir: Path | str, rhythm: Rhythm) -> None:
         if rhythm.steps < 1 or rhythm.save_every < 1 or rhythm.keep < 0 or rhythm.eval_every < 0:
@@ -79,7 +82,7 @@ class Trainer(ABC, Generic[T]):
 
     @abstractmethod
     def batch(self, step: int) -> T:
-        """What the step of that number learns from: a function of the step alone. Called from a thread."""
+        """What the step of that number learns from: a function of the step alone. Called from threads."""
 
     @abstractmethod
     def train_step(self, batch: T) -> dict[str, float]:
@@ -165,7 +168,7 @@ class Trainer(ABC, Generic[T]):
             closing(log),
             InterruptFlag() as interrupted,
             Progress(*_columns(self.title), console=console) as bar,
-            closing(prefetched(self.batch, self.step)) as batches,
+            closing(prefetched(self.batch, self.step, self.workers)) as batches,
         ):
             task = bar.add_task("steps", total=total, completed=self.step, note="")
             while self.step < total and time.monotonic() < ends and interrupted() is None:
@@ -261,39 +264,23 @@ class Trainer(ABC, Generic[T]):
         return True
 
 
-def prefetched(make: Callable[[int], T], start: int) -> Generator[T, None, None]:
-    """``make(start)``, ``make(start + 1)``, …, the next one made in a thread while the current one is used. Close the
-    generator to end the thread; what ``make`` raises is raised here."""
-    ready: queue.Queue[T | BaseException] = queue.Queue(maxsize=1)
-    stop = threading.Event()
+def prefetched(make: Callable[[int], T], start: int, workers: int = 1) -> Generator[T, None, None]:
+    """``make(start)``, ``make(start + 1)``, … in order, the next ones made in threads while the current one is used.
+    Close the generator to end the threads; what ``make`` raises is raised here.
 
-    def put(item: T | BaseException) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        step = start
-        while not stop.is_set():
-            try:
-                put(make(step))
-            except BaseException as error:  # handed to the consumer, who raises it
-                return put(error)
-            step += 1
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+    Args:
+        workers: threads, and how many are made ahead.
+    """
+    with ThreadPoolExecutor(workers, "batches") as pool:
+        ahead = deque(pool.submit(make, start + i) for i in range(workers))
+        try:
+            for step in count(start + workers):
+                item = ahead.popleft().result()
+                ahead.append(pool.submit(make, step))
+                yield item
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
 def _columns(title: str) -> tuple[Any, ...]:

@@ -25,7 +25,17 @@ from .results import SemanticResult, sum_results, write_results
 from .scenes import LabelledScenes
 from .semantic import Model, SemanticTrainer
 
-FREE = ("labels.data", "labels.val_scenes", "init", "network", "seed", "eval_every", "save_every", "optim.amp")
+FREE = (
+    "labels.data",
+    "labels.val_scenes",
+    "init",
+    "network",
+    "seed",
+    "eval_every",
+    "save_every",
+    "workers",
+    "optim.amp",
+)
 """What may be chosen without leaving the published protocol."""
 
 

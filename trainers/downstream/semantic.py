@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class SemanticTrainer(Trainer[PointBatch]):
         self.data = SemanticData(config, scenes)
         super().__init__(config, run_dir, Rhythm(self.data.steps, config.eval_every, config.save_every))
         self.config: SemanticTraining = config
+        self.workers = config.workers or max(1, min(8, (os.cpu_count() or 2) // 2))
         self.title = "linear probe" if config.frozen else "fine-tuning" if model or config.init else "from scratch"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         backbone = backbone_of(model or config.init, config.network, config.seed)
@@ -177,7 +179,7 @@ class SemanticTrainer(Trainer[PointBatch]):
 
 def learned_from(config: SemanticTraining) -> dict[str, Any]:
     """The config, in JSON types, without what may change while a run is under way."""
-    return {k: v for k, v in to_dict(config).items() if k not in ("test", "eval_every", "save_every")}
+    return {k: v for k, v in to_dict(config).items() if k not in ("test", "eval_every", "save_every", "workers")}
 
 
 def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 1.0) -> dict[str, Tensor]:
