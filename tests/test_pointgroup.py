@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import InputConfig, PointBatch, make_input
+from gaussiancross.core.batch import InputConfig, PointBatch, make_input, make_points
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.metrics import InstanceAP
 from gaussiancross.core.models import PointGroup, PointGroupConfig
@@ -183,6 +183,20 @@ def test_which_groups_become_proposals():
     assert len(propose(probability, moved, (0, 1), 0.02, ClusterConfig(min_points=12, propose_points=1))) == 1
     nothing = propose(probability, moved, (0, 1, 2, 3), 0.02)
     assert len(nothing) == 0 and nothing.masks() == [] and set(nothing.label.tolist()) == {-1}
+
+
+def test_arrays_are_enough_to_predict():
+    torch.manual_seed(0)
+    model, scene = PointGroup(SMALL).eval(), shelf()
+    found, segment = model.predict(scene.coord, scene.color, scene.normal)
+    points, inverse = make_points(scene, 0.05)
+    with torch.no_grad():
+        output = model(points)
+    expected = model.proposals(output, points)[0].at(inverse)
+    assert torch.equal(segment, output.logits.argmax(1)[inverse])
+    assert torch.equal(found.label, expected.label) and torch.equal(found.scores, expected.scores)
+    with pytest.raises(InputError, match="uint8"):
+        model.predict(scene.coord, scene.color / 255)
 
 
 def test_a_diverged_bias_head_ends_no_evaluation():

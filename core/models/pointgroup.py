@@ -4,6 +4,9 @@
            → voxels moved by their bias, grouped where they meet and agree on the class → proposals
 
 Trained by the sum of three losses, all with weight 1. Parameter names are Pointcept's.
+
+    model = PointGroup.from_pretrained("runs/instances-rooms/model")
+    instances, segment = model.predict(coord, color, normal)  # metres, uint8, unit vectors
 """
 
 from __future__ import annotations
@@ -11,17 +14,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..batch import PointBatch
+from ..batch import PointBatch, make_points
 from ..config import from_dict, to_dict
 from ..errors import InputError
 from ..io.pretrained import Pretrained
 from ..nn.grouping import GroupBackend, group_points
 from ..nn.spunet import BatchNorm, SpUNet
-from ..scene import IGNORE
+from ..scene import IGNORE, PointScene
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -170,6 +175,27 @@ class PointGroup(Pretrained):
             propose(probability[span], moved[span], self.config.ignored, radius, self.config.cluster, backend)
             for span in points.spans()
         ]
+
+    @torch.no_grad()
+    def predict(
+        self, coord: NDArray[np.floating], color: NDArray[np.uint8], normal: NDArray[np.floating] | None = None
+    ) -> tuple[Proposals, Tensor]:
+        """The instances of a scene, and the class [N] of every point, on the CPU.
+
+        Args:
+            coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors, zeros when None.
+
+        Raises:
+            InputError: arrays that do not match, are not finite, or colours that are not uint8.
+        """
+        normal = np.zeros_like(coord) if normal is None else normal
+        scene = PointScene("scene", np.asarray(coord, np.float32), np.asarray(color), np.asarray(normal, np.float32))
+        points, inverse = make_points(scene.validated(), self.config.voxel_size)
+        points = points.to(self.seg_head.weight.device)
+        output = self(points)
+        found = self.proposals(output, points)[0]
+        found = Proposals(found.label.cpu(), found.classes.cpu(), found.scores.cpu())
+        return found.at(inverse), output.logits.argmax(1).cpu()[inverse]
 
     def to_config(self) -> dict[str, Any]:
         return to_dict(self.config)
