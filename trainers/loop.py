@@ -8,6 +8,7 @@ step, and everything else is in what `Trainer.weights` and `Trainer.state` retur
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -262,6 +263,11 @@ class Trainer(ABC, Generic[T]):
             console.print(f"{error} Training goes on.", style="yellow", soft_wrap=True, markup=False)
             return False
         return True
+
+
+def default_workers() -> int:
+    """Threads that prepare batches: half the cores, 8 at most."""
+    return max(1, min(8, (os.cpu_count() or 2) // 2))
 
 
 def prefetched(make: Callable[[int], T], start: int, workers: int = 1) -> Generator[T, None, None]:

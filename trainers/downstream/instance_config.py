@@ -59,6 +59,8 @@ class InstanceTraining:
     """Steps between evaluations on the held-out scenes, 0: none before the end."""
     save_every: int = 1000
     """Steps between checkpoints."""
+    workers: int = 0
+    """Threads that prepare batches; 0: half the cores, 8 at most."""
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.epochs, self.voxel_size, self.min_region) <= 0 or self.steps < 0:

@@ -14,18 +14,22 @@ from torch import Tensor, nn
 
 from ...core.augment import sphere_crop
 from ...core.batch import PointBatch, make_points
+from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.metrics import InstanceAP, InstanceScores, SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import PointGroup, PointGroupConfig
 from ...core.models.pointgroup import PointGroupOutput, Proposals
 from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
-from ..loop import Rhythm, Trainer
+from ..loop import Rhythm, Trainer, default_workers
 from ..schedule import one_cycle
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import backbone_of
 from .semantic import Model
+
+FOR_TESTS = ("norm", "cluster", "min_region", "eval_every", "save_every", "workers")
+"""Options that change nothing of what is learned: a run goes on with others."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class InstanceTrainer(Trainer[PointBatch]):
         self.data = InstanceData(config, scenes)
         super().__init__(config, run_dir, Rhythm(self.data.steps, config.eval_every, config.save_every))
         self.config: InstanceTraining = config
+        self.workers = config.workers or default_workers()
         self.title = "PointGroup" if model or config.init else "PointGroup from scratch"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         backbone = backbone_of(model or config.init, config.network, config.seed)
@@ -205,6 +210,9 @@ class InstanceTrainer(Trainer[PointBatch]):
 
     def weights(self) -> dict[str, Tensor]:
         return self.model.state_dict()
+
+    def must_match(self) -> dict[str, Any]:
+        return {k: v for k, v in to_dict(self.config).items() if k not in FOR_TESTS}
 
     def state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
-from ..loop import Rhythm, Trainer
+from ..loop import Rhythm, Trainer, default_workers
 from ..schedule import one_cycle
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
@@ -67,7 +66,7 @@ class SemanticTrainer(Trainer[PointBatch]):
         self.data = SemanticData(config, scenes)
         super().__init__(config, run_dir, Rhythm(self.data.steps, config.eval_every, config.save_every))
         self.config: SemanticTraining = config
-        self.workers = config.workers or max(1, min(8, (os.cpu_count() or 2) // 2))
+        self.workers = config.workers or default_workers()
         self.title = "linear probe" if config.frozen else "fine-tuning" if model or config.init else "from scratch"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         backbone = backbone_of(model or config.init, config.network, config.seed)
