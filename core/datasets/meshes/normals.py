@@ -14,9 +14,8 @@ def corner_normals(vertices: NDArray, faces: NDArray) -> NDArray[np.float32]:
     turns far away from that, the face's own. Vertices at one place count as one."""
     corners = vertices[faces]
     own = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    with np.errstate(invalid="ignore"):
-        span = max(float(np.nanmax(np.abs(vertices), initial=0)), 1e-30)
-        places = np.rint(vertices / span * 2**24).astype(np.int64)
+    span = max(float(np.abs(vertices).max()), 1e-30)
+    places = np.rint(vertices / span * 2**24).astype(np.int64)
     _, same = np.unique(places, axis=0, return_inverse=True)
     at = same.reshape(-1)[faces.ravel()]
     own = np.repeat(own, 3, 0)

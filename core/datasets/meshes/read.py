@@ -79,16 +79,17 @@ def read_mesh(path: Path | str) -> RawMesh:
     if files.problems:
         raise InputError(path, *files.problems[0], "put it where the file names it")
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
-    parts = [_part(mesh, suffix, path) for mesh in _placed(scene)]
-    count = sum(len(p.faces) for p in parts)
+    placed = _placed(scene)
+    count = sum(len(mesh.faces) for mesh in placed)
     if count == 0:
         raise InputError(path, "a mesh with faces", "none")
     if count > MOST_FACES:
         raise InputError(path, f"a mesh of at most {MOST_FACES:,} faces", f"{count:,}", "simplify it")
-    joined = _joined(parts)
-    if not np.isfinite(joined.vertices).all():
-        bad = int((~np.isfinite(joined.vertices).all(1)).sum())
-        raise InputError(path, "finite vertices", f"{bad} of {len(joined.vertices)} with NaN or inf")
+    bad = sum(int((~np.isfinite(mesh.vertices).all(1)).sum()) for mesh in placed)
+    if bad:
+        total = sum(len(mesh.vertices) for mesh in placed)
+        raise InputError(path, "finite vertices", f"{bad} of {total} with NaN or inf")
+    joined = _joined([_part(mesh, suffix, path) for mesh in placed])
     if float(np.ptp(joined.vertices, axis=0).max()) <= 0:
         raise InputError(path, "a mesh of some size", "all vertices at one place")
     return joined

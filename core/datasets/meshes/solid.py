@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...object_input import Up
+from ..objects.light import around
 from ..objects.shapes import refined
 from ..rooms.mesh import Mesh
 from ..rooms.trace import Hits, Tracer
-from .read import RawMesh
+from .read import RawMesh, decoded
 
-GRID = 16_000
+GRID = 8000
 """Triangles of equal size that a surface is cut into at least, so that light can be kept per vertex."""
 LAYERS = 16
 """Cut-out surfaces that a ray passes at most."""
@@ -168,11 +169,7 @@ def _outward(obj: MeshObject) -> MeshObject:
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-20)
     seen = [_open(obj.tracer, corners.mean(1) + side * 1e-3 * n, side * n) for side in (1, -1)]
     over = seen[1] > seen[0]
-    # A vertex belongs to the side that most of its faces are on; triangles with two sides keep the file's.
-    turned = np.zeros(len(obj.vertices))
-    for k in range(3):
-        turned += np.bincount(obj.faces[:, k], np.where(over, 1, -1), len(turned))
-    # Normals that files have may disagree with the winding anyway: the winding, now right, decides.
+    # Normals of files may disagree with the winding anyway: the winding, now right, decides.
     faces = np.where(over[:, None], obj.faces[:, ::-1], obj.faces)
     summed = np.zeros_like(obj.vertices)
     for k in range(3):
@@ -181,10 +178,8 @@ def _outward(obj: MeshObject) -> MeshObject:
     return replace(obj, faces=faces, normals=np.where(against[:, None], -obj.normals, obj.normals))
 
 
-def _open(tracer: Tracer, at: NDArray, n: NDArray, rays: int = 12) -> NDArray[np.float64]:
+def _open(tracer: Tracer, at: NDArray, n: NDArray, rays: int = 8) -> NDArray[np.float64]:
     """[F] share of the directions about the normals that lead out."""
-    from ..objects.light import around
-
     directions = around(n.astype(np.float32), np.zeros(len(n)), np.sqrt((np.arange(rays) + 0.5) / rays))
     free = tracer.first(np.repeat(at, rays, 0), directions.reshape(-1, 3)) < 0
     return free.reshape(-1, rays).mean(1)
@@ -192,8 +187,6 @@ def _open(tracer: Tracer, at: NDArray, n: NDArray, rays: int = 12) -> NDArray[np
 
 def _shrunk(raw: RawMesh, corners: NDArray, doubled: NDArray, pixel: float) -> tuple[NDArray[np.float32], ...]:
     """The pictures, linear, with texels of about half a pixel's size on the surface."""
-    from .read import decoded
-
     out = []
     for k, picture in enumerate(raw.pictures):
         mine = raw.picture == k
@@ -201,12 +194,12 @@ def _shrunk(raw: RawMesh, corners: NDArray, doubled: NDArray, pixel: float) -> t
         a, b = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]
         texels = float(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())
         side = (texels / max(float(doubled[mine].sum()), 1e-12)) ** 0.5 * pixel / 2  # texels along half a pixel
-        image = Image.fromarray(picture)
-        if side > 1.5:
-            size = tuple(max(1, round(n / side)) for n in image.size)
-            image = image.resize(size, Image.Resampling.BOX)  # type: ignore[arg-type]
-        rgba = np.asarray(image, np.float32) / 255
+        rgba = picture.astype(np.float32) / 255
         rgba[..., :3] = decoded(rgba[..., :3])
+        if side > 1.5:  # light is averaged, not its code
+            size = max(1, round(picture.shape[1] / side)), max(1, round(picture.shape[0] / side))
+            planes = [Image.fromarray(rgba[..., c]).resize(size, Image.Resampling.BOX) for c in range(4)]
+            rgba = np.stack([np.asarray(plane, np.float32) for plane in planes], -1)
         out.append(rgba)
     return tuple(out)
 

@@ -79,8 +79,17 @@ def light_object(obj: ProceduralObject, light: ObjectLight | None = None) -> Lit
     return LitObject(obj, vertex_light(obj, ObjectLight.draw(obj.rng(1)) if light is None else light))
 
 
-class Solid(Protocol):
-    """What light falls on, cameras surround and points lie on: see `ProceduralObject`."""
+class Bounded(Protocol):
+    """What cameras surround: see `ProceduralObject`."""
+
+    @property
+    def bounds(self) -> NDArray[np.float32]: ...
+    @property
+    def radius(self) -> float: ...
+
+
+class Solid(Bounded, Protocol):
+    """What light falls on and points lie on: see `ProceduralObject`."""
 
     @property
     def vertices(self) -> NDArray[np.float32]: ...
@@ -88,10 +97,6 @@ class Solid(Protocol):
     def normals(self) -> NDArray[np.float32]: ...
     @property
     def faces(self) -> NDArray[np.int64]: ...
-    @property
-    def bounds(self) -> NDArray[np.float32]: ...
-    @property
-    def radius(self) -> float: ...
     @property
     def tracer(self) -> Tracer: ...
     def areas(self) -> NDArray[np.float64]: ...

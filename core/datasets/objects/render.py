@@ -15,7 +15,7 @@ from ...errors import InputError
 from ..rooms.materials import RGB, neutral, soft
 from ..rooms.render import PixelRays
 from .build import ProceduralObject
-from .light import Lit, Solid, light_object
+from .light import Bounded, Lit, light_object
 
 VIEWS = 36
 """Pictures per object, as CLIP-GS has them."""
@@ -29,7 +29,7 @@ _CONTRAST = 0.04
 
 
 def object_cameras(
-    obj: Solid,
+    obj: Bounded,
     views: int = VIEWS,
     width: int = 112,
     height: int = 112,
@@ -58,14 +58,14 @@ def object_cameras(
     return _around(obj, turn, np.arcsin(sine), farther, beside, width, height)
 
 
-def front(obj: Solid, size: int = 112) -> Cameras:
+def front(obj: Bounded, size: int = 112) -> Cameras:
     """One camera of ``size`` × ``size`` pixels that sees an object from its front, its side and above."""
     one = np.ones(1)
     return _around(obj, math.radians(58) * one, math.radians(22) * one, one, np.zeros((1, 3)), size, size)
 
 
 def _around(
-    obj: Solid,
+    obj: Bounded,
     turn: NDArray,
     elevation: NDArray,
     farther: NDArray,
