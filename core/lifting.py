@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batch import PointBatch, SceneInput
+from .batch import PointBatch, SceneInput, Views
 from .cameras import Cameras
 from .errors import InputError
 from .scene import PointScene, PosedFrames
@@ -116,17 +116,37 @@ def lift_voxels(
     picked: Sequence[int] | None = None,
     config: LiftConfig | None = None,
 ) -> PointBatch:
-    """Network input that carries lifted features: of each voxel, the mean over its points that the frames see.
+    """Network input that carries lifted features: of each voxel, the mean over all sightings of its points, times
+    n / (n + 1), n the sightings of a point that was seen. What a single frame says is often wrong, and counts half.
 
     Args:
         scene: what ``given`` was made of. picked, config: see `lift`.
     """
     lifted = lift(scene.coord[given.index.numpy()], frames, teacher, scene.name, config, picked=picked)
-    seen = (lifted.views > 0).float()
-    voxels = len(given.points.coord)
-    total = lifted.features.new_zeros(voxels, lifted.features.shape[1]).index_add(0, given.inverse, lifted.features)
-    count = seen.new_zeros(voxels).index_add(0, given.inverse, seen)
-    return replace(given.points, lifted=total / count.clamp_min(1)[:, None])
+    views = lifted.views.float()
+    voxels, into = len(given.points.coord), given.inverse
+    total = views.new_zeros(voxels, lifted.features.shape[1]).index_add(0, into, lifted.features * views[:, None])
+    count = views.new_zeros(voxels).index_add(0, into, views)
+    seen = views.new_zeros(voxels).index_add(0, into, (views > 0).float())
+    return replace(given.points, lifted=total / (count + seen).clamp_min(1)[:, None])
+
+
+@torch.no_grad()
+def lift_views(coord: Tensor, views: Views, config: LiftConfig | None = None) -> Lifted:
+    """What the views at hand, which carry a teacher's features, say of points; see `lift`.
+
+    Args:
+        coord: [N, 3] in the views' world, metres.
+    """
+    assert views.teacher is not None
+    config = config or LiftConfig()
+    total = views.teacher.new_zeros(len(coord), views.teacher.shape[-1], dtype=torch.float32)
+    count = torch.zeros(len(coord), dtype=torch.int32, device=coord.device)
+    for i in range(len(views.cameras)):
+        index, features = observe(coord, views.cameras[i], views.depth[i], views.teacher[i].float(), config)
+        total[index] += features
+        count[index] += 1
+    return Lifted(total.div_(count.clamp_min(1)[:, None]), count)
 
 
 def chosen_frames(count: int, most: int | None) -> list[int]:
@@ -156,7 +176,7 @@ def observe(
     """
     uv, z = camera.project(points)
     uv, z = uv[0], z[0]
-    size = torch.tensor([camera.width, camera.height])
+    size = uv.new_tensor([camera.width, camera.height])
     inside = (z > 0.01) & (uv >= 0).all(1) & (uv < size).all(1)
     index = inside.nonzero()[:, 0]
     column, row = uv[index].long().unbind(1)
@@ -165,12 +185,12 @@ def observe(
     index = index[near & (there > 0)]
     h, w, _ = tokens.shape
     flat = torch.nn.functional.normalize(torch.nan_to_num(tokens, 0.0, 0.0, 0.0), dim=-1).flatten(0, 1)
-    at = uv[index] * torch.tensor([w / camera.width, h / camera.height]) - 0.5
+    at = uv[index] * uv.new_tensor([w / camera.width, h / camera.height]) - 0.5
     x0, wx = _cell(at[:, 0], w)
     y0, wy = _cell(at[:, 1], h)
     x1, y1 = (x0 + 1).clamp_max(w - 1), (y0 + 1).clamp_max(h - 1)
     surface = token_depth(depth, h, w).flatten()
-    out, total = torch.zeros(len(index), flat.shape[1]), torch.zeros(len(index))
+    out, total = flat.new_zeros(len(index), flat.shape[1]), flat.new_zeros(len(index))
     for y, by in ((y0, 1 - wy), (y1, wy)):
         for x, bx in ((x0, 1 - wx), (x1, wx)):
             token = y * w + x
@@ -183,8 +203,8 @@ def observe(
 def token_depth(depth: Tensor, h: int, w: int) -> Tensor:
     """Depth [H, W] measured at the centres of h × w tokens, metres; 0 = not measured."""
     height, width = depth.shape
-    rows = ((torch.arange(h) + 0.5) * height / h).long()
-    columns = ((torch.arange(w) + 0.5) * width / w).long()
+    rows = ((torch.arange(h, device=depth.device) + 0.5) * height / h).long()
+    columns = ((torch.arange(w, device=depth.device) + 0.5) * width / w).long()
     return depth[rows[:, None], columns[None]]
 
 

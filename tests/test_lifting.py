@@ -119,5 +119,7 @@ def test_voxels_carry_the_mean_of_their_points_that_some_frame_sees(frames):
     assert batch.lifted is not None and 0 < int((batch.lifted.norm(dim=1) == 0).sum()) < len(batch.lifted)
     for voxel in range(len(batch.coord)):
         seen = (given.inverse == voxel) & (each.views > 0)
-        expected = each.features[seen].mean(0) if seen.any() else torch.zeros(2)
+        sightings = each.views[seen].float()
+        mean = (each.features[seen] * sightings[:, None]).sum(0) / sightings.sum().clamp_min(1)
+        expected = mean * sightings.mean() / (sightings.mean() + 1) if seen.any() else torch.zeros(2)
         torch.testing.assert_close(batch.lifted[voxel], expected)

@@ -230,8 +230,8 @@ def test_it_learns_and_ships(tmp_path, toy: CaptionedRoom, monkeypatch: pytest.M
     teacher = make_teacher(f"builtin:{tmp_path / 'out'}")
     assert isinstance(teacher, BuiltinTeacher)
     maps = teacher.maps(torch.from_numpy(toy.color).float() / 255)
-    assert maps.shape == (2, 30, 40, 8)
-    assert teacher.maps(torch.rand(1, 50, 75, 3)).shape == (1, 6, 9, 8)
+    assert maps.shape == (2, 45, 60, 8)
+    assert teacher.maps(torch.rand(1, 50, 75, 3)).shape == (1, 9, 14, 8)
     vectors, known = teacher.text.encode(["sofa", "zebra"])
     assert known.tolist() == [True, False]
     assert math.isclose(float(vectors[0].norm()), 1.0, rel_tol=1e-5)
