@@ -19,9 +19,10 @@ from ..core.errors import InputError
 from ..core.io.images import read_color
 from ..core.metrics.zero_shot import TEMPLATES, class_vectors
 from ..core.models.clipgs import ClipGS, Precision
-from ..core.object_input import READERS, Up, read_object
+from ..core.object_input import Up
 from ..core.query.text import TextEncoder, TextVectors
 from ..core.teachers import make_teacher
+from .any_object import OBJECT_FILES, read_any_object
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 IMAGE_SIZE = 224
@@ -103,10 +104,10 @@ def find_objects(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in READERS and f.is_file())
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in OBJECT_FILES and f.is_file())
     if not files:
         found = "none in it" if path.is_dir() else "no such file or folder"
-        raise InputError(path, f"objects as {', '.join(READERS)}", found)
+        raise InputError(path, f"objects as {', '.join(OBJECT_FILES)}", found)
     return files
 
 
@@ -138,7 +139,7 @@ def embed_files(
     files_seen: Iterable[Path] = track(files)
     for file in files_seen:
         try:
-            rows.append(model.encode([read_object(file, up)], precision))
+            rows.append(model.encode([read_any_object(file, up, model.config.gaussians)], precision))
             kept.append(str(file))
         except InputError as error:
             failed.append(str(error))
@@ -187,8 +188,8 @@ def query_vector(model: ClipGS, query: str, tower: Callable[[], Tower], up: Up =
     """
     path = Path(query).expanduser()
     ending = path.suffix.lower()
-    if ending in READERS:
-        return model.encode([read_object(path, up)])[0]
+    if ending in OBJECT_FILES:
+        return model.encode([read_any_object(path, up, model.config.gaussians)])[0]
     if ending in IMAGES:
         opened = tower()
         if opened.image is None:

@@ -22,9 +22,12 @@ from ...core.errors import InputError
 from ...core.metrics.few_shot import draw_episodes, few_shot_scores
 from ...core.metrics.zero_shot import TEMPLATES, class_vectors, zero_shot_scores
 from ...core.models.clipgs import ClipGS
-from ...core.object_input import READERS, Up, read_object
+from ...core.models.clipgs_builtin import BUILTIN, load_builtin_clipgs
+from ...core.object_input import Up
+from ...core.query.index import VectorIndex
 from ...trainers.clipgs import ClipGSTrainer, load_clipgs
 from ...trainers.clipgs_config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSRun
+from ..any_object import OBJECT_FILES, read_any_object
 from ..object_search import (
     Embedded,
     classify,
@@ -78,11 +81,11 @@ class Embed:
     """Write the embeddings of objects, for `retrieve` and for programs (arrays ``files`` and ``vectors``)."""
 
     objects: tyro.conf.Positional[Path]
-    """An object, or a folder of them (.ply, .splat, .npz)."""
-    model: Path
-    """A CLIP-GS run folder or checkpoint."""
+    """An object, or a folder of them (.ply, .splat, .npz, .glb, .obj)."""
     out: Path
     """The .npz file to write."""
+    model: Path = Path(BUILTIN)
+    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
     up: Up = "y"
     """The axis that points up in the files."""
     device: Device = "auto"
@@ -94,11 +97,11 @@ class Classify:
     """Say what objects are, of a list of labels."""
 
     objects: tyro.conf.Positional[Path]
-    """An object, or a folder of them (.ply, .splat, .npz)."""
-    model: Path
-    """A CLIP-GS run folder or checkpoint."""
+    """An object, or a folder of them (.ply, .splat, .npz, .glb, .obj)."""
     labels: str
     """"chair,table,lamp", or a file of labels (.txt with one per line, .json with a list)."""
+    model: Path = Path(BUILTIN)
+    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
     tower: str = ""
     """The image/text model that answers for words; the one that the run was trained with by default."""
     up: Up = "y"
@@ -116,11 +119,11 @@ class Retrieve:
     """Find objects by words, by a picture or by another object."""
 
     query: tyro.conf.Positional[str]
-    """Words ("a wooden chair"), a picture (.png, .jpg) or an object (.ply, .splat, .npz)."""
-    model: Path
-    """A CLIP-GS run folder or checkpoint."""
+    """Words ("a wooden chair"), a picture (.png, .jpg) or an object (.ply, .splat, .npz, .glb, .obj)."""
     gallery: Path
     """A folder of objects, or what `clipgs embed` wrote (.npz)."""
+    model: Path = Path(BUILTIN)
+    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
     tower: str = ""
     """The image/text model that answers for words and pictures; the run's by default."""
     up: Up = "y"
@@ -138,8 +141,8 @@ class Evaluate:
 
     data: tyro.conf.Positional[Path]
     """The set's folder, .h5 or lvis_testset.txt."""
-    model: Path
-    """A CLIP-GS run folder or checkpoint."""
+    model: Path = Path(BUILTIN)
+    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
     tower: str = ""
     """The image/text model that answers for class names; the run's by default."""
     up: Up = "y"
@@ -243,11 +246,11 @@ def run_retrieve(given: Retrieve, console: Console) -> int:
     vector = query_vector(model, given.query, cache(lambda: open_tower(given.tower or tower, dim)), given.up)
     is_file = given.gallery.suffix == ".npz" and given.gallery.is_file()
     gallery = load_gallery(given.gallery, dim) if is_file else _embed(model, given.gallery, given.up, console)
-    cosines = gallery.vectors @ vector
+    cosines, rows = VectorIndex(gallery.vectors).nearest(vector, given.top)
     names = short_names(gallery.files)
     table = Table("", "object", "cosine", title=given.query)
-    for place, i in enumerate(cosines.argsort(descending=True)[: given.top].tolist(), 1):
-        table.add_row(str(place), names[i], f"{float(cosines[i]):.3f}")
+    for place, (i, cosine) in enumerate(zip(rows[0].tolist(), cosines[0].tolist(), strict=True), 1):
+        table.add_row(str(place), names[i], f"{cosine:.3f}")
     console.print(table)
     return 0
 
@@ -291,20 +294,24 @@ _RUN = {"embed": run_embed, "classify": run_classify, "retrieve": run_retrieve, 
 
 def _model(path: Path, device: Device) -> tuple[ClipGS, str]:
     """The model, and the tower that it was trained with."""
-    model, _, meta = load_clipgs(path)
+    if str(path) == BUILTIN:
+        model, meta = load_builtin_clipgs()
+    else:
+        model, _, meta = load_clipgs(path)
     return model.to(pick_device(device)), str(meta.get("tower", ""))
 
 
 def _embed(model: ClipGS, path: Path, up: Up, console: Console) -> Embedded:
     files = find_objects(path)
     if len(files) == 1:
-        return Embedded((str(files[0]),), model.encode([read_object(files[0], up)]))
+        only = read_any_object(files[0], up, model.config.gaussians)
+        return Embedded((str(files[0]),), model.encode([only]))
     progress = partial(track, description="objects", console=console, transient=True, disable=len(files) < 4)
     embedded = embed_files(model, files, up, track=progress)
     for sentence in embedded.failed:
         console.print(sentence, style="yellow", soft_wrap=True, markup=False)
     if not embedded.files:
-        raise InputError(path, f"usable objects as {', '.join(READERS)}", f"{len(files)} that are not")
+        raise InputError(path, f"usable objects as {', '.join(OBJECT_FILES)}", f"{len(files)} that are not")
     return embedded
 
 

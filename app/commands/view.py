@@ -24,6 +24,7 @@ from ...trainers.timeline import list_frames
 from ..fields import BUILTIN, calibration_of
 from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource, TimelineSource
 from ..inspector.lifted import LiftedSource
+from ..object_gallery import open_desk
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class View:
     """Which scenes, where there is a choice."""
     text_vectors: Path | None = None
     """Words to search with: FILE.npy [V, D] from the text side of the teacher, its words in FILE_names.json."""
+    objects: Path | None = None
+    """A gallery for the Objects tab: a folder of objects, or what `gaussiancross clipgs embed` wrote (.npz)."""
+    object_model: str = "builtin"
+    """The CLIP-GS model that knows them: a run folder or checkpoint, or the one that ships."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where a run's model computes; "auto" takes CUDA when there is one."""
     host: str = "127.0.0.1"
@@ -61,7 +66,15 @@ def main(args: Sequence[str]) -> int:
     text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
     source, other = open_source(given), open_other(given)
     inspector = Inspector(
-        source, given.host, given.port, text=text, other=other, tour=True, public=given.share, metrics=metrics_of(given)
+        source,
+        given.host,
+        given.port,
+        text=text,
+        other=other,
+        tour=True,
+        public=given.share,
+        metrics=metrics_of(given),
+        desk=open_desk(given.object_model, given.objects),
     )
     try:
         print("Ctrl-C ends it.")

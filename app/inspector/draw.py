@@ -119,6 +119,19 @@ def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, words: str, text: int, 
     draw.text((x, y), words, font=_font(text), fill=_INK, anchor=anchor)
 
 
+def line_of(words: str, width: int, height: int) -> Image:
+    """One line of words in the middle of a strip; what does not fit is cut off at its end."""
+    font = _font(round(0.66 * height))
+    canvas = Pil.new("RGB", (width, height), _BACK)
+    draw = ImageDraw.Draw(canvas)
+    short = words
+    while len(short) > 1 and draw.textlength(short, font=font) > width - 4:
+        words = words[:-1]
+        short = f"{words.rstrip()}.."
+    draw.text((width // 2, height // 2), short, font=font, fill=_INK, anchor="mm")
+    return np.asarray(canvas)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One picture of a sheet.

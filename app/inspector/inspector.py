@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Hashable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ from .session import Session
 from .source import SceneSource
 from .timeline import TimelineSource
 from .worker import RenderWorker, ThreadTime
+
+if TYPE_CHECKING:
+    from .object_desk import ObjectDesk
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class Inspector:
         other: another run over the same scenes, for a comparison; without one, a run's steps are compared.
         tour: greet whoever opens the page first on this machine.
         metrics: the ``metrics.jsonl`` of a run that is looked at without a feed, for its curves.
+        desk: knows single objects by name and likeness; None leaves that tab out.
         public: ask viser's relay for an address that the whole world can open, too.
 
     Attributes:
@@ -94,6 +99,7 @@ class Inspector:
         tour: bool = False,
         public: bool = False,
         metrics: Path | None = None,
+        desk: ObjectDesk | None = None,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
@@ -104,7 +110,7 @@ class Inspector:
         self.pace = Pace()
         self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
         self.max_points, self.tour = max_points, tour
-        self.text = text
+        self.text, self.desk = text, desk
         self.blank = np.full((8, 8, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
         self._share = share
         self._sessions: dict[int, Session] = {}

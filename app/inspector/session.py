@@ -29,6 +29,7 @@ from .panels import (
     CurvesPanel,
     ExportPanel,
     HelpPanel,
+    ObjectsPanel,
     ProbePanel,
     ScenesPanel,
     SearchTab,
@@ -137,6 +138,9 @@ class Session:
                 with client.gui.add_folder("Scenes"):
                     self.scenes = ScenesPanel(self)
                 self.export = ExportPanel(self)
+            if inspector.desk is not None:
+                with tabs.add_tab("Objects", viser.Icon.BOX if wide else None):
+                    self.objects = ObjectsPanel(self, inspector.desk)
             self._add_shortcuts()
         cap_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
         client.camera.on_update(self.guarded(self._camera_moved))

@@ -4,6 +4,7 @@ from .compare import ComparePanel
 from .curves import CurvesPanel
 from .export import ExportPanel
 from .help import HelpPanel
+from .objects import ObjectsPanel
 from .probe import ProbePanel
 from .scenes import ScenesPanel
 from .search import SearchTab
@@ -17,6 +18,7 @@ __all__ = [
     "CurvesPanel",
     "ExportPanel",
     "HelpPanel",
+    "ObjectsPanel",
     "ProbePanel",
     "ScenesPanel",
     "SearchTab",

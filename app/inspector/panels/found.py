@@ -58,6 +58,9 @@ class FoundPanel:
             self._count = gui.add_html("")
             self._draw_boxes = gui.add_checkbox("Boxes in the picture", True)
             self._draw_boxes.on_update(guard(lambda _: self._show_boxes()))
+            desk = session.inspector.desk
+            self._say = gui.add_button("Say what they are", icon=viser.Icon.BOX, color="gray", visible=desk is not None)
+            self._say.on_click(guard(lambda _: session._ask("names", self._name, "background", urgent=True)))
             self._rows = [
                 gui.add_button("", icon=viser.Icon.FOCUS_2, color="gray", visible=False) for _ in range(_ROWS)
             ]
@@ -192,7 +195,7 @@ class FoundPanel:
             self._objects = objects(state, mask, found.scores)
         for i, row in enumerate(self._rows):
             if i < len(self._objects):
-                row.label = _row(i, self._objects[i], found is not None and found.method != "box")
+                row.label = self._row(i)
             row.visible = i < len(self._objects)
         more = len(self._objects) - _ROWS
         text = "Click one to fly there: size, mean score." + (
@@ -201,6 +204,18 @@ class FoundPanel:
         self._count.content = f'<div style="padding:.2em .9em .4em;font-size:.8em;opacity:.7">{text}</div>'
         self._list.visible = bool(self._objects)
         self._show_boxes()
+
+    def _row(self, i: int, name: str = "") -> str:
+        return _row(i, self._objects[i], self._found is not None and self._found.method != "box", name)
+
+    def _name(self) -> None:
+        """In the render thread: what CLIP-GS takes the objects for."""
+        session, desk = self._session, self._session.inspector.desk
+        state, objects = session.renderer.state(session.view.scene), self._objects[:_ROWS]
+        if desk is None or state is None or state.gaussians is None or not objects:
+            return
+        for i, name in enumerate(desk.name_parts(state, objects)):
+            self._rows[i].label = self._row(i, "too small" if name is None else f"{name[0]} {name[1]:.0%}")
 
     def _show_boxes(self) -> None:
         for handle in self._boxes:
@@ -228,9 +243,10 @@ class FoundPanel:
             self._busy = False
 
 
-def _row(i: int, o: QueryObject, scored: bool) -> str:
+def _row(i: int, o: QueryObject, scored: bool, name: str = "") -> str:
     size = " × ".join(f"{v:.1f}" for v in o.box_max - o.box_min)
-    return f"{i + 1}    {size} m" + (f"    {o.score_mean:.2f}" if scored else f"    {o.size:,}")
+    facts = (name, f"{size} m", f"{o.score_mean:.2f}" if scored else f"{o.size:,}")
+    return "    ".join((str(i + 1), *(f for f in facts if f)))
 
 
 def marked(option: str, chosen: str) -> str:
