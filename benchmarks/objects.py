@@ -9,7 +9,6 @@ and goes on where it was interrupted.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -144,7 +143,7 @@ def run(given: ObjectsBench, teacher: ImageTeacher) -> int:
     report = {
         "environment": environment(torch.device("cpu")),
         "tower": teacher.fingerprint,
-        "config": to_dict(dataclasses.replace(given, out="", work="", export=None)),
+        "config": {k: v for k, v in to_dict(given).items() if k not in ("out", "work", "export")},
         "objects": {"train": len(sets.train), "test": len(sets.test), "unseen": len(sets.unseen)},
         "captions": {"gallery": min(given.gallery, len(sets.test)), "different": _captions(sets)},
         "seconds": time.perf_counter() - started,
@@ -285,6 +284,7 @@ def _export(
         "tower": given.tower,
         "tower_fingerprint": teacher.fingerprint,
         "command": "gaussiancross bench objects --export assets" + ("" if row is MAIN else f" --rows {row.name}"),
+        "labels": list(given.data.categories),
         "objects": {"train": len(sets.train), "test": len(sets.test), "unseen": len(sets.unseen)},
         "steps": int(meta["step"]),
         "scores": {k: round(v, 4) for k, v in scores.items()},
