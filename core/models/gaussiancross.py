@@ -19,7 +19,17 @@ from ..encode import encode_points
 from ..errors import InputError
 from ..gaussians import Gaussians
 from ..io.pretrained import Pretrained, Stored
-from ..losses import LOSS_NAMES, depth_l1, feature_cosine, rgb_l1, to_tokens, uncertainty_sum, weighted_sum
+from ..lifting import lift_views
+from ..losses import (
+    LOSS_NAMES,
+    depth_l1,
+    feature_cosine,
+    point_cosine,
+    rgb_l1,
+    to_tokens,
+    uncertainty_sum,
+    weighted_sum,
+)
 from ..nn.heads import GaussianHead, HeadConfig
 from ..nn.spunet import SpUNet
 from ..nn.unet3d import UNet3d
@@ -74,6 +84,9 @@ class GaussianCrossConfig:
     """Hidden width of P_ψ, which lifts rendered embeddings to the teacher's width; 0 makes it linear."""
     loss_weights: dict[str, float] = field(default_factory=lambda: {"rgb": 10.0, "depth": 1.0, "feature": 1.0})
     """λ of the three losses. Inferred (PonderV2: rgb 10, depth 1, semantic 0.1)."""
+    point_weight: float = 0.0
+    """Weight of a fourth loss, none of the paper's: the teacher's features in the views, lifted onto the points, from
+    the backbone's features by a linear layer. 0: off. See `losses.point_cosine`."""
     adaptive_weights: bool = False
     """Inferred reading of "adaptive": learn the loss weights by uncertainty (Kendall) instead."""
     depth_min_alpha: float = 0.1
@@ -84,6 +97,13 @@ class GaussianCrossConfig:
             raise InputError("loss_weights", f"the keys {list(LOSS_NAMES)}", str(sorted(self.loss_weights)))
         if self.adaptive_weights and min(self.loss_weights.values()) <= 0:
             raise InputError("loss_weights", "positive weights to start learning them from", str(self.loss_weights))
+        if self.point_weight < 0:
+            raise InputError("point_weight", "0 or more", str(self.point_weight))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of every loss that is used."""
+        return self.loss_weights | ({"points": self.point_weight} if self.point_weight else {})
 
 
 @dataclass(frozen=True)
@@ -141,8 +161,10 @@ class GaussianCross(Pretrained):
             self.mask_token = nn.Parameter(torch.zeros(6))
         if config.adaptive_weights:
             self.log_variance = nn.ParameterDict(
-                {k: nn.Parameter(-torch.tensor(float(w)).log()) for k, w in config.loss_weights.items()}
+                {k: nn.Parameter(-torch.tensor(float(w)).log()) for k, w in config.weights.items()}
             )
+        if config.point_weight and config.teacher_dim:
+            self.point_projection = nn.Linear(out, config.teacher_dim)
 
     def _take_lifted(self, dim: int) -> None:
         """Lifted features enter the lattice, and embeddings become residuals to those of their cell or voxel: at first
@@ -265,7 +287,7 @@ class GaussianCross(Pretrained):
     def losses(self, predictions: list[Prediction], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its unweighted terms, averaged over scenes."""
         sums: dict[str, list[Tensor]] = {}
-        for p, views in zip(predictions, batch.views, strict=True):
+        for p, views, span in zip(predictions, batch.views, batch.points.spans(), strict=True):
             depth, alpha = p.splats.depth[..., 0], p.splats.alpha[..., 0]
             terms = {
                 "rgb": rgb_l1(p.splats.color, views.color),
@@ -273,12 +295,15 @@ class GaussianCross(Pretrained):
             }
             if p.tokens is not None and views.teacher is not None:
                 terms["feature"] = feature_cosine(p.tokens, views.teacher)
+                if self.config.point_weight and p.point_features is not None:
+                    lifted = lift_views(batch.points.coord[span], views)
+                    terms["points"] = point_cosine(self.point_projection(p.point_features), lifted.features)
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value)
         terms = {k: torch.stack(v).mean() for k, v in sums.items()}
         if self.config.adaptive_weights:
             return uncertainty_sum(terms, dict(self.log_variance.items())), terms
-        return weighted_sum(terms, self.config.loss_weights), terms
+        return weighted_sum(terms, self.config.weights), terms
 
     # --- for anyone who only wants features -----------------------------------------------------------------
 
@@ -320,4 +345,4 @@ class GaussianCross(Pretrained):
         """The weights in force, learned or fixed."""
         if self.config.adaptive_weights:
             return {k: float(torch.exp(-v)) for k, v in self.log_variance.items()}
-        return self.config.loss_weights
+        return self.config.weights

@@ -1,0 +1,119 @@
+"""The point loss: a teacher's features in the views at hand, lifted onto the voxels, from the backbone's features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gaussiancross.core.batch import Batch, PointBatch, Views
+from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.lifting import lift, lift_views
+from gaussiancross.core.losses import point_cosine
+from gaussiancross.core.models import GaussianCross
+from gaussiancross.core.scene import Frame, PosedFrames
+from gaussiancross.core.teachers import TeacherInfo
+from gaussiancross.trainers.presets import TINY
+
+W, H, D = 40, 30, 3
+
+
+def plane(n: int = 500) -> torch.Tensor:
+    """[n, 3] points of the plane y = 0."""
+    xz = torch.rand(n, 2, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    return torch.stack([xz[:, 0], torch.zeros(n), xz[:, 1]], 1)
+
+
+def some_views() -> Views:
+    """Two cameras that look at the plane, and random tokens."""
+    eyes = (torch.tensor([0.0, -3.0, 0.5]), torch.tensor([0.5, -2.5, 0.0]))
+    poses = torch.stack([look_at(eye, torch.zeros(3)) for eye in eyes])
+    cameras = Cameras(poses, intrinsics(1.0, W, H).expand(2, 3, 3), W, H)
+    step = cameras.unproject(torch.ones(2, H, W)) - cameras.centers[:, None, None]
+    depth = -cameras.centers[:, None, None, 1] / step[..., 1]
+    tokens = torch.randn(2, 3, 4, D, generator=torch.Generator().manual_seed(1))
+    return Views(cameras, torch.rand(2, H, W, 3), depth, tokens)
+
+
+class TestLiftViews:
+    def test_it_is_lift_of_those_frames(self):
+        views = some_views()
+
+        class Teacher:
+            info = TeacherInfo("random", D, "none", None, True)
+
+            def features(self, scene_name, frames, index):
+                return views.teacher[index]
+
+        def read(i: int, width: int, height: int) -> Frame:
+            return Frame(np.zeros((H, W, 3), np.float32), views.depth[i].numpy())
+
+        frames = PosedFrames(("0", "1"), views.cameras, read)
+        expected, found = lift(plane(), frames, Teacher(), "plane"), lift_views(plane(), views)
+        assert torch.allclose(found.features, expected.features, atol=1e-6) and torch.equal(found.views, expected.views)
+        assert int(found.views.max()) == 2 and int(found.views.min()) == 0
+
+    def test_an_augmented_world_changes_nothing(self):
+        views = some_views()
+        transform = torch.diag(torch.tensor([-1.1, 1.1, 1.1, 1.0], dtype=torch.float64))
+        transform[:3, 3] = torch.tensor([0.3, -2.0, 1.0])
+        moved = (plane().double() @ transform[:3, :3].T + transform[:3, 3]).float()
+        there = replace(views, cameras=views.cameras.transformed(transform))
+        assert torch.allclose(lift_views(moved, there).features, lift_views(plane(), views).features, atol=1e-4)
+
+
+class TestPointCosine:
+    def test_only_points_that_are_seen_count(self):
+        torch.manual_seed(0)
+        predicted, lifted = torch.randn(5, D, dtype=torch.float64, requires_grad=True), torch.randn(5, D).double()
+        lifted[[1, 3]] = 0
+        expected = [1 - torch.cosine_similarity(predicted[i], lifted[i], dim=0) for i in (0, 2, 4)]
+        loss = point_cosine(predicted, lifted)
+        assert float(loss) == pytest.approx(float(sum(expected).detach()) / 3, abs=1e-6)
+        loss.backward()
+        assert (predicted.grad[[1, 3]] == 0).all() and (predicted.grad[[0, 2, 4]] != 0).any(1).all()
+
+    def test_nothing_seen(self):
+        predicted = torch.randn(5, D, requires_grad=True)
+        loss = point_cosine(predicted, torch.zeros(5, D))
+        loss.backward()
+        assert float(loss) == 0 and (predicted.grad == 0).all()
+
+
+class TestModel:
+    config = replace(TINY.model, lattice_cells=512, teacher_dim=D, point_weight=2.0)
+
+    def batch(self) -> Batch:
+        coord = plane()
+        grid = ((coord + 2) / 0.1).long()
+        index = torch.from_numpy(np.unique(grid.numpy(), axis=0, return_index=True)[1])
+        n = len(index)
+        points = PointBatch(
+            coord[index], grid[index], torch.randn(n, 6), torch.zeros(n, dtype=torch.bool), torch.tensor([n])
+        )
+        return Batch(points, [some_views()])
+
+    @pytest.mark.parametrize("adaptive", [False, True])
+    def test_it_is_weighed_and_reaches_the_backbone(self, adaptive):
+        torch.manual_seed(0)
+        model = GaussianCross(replace(self.config, adaptive_weights=adaptive))
+        batch = self.batch()
+        total, terms = model.losses(model(batch), batch)
+        assert set(terms) == {"rgb", "depth", "feature", "points"} == set(model.loss_weight())
+        if not adaptive:
+            weights = {**self.config.loss_weights, "points": 2.0}
+            assert float(total) == pytest.approx(sum(weights[k] * float(v) for k, v in terms.items()), rel=1e-5)
+        terms["points"].backward()
+        assert float(model.backbone.conv_input[0].weight.grad.abs().sum()) > 0
+        assert model.head.rest.weight.grad is None
+
+    def test_off_it_leaves_the_model_as_it_was(self):
+        torch.manual_seed(0)
+        off = GaussianCross(replace(self.config, point_weight=0.0))
+        batch = self.batch()
+        assert "points" not in off.losses(off(batch), batch)[1]
+        assert not any("point_projection" in name for name in off.state_dict())
+        with pytest.raises(InputError, match="point_weight"):
+            replace(self.config, point_weight=-1.0)
