@@ -1,0 +1,185 @@
+"""Does pre-training pay, and what of it? Probes, few labels, instances and ablations on the built-in rooms.
+
+One command does all of it and can be interrupted: what is done is not done again. `--variant full` is the table (under
+six hours on two cores), `--variant quick` shows in under ten minutes that everything runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from rich.console import Console
+
+from ..core.config import to_dict
+from ..core.errors import InputError
+from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Variant, choose_rows, make_jobs, run_jobs
+from ..trainers.rooms_bench.export import export_model
+from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
+from ..trainers.rooms_bench.tasks import read_results
+from ._charts import Bar, Curve, bars, curves
+from ._machine import environment, markdown, write_report
+
+NOTE = "* with a teacher that has seen class names"
+
+
+@dataclass(frozen=True)
+class RoomsBench:
+    """Pre-train, probe, fine-tune and segment on the built-in rooms, row by row."""
+
+    variant: Variant = "quick"
+    """How much: "quick" (some rows, one seed, under ten minutes), "full" (all rows, three seeds, under six hours), both
+    on two cores, or "micro" (seconds a row; its figures mean nothing)."""
+    rows: tuple[str, ...] = field(default_factory=tuple)
+    """Only these rows, by name; an unknown name lists them all."""
+    seeds: int = 0
+    """Repetitions of every row; the variant's own for 0. More can be added to what is done."""
+    workers: int = 0
+    """Jobs side by side, a process and a thread each; 0: one for each core, four at most."""
+    out: Path = Path("bench")
+    """Folder for rooms-<variant>/ with the jobs, and for rooms-<variant>.md, .json and pictures."""
+    only_report: bool = False
+    """Run nothing: report what is there."""
+    export: Path | None = None
+    """Folder to write a pre-trained model into, with a card."""
+    export_row: str = ""
+    """Whose; the GaussianCross row with the best linear probe unless given."""
+
+
+def main() -> int:
+    given = tyro.cli(RoomsBench)
+    if given.seeds < 0 or given.workers < 0:
+        raise InputError("--seeds and --workers", "0 or more", f"{given.seeds} and {given.workers}")
+    setting = SETTINGS[given.variant]
+    size = replace(setting.size, seeds=given.seeds or setting.size.seeds)
+    setting = replace(setting, size=size)
+    rows = choose_rows(given.rows, quick=given.variant != "full")
+    name = f"rooms-{given.variant}"
+    jobs = make_jobs(rows, size, given.out / name)
+    workers = given.workers or min(4, os.cpu_count() or 1)
+    finished = given.only_report or run_jobs(jobs, setting, workers, console=Console())
+    if not any(read_results(job) for job in jobs):
+        print("Nothing is done yet. The same command goes on.")
+        return 1
+    report(given.out, name, jobs, setting)
+    if given.export is not None and finished:
+        command = "gaussiancross bench rooms " + shlex.join(sys.argv[1:])
+        about = {"command": command, "environment": environment(_device())}
+        job = export_model(given.export, jobs, setting, given.export_row, about)
+        print(f"{job.row.name}, seed {job.seed}: written to {given.export}")
+    if not finished:
+        print("Interrupted. The same command goes on.")
+    return 0 if finished else 1
+
+
+def report(out: Path, name: str, jobs: Sequence[Job], setting: Setting) -> None:
+    """Tables, words and pictures of what is done."""
+    table, size = Table.of(jobs), setting.size
+    parts = [_heading(jobs, size), markdown(*main_table(table, size))]
+    changes = ablation_table(table, size)
+    if len(changes[1]) > 1:
+        parts += ["Each ablation changes one thing of the reference; changes are seed by seed.", markdown(*changes)]
+    if said := sentences(table, size):
+        parts.append("\n".join(f"- {sentence}" for sentence in said))
+    reached = goals(table, size)
+    if reached:
+        titles = {row.name: row.title for row in table.rows}
+        answer = {True: "yes", False: "no", None: ""}
+        cells = [(titles[g.row], g.what, g.found, g.wanted, answer[g.met]) for g in reached]
+        parts.append(markdown(("", "", "found", "wanted", "reached"), cells))
+    values = {row.name: {} for row in table.rows}
+    for (row, column), seeds in table.values.items():
+        values[row][column] = {"seeds": seeds, **_numbers(Mean.of(list(seeds.values())))}
+    content: dict[str, Any] = {
+        "environment": environment(_device()),
+        "setting": to_dict(setting),
+        "rows": {row.name: {"title": row.title, "group": row.group, "teacher": row.teacher} for row in table.rows},
+        "values": values,
+        "curves": {f"{row}/{curve}": table.curve(row, curve) for row, curve in table.curves},
+        "sentences": said,
+        "goals": [asdict(goal) for goal in reached],
+        "core_seconds": sum(s["seconds"] for job in jobs for s in read_results(job).values()),
+    }
+    for kind, picture in pictures(table, size).items():
+        path = out / f"{name}-{kind}.png"
+        out.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    write_report(out, name, content, "\n\n".join(parts))
+
+
+def pictures(table: Table, size: Size) -> dict[str, Any]:
+    """ "probe", "labels" and "rank": what is there to be drawn of them."""
+    drawn = {}
+    columns = ("probe-last", "probe-hypercolumn")
+    probed = [row for row in table.rows if table.mean(row.name, columns[0]) is not None]
+    if probed:
+        groups = [_bar(table, row, columns) for row in probed]
+        drawn["probe"] = bars(groups, ("last layer", "hypercolumn"), "Linear probe on held-out rooms", "% mIoU", NOTE)
+    whole = [row for row in table.rows if row.group != "ablation"]
+    color = {row.name: k for k, row in enumerate(row for row in ROWS if row.group != "ablation")}
+    lines = []
+    for row in whole:
+        means = [(share, table.mean(row.name, f"finetune-{share}")) for share in size.shares]
+        points = tuple((float(share), 100 * m.mean, 100 * m.std) for share, m in means if m is not None)
+        if points:
+            label = "from scratch" if row.start == "random" else plain(row.title)
+            lines.append(Curve(label, points, color[row.name]))
+    if lines:
+        title = "Fine-tuned with the labels of few rooms"
+        drawn["labels"] = curves(
+            lines, title, "% of the training rooms", "% mIoU, held-out rooms", even=True, note=NOTE
+        )
+    ranks = [
+        Curve(plain(row.title), tuple((step, rank, 0.0) for step, rank in points), color[row.name])
+        for row in whole
+        if (points := table.curve(row.name, "rank"))
+    ]
+    if ranks:
+        drawn["rank"] = curves(ranks, "Effective rank of the last layer's features", "step", "rank", note=NOTE)
+    return drawn
+
+
+def _bar(table: Table, row: Row, columns: Sequence[str]) -> Bar:
+    means = [table.mean(row.name, column) for column in columns]
+    values = tuple(None if m is None else 100 * m.mean for m in means)
+    label = "random weights" if row.start == "random" else plain(row.title)
+    return Bar(label, values, tuple(0.0 if m is None else 100 * m.std for m in means))
+
+
+def plain(title: str) -> str:
+    """A title short enough for a picture."""
+    for long, short in (
+        (" (has seen class names)", " *"),
+        (", two views of a scene (PointContrast, MSC)", ""),
+        (" instead of the true cuboid", ""),
+    ):
+        title = title.replace(long, short)
+    return title
+
+
+def _heading(jobs: Sequence[Job], size: Size) -> str:
+    done = sum(len(read_results(job)) for job in jobs)
+    total = sum(len(job.row.tasks(size)) for job in jobs)
+    seconds = sum(scores["seconds"] for job in jobs for scores in read_results(job).values())
+    seeds = "1 seed" if size.seeds == 1 else f"mean ± standard deviation of {size.seeds} seeds"
+    return (
+        f"mIoU and AP on {size.val_rooms} held-out rooms, in per cent, {seeds}; {size.train_rooms} training rooms, "
+        f"linear probes fitted to {size.probe_rooms} of them. {done} of {total} tasks, {seconds / 3600:.1f} core hours."
+    )
+
+
+def _numbers(mean: Mean | None) -> dict[str, float | None]:
+    if mean is None:
+        return {"mean": None, "std": None}
+    return {"mean": mean.mean, "std": mean.std if mean.count > 1 else None}
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

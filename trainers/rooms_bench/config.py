@@ -1,0 +1,179 @@
+"""How much the experiment costs, and the recipe that all of its rows share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ...core.augment import SceneAugmentConfig
+from ...core.batch import InputConfig
+from ...core.datasets.rooms.dataset import RoomsConfig
+from ...core.errors import InputError
+from ...core.models import GaussianCrossConfig
+from ...core.nn.heads import HeadConfig
+from ..config import DataConfig, OptimConfig, PretrainConfig
+from ..downstream import OptimConfig as DownstreamOptim
+from ..downstream import SemanticTraining, TestConfig
+from ..downstream.instance_config import ClusterConfig, InstanceTraining
+
+Variant = Literal["micro", "quick", "full"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many rooms, seeds and steps. Every number is a function of nothing else, so that rows are comparable."""
+
+    train_rooms: int = 200
+    """Rooms to pre-train on, without labels, and to fine-tune on: all of them, or a share."""
+    val_rooms: int = 20
+    """Held-out rooms, other seeds than any that trained a network or a teacher."""
+    probe_rooms: int = 60
+    """Labelled training rooms that a linear probe is fitted to."""
+    points: int = 40_000
+    """Points of a training room that are kept."""
+    seeds: int = 3
+    """Repetitions with other weights, orders, augmentations and labelled shares."""
+    pretrain_steps: int = 2000
+    """Steps of GaussianCross."""
+    contrastive_steps: int = 2000
+    """Steps of the contrastive baseline."""
+    probe_steps: int = 500
+    """Steps of a linear probe."""
+    finetune_steps: int = 500
+    """Steps of a fine-tuning on a share of the rooms, and of its baseline from scratch."""
+    full_steps: int = 1000
+    """Steps of a fine-tuning on all rooms, and of its baseline from scratch."""
+    instance_steps: int = 1000
+    """Steps of PointGroup on all rooms."""
+    shares: tuple[int, ...] = (1, 5, 10, 20, 100)
+    """Per cent of the training rooms whose labels a fine-tuning sees."""
+    evaluations: int = 8
+    """Looks at the features on the way of a pre-training: rank, spread, online probe."""
+
+    def __post_init__(self) -> None:
+        counts = [getattr(self, name) for name in self.__dataclass_fields__ if name != "shares"]
+        if min(counts) < 1 or not all(1 <= share <= 100 for share in self.shares):
+            raise InputError("rooms-bench", "counts of at least 1 and shares from 1 to 100", str(self))
+
+
+FULL = Size()
+"""The table: under six hours on two cores."""
+
+QUICK = Size(
+    train_rooms=24,
+    val_rooms=6,
+    probe_rooms=24,
+    seeds=1,
+    pretrain_steps=250,
+    contrastive_steps=250,
+    probe_steps=200,
+    finetune_steps=80,
+    full_steps=120,
+    instance_steps=120,
+    shares=(5, 100),
+    evaluations=4,
+)
+"""Some rows once: under ten minutes on two cores. Its figures say that everything runs, hardly which is better."""
+
+MICRO = Size(
+    train_rooms=2,
+    val_rooms=1,
+    probe_rooms=2,
+    points=8_000,
+    seeds=1,
+    pretrain_steps=3,
+    contrastive_steps=3,
+    probe_steps=5,
+    finetune_steps=2,
+    full_steps=2,
+    instance_steps=2,
+    shares=(50, 100),
+    evaluations=1,
+)
+"""Seconds a row: the tests."""
+
+VOXEL = 0.06
+"""Edge of the voxels, metres: half of the time of a step at 4 cm."""
+
+PRETRAIN = PretrainConfig(
+    model=GaussianCrossConfig(
+        input=InputConfig(voxel_size=VOXEL, mask_ratio=0.5),
+        base_channels=16,
+        channels=(16, 32, 48, 64, 64, 48, 32, 32),
+        layers=(1, 1, 1, 1, 1, 1, 1, 1),
+        lattice="cuboid",
+        lattice_cells=12_288,
+        lattice_shape=(32, 32, 12),
+        lattice_channels=16,
+        unet_widths=(16, 32),
+        unet_norm="group",
+        anchors="two_level",
+        fine_voxel=VOXEL,
+        head=HeadConfig(hidden=32, prune_floor=0.04),
+    ),
+    data=DataConfig(data="rooms", views=5, width=80, height=60, eval_scenes=2, eval_views=4),
+    optim=OptimConfig(lr=2e-3),
+    timeline_mb=0,
+    save_every=200,
+)
+"""The tiny network of the demo at 6 cm, with views of 80 × 60."""
+
+AUGMENT = SceneAugmentConfig(elastic=())
+"""The published augmentation but for elastic distortion, which takes as long as the network here."""
+
+FINETUNE = SemanticTraining(
+    norm="own",
+    voxel_size=VOXEL,
+    augment=AUGMENT,
+    optim=DownstreamOptim(lr=3e-3),
+    batch_size=2,
+    test=TestConfig("one", fragments=False),
+    eval_every=0,
+    save_every=200,
+)
+"""Fine-tuning and training from scratch: one recipe."""
+
+PROBE = replace(FINETUNE, frozen=True, cache=True, optim=DownstreamOptim(lr=5e-3))
+"""A linear layer on features of whole rooms, computed once, standardised."""
+
+INSTANCES = InstanceTraining(
+    norm="own",
+    cluster=ClusterConfig(min_points=8, propose_points=15),
+    voxel_size=VOXEL,
+    augment=AUGMENT,
+    optim=DownstreamOptim(lr=3e-3),
+    batch_size=2,
+    eval_every=0,
+    save_every=200,
+)
+"""PointGroup; at 6 cm an object has a ninth of the voxels that it has at 2 cm."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that decides the figures, besides the row and the seed."""
+
+    rooms: RoomsConfig = field(default_factory=RoomsConfig)
+    """How rooms are recorded."""
+    size: Size = field(default_factory=Size)
+    """How much it costs."""
+    pretrain: PretrainConfig = field(default_factory=lambda: PRETRAIN)
+    """GaussianCross as every row starts from; rows change one thing each."""
+    probe: SemanticTraining = field(default_factory=lambda: PROBE)
+    """Linear probes."""
+    finetune: SemanticTraining = field(default_factory=lambda: FINETUNE)
+    """Fine-tuning, and training from scratch."""
+    instances: InstanceTraining = field(default_factory=lambda: INSTANCES)
+    """Instance segmentation."""
+
+
+SETTINGS: dict[Variant, Setting] = {
+    "micro": Setting(
+        rooms=RoomsConfig(frames=4, width=160, height=120, points=8_000),
+        size=MICRO,
+        pretrain=replace(PRETRAIN, model=replace(PRETRAIN.model, lattice_cells=1_024, lattice_shape=(16, 16, 4))),
+    ),
+    "quick": Setting(size=QUICK),
+    "full": Setting(size=FULL),
+}
+"""What each variant does."""

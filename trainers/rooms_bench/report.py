@@ -1,0 +1,269 @@
+"""From results to the table: means over seeds, what reaches what it should, and in words what helps.
+
+Nothing is said that the numbers do not say: an effect counts when it is larger than twice its standard error over the
+seeds and than `SMALL`; one seed alone decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .config import Size
+from .rows import REFERENCE, Row
+from .tasks import Job, Scores, read_results
+
+SMALL = 0.005
+"""Differences of mIoU below this are none, whatever the seeds say."""
+
+WITHOUT = {"without-colour": "colour", "without-depth": "depth", "gaussiancross-none": "features"}
+"""Rows that lack one of the three attributes."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean and standard deviation (of the sample; NaN of one) over ``count`` seeds."""
+
+    mean: float
+    std: float
+    count: int
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Mean | None:
+        """None without a value."""
+        if not values:
+            return None
+        std = statistics.stdev(values) if len(values) > 1 else math.nan
+        return Mean(statistics.fmean(values), std, len(values))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; NaN of one."""
+        return self.std / math.sqrt(self.count)
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f}" + (f" ± {100 * self.std:.1f}" if self.count > 1 else "")
+
+
+Values = dict[int, float]
+"""Seed → value."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """All values that are there yet.
+
+    Attributes:
+        rows: in order. values: (row's name, column) → seed → value, in 0–1 but for "rank" and "seconds_per_step".
+        curves: (row's name, curve) → seed → [[step, value], …].
+    """
+
+    rows: tuple[Row, ...]
+    values: dict[tuple[str, str], Values]
+    curves: dict[tuple[str, str], dict[int, list[list[float]]]]
+
+    @staticmethod
+    def of(jobs: Sequence[Job]) -> Table:
+        """What the jobs' folders hold."""
+        rows = {job.row.name: job.row for job in jobs}
+        values: dict[tuple[str, str], Values] = {}
+        curves: dict[tuple[str, str], dict[int, list[list[float]]]] = {}
+        for job in jobs:
+            for task, scores in read_results(job).items():
+                for column, value in _columns(task, scores).items():
+                    values.setdefault((job.row.name, column), {})[job.seed] = value
+                for name, curve in scores.get("curves", {}).items():
+                    curves.setdefault((job.row.name, name), {})[job.seed] = curve
+        return Table(tuple(rows.values()), values, curves)
+
+    def mean(self, row: str, column: str) -> Mean | None:
+        """Over the seeds that have it."""
+        return Mean.of(list(self.values.get((row, column), {}).values()))
+
+    def difference(self, row: str, column: str, reference: str) -> Mean | None:
+        """Of the row to the reference, seed by seed: both share rooms, orders and labels of a seed."""
+        ours, theirs = self.values.get((row, column), {}), self.values.get((reference, column), {})
+        return Mean.of([ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs])
+
+    def curve(self, row: str, name: str) -> list[tuple[float, float]]:
+        """The mean over seeds at the steps that all seeds have."""
+        curves = [dict(map(tuple, c)) for c in self.curves.get((row, name), {}).values()]
+        if not curves:
+            return []
+        steps = sorted(set.intersection(*(set(c) for c in curves)))
+        return [(step, statistics.fmean(c[step] for c in curves)) for step in steps]
+
+
+def _columns(task: str, scores: Scores) -> dict[str, float]:
+    if task == "pretrain":
+        rank = scores["curves"].get("rank")
+        found = {"seconds_per_step": scores["seconds_per_step"]}
+        return {**found, "rank": rank[-1][1], "rank_share": rank[-1][1] / scores["width"]} if rank else found
+    if task == "instances":
+        return {name: scores[name] for name in ("ap", "ap50", "ap25") if scores[name] is not None}
+    column = "probe-last" if task == "probe-lifted" else task
+    return {} if scores["miou"] is None else {column: scores["miou"]}
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def main_table(table: Table, size: Size) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of baselines and GaussianCross; mIoU and AP in per cent."""
+    header = ["", "linear probe", "hypercolumn", "field", *(f"{share} % of rooms" for share in size.shares)]
+    header += ["AP", "AP50", "AP25", "rank"]
+    columns = [
+        "probe-last",
+        "probe-hypercolumn",
+        "probe-field",
+        *(f"finetune-{s}" for s in size.shares),
+        "ap",
+        "ap50",
+        "ap25",
+    ]
+    cells = []
+    for row in table.rows:
+        if row.group != "ablation":
+            cells.append([row.title, *(_cell(table.mean(row.name, c)) for c in columns), _rank(table, row.name)])
+    return header, cells
+
+
+def ablation_table(table: Table, size: Size) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: the reference, then each change with its difference."""
+    few = f"finetune-{size.shares[0]}"
+    header = ["", "linear probe", "change", "hypercolumn", "change", f"{size.shares[0]} % of rooms", "change"]
+    header += ["rank", "s per step"]
+    cells = []
+    names = [row.name for row in table.rows]
+    if REFERENCE not in names:
+        return header, cells
+    ablated = [r for r in table.rows if r.name in (REFERENCE, "gaussiancross-none") or r.group == "ablation"]
+    for row in ablated:
+        cell = ["reference" if row.name == REFERENCE else row.title]
+        for column in ("probe-last", "probe-hypercolumn", few):
+            change = None if row.name == REFERENCE else table.difference(row.name, column, REFERENCE)
+            cell += [_cell(table.mean(row.name, column)), "" if change is None else signed(change)]
+        step = table.mean(row.name, "seconds_per_step")
+        cells.append([*cell, _rank(table, row.name), "" if step is None else f"{step.mean:.2f}"])
+    return header, cells
+
+
+def _cell(mean: Mean | None) -> str:
+    return "" if mean is None else str(mean)
+
+
+def _rank(table: Table, row: str) -> str:
+    rank, share = table.mean(row, "rank"), table.mean(row, "rank_share")
+    return "" if rank is None or share is None else f"{rank.mean:.1f} ({share.mean:.0%})"
+
+
+def signed(change: Mean) -> str:
+    """Points with their sign."""
+    return f"{100 * change.mean:+.1f}" + (f" ± {100 * change.std:.1f}" if change.count > 1 else "")
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def verdict(change: Mean) -> str:
+    """ "better", "worse", "no difference", or that one seed says nothing."""
+    if change.count < 2:
+        return "undecided (one seed)"
+    if abs(change.mean) <= max(SMALL, 2 * change.error):
+        return "no difference beyond the seeds' spread"
+    return "better" if change.mean > 0 else "worse"
+
+
+def sentences(table: Table, size: Size) -> list[str]:
+    """What each change does, and which attributes help."""
+    names = [row.name for row in table.rows]
+    few = f"finetune-{size.shares[0]}"
+    said = []
+    if REFERENCE not in names:
+        return said
+    for name, attribute in WITHOUT.items():
+        probe, tuned = (table.difference(name, column, REFERENCE) for column in ("probe-last", few))
+        if probe is None:
+            continue
+        does = {"worse": "helps", "better": "harms"}.get(verdict(probe), f"does not show to help: {verdict(probe)}")
+        also = "" if tuned is None else f"; fine-tuned on {size.shares[0]} % of the rooms {signed(tuned)}"
+        said.append(f"{attribute.capitalize()} {does} (linear probe without it: {signed(probe)} points{also}).")
+    for row in table.rows:
+        change = table.difference(row.name, "probe-last", REFERENCE) if row.group == "ablation" else None
+        if change is not None and row.name not in WITHOUT:
+            said.append(f"{row.title[0].upper()}{row.title[1:]}: {verdict(change)} ({signed(change)} points).")
+    hyper = Mean.of(
+        [
+            value - last[seed]
+            for row in table.rows
+            if row.start == "gaussiancross"
+            for last in (table.values.get((row.name, "probe-last"), {}),)
+            for seed, value in table.values.get((row.name, "probe-hypercolumn"), {}).items()
+            if seed in last
+        ]
+    )
+    if hyper is not None:
+        said.append(
+            f"A hypercolumn instead of the last layer, over all rows: {verdict(hyper)} ({signed(hyper)} points)."
+        )
+    return said
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something that a row should reach.
+
+    Attributes:
+        row, what: whose, and what. found, wanted: in words. met: None where a figure is missing.
+    """
+
+    row: str
+    what: str
+    found: str
+    wanted: str
+    met: bool | None
+
+
+def goals(table: Table, size: Size) -> list[Goal]:
+    """What pre-training has to show, for each row of GaussianCross."""
+    few = f"finetune-{size.shares[0]}"
+    result = []
+    for row in table.rows:
+        if row.group != "gaussiancross":
+            continue
+        probe, random = table.mean(row.name, "probe-last"), table.mean("random", "probe-last")
+        scratch = table.mean("random", "finetune-100")
+        lifted = None if row.teacher == "none" else table.mean(f"lifted-{row.teacher}", "probe-last")
+        gain, rank = table.difference(row.name, few, "random"), table.mean(row.name, "rank_share")
+
+        def add(what: str, value: float | None, wanted: float, form: str, name: str = row.name) -> None:
+            known = value is not None and math.isfinite(value)
+            found = form.format(value) if known else "not measured"
+            result.append(
+                Goal(name, what, found, f"at least {form.format(wanted)}", value >= wanted if known else None)
+            )
+
+        add("linear probe over random weights", _ratio(probe, random), 2.5, "{:.2f} ×")
+        if row.teacher != "none":
+            add("linear probe over the lifted features'", _ratio(probe, lifted), 1.0, "{:.2f} ×")
+        add("linear probe over training from scratch with all labels", _ratio(probe, scratch), 0.8, "{:.2f} ×")
+        value = None if gain is None else 100 * gain.mean
+        add(f"fine-tuning on {size.shares[0]} % of the rooms, over scratch", value, 8.0, "{:+.1f} points")
+        add("effective rank over the features' width", None if rank is None else rank.mean, 0.5, "{:.2f}")
+    return result
+
+
+def _ratio(a: Mean | None, b: Mean | None) -> float | None:
+    return None if a is None or b is None or not b.mean else a.mean / b.mean
+
+
+def best_row(table: Table) -> str | None:
+    """The GaussianCross row, ablations among them, with the highest linear probe."""
+    probes = {
+        row.name: mean.mean
+        for row in table.rows
+        if row.start == "gaussiancross" and (mean := table.mean(row.name, "probe-last")) is not None
+    }
+    return max(probes, key=lambda name: probes[name]) if probes else None

@@ -1,0 +1,155 @@
+"""The rows of the table: where a network's weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ...core.errors import InputError
+from ..config import PretrainConfig
+from .config import Size
+
+Start = Literal["random", "lifted", "contrastive", "gaussiancross"]
+Group = Literal["baseline", "gaussiancross", "ablation"]
+Change = Callable[[PretrainConfig], PretrainConfig]
+
+PROBES = ("probe-last", "probe-hypercolumn")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        name: of its folder, and what `--rows` takes.
+        title: in tables.
+        group: which table it belongs to.
+        start: where the weights come from; "lifted" has none, it reads a 2D teacher's features.
+        teacher: of GaussianCross or of the lifting, as `make_teacher` names it.
+        change: of the common pre-training.
+        whole: whether it is also fine-tuned on every share and on instances, or only probed and fine-tuned on the
+            smallest share.
+        quick: whether the quick variant has it.
+    """
+
+    name: str
+    title: str
+    group: Group
+    start: Start
+    teacher: str = "none"
+    change: Change = lambda config: config
+    whole: bool = True
+    quick: bool = False
+
+    def tasks(self, size: Size) -> tuple[str, ...]:
+        """What is done for it, in order: "pretrain", "probe-…", "finetune-<per cent>", "instances"."""
+        if self.start == "lifted":
+            return ("probe-lifted",)
+        shares = size.shares if self.whole else size.shares[:1]
+        before = () if self.start == "random" else ("pretrain",)
+        after = ("instances",) if self.whole else ()
+        field = ("probe-field",) if self.whole and self.teacher != "none" else ()
+        return (*before, *PROBES, *field, *(f"finetune-{share}" for share in shares), *after)
+
+
+def model(**values: Any) -> Change:
+    """Options of the network."""
+    return lambda config: replace(config, model=replace(config.model, **values))
+
+
+def weights(**values: float) -> Change:
+    """Loss weights."""
+    return lambda config: model(loss_weights={**config.model.loss_weights, **values})(config)
+
+
+def given(**values: Any) -> Change:
+    """Options of the input."""
+    return lambda config: model(input=replace(config.model.input, **values))(config)
+
+
+def head(**values: Any) -> Change:
+    """Options of the Gaussian heads."""
+    return lambda config: model(head=replace(config.model.head, **values))(config)
+
+
+def views(count: int) -> Change:
+    """So many views per scene and step."""
+    return lambda config: replace(config, data=replace(config.data, views=count))
+
+
+REFERENCE = "gaussiancross-builtin"
+"""What the ablations change one thing of."""
+
+_ABLATED = "builtin"
+
+BASELINES = (
+    Row("random", "random weights (probed), from scratch (fine-tuned)", "baseline", "random", quick=True),
+    Row("lifted-builtin-ssl", "lifting, label-free teacher", "baseline", "lifted", "builtin-ssl"),
+    Row(
+        "lifted-builtin",
+        "lifting, image/text teacher (has seen class names)",
+        "baseline",
+        "lifted",
+        "builtin",
+        quick=True,
+    ),
+    Row("contrastive", "contrastive, two views of a scene (PointContrast, MSC)", "baseline", "contrastive", quick=True),
+)
+
+OURS = (
+    Row("gaussiancross-none", "GaussianCross, colour and depth alone", "gaussiancross", "gaussiancross"),
+    Row(
+        "gaussiancross-builtin-ssl",
+        "GaussianCross, label-free teacher",
+        "gaussiancross",
+        "gaussiancross",
+        "builtin-ssl",
+    ),
+    Row(
+        REFERENCE,
+        "GaussianCross, image/text teacher (has seen class names)",
+        "gaussiancross",
+        "gaussiancross",
+        "builtin",
+        quick=True,
+    ),
+)
+
+
+def _ablation(name: str, title: str, change: Change, quick: bool = False) -> Row:
+    return Row(name, title, "ablation", "gaussiancross", _ABLATED, change, whole=False, quick=quick)
+
+
+ABLATIONS = (
+    _ablation("without-colour", "no colour loss", weights(rgb=0.0), quick=True),
+    _ablation("without-depth", "no depth loss", weights(depth=0.0)),
+    _ablation("mask-0", "nothing masked", given(mask_ratio=0.0)),
+    _ablation("mask-25", "25 % of the points masked", given(mask_ratio=0.25)),
+    _ablation("mask-75", "75 % of the points masked", given(mask_ratio=0.75)),
+    _ablation("mask-blocks", "16 cm blocks masked by a token", given(mask_mode="blocks")),
+    _ablation("without-pruning", "no pruning by opacity", head(prune_threshold=0.0, prune_floor=0.0)),
+    _ablation("lattice-ponder", "PonderV2's lattice instead of the true cuboid", model(lattice="ponder")),
+    _ablation("one-level", "lattice anchors alone (the paper's)", model(anchors="lattice")),
+    _ablation("views-1", "1 view per scene", views(1)),
+    _ablation("views-2", "2 views per scene", views(2)),
+    _ablation("learned-weights", "loss weights learned by uncertainty", model(adaptive_weights=True)),
+)
+"""GaussianCross without its features is the row "gaussiancross-none"."""
+
+ROWS = (*BASELINES, *OURS, *ABLATIONS)
+
+
+def choose_rows(names: Sequence[str], quick: bool = False) -> tuple[Row, ...]:
+    """The rows of these names, in the table's order; all of them (of the quick variant) without any.
+
+    Raises:
+        InputError: an unknown name; lists the known ones.
+    """
+    known = [row.name for row in ROWS]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError("--rows", f"some of {', '.join(known)}", ", ".join(unknown))
+    if not names:
+        return tuple(row for row in ROWS if row.quick or not quick)
+    return tuple(row for row in ROWS if row.name in names)
