@@ -18,7 +18,7 @@ COMMANDS = {
     "view": ("gaussiancross.app.commands.view", "look at a run, a capture, a scene or splats in the browser"),
     "query": ("gaussiancross.app.commands.query", "ask a scene for things: heat maps, PLYs and JSON"),
     "export": ("gaussiancross.app.commands.export", "pictures, videos, splats, features or an offline page as a file"),
-    "prepare": ("gaussiancross.app.commands.prepare", "ScanNet and S3DIS as downloaded → what training reads"),
+    "prepare": ("gaussiancross.app.commands.prepare", "ScanNet, S3DIS and meshes as downloaded → what training reads"),
     "probe": ("gaussiancross.app.commands.probe", "linear probes of a representation, as published or quick"),
     "finetune": ("gaussiancross.app.commands.finetune", "semantic segmentation: fine-tuned, few labels, from scratch"),
     "embed": ("gaussiancross.app.commands.embed", "per-point features of a scene as a .npy file"),

@@ -11,7 +11,14 @@ from gaussiancross.core.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.gaussians import quat_to_rotmat
 from gaussiancross.core.splat import rasterize
-from gaussiancross.trainers.fit_object import FAST, FitConfig, _z_to, fit_gaussians, surface_gaussians
+from gaussiancross.trainers.fit_object import (
+    FAST,
+    FitConfig,
+    _z_to,
+    any_background,
+    fit_gaussians,
+    surface_gaussians,
+)
 
 SIZE, VIEWS = 48, 12
 
@@ -55,6 +62,14 @@ def test_the_truth_is_left_alone(pictures):
     fit = fit_gaussians(truth, cameras, color, alpha, FitConfig(iterations=0, held_out=0))
     assert fit.measured == tuple(range(VIEWS)) and float(fit.psnr.min()) > 45  # 8 bits per channel
     assert len(fit.gaussians) == len(truth)
+
+
+def test_the_loss_is_the_mean_over_backgrounds():
+    g = torch.Generator().manual_seed(0)
+    color, alpha = torch.randn(5, 4, 3, generator=g), torch.randn(5, 4, 1, generator=g)
+    backgrounds = torch.rand(40_000, 1, 1, 3, generator=g)
+    drawn = (color - alpha * backgrounds).square().mean()
+    torch.testing.assert_close(any_background(color, alpha), drawn, rtol=0.01, atol=0)
 
 
 def test_flat_gaussians_lie_on_the_surface():

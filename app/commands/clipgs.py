@@ -41,6 +41,7 @@ from ..object_search import (
     short_names,
 )
 from .pretrain import pick_device
+from .triplets import MakeTriplets, embed_prepared
 
 Device = Literal["auto", "cuda", "cpu"]
 
@@ -157,11 +158,12 @@ class Evaluate:
     """Where to compute; "auto" takes CUDA when there is one."""
 
 
-_ASK = {"embed": Embed, "classify": Classify, "retrieve": Retrieve, "eval": Evaluate}
+_ASK = {"triplets": MakeTriplets, "embed": Embed, "classify": Classify, "retrieve": Retrieve, "eval": Evaluate}
 USAGE = """usage: gaussiancross clipgs COMMAND [options]
 
 CLIP-GS: objects made of Gaussians in the language of an image/text model.
 
+  triplets   embed the renders and captions of prepared objects
   train      train on triplets of objects, texts and images
   embed      embeddings of objects as a file
   classify   say what objects are, of a list of labels
@@ -203,6 +205,12 @@ def run_train(given: Train, console: Console | None = None) -> int:
         return 130
     for name, value in result.items():
         console.print(f"{name:<24}{value:10.4g}", highlight=False)
+    return 0
+
+
+def run_triplets(given: MakeTriplets, console: Console) -> int:
+    """Embed, and print what the towers alone can do."""
+    embed_prepared(given.root, given.tower, console)
     return 0
 
 
@@ -289,7 +297,13 @@ PUBLISHED: dict[str, dict[str, str]] = {
 }
 """What the paper (arXiv 2412.19142) reports, by set and measure."""
 
-_RUN = {"embed": run_embed, "classify": run_classify, "retrieve": run_retrieve, "eval": run_eval}
+_RUN = {
+    "triplets": run_triplets,
+    "embed": run_embed,
+    "classify": run_classify,
+    "retrieve": run_retrieve,
+    "eval": run_eval,
+}
 
 
 def _model(path: Path, device: Device) -> tuple[ClipGS, str]:

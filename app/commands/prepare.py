@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ...core.datasets import s3dis, scannet, splits
-from ...core.datasets.prepare import Task, existing_parent, run_tasks, write_arrays
+from ...core.datasets.prepare import Task, write_arrays
 from ...core.errors import InputError
 from ...core.io.arrays import read_array
 from ...core.io.ply_table import count_vertices
+from ..preparing import announce, run
+from .prepare_objects import Objects, prepare_objects
 
 SKIPPED = "skipped.txt"
 
@@ -65,8 +64,13 @@ class S3DIS:
 
 def main(args: Sequence[str]) -> int:
     given = tyro.extras.subcommand_cli_from_dict(
-        {"scannet": ScanNet, "s3dis": S3DIS}, args=args, prog="gaussiancross prepare", description=__doc__
+        {"scannet": ScanNet, "s3dis": S3DIS, "objects": Objects},
+        args=args,
+        prog="gaussiancross prepare",
+        description=__doc__,
     )
+    if isinstance(given, Objects):
+        return prepare_objects(given)
     return prepare_scannet(given) if isinstance(given, ScanNet) else prepare_s3dis(given)
 
 
@@ -97,9 +101,9 @@ def prepare_scannet(given: ScanNet, console: Console | None = None) -> int:
             broken[scene.name] = str(error)
     if given.frames and len(frames) < len(points):
         console.print(f"{len(points) - len(frames)} scenes have no .sens recording, hence no frames.")
-    if not _announce(console, given.out, {"points": points, "RGB-D frames": frames}, given.estimate):
+    if not announce(console, given.out, {"points": points, "RGB-D frames": frames}, given.estimate):
         return 0
-    skipped = broken | _run(console, [*points, *frames], given.workers)
+    skipped = broken | run(console, [*points, *frames], given.workers)
     _finish(console, given.out, skipped, sum(t.done for t in points), "scenes")
     _split(given, console)
     return 0
@@ -171,9 +175,9 @@ def prepare_s3dis(given: S3DIS, console: Console | None = None) -> int:
         text = 0 if target.is_dir() else sum(f.stat().st_size for f in room.objects())
         size = text // s3dis.BYTES_PER_LINE * s3dis.BYTES_PER_POINT
         tasks.append(Task(name, target, partial(write_room, room, angle), size))
-    if not _announce(console, given.out, {"rooms": tasks}, given.estimate):
+    if not announce(console, given.out, {"rooms": tasks}, given.estimate):
         return 0
-    skipped = broken | _run(console, tasks, given.workers)
+    skipped = broken | run(console, tasks, given.workers)
     _finish(console, given.out, skipped, sum(t.done for t in tasks), "rooms")
     return 0
 
@@ -194,39 +198,6 @@ def _chosen(items: list, only: tuple[str, ...], names: list[set[str]]) -> list:
     return [item for item, own in zip(items, names, strict=True) if not only or own & set(only)]
 
 
-def _announce(console: Console, out: Path, work: dict[str, list[Task]], stop: bool) -> bool:
-    """What there is to do and whether there is room for it; whether to go on."""
-    free = shutil.disk_usage(existing_parent(out)).free
-    table = Table("what", "all", "done already", "to write", title=str(out), title_justify="left")
-    for name, tasks in work.items():
-        table.add_row(name, str(len(tasks)), str(sum(t.done for t in tasks)), f"about {_size(_needed(tasks))}")
-    console.print(table, f"free there: {_size(free)}", highlight=False)
-    needed = sum(_needed(tasks) for tasks in work.values())
-    if stop:
-        return False
-    if needed > free:
-        raise InputError(out, f"about {_size(needed)} of space", f"{_size(free)}", "choose another folder or less")
-    return True
-
-
-def _needed(tasks: list[Task]) -> int:
-    return sum(t.size for t in tasks if not t.done)
-
-
-def _run(console: Console, tasks: list[Task], workers: int) -> dict[str, str]:
-    """Do the tasks under a progress bar; why those failed that did."""
-    failed: dict[str, str] = {}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=len(tasks), completed=sum(t.done for t in tasks))
-        for outcome in run_tasks(tasks, workers or os.cpu_count() or 1):
-            if outcome.error is not None:
-                failed[outcome.task.name] = outcome.error
-            progress.update(bar, advance=1, description=outcome.task.name)
-        progress.update(bar, description="")
-    return failed
-
-
 def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, what: str) -> None:
     """Say what was left out, here and in a file; an error when nothing is there."""
     for name, why in skipped.items():
@@ -236,11 +207,3 @@ def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, wha
     text = "".join(f"{name}: {why}\n" for name, why in skipped.items())
     (out / SKIPPED).write_text(text, encoding="utf-8")
     console.print(f"{out}: {done} {what}" + (f", {len(skipped)} left out ({SKIPPED})" if skipped else ""))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -69,10 +69,22 @@ def count_vertices(path: Path | str) -> int:
     Raises:
         InputError: missing, no PLY, or a damaged header.
     """
-    path = Path(path)
+    return _vertex_element(Path(path)).count
+
+
+def vertex_fields(path: Path | str) -> tuple[str, ...]:
+    """The names of the vertices' properties, from the header.
+
+    Raises:
+        InputError: missing, no PLY, or a damaged header.
+    """
+    return tuple(name for name, _ in _vertex_element(Path(path)).fields)
+
+
+def _vertex_element(path: Path) -> _Element:
     try:
         with path.open("rb") as file:
-            return next(e.count for e in _read_header(path, file)[1] if e.name == "vertex")
+            return next(e for e in _read_header(path, file)[1] if e.name == "vertex")
     except OSError:
         raise InputError(path, "a PLY file", "no such file") from None
 
