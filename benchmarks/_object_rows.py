@@ -36,7 +36,7 @@ class Row:
     """One line of the ablation (arXiv 2412.19142, table 5).
 
     Attributes:
-        name: what options and folders call it. title: what the table calls it.
+        name: what options and folders call it. title: what the table calls it, and short: the chart.
         tokenizer: see `ClipGSConfig`.
         fine_tuned: trained on Gaussians; otherwise it has seen point clouds only.
         voting: several renders per object and step, weighed by how well they fit the caption; otherwise one.
@@ -44,17 +44,18 @@ class Row:
 
     name: str
     title: str
+    short: str
     tokenizer: Tokenizer
     fine_tuned: bool
     voting: bool
 
 
 ROWS = (
-    Row("clouds", "trained on point clouds, as is", "points", False, False),
-    Row("points", "fine-tuned: position + colour", "points", True, False),
-    Row("all", "fine-tuned: all attributes, old tokenizer", "all", True, False),
-    Row("gs", "fine-tuned: all attributes, GS tokenizer", "gs", True, False),
-    Row("voting", "… and image voting (CLIP-GS)", "gs", True, True),
+    Row("clouds", "trained on point clouds, as is", "not fine-tuned", "points", False, False),
+    Row("points", "fine-tuned: position + colour", "position + colour", "points", True, False),
+    Row("all", "fine-tuned: all attributes, old tokenizer", "all, old tokenizer", "all", True, False),
+    Row("gs", "fine-tuned: all attributes, GS tokenizer", "all, GS tokenizer", "gs", True, False),
+    Row("voting", "… and image voting (CLIP-GS)", "... and voting", "gs", True, True),
 )
 MAIN = ROWS[-1]
 BY_NAME = {row.name: row for row in ROWS}

@@ -14,11 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,13 +28,14 @@ from ..core.config import to_dict
 from ..core.datasets.objects.triplets import ObjectTriplets, object_list, object_tasks, read_renders
 from ..core.datasets.prepare import run_tasks
 from ..core.datasets.triplet_embedding import embed_triplets
+from ..core.datasets.triplets import TripletObject
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.models.clipgs_builtin import save_builtin_clipgs
 from ..core.teachers import ImageTeacher, make_teacher
 from ..trainers.clipgs import load_clipgs
 from ..trainers.clipgs_config import OBJECTS_RUN, ClipGSRun
-from ._bars import bars
+from ._charts import Bar, bars
 from ._machine import environment, markdown, write_report
 from ._object_rows import BY_NAME, MAIN, ROWS, VECTORS, Interrupted, Row, Sets, run_folder, run_row, score_renders
 
@@ -56,7 +58,14 @@ TITLES = {
     "image→3D R@10": "R@10",
     "3D→image R@1": "3D→image R@1",
 }
-CHART = ("seen/top1", "unseen/top1", "text→3D R@1", "text→3D R@10", "image→3D R@1", "image→3D R@10")
+CHART = {
+    "seen/top1": "zero-shot top 1, unseen objects",
+    "unseen/top1": "unseen categories",
+    "text→3D R@1": "text to 3D R@1",
+    "text→3D R@10": "text to 3D R@10",
+    "image→3D R@1": "image to 3D R@1",
+    "image→3D R@10": "image to 3D R@10",
+}
 QUICK_CATEGORIES = ("apple", "banana", "chair", "cup", "sword", "table", "pear", "screwdriver")
 
 
@@ -184,7 +193,7 @@ def embed_objects(given: ObjectsBench, teacher: ImageTeacher, console: Console) 
     """
     objects = object_list(given.work, given.data)
 
-    def pictures(o: Any) -> Any:
+    def pictures(o: TripletObject) -> NDArray[np.uint8]:
         return read_renders(given.work, o.file)
 
     columns = TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -231,25 +240,20 @@ def _markdown(rows: Sequence[Row], table: dict[str, list[dict[str, float]]], cei
     return markdown(("%", *(row.title for row in rows), "the image tower on renders", "asked"), lines)
 
 
-def _chart(rows: Sequence[Row], table: dict[str, list[dict[str, float]]], ceiling: dict[str, float]) -> Any:
-    stats = [[_mean(table[row.name], name) for name in CHART] for row in rows]
+def _chart(rows: Sequence[Row], table: dict[str, list[dict[str, float]]], ceiling: dict[str, float]) -> NDArray:
     chance = next(iter(table.values()))[0]["unseen/chance"]
-    marks = [
-        WANTED.get(name, 0) * (chance if name == "unseen/top1" else 1) if name in WANTED else None for name in CHART
-    ]
-    titles = [_plain(TITLES[name]) for name in CHART]
-    names = [*(_plain(row.title) for row in rows), "the image tower on renders"]
-    values = [[mean for mean, _ in row] for row in stats] + [[ceiling[name] for name in CHART]]
-    spread = [[std for _, std in row] for row in stats] + [[0.0] * len(CHART)]
-    return bars("objects-bench (lines: what was asked)", titles, names, values, spread, marks)
+    items = []
+    for name, title in CHART.items():
+        asked = WANTED.get(name, 0) * (chance if name == "unseen/top1" else 1)
+        stats = [_mean(table[row.name], name) for row in rows]
+        values = (*(100 * mean for mean, _ in stats), 100 * ceiling[name])
+        label = title + (f" (asked: {100 * asked:.0f})" if asked else "")
+        items.append(Bar(label, values, (*(100 * std for _, std in stats), 0.0)))
+    series = [*(row.short for row in rows), "image tower on renders"]
+    return np.asarray(bars(items, series, "objects-bench", "%", width=400 + 175 * len(series)))
 
 
-def _plain(text: str) -> str:
-    """Pillow's own font has no arrows and dots."""
-    return text.replace("→", " to ").replace("…", "...")
-
-
-def search_sheet(sets: Sets, vectors: dict[str, torch.Tensor], questions: int = 8, found: int = 6) -> Any:
+def search_sheet(sets: Sets, vectors: dict[str, torch.Tensor], questions: int = 8, found: int = 6) -> NDArray:
     """Captions of unseen objects, and what is nearest to them in the gallery; the right one is marked."""
     count = min(sets.gallery, len(sets.test))
     gallery, rows, names = vectors["test"][:count], [], []
@@ -266,7 +270,7 @@ def search_sheet(sets: Sets, vectors: dict[str, torch.Tensor], questions: int = 
     return sheet(rows, columns, names, 1200, 1.0, 13)
 
 
-def _picture(sets: Sets, index: int) -> Any:
+def _picture(sets: Sets, index: int) -> NDArray[np.uint8]:
     return read_renders(sets.root, sets.test.objects[index].file)[sets.view]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.benchmarks import objects as bench
-from gaussiancross.benchmarks._bars import bars
 from gaussiancross.core.config import from_dict
 from gaussiancross.core.datasets.clouds import CloudTriplets, draw_points
 from gaussiancross.core.datasets.objects import build_object, light_object, object_gaussians
@@ -229,10 +228,3 @@ class TestShipped:
         (tmp_path / CARD).write_text(json.dumps(card))
         with pytest.raises(InputError, match="the weights that"):
             load_builtin_clipgs(tmp_path)
-
-
-def test_bars_are_as_high_as_their_values():
-    picture = bars("t", ["a", "b"], ["x"], [[1.0, 0.5]], [[0.0, 0.1]], [None, 0.9], width=400)
-    blue = (picture == (92, 104, 128)).all(-1).sum(0)
-    heights = blue[blue > 20]
-    assert abs(heights.max() / np.median(heights[heights < 0.8 * heights.max()]) - 2) < 0.2
