@@ -21,6 +21,7 @@ from gaussiancross.trainers.downstream import (
     FixedProbe,
     LabelConfig,
     LabelledScenes,
+    OptimConfig,
     SceneList,
     Segmenter,
     SemanticTrainer,
@@ -318,6 +319,7 @@ def by_color_of(scene: PointScene) -> torch.Tensor:
 
 class TestFixed:
     CONFIG = replace(SMALL, frozen=True, cache=True, norm="own", steps=60, eval_every=0, voxel_size=0.03)
+    CONFIG = replace(CONFIG, optim=OptimConfig(lr=0.1))
 
     @staticmethod
     def colors(dataset, index, points):

@@ -102,12 +102,13 @@ class Pretrained(nn.Module, ABC):
         model.load_state_dict(stored.tensors)
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> Path:
+    def save_pretrained(self, folder: str | Path, about: Mapping[str, Any] | None = None, half: bool = False) -> Path:
         """Write weights and config.
 
         Args:
             folder: made when absent; a model that is there is replaced.
             about: where the weights come from, in JSON types; kept in ``config.json``.
+            half: store floating-point weights as float16; they are float32 again when they are loaded.
 
         Returns:
             the folder.
@@ -116,6 +117,8 @@ class Pretrained(nn.Module, ABC):
         config = {"format": FORMAT, "version": VERSION, "model": type(self).__name__, "config": self.to_config()}
         text = json.dumps({**config, "about": dict(about or {})}, indent=2)
         tensors = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.state_dict().items()}
+        if half:
+            tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, folder / f".{MODEL}", metadata={"format": "pt"})
@@ -136,14 +139,14 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     path = Path(where).expanduser()
     if not path.exists() and _HUB_NAME.fullmatch(str(where)):
         path = _from_hub(str(where), revision)
-    if not (path / CONFIG).is_file():
+    if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # a run's folder has a config.json of its own
         latest = latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)
-        if latest is None:
+        if latest is None and not (path / CONFIG).is_file():
             found = "neither" if path.is_dir() else "a file" if path.is_file() else "no such folder"
             expected = f"a folder with {CONFIG} and {MODEL}, or a run with checkpoints/"
             hint = "`gaussiancross convert` makes one from a .pth file" if path.is_file() else ""
             raise InputError(path, expected, found, hint)
-        path = latest
+        path = latest or path
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -1,0 +1,300 @@
+"""The published protocol: its rows, its results, and the whole way from raw folders to the table, on tiny scenes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gaussiancross.app.cli import main
+from gaussiancross.app.commands.finetune import class_table, published_table
+from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
+from gaussiancross.core.datasets.splits import write_names
+from gaussiancross.core.errors import InputError
+from gaussiancross.trainers.downstream import LabelConfig, LabelledScenes
+from gaussiancross.trainers.downstream.presets import AREAS, FINETUNE, PRESETS, PROBE, held_out
+from gaussiancross.trainers.downstream.published import ROWS, compare, find_results
+from gaussiancross.trainers.downstream.results import (
+    SemanticResult,
+    confusion_picture,
+    read_results,
+    sum_results,
+    write_results,
+)
+from gaussiancross.trainers.downstream.run import SemanticRun, changes, run_semantic
+from labelled_scenes import CLASSES, SMALL, labelled_scenes
+from raw_data import write_label_table, write_s3dis_room, write_scannet_scene
+from rich.console import Console
+
+QUIET = Console(quiet=True)
+
+
+def result(seed: int = 0, task: str = "probe", preset: str = "scannet", init: str = "", **about) -> SemanticResult:
+    confusion = torch.from_numpy(np.random.default_rng(seed).integers(0, 50, (4, 4)))
+    return SemanticResult(task, preset, init, CLASSES, confusion, {"changed": [], "scenes": 2, **about})
+
+
+class TestPresets:
+    def test_every_row_of_the_protocol_is_there(self):
+        areas = [f"s3dis-area{k}" for k in range(1, 7)]
+        efficient = [f"scannet-scenes{p}" for p in (1, 5, 10, 20)] + [f"scannet-points{n}" for n in (20, 50, 100, 200)]
+        common = {"scannet", "scannet200", "s3dis", "s3dis-6fold", "rooms", *areas}
+        assert set(PROBE) == common
+        assert set(FINETUNE) == common | set(efficient)
+
+    @pytest.mark.parametrize(
+        ("name", "batch", "lr", "epochs"),
+        [
+            ("scannet", 32, 0.005, 800),
+            ("scannet200", 32, 0.005, 800),
+            ("scannet-scenes1", 24, 0.003, 800),
+            ("scannet-points20", 24, 0.003, 800),
+            ("s3dis", 24, 0.003, 3000),
+            ("s3dis-area2", 24, 0.003, 3000),
+        ],
+    )
+    def test_recipe(self, name, batch, lr, epochs):
+        config = FINETUNE[name].config
+        assert (config.batch_size, config.optim.lr, config.epochs) == (batch, lr, epochs)
+        assert (config.optim.weight_decay, config.optim.warmup, config.mix, config.lovasz) == (0.05, 0.05, 0.8, 1.0)
+        assert config.voxel_size == 0.02 and config.test.passes == "thirteen" and config.test.fragments
+
+    def test_probes_are_the_same_with_a_frozen_backbone(self):
+        for name in set(PROBE) - {"rooms"}:
+            assert PROBE[name].config == replace(FINETUNE[name].config, frozen=True)
+            assert PROBE[name].config.features == "last" and PROBE[name].config.norm == "train"
+
+    def test_areas_train_on_the_others(self):
+        config = held_out(FINETUNE["s3dis"].config, "Area_2")
+        assert (config.labels.train, config.labels.val) == ("Area_1-3-4-5-6", "Area_2")
+        assert held_out(FINETUNE["s3dis"].config, "Area_5") == FINETUNE["s3dis"].config
+        assert FINETUNE["s3dis-6fold"].folds == AREAS
+
+    def test_published_rows_are_presets(self):
+        for row in ROWS:
+            if row.task != "instances":
+                assert row.preset in PRESETS[row.task]
+
+    def test_what_leaves_the_protocol_is_named(self):
+        config = PROBE["scannet"].config
+        allowed = replace(config, init="model", seed=3, labels=replace(config.labels, data="there"))
+        assert changes("probe", "scannet", allowed) == []
+        other = replace(config, features="hypercolumn", optim=replace(config.optim, lr=0.1))
+        assert changes("probe", "scannet", other) == ["features", "optim.lr"]
+
+
+class TestResults:
+    def test_come_back_as_they_were(self, tmp_path):
+        write_results(tmp_path, result(init="model"))
+        back = read_results(tmp_path)
+        assert torch.equal(back.confusion, result().confusion)
+        assert (back.task, back.preset, back.init, back.class_names) == ("probe", "scannet", "model", CLASSES)
+
+    def test_files(self, tmp_path):
+        write_results(tmp_path, result())
+        content = json.loads((tmp_path / "results.json").read_text())
+        assert content["miou"] == pytest.approx(result().scores.miou)
+        rows = list(csv.DictReader((tmp_path / "classes.csv").open()))
+        assert [row["class"] for row in rows] == list(CLASSES)
+        assert float(rows[1]["IoU"]) == pytest.approx(float(result().scores.iou[1]), abs=1e-6)
+        assert sum(int(row["points"]) for row in rows) == int(result().confusion.sum())
+        matrix = list(csv.reader((tmp_path / "confusion.csv").open()))
+        assert [[int(v) for v in row[1:]] for row in matrix[1:]] == result().confusion.tolist()
+        assert (tmp_path / "confusion.png").read_bytes()[:4] == b"\x89PNG"
+
+    def test_folds_are_summed_before_they_are_divided(self):
+        parts = [result(0), result(1)]
+        total = sum_results(parts, {})
+        assert torch.equal(total.confusion, parts[0].confusion + parts[1].confusion)
+        assert total.scores.miou != pytest.approx(sum(p.scores.miou for p in parts) / 2, abs=1e-9)
+
+    @pytest.mark.parametrize("text", ["", "{}", '{"format": "gaussiancross-results", "version": 99}', "[1]"])
+    def test_damaged_files_are_named(self, tmp_path, text):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(InputError, match=r"results\.json"):
+            read_results(tmp_path)
+
+    @pytest.mark.parametrize("classes", [20, 200])
+    def test_picture_has_the_matrix_in_it(self, classes):
+        picture = confusion_picture(torch.eye(classes, dtype=torch.int64) * 9, [f"class {i}" for i in range(classes)])
+        pixels = np.asarray(picture).astype(int)
+        blue = (pixels == (23, 78, 166)).all(-1)
+        rows, columns = np.nonzero(blue)
+        assert picture.width == picture.height <= 2000
+        assert np.corrcoef(rows, columns)[0, 1] > 0.98
+
+
+class TestTable:
+    def test_not_measured_where_it_was_not(self):
+        (row,) = [c for c in compare([]) if c.row.preset == "scannet" and c.row.task == "probe"]
+        assert row.pretrained is None and row.scratch is None
+        assert "not measured" in text_of(published_table(compare([])))
+
+    def test_runs_are_told_apart(self, tmp_path):
+        write_results(tmp_path / "a", result(0, init="model"))
+        write_results(tmp_path / "b", result(1, init="model"))
+        write_results(tmp_path / "c", result(2))
+        write_results(tmp_path / "d", result(3, init="model", changed=["features"]))
+        write_results(tmp_path / "e", result(4, preset="s3dis-6fold", init="model", fold="Area_1"))
+        rows = {(c.row.task, c.row.preset): c for c in compare(find_results([tmp_path]))}
+        found = rows["probe", "scannet"]
+        assert found.pretrained.runs == 2 and not found.pretrained.changed
+        assert found.pretrained.percent == pytest.approx(50 * sum(result(s).scores.miou for s in (0, 1)))
+        assert found.scratch.percent == pytest.approx(100 * result(2).scores.miou)
+        assert rows["probe", "s3dis-6fold"].pretrained is None
+        assert rows["finetune", "scannet"].pretrained is None
+
+    def test_changed_runs_are_marked(self):
+        content = [{"task": "probe", "preset": "scannet", "init": "", "miou": 0.5, "about": {"changed": ["mix"]}}]
+        assert "50.0*" in text_of(published_table(compare(content)))
+
+    def test_classes(self):
+        text = text_of(class_table(result()))
+        assert "floor" in text and "mean of 4" in text
+
+    def test_instances_have_their_rows(self):
+        content = [{"task": "instances", "preset": "scannet", "init": "x", "ap50": 0.6, "about": {}}]
+        (row,) = [c for c in compare(content) if c.pretrained]
+        assert row.row.metric == "ap50" and row.row.published["GaussianCross"] == 62.7
+
+
+def text_of(table) -> str:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+class TestRun:
+    def test_goes_on_where_it_was_stopped_and_writes_results(self, tmp_path):
+        scenes = labelled_scenes(2, 1)
+        run = SemanticRun("finetune", "rooms", SMALL, tmp_path / "run")
+        assert run_semantic(run, seconds=0.0, console=QUIET, scenes=scenes) is None
+        done = run_semantic(run, console=QUIET, scenes=scenes)
+        assert done.about["steps"] == 6 and done.init == ""
+        assert torch.equal(read_results(tmp_path / "run").confusion, done.confusion)
+        again = run_semantic(run, console=QUIET, scenes=scenes)
+        assert torch.equal(again.confusion, done.confusion)
+
+
+class TestLists:
+    def test_lists_of_the_folder_decide(self, tmp_path):
+        """ScanNet's own lists win over drawn ones."""
+        for split, names in (("train", ("scene0000_00", "scene0001_00")), ("val", ("scene0011_00",))):
+            for name in names:
+                folder = tmp_path / split / name
+                folder.mkdir(parents=True)
+                np.save(folder / "coord.npy", np.random.default_rng(0).random((50, 3)).astype(np.float32))
+                np.save(folder / "color.npy", np.full((50, 3), 9, np.uint8))
+                np.save(folder / "segment20.npy", np.zeros(50, np.int64))
+        write_names(tmp_path / "tasks" / "scenes" / "5.txt", ["scene0001_00"])
+        torch.save(
+            {f"scene000{i}_00": torch.tensor([3, 4]) for i in range(2)},
+            _made(tmp_path / "tasks" / "points") / "points20",
+        )
+        by_scenes = LabelledScenes.open(LabelConfig(str(tmp_path), scenes=5))
+        assert by_scenes.train.names == ("scene0001_00",)
+        assert by_scenes.val.names == ("scene0011_00",)
+        by_points = LabelledScenes.open(LabelConfig(str(tmp_path), points=20))
+        assert np.flatnonzero(by_points.train.scene(0).segment == 0).tolist() == [3, 4]
+        assert (by_points.val.scene(0).segment == 0).all()
+        drawn = LabelledScenes.open(LabelConfig(str(tmp_path), points=7))
+        assert (drawn.train.scene(1).segment == 0).sum() == 7
+
+    def test_data_must_be_named(self):
+        with pytest.raises(InputError, match=r"labels\.data"):
+            LabelledScenes.open(LabelConfig())
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+TINY_NETWORK = ["--model.base-channels", "8", "--model.channels", *["8"] * 8]
+TINY_NETWORK += ["--model.lattice-cells", "512", "--model.lattice-channels", "8", "--model.unet-widths", "8", "8"]
+PRETRAIN = [*TINY_NETWORK, "--no-view", "--device", "cpu", "--steps", "2", "--no-probe", "--timeline-mb", "0"]
+PRETRAIN += ["--data.teacher", "none", "--data.width", "24", "--data.height", "18", "--data.views", "2"]
+SHORT = ["--steps", "2", "--batch-size", "2", "--device", "cpu", "--voxel-size", "0.05"]
+SIZES = ["--network.base-channels", "8", "--network.channels", *["8"] * 8, "--network.layers", *["1"] * 8]
+TEST = ["--test.passes", "one", "--test.no-fragments"]
+QUICK = [*SHORT, *TEST]
+
+
+class TestEndToEnd:
+    """prepare → pretrain → probe → finetune, on downloads in the real layout."""
+
+    @pytest.fixture(autouse=True)
+    def wide(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "160")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def scannet(cls, tmp_path_factory):
+        root = tmp_path_factory.mktemp("scannet")
+        (root / "raw").mkdir()
+        write_label_table(root / "raw" / "scannetv2-labels.combined.tsv")
+        for name in ("scene0000_00", "scene0001_00", "scene0011_00"):  # the last one validates
+            write_scannet_scene(root / "raw", name)
+        args = ["prepare", "scannet", str(root / "raw"), "--out", str(root / "data"), "--workers", "1"]
+        assert main([*args, "--frames", "3", "--color-width", "64"]) == 0
+        assert (
+            main(["pretrain", "tiny", "--data.data", str(root / "data"), "--run-dir", str(root / "pre"), *PRETRAIN])
+            == 0
+        )
+        return root
+
+    def test_scannet(self, scannet, capsys):
+        data, model = ["--data", str(scannet / "data")], ["--init", str(scannet / "pre")]
+        assert main(["probe", "scannet", *data, *model, *QUICK, "--run-dir", str(scannet / "runs/probe")]) == 0
+        printed = capsys.readouterr().out
+        assert "GaussianCross 23.3" in printed and "not measured" in printed
+        assert "Differs from the published row in" in printed
+        args = ["scannet-scenes1", *data, *SHORT]
+        assert main(["finetune", *args, *model, "--run-dir", str(scannet / "runs/one")]) == 0
+        assert main(["finetune", *args, *TEST, *SIZES, "--run-dir", str(scannet / "runs/scratch")]) == 0
+        printed = capsys.readouterr().out
+        assert "GaussianCross 32.1" in printed and "scratch 26.0" in printed
+        one = read_results(scannet / "runs/one")
+        assert one.class_names == SCANNET20 and one.about["scenes"] == 1
+        assert int(one.confusion.sum()) > 0 and one.init.endswith("pre")
+        rows = {(c.row.task, c.row.preset): c for c in compare(find_results([scannet / "runs"]))}
+        row = rows["finetune", "scannet-scenes1"]
+        assert row.pretrained is not None and row.scratch is not None
+        assert main(["probe", "table", str(scannet / "runs")]) == 0
+        assert "PointGroup AP50" in capsys.readouterr().out
+
+    def test_scannet200_with_few_points_and_field(self, scannet):
+        data, model = ["--data", str(scannet / "data")], ["--init", str(scannet / "pre")]
+        assert main(["probe", "scannet200", *data, *model, *QUICK, "--run-dir", str(scannet / "runs/200")]) == 0
+        assert read_results(scannet / "runs/200").class_names == SCANNET200
+        run = ["--run-dir", str(scannet / "runs/20")]
+        assert main(["finetune", "scannet-points20", *data, *model, *QUICK, *run]) == 0
+        run = ["--run-dir", str(scannet / "runs/field"), "--features", "field"]
+        assert main(["probe", "scannet", *data, *model, *QUICK, *run]) == 0
+        assert "features" in read_results(scannet / "runs/field").about["changed"]
+
+    def test_six_folds_of_s3dis(self, tmp_path, capsys):
+        for k in range(1, 7):
+            write_s3dis_room(tmp_path / "raw", f"Area_{k}", "office_1")
+        assert main(["prepare", "s3dis", str(tmp_path / "raw"), "--out", str(tmp_path / "data"), "--workers", "1"]) == 0
+        run = tmp_path / "runs" / "six"
+        args = ["probe", "s3dis-6fold", "--data", str(tmp_path / "data"), *QUICK, *SIZES, "--run-dir", str(run)]
+        assert main(args) == 0
+        assert "GaussianCross 35.9" in capsys.readouterr().out
+        total, parts = read_results(run), [read_results(run / area) for area in AREAS]
+        assert total.class_names == S3DIS
+        assert torch.equal(total.confusion, sum(p.confusion for p in parts))
+        assert [p.about["config"]["labels"]["val"] for p in parts] == list(AREAS)
+
+    def test_unknown_presets_are_listed(self, capsys):
+        assert main(["finetune", "scanet"]) == 2
+        assert "scannet-points20" in capsys.readouterr().err
+
+    def test_data_is_required(self, capsys):
+        assert main(["probe", "scannet", "--device", "cpu"]) == 2
+        assert "labels.data" in capsys.readouterr().err
