@@ -542,3 +542,22 @@ def test_exp2_of_the_kernels() -> None:
     edge = np.array([-np.inf, np.nan, -1e30, 0.0] * 4, np.float32)
     apply(edge, y)
     assert np.all(y[:16] == np.tile(np.float32([2.0**-20] * 3 + [1.0]), 4))
+
+
+def test_threads_of_torch_stay_as_they_were(monkeypatch):
+    """numba starts its threads when it is first asked for their number, and sets OpenMP's, which are torch's, too."""
+    from gaussiancross.core.splat import cpu
+
+    before = torch.get_num_threads()
+
+    def starts() -> int:
+        torch.set_num_threads(before + 1)
+        return 1
+
+    monkeypatch.setattr(cpu, "get_num_threads", starts)
+    try:
+        with cpu._kernels():
+            pass
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)

@@ -27,12 +27,16 @@ _lock = threading.Lock()
 def _kernels() -> Iterator[None]:
     """Exclusive use of the kernels, on as many threads as torch may use (and numba allows)."""
     with _lock:
+        threads = torch.get_num_threads()
         before = get_num_threads()
-        set_num_threads(min(before, torch.get_num_threads()))
+        set_num_threads(min(before, threads))
         try:
             yield
         finally:
             set_num_threads(before)
+            # numba, as it starts its threads, sets the number of OpenMP's for the whole process, and so torch's
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
 
 
 class _Scratch:
