@@ -50,7 +50,8 @@ class Gallery:
     """
 
     def __init__(self, embedded: Embedded, root: Path | None = None) -> None:
-        self.files, self.names = embedded.files, tuple(short_names(embedded.files))
+        self.files = embedded.files
+        self.names = tuple(str(PurePath(name).with_suffix("")) for name in short_names(embedded.files))
         self._vectors, self._root = embedded.vectors, root
         self._pictures: Recent[int, Image] = Recent(KEPT)
 
@@ -265,12 +266,14 @@ def _turned(gaussians: Gaussians, way: int) -> Gaussians:
 def object_picture(gaussians: Gaussians, size: int = PICTURE) -> Image:
     """An object (Y up) from its front, its side and above, [size, size, 3]."""
     g = standing(normalized(gaussians.detach().to("cpu")))
-    low, high = (torch.quantile(g.means[:: max(1, len(g) // 50_000)], q, dim=0) for q in (0.002, 0.998))
-    middle = ((low + high) / 2).double()
-    radius = max(float((high - low).norm()) / 2, 1e-6)
+    some = g.means[:: max(1, len(g) // 50_000)]
+    low, high = (torch.quantile(some, q, dim=0) for q in (0.002, 0.998))
+    middle = (low + high) / 2
+    radius = max(float(torch.quantile((some - middle).norm(dim=1), 0.998)), 1e-6)
+    middle = middle.double()
     turn, rise, fov = math.radians(58), math.radians(22), math.radians(40)
     away = torch.tensor([math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise)]).double()
-    eye = middle + 1.2 * radius / math.sin(fov / 2) * away
+    eye = middle + 1.1 * radius / math.sin(fov / 2) * away
     cameras = Cameras(look_at(eye, middle)[None].float(), intrinsics(fov, size, size)[None], size, size)
     back = torch.tensor(BACKGROUND)
     color = rasterize(g, cameras.viewmats, cameras.Ks, size, size, background=back).color[0]

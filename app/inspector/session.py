@@ -119,8 +119,8 @@ class Session:
         with client.atomic():
             self.status = StatusPanel(self)
             tabs = client.gui.add_tab_group()
-            # One row: with icons on a laptop, without them on a phone, whose panel is half as wide.
-            wide = self._size[0] > PHONE
+            # One row: five with icons on a laptop; without them on a phone, whose panel is half as wide, and for six.
+            wide = self._size[0] > PHONE and inspector.desk is None
             with tabs.add_tab("View", viser.Icon.EYE if wide else None):
                 self.panel = ViewPanel(self)
                 with client.gui.add_folder("Settings", expand_by_default=False):

@@ -135,7 +135,7 @@ class ObjectsPanel:
         nearest = gallery.nearest(vector, SHOWN)
         self._results = [row for row, _ in nearest]
         cells = [
-            (gallery.picture(row), f"{i + 1}  {gallery.names[row]}  {cosine:.2f}")
+            (gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}")
             for i, (row, cosine) in enumerate(nearest)
         ]
         self._sheet.image = result_sheet(cells)
