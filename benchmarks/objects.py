@@ -87,7 +87,7 @@ class ObjectsBench:
     """The objects."""
     run: Annotated[ClipGSRun, tyro.conf.arg(name="config")] = field(default_factory=lambda: OBJECTS_RUN)
     """The training on Gaussians."""
-    pretrain_epochs: float = 10.0
+    pretrain_epochs: float = 8.0
     """Epochs on point clouds before it."""
     gallery: int = 500
     """Objects that are searched for retrieval."""

@@ -89,7 +89,7 @@ CPU_RUN = ClipGSRun(
 
 OBJECTS_RUN = ClipGSRun(
     model=replace(TINY, depth=4, gaussians=1024, groups=64, group_size=16, patch_dropout=0.3, skip_origin=False),
-    epochs=12,
+    epochs=10,
     batch_size=64,
     augment=ObjectAugmentConfig(color_drop=0.05),
     optim=ClipGSOptim(lr=1e-3, weight_decay=0.05, layer_decay=1.0, grad_clip=1.0),
