@@ -65,7 +65,7 @@ FULL = FitConfig()
 """The published effort."""
 FAST = FitConfig(
     iterations=300,
-    gaussians=5000,
+    gaussians=6000,
     means_lr=1e-3,
     scales_lr=2e-2,
     quats_lr=1e-2,

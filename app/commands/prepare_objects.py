@@ -46,8 +46,8 @@ class Objects:
     out: Path
     """The folder to write: objects/<name>/, objects.json, contact.png and bad.json."""
     preset: Literal["auto", "fast", "full"] = "auto"
-    """"full": 10,000 Gaussians and 5,000 steps per mesh, as published; "fast": 5,000 and some hundred, seconds on a
-    CPU. "auto" is full with CUDA and fast without."""
+    """"full": 10,000 Gaussians and 5,000 steps per mesh, as published; "fast": 6,000 and 300, seconds on a CPU. "auto"
+    is full with CUDA and fast without."""
     captions: Path | None = None
     """A JSON file {"name": "a caption"} or {"name": {"caption": …, "class": …, "split": …}}; file names otherwise."""
     val: float = 0.0
