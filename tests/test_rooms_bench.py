@@ -25,6 +25,8 @@ from gaussiancross.trainers.contrastive_pretrain import (
     make_views,
     match,
 )
+from gaussiancross.trainers.data import PretrainData
+from gaussiancross.trainers.pretrain import Pretrainer
 from gaussiancross.trainers.rooms_bench import MICRO, Job, Setting, choose_rows, make_jobs, read_results, run_jobs
 from gaussiancross.trainers.rooms_bench import data as bench_data
 from gaussiancross.trainers.rooms_bench import tasks as bench_tasks
@@ -52,7 +54,9 @@ SETTING = replace(
             SETTING.pretrain.model,
             input=replace(SETTING.pretrain.model.input, voxel_size=0.4),
             lattice_cells=128,
+            lattice_shape=(4, 4, 4),
             fine_voxel=0.4,
+            point_weight=1.0,
         ),
     ),
 )
@@ -182,7 +186,19 @@ class TestRows:
             assert config not in seen, row.name
             seen.append(config)
             assert config.data.teacher == reference.data.teacher
-        assert place.pretrain_config(choose_rows(("without-depth",))[0], 0).model.loss_weights["depth"] == 0
+        model = place.pretrain_config(choose_rows(("points-alone",))[0], 0).model
+        assert set(model.loss_weights.values()) == {0.0} and model.point_weight == reference.model.point_weight > 0
+
+    @pytest.mark.parametrize("name", [row.name for row in ABLATIONS])
+    def test_every_ablation_takes_a_step(self, boxes, tmp_path, name):
+        place, row = Workplace(SETTING, tmp_path), choose_rows((name,))[0]
+        config = place.pretrain_config(row, 0)
+        teacher = place.teacher(row.teacher)
+        data = PretrainData(config.data, config.model.input, 0, place.train, place.val, teacher)
+        trainer = Pretrainer(config, tmp_path / "run", data, "cpu")
+        metrics = trainer.train_step(data.batch(0))
+        assert math.isfinite(metrics["loss/total"]) and metrics["nan_steps"] == 0
+        assert ("loss/points" in metrics) == (name != "without-points")
 
     def test_names(self):
         assert [r.name for r in choose_rows(("contrastive", "random"))] == ["random", "contrastive"]

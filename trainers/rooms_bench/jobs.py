@@ -255,7 +255,7 @@ class _Watch:
                     left += sum(like) / len(like) if like else 0.0
                     unknown += not like
         known = f"{clock(left / self._workers)} left" if taken else ""
-        note = known + (f" and {unknown} tasks of unknown length" if known and unknown else "")
+        note = known + (f" + {unknown} unknown" if known and unknown else "")
         count = sum(len(results) for _, results in done)
         self._bar.update(self._task, completed=count, left=note)
         newest = [job for job, results in done if len(results) > self._begun[job.folder]]
@@ -277,11 +277,10 @@ def clock(seconds: float) -> str:
 
 def _bar(console: Console) -> Progress:
     columns = (
-        TextColumn("[bold]rooms-bench"),
-        BarColumn(),
+        BarColumn(20),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("[dim]{task.fields[note]}"),
     )
     return Progress(*columns, console=console)

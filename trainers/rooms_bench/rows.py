@@ -124,6 +124,9 @@ def _ablation(name: str, title: str, change: Change, quick: bool = False) -> Row
 ABLATIONS = (
     _ablation("without-colour", "no colour loss", weights(rgb=0.0), quick=True),
     _ablation("without-depth", "no depth loss", weights(depth=0.0)),
+    _ablation("without-splatted-features", "no splatted features", weights(feature=0.0)),
+    _ablation("without-points", "no point loss (the paper's three)", model(point_weight=0.0)),
+    _ablation("points-alone", "point loss alone, nothing splatted", weights(rgb=0.0, depth=0.0, feature=0.0)),
     _ablation("mask-0", "nothing masked", given(mask_ratio=0.0)),
     _ablation("mask-25", "25 % of the points masked", given(mask_ratio=0.25)),
     _ablation("mask-75", "75 % of the points masked", given(mask_ratio=0.75)),
@@ -135,7 +138,7 @@ ABLATIONS = (
     _ablation("views-2", "2 views per scene", views(2)),
     _ablation("learned-weights", "loss weights learned by uncertainty", model(adaptive_weights=True)),
 )
-"""GaussianCross without its features is the row "gaussiancross-none"."""
+"""GaussianCross without any features is the row "gaussiancross-none"."""
 
 ROWS = (*BASELINES, *OURS, *ABLATIONS)
 
