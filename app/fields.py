@@ -14,6 +14,7 @@ from ..core.io import read_gaussians
 from ..core.io.scenesplat import is_scenesplat, read_scenesplat
 from ..core.query import Calibration, TextEncoder, TextVectors
 from ..core.query.calibration import NAME, load_calibration
+from ..core.scene import SceneDataset
 from ..core.teachers import Teacher, make_teacher
 from .inspector.lifted import LiftedSource
 from .inspector.source import SceneSource, SplatsSource
@@ -85,9 +86,11 @@ def open_field(
         return _still(given, path, vectors)
     if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
         return _run(given, checkpoint, vectors, device, progress)
-    if given.field == "model":
-        raise InputError(given.what, "a run, for the features of a model", "scenes without one", "use --field lifted")
     data, split, index = _room(given)
+    if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
+        return _shipped(data, open_dataset(data, split), index, device)
+    if given.field == "model":
+        raise InputError(given.what, "a run, for the features of a model of that teacher", "scenes without one")
     teacher = _named(given.teacher or BUILTIN)
     return _lifted(open_dataset(data, split), teacher, index, given.teacher or BUILTIN, vectors, progress)
 
@@ -119,6 +122,15 @@ def _still(given: OpenField, path: Path, vectors: TextVectors | None) -> Field:
     ply = None if path.is_dir() else path
     channels = getattr(teacher, "channels", None)
     return Field(source, 0, "file", teacher, encoder, channels, None, ply)
+
+
+def _shipped(data: str, dataset: SceneDataset, index: int, device: Device) -> Field:
+    from .commands.pretrain import pick_device
+    from .shipped import shipped_field
+
+    _checked_index(index, len(dataset))
+    source = shipped_field(dataset, data, pick_device(device))
+    return Field(source, index, "model", source.teacher, source.text, None, source.calibration)
 
 
 def _lifted(

@@ -3,7 +3,7 @@
 Every name of a thing that shows at least 100 points is asked for by itself; every name of the vocabulary that nothing
 in the room answers to is asked for, too; and colour and name ("red chair") where there are others of that name.
 "hit": the best point lies on a right thing. "iou": of the automatic selection. "absent AUC": of the peak relevancy of
-names that are there against names that are not. Without `--run` the table has the lifted features alone.
+names that are there against names that are not. Without `--run` the trained field is the one that ships.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import tyro
 from rich.progress import Progress
 from torch import Tensor
 
+from ..app import shipped
 from ..app.answers import AnswerPictures
 from ..app.commands.query import findings_of
-from ..app.fields import Field, OpenField, calibration_path, open_field
+from ..app.fields import BUILTIN, Field, OpenField, calibration_path, open_field
 from ..app.inspector.draw import Cell, sheet
 from ..app.inspector.export import world_gaussians
 from ..app.inspector.lifted import lifted_state
@@ -53,7 +54,7 @@ class OpenVocabulary:
     """Ask rooms of the validation split for everything in them and for what is not."""
 
     run: Path | None = None
-    """A run folder whose model was trained with the teacher; beside the lifted features."""
+    """A run folder whose model was trained with the teacher; None = the field that ships."""
     teacher: str = "builtin"
     """Whose features are lifted, and whose words are asked."""
     rooms: int = 20
@@ -74,7 +75,7 @@ class OpenVocabulary:
 
 def main() -> int:
     given = tyro.cli(OpenVocabulary)
-    kinds = ["lifted"] if given.run is None else ["lifted", "model"]
+    kinds = ["lifted", "model"] if given.run is not None or given.teacher == BUILTIN else ["lifted"]
     where = {kind: _calibration_file(given, kind) for kind in kinds}
     started = time.perf_counter()
     with Progress() as bar:
@@ -99,7 +100,7 @@ def main() -> int:
     report = {
         "environment": environment(torch.device("cpu")),
         "teacher": given.teacher,
-        "run": None if given.run is None else given.run.name,
+        "run": "shipped" if given.run is None else given.run.name,
         "split": given.split,
         "rooms": given.rooms,
         "seconds": time.perf_counter() - started,
@@ -150,7 +151,9 @@ def measure(
 
 def _open(given: OpenVocabulary, kind: str, data: str, split: str) -> Field:
     if kind == "lifted":
-        return open_field(OpenField(data, teacher=given.teacher, split=split))
+        return open_field(OpenField(data, "lifted", given.teacher, split=split))
+    if given.run is None:
+        return open_field(OpenField(data, "model", split=split))
     opened = open_field(OpenField(str(given.run), "model", data=data, split=split))
     if opened.encoder is None:
         raise InputError(str(given.run), "a run whose teacher has a text side", "another")
@@ -160,8 +163,8 @@ def _open(given: OpenVocabulary, kind: str, data: str, split: str) -> Field:
 def _features(state: SceneState, coord: np.ndarray) -> Tensor:
     """Of the scene's points, in order."""
     assert state.gaussians is not None and state.embeddings is not None
-    if state.stage is None:
-        return state.embeddings
+    if state.lift is None:
+        return state.embeddings  # lifted onto these very points
     return at_points(world_gaussians(state), state.embeddings, coord)
 
 
@@ -215,8 +218,7 @@ class _Still:
 
 def _calibration_file(given: OpenVocabulary, kind: str) -> Path | None:
     if kind == "model":
-        assert given.run is not None
-        return (given.calibration_out or given.run) / NAME
+        return (given.calibration_out or given.run or shipped.folder()) / NAME
     own = calibration_path(given.teacher)
     return own if given.calibration_out is None or own is None else given.calibration_out / own.name
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -15,6 +16,9 @@ from ...core.errors import InputError
 from ...core.models import GaussianCross, load_pretrained
 from ...core.nn.pointcept import Conversion, read_pointcept, to_pointcept
 from ...core.nn.spunet import SpUNet
+from ...core.teachers import make_teacher
+from ...core.teachers.base import ImageTeacher
+from ...trainers.pretrain import find_checkpoint, load_run
 
 FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -32,6 +36,8 @@ class Convert:
     """File for a Pointcept checkpoint of the backbone, such as spunet.pth."""
     backbone: bool = False
     """Of a GaussianCross, write the backbone alone to --out."""
+    half: bool = False
+    """Store the weights of --out as float16."""
     prefix: str | None = None
     """What the backbone's names begin with in SOURCE; found by itself where there is one backbone."""
     own_statistics: bool = False
@@ -54,18 +60,29 @@ def run(given: Convert, console: Console | None = None) -> int:
         model, about = found.backbone, {"converted from": path.name, "prefix": found.prefix}
         _report(found, path, console)
     else:
-        model, about = load_pretrained(given.source), {"converted from": path.name}
+        model, about = load_pretrained(given.source), {"converted from": path.absolute().name, **_run(path)}
     if given.backbone and isinstance(model, GaussianCross):
         model = model.backbone
     count = sum(p.numel() for p in model.parameters())
     console.print(f"{type(model).__name__}, {count:,} parameters", highlight=False)
     if given.out is not None:
-        model.save_pretrained(given.out, about)
+        model.save_pretrained(given.out, about, given.half)
         _say(console, f"written: {given.out}")
     if given.to_pointcept is not None:
         _write(given.to_pointcept, model.backbone if isinstance(model, GaussianCross) else model)
         _say(console, f"written: {given.to_pointcept} (for Pointcept: weight={given.to_pointcept.name})")
     return 0
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """What a run says of how its model came to be; nothing for other folders."""
+    checkpoint = find_checkpoint(path) if path.is_dir() else None
+    if checkpoint is None:
+        return {}
+    _, config, step = load_run(checkpoint)
+    teacher = make_teacher(config.data.teacher)
+    said = {"step": step, "data": config.data.data, "teacher": config.data.teacher}
+    return said | ({"teacher fingerprint": teacher.fingerprint} if isinstance(teacher, ImageTeacher) else {})
 
 
 def _write(path: Path, backbone: SpUNet) -> None:

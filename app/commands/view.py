@@ -40,9 +40,10 @@ class View:
     """For a run: other scenes than its own, "rooms:COUNT" or a path."""
     teacher: str | None = None
     """For a run: another place of its teacher features, or "none". For scenes with frames: the teacher whose features
-    are lifted onto the points without any training ("builtin", "precomputed:FOLDER", …)."""
+    are lifted onto the points without any training ("clip:…", "precomputed:FOLDER", …); "none" = the points alone."""
     field: Literal["auto", "model", "lifted"] = "auto"
-    """For a run: what is shown and searched, its model's Gaussians or its teacher's features lifted onto the points."""
+    """What is shown and searched: the Gaussians of the run's model (of the model that ships, for other scenes with
+    frames) or the teacher's features lifted onto the points."""
     split: Literal["train", "val", "test"] = "val"
     """Which scenes, where there is a choice."""
     text_vectors: Path | None = None
@@ -114,6 +115,11 @@ def open_source(given: View) -> SceneSource:
     if path.is_file() and path.name != "transforms.json":
         raise InputError(path, "a folder, a .ply or a .splat", "another file")
     dataset = open_dataset(given.what, given.split)
+    if given.field != "lifted" and given.teacher in (None, BUILTIN) and dataset.frames(0) is not None:
+        from ..shipped import shipped_field
+        from .pretrain import pick_device
+
+        return shipped_field(dataset, given.what, pick_device(given.device))
     if given.teacher not in (None, "none") or given.field == "lifted":
         return lifted_source(dataset, given.teacher or BUILTIN, path.name)
     return PointsSource(dataset, path.name)

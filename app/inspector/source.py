@@ -210,6 +210,11 @@ class ModelSource:
     """The cut for "not in this scene" that was fitted for this model and its teacher's text side."""
 
     @property
+    def teacher(self) -> Teacher | None:
+        """The run's frozen 2D teacher."""
+        return self._teacher
+
+    @property
     def channels(self) -> tuple[str, ...] | None:
         """Names of the teacher's channels, where those are classes."""
         return getattr(self._teacher, "channels", None)
