@@ -35,12 +35,13 @@ def test_one_question_and_more_than_there_are():
     assert VectorIndex(vectors).nearest(torch.zeros(0, 16), 3).rows.shape == (0, 3)
 
 
-class TestInexact:
-    @pytest.fixture(scope="class")
-    def index(self):
-        pytest.importorskip("faiss", reason="faiss-cpu is not installed")
-        return VectorIndex(clustered(6000), exact_bytes=0)
+@pytest.fixture(scope="module")
+def index():
+    pytest.importorskip("faiss", reason="faiss-cpu is not installed")
+    return VectorIndex(clustered(6000), exact_bytes=0)
 
+
+class TestInexact:
     def test_finds_nearly_all_and_says_how_many(self, index):
         assert not index.exact and index.probes >= 4 and index.recall >= 0.97
         queries = torch.nn.functional.normalize(clustered(40, seed=0).float(), dim=1)

@@ -135,7 +135,7 @@ class ClipGSTrainer:
             self._bad_in_a_row += 1
         self.step += 1
         scalars = {"loss/total": float(loss), "lr": lr, "grad_norm": float(norm), "nan_steps": float(self.nan_steps)}
-        scalars["temperature"] = float(self.model.temperature())
+        scalars["temperature"] = float(self.model.temperature().detach())
         return scalars | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
 
     def _average_gradients(self) -> None:
