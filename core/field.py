@@ -24,10 +24,10 @@ def features_at(gaussians: Gaussians, coord: Tensor, neighbours: int = NEIGHBOUR
     """
     if gaussians.features is None or len(gaussians) == 0:
         raise InputError("Gaussians", "some, with features", f"{len(gaussians)} without" if len(gaussians) else "none")
-    from scipy.spatial import cKDTree  # slow to import
+    from scipy.spatial import KDTree  # slow to import
 
     k = min(neighbours, len(gaussians))
-    tree = cKDTree(gaussians.means.detach().cpu().numpy())
+    tree = KDTree(gaussians.means.detach().cpu().numpy())
     index = np.asarray(tree.query(coord.detach().cpu().numpy(), k)[1]).reshape(len(coord), k)
     near = torch.from_numpy(index).to(coord.device)
     away = coord[:, None] - gaussians.means[near]

@@ -361,6 +361,13 @@ class TestFixed:
         with pytest.raises(InputError, match="a backbone alone"):
             FixedProbe(replace(self.CONFIG, features="field"), tmp_path, scenes, model.backbone)
 
+    def test_lifting_needs_a_teacher_and_frames(self, scenes, tmp_path):
+        config = replace(self.CONFIG, cache=False, features="lifted", labels=LabelConfig())
+        with pytest.raises(InputError, match="can be lifted"):
+            FixedProbe(replace(config, teacher="none"), tmp_path, scenes)
+        with pytest.raises(InputError, match="posed frames"):
+            FixedProbe(replace(config, teacher="builtin"), tmp_path, scenes)
+
     def test_features_that_are_not_finite_are_refused(self, scenes, tmp_path):
         with pytest.raises(InputError, match="finite features"):
             FixedProbe(self.CONFIG, tmp_path, scenes, source=lambda d, i, p: p.feat * float("nan"))

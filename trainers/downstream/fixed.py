@@ -201,19 +201,24 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
 def make_source(config: SemanticTraining, model: Model = None, device: torch.device | str = "cpu") -> Source:
     """The features that the config asks for: of a frozen backbone, of the teacher-aligned field, or lifted."""
     if config.features == "lifted":
-        teacher = make_teacher(config.teacher)
-        if teacher is None:
-            raise InputError("teacher", "one whose features can be lifted", config.teacher)
-        data = config.labels.data  # scenes without a name are kept in memory alone: others' features would be found
-        return lifted_source(keep_features(teacher, data, cache_folder() if data else None))
+        return lifted_source(_teacher(config))
     if config.features == "field":
         whole = load_pretrained(config.init) if model is None or isinstance(model, (str, Path)) else model
         if not isinstance(whole, GaussianCross):
             raise InputError(config.init or "model", "a GaussianCross, which has a field", "a backbone alone")
-        return field_source(whole, device, make_teacher(config.teacher) if whole.config.input.lifted_frames else None)
+        return field_source(whole, device, _teacher(config) if whole.config.input.lifted_frames else None)
     if config.norm == "train":
         raise InputError("norm", '"eval" or "own" for features that are computed once', "train")
     return backbone_source(backbone_of(model or config.init, config.network, config.seed), config, device)
+
+
+def _teacher(config: SemanticTraining) -> Teacher:
+    """The teacher that the config names, whose features are kept."""
+    data = config.labels.data  # scenes without a name are kept in memory alone: others' features would be found
+    teacher = keep_features(make_teacher(config.teacher), data, cache_folder() if data else None)
+    if teacher is None:
+        raise InputError("teacher", "one whose features can be lifted", config.teacher)
+    return teacher
 
 
 def backbone_source(backbone: Any, config: SemanticTraining, device: torch.device | str = "cpu") -> Source:

@@ -1,0 +1,166 @@
+"""The loop that trainings share: rhythm, interruption, exact resume, bad batches, disks."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.io.checkpoint import list_checkpoints
+from gaussiancross.trainers.log import read_metrics
+from gaussiancross.trainers.loop import Rhythm, Trainer
+from gaussiancross.trainers.pretrain import MAX_BAD_STEPS
+from rich.console import Console
+from torch import Tensor
+
+QUIET = Console(quiet=True)
+
+
+@dataclass(frozen=True)
+class LineConfig:
+    lr: float = 0.1
+    path: str = ""
+
+
+class Line(Trainer[Tensor]):
+    """Fits y = 3 x. ``event`` is called in every step with its number."""
+
+    kind, title = "line", "a line"
+
+    def __init__(
+        self, run_dir: Path, config: LineConfig = LineConfig(), event=lambda step: None, **rhythm: int
+    ) -> None:
+        super().__init__(config, run_dir, Rhythm(**{"steps": 9, "save_every": 4, **rhythm}))
+        torch.manual_seed(0)
+        self.model = torch.nn.Linear(1, 1)
+        self.optimizer = torch.optim.AdamW(self.model.parameters())
+        self.event = event
+        self.evaluated: list[int] = []
+
+    def batch(self, step: int) -> Tensor:
+        return torch.rand(8, 1, generator=torch.Generator().manual_seed(step))
+
+    def train_step(self, batch: Tensor) -> dict[str, float]:
+        self.event(self.step)
+        error = lambda: {"square": (self.model(batch) - 3 * batch).square().mean()}  # noqa: E731
+        return self.update(self.model, self.optimizer, error, self.config.lr)
+
+    def evaluate(self) -> dict[str, float]:
+        self.evaluated.append(self.step)
+        return {"val/slope": float(self.model.weight.detach())}
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.model.state_dict()
+
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def steps_of(trainer: Trainer) -> list[int]:
+    return [step for step, _ in list_checkpoints(trainer.checkpoint_dir)]
+
+
+def test_checkpoints_evaluations_and_curves_come_in_their_rhythm(tmp_path):
+    line = Line(tmp_path, eval_every=4)
+    assert line.fit(console=QUIET)["val/slope"] == pytest.approx(float(line.model.weight.detach()))
+    assert line.finished
+    assert line.evaluated == [4, 8, 9]
+    assert steps_of(line) == [8, 9]
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [int(row["step"]) for row in rows] == list(range(1, 10))
+    assert [int(row["step"]) for row in rows if "val/slope" in row] == [4, 8, 9]
+    assert all(row["loss/total"] == pytest.approx(row["loss/square"]) for row in rows)
+
+
+def test_all_checkpoints_can_be_kept(tmp_path):
+    line = Line(tmp_path, save_every=2, keep=0)
+    line.fit(console=QUIET)
+    assert steps_of(line) == [2, 4, 6, 8, 9]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_step_and_the_run_goes_on_exactly(tmp_path, number):
+    straight = Line(tmp_path / "straight")
+    straight.fit(console=QUIET)
+    before = signal.getsignal(number)
+    broken = Line(tmp_path / "broken", event=lambda step: os.kill(os.getpid(), number) if step == 4 else None)
+    broken.fit(console=QUIET)
+    assert broken.interrupted == number and broken.step == 5 and not broken.finished
+    assert signal.getsignal(number) is before
+    resumed = Line(tmp_path / "broken")
+    assert resumed.resume() and resumed.step == 5
+    resumed.fit(console=QUIET)
+    assert all(torch.equal(a, b) for a, b in zip(straight.weights().values(), resumed.weights().values(), strict=True))
+    assert [int(row["step"]) for row in read_metrics(tmp_path / "broken" / "metrics.jsonl")] == list(range(1, 10))
+
+
+def test_a_finished_run_only_evaluates(tmp_path):
+    Line(tmp_path).fit(console=QUIET)
+    again = Line(tmp_path)
+    again.resume()
+    again.fit(console=QUIET)
+    assert again.evaluated == [9] and steps_of(again) == [8, 9]
+
+
+def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
+    assert not Line(tmp_path).resume()
+
+
+def test_other_configs_and_kinds_do_not_continue(tmp_path):
+    Line(tmp_path).save()
+    with pytest.raises(InputError, match="another lr"):
+        Line(tmp_path, LineConfig(lr=0.2)).resume()
+    other = Line(tmp_path)
+    other.kind = "curve"
+    with pytest.raises(InputError, match="a run of kind curve"):
+        other.resume()
+
+
+def test_too_many_bad_steps_end_the_run(tmp_path):
+    class Bad(Line):
+        def batch(self, step: int) -> Tensor:
+            return super().batch(step) * float("inf" if step > 2 else 1)
+
+    bad = Bad(tmp_path, steps=100)
+    with pytest.raises(InputError, match="finite losses"):
+        bad.fit(console=QUIET)
+    assert bad.nan_steps == MAX_BAD_STEPS and bad.step == MAX_BAD_STEPS + 3
+    assert all(bool(torch.isfinite(w).all()) for w in bad.weights().values())
+
+
+def test_errors_of_batches_reach_the_caller(tmp_path):
+    class Broken(Line):
+        def batch(self, step: int) -> Tensor:
+            raise InputError("scene 7", "points", "none")
+
+    with pytest.raises(InputError, match="scene 7"):
+        Broken(tmp_path).fit(console=QUIET)
+
+
+def test_gradients_are_clipped_and_groups_scale_their_rate(tmp_path):
+    line = Line(tmp_path)
+    line.optimizer = torch.optim.SGD(
+        [{"params": [line.model.weight], "lr_scale": 0.0}, {"params": [line.model.bias]}], lr=1.0
+    )
+    weight, bias = line.model.weight.clone(), line.model.bias.clone()
+    error = lambda: {"square": (line.model(torch.ones(4, 1)) - 100).square().mean()}  # noqa: E731
+    scalars = line.update(line.model, line.optimizer, error, lr=0.5, grad_clip=1.0)
+    assert scalars["grad_norm"] > 1
+    assert torch.equal(line.model.weight, weight)
+    assert 0 < float((line.model.bias - bias).abs()) <= 0.5
+
+
+@pytest.mark.parametrize("rhythm", [{"steps": 0}, {"save_every": 0}, {"keep": -1}])
+def test_impossible_rhythms_are_refused(tmp_path, rhythm):
+    with pytest.raises(InputError, match="at least 1"):
+        Line(tmp_path, **rhythm)
+    assert replace(Rhythm(3), keep=0).steps == 3
