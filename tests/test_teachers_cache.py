@@ -226,6 +226,13 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 # --- during a training ---------------------------------------------------------------------------------------------
 
 
+class ChannelsFirst(Averages):
+    """Gives views of arrays that lie in another order."""
+
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        return super().maps(images).permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+
+
 def test_a_training_computes_each_frame_once(tmp_path: Path) -> None:
     frames = Scenes().frames(0)
     assert frames is not None
@@ -244,6 +251,8 @@ def test_a_training_computes_each_frame_once(tmp_path: Path) -> None:
     assert later.calls == 0
     KeptTeacher(later, "another dataset", tmp_path).features("scene0", frames, [0])
     assert later.calls == 1
+    KeptTeacher(ChannelsFirst(), "strided", tmp_path).features("scene0", frames, [2])
+    assert torch.equal(KeptTeacher(later, "strided", tmp_path).features("scene0", frames, [2]), first[:1])
     memory = KeptTeacher(later, "rooms", None)
     assert torch.equal(memory.features("scene0", frames, [2, 0, 2]), first)
     precomputed = fill(tmp_path / "c") and make_teacher(tmp_path / "c")

@@ -97,8 +97,12 @@ class ShardFolder:
         Raises:
             InputError: the disk is full or not writable.
         """
-        # one key: the order of several would differ from run to run
-        content = save(arrays, {"about": json.dumps(about, sort_keys=True)})
+        # safetensors stores memory as it lies, whatever the strides; one key, because the order of several would differ
+        # from run to run
+        content = save(
+            {key: array for key, array in arrays.items()},
+            {"about": json.dumps(about, sort_keys=True)},
+        )
         digest = hashlib.sha256(content).hexdigest()
         with self._lock:
             replace_file(self.folder / name, content)
