@@ -45,13 +45,13 @@ FIELD = replace(
     TINY,
     model=replace(
         TINY.model,
-        input=replace(TINY.model.input, lifted_frames=12),
+        input=replace(TINY.model.input, lifted_frames=16),
         lattice_channels=32,
-        head=replace(TINY.model.head, hidden=96, feature_dim=64),
-        loss_weights={"rgb": 10.0, "depth": 1.0, "feature": 5.0},
+        head=replace(TINY.model.head, hidden=128, feature_dim=64),
+        loss_weights={"rgb": 10.0, "depth": 1.0, "feature": 8.0},
     ),
-    data=replace(TINY.data, data="rooms:120", views=3),
-    steps=800,
+    data=replace(TINY.data, data="rooms:80", views=3),
+    steps=1000,
     eval_every=200,
 )
 """For asking rather than for downstream tasks: what other frames' features say is input, too, and the predicted field

@@ -265,6 +265,7 @@ def _description(
     share = share / max(share.sum(), 1e-12)
     colors: dict[str, float] = {}
     materials: dict[str, float] = {}
+    pictured = float(share[np.isin(table.kind, _PICTURES)].sum())
     for m in np.flatnonzero(share):
         kind = int(table.kind[m])
         for word in () if kind in _PICTURES else color_names(_shown(table.color[m], kind)):
@@ -274,7 +275,8 @@ def _description(
     return Description(
         name,
         (name, *SYNONYMS.get(name, ())),
-        _most(colors),
+        # What is mostly a picture is not the colour of its frame.
+        _most({word: part for word, part in colors.items() if part > pictured}),
         _most(materials),
         _size_words(name, box[3:] - box[:3]),
         relations,
