@@ -131,8 +131,8 @@ class TestDesk:
 
 
 class TestPictures:
-    def test_an_object_fills_its_picture_but_not_the_margin(self, folder):
-        picture = object_picture(read_any_object(folder / "ball0.npz"))
+    def test_an_object_fills_its_picture_but_not_the_margin(self):
+        picture = object_picture(points_as_gaussians(shape("ball", np.random.default_rng(0), 4000)))
         assert picture.shape == (PICTURE, PICTURE, 3) and picture.dtype == np.uint8
         drawn = np.abs(picture.astype(int) - picture[0, 0]).sum(-1) > 40
         rows = np.flatnonzero(drawn.any(1))

@@ -106,11 +106,11 @@ class VectorIndex:
 
     def _build(self, faiss: Any, wanted: float) -> Any:
         vectors = self._vectors.numpy()
-        count = int(np.clip(4 * np.sqrt(len(vectors)), 1, len(vectors) // 39 + 1))
+        count = int(np.clip(2 * np.sqrt(len(vectors)), 1, len(vectors) // 39 + 1))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(self.dim), self.dim, count, faiss.METRIC_INNER_PRODUCT)
         index.own_fields = False
         self._coarse = index.quantizer  # faiss keeps no reference of its own
-        index.cp.niter, index.cp.seed = 8, 0
+        index.cp.niter, index.cp.seed = 6, 0
         rng = np.random.default_rng(0)
         index.train(vectors[rng.permutation(len(vectors))[: 40 * count]])
         for rows in np.array_split(vectors, max(1, len(vectors) // _ROWS)):
