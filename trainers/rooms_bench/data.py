@@ -77,7 +77,8 @@ class SmallRooms:
     def _frames(self, index: int) -> PosedFrames:
         arrays, kept = self._arrays(index), self.kept
         images, depths = arrays["images"], arrays["depths"]
-        cameras = Cameras(*(torch.from_numpy(arrays[k]) for k in ("viewmats", "Ks")), kept.width, kept.height)
+        viewmats, Ks = torch.from_numpy(arrays["viewmats"]), torch.from_numpy(arrays["Ks"])
+        cameras = Cameras(viewmats, Ks, kept.width, kept.height)
 
         def read(i: int, width: int, height: int) -> Frame:
             if (width, height) != (kept.width, kept.height):

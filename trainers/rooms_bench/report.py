@@ -89,7 +89,7 @@ class Table:
 
     def curve(self, row: str, name: str) -> list[tuple[float, float]]:
         """The mean over seeds at the steps that all seeds have."""
-        curves = [dict(map(tuple, c)) for c in self.curves.get((row, name), {}).values()]
+        curves = [{float(step): float(value) for step, value in c} for c in self.curves.get((row, name), {}).values()]
         if not curves:
             return []
         steps = sorted(set.intersection(*(set(c) for c in curves)))

@@ -130,12 +130,10 @@ ABLATIONS = (
     _ablation("mask-0", "nothing masked", given(mask_ratio=0.0)),
     _ablation("mask-25", "25 % of the points masked", given(mask_ratio=0.25)),
     _ablation("mask-75", "75 % of the points masked", given(mask_ratio=0.75)),
-    _ablation("mask-blocks", "16 cm blocks masked by a token", given(mask_mode="blocks")),
     _ablation("without-pruning", "no pruning by opacity", head(prune_threshold=0.0, prune_floor=0.0)),
     _ablation("lattice-ponder", "PonderV2's lattice instead of the true cuboid", model(lattice="ponder")),
     _ablation("one-level", "lattice anchors alone (the paper's)", model(anchors="lattice")),
     _ablation("views-1", "1 view per scene", views(1)),
-    _ablation("views-2", "2 views per scene", views(2)),
     _ablation("learned-weights", "loss weights learned by uncertainty", model(adaptive_weights=True)),
 )
 """GaussianCross without any features is the row "gaussiancross-none"."""
