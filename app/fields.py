@@ -90,7 +90,7 @@ def open_field(
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
         return _shipped(data, open_dataset(data, split), index, device)
     if given.field == "model":
-        raise InputError(given.what, "a run, for the features of a model of that teacher", "scenes without one")
+        raise InputError(given.what, "a run, for the field of a model of that teacher", "scenes without one")
     teacher = _named(given.teacher or BUILTIN)
     return _lifted(open_dataset(data, split), teacher, index, given.teacher or BUILTIN, vectors, progress)
 

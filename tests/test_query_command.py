@@ -154,7 +154,7 @@ def test_labels_take_the_best_of_those_that_select():
     ("arguments", "words"),
     [
         ([], "at least one phrase"),
-        (["red", "--field", "model"], "use --field lifted"),
+        (["red", "--field", "model", "--teacher", "precomputed:x"], "a run, for the field of a model"),
         (["red", "--index", "7"], "0 to 0"),
         (["red", "--teacher", "none"], "one that has features"),
     ],

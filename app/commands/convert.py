@@ -13,12 +13,13 @@ import tyro
 from rich.console import Console
 
 from ...core.errors import InputError
+from ...core.io.pretrained import read_pretrained
 from ...core.models import GaussianCross, load_pretrained
 from ...core.nn.pointcept import Conversion, read_pointcept, to_pointcept
 from ...core.nn.spunet import SpUNet
 from ...core.teachers import make_teacher
 from ...core.teachers.base import ImageTeacher
-from ...trainers.pretrain import find_checkpoint, load_run
+from ...trainers.pretrain import load_run
 
 FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -60,7 +61,7 @@ def run(given: Convert, console: Console | None = None) -> int:
         model, about = found.backbone, {"converted from": path.name, "prefix": found.prefix}
         _report(found, path, console)
     else:
-        model, about = load_pretrained(given.source), {"converted from": path.absolute().name, **_run(path)}
+        model, about = load_pretrained(given.source), _origin(given.source)
     if given.backbone and isinstance(model, GaussianCross):
         model = model.backbone
     count = sum(p.numel() for p in model.parameters())
@@ -74,15 +75,16 @@ def run(given: Convert, console: Console | None = None) -> int:
     return 0
 
 
-def _run(path: Path) -> dict[str, Any]:
-    """What a run says of how its model came to be; nothing for other folders."""
-    checkpoint = find_checkpoint(path) if path.is_dir() else None
-    if checkpoint is None:
-        return {}
-    _, config, step = load_run(checkpoint)
+def _origin(source: str) -> dict[str, Any]:
+    """What a stored model says of how it came to be; of a run, also its data and teacher."""
+    stored = read_pretrained(source)
+    about = {"converted from": Path(source).absolute().name} | stored.about
+    if "checkpoint" not in about:
+        return about
+    _, config, _ = load_run(stored.path)
+    about |= {"data": config.data.data, "teacher": config.data.teacher}
     teacher = make_teacher(config.data.teacher)
-    said = {"step": step, "data": config.data.data, "teacher": config.data.teacher}
-    return said | ({"teacher fingerprint": teacher.fingerprint} if isinstance(teacher, ImageTeacher) else {})
+    return about | ({"teacher fingerprint": teacher.fingerprint} if isinstance(teacher, ImageTeacher) else {})
 
 
 def _write(path: Path, backbone: SpUNet) -> None:
