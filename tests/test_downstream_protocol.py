@@ -253,7 +253,7 @@ class TestEndToEnd:
         assert main(["probe", "scannet", *data, *model, *QUICK, "--run-dir", str(scannet / "runs/probe")]) == 0
         printed = capsys.readouterr().out
         assert "GaussianCross 23.3" in printed and "not measured" in printed
-        assert "Differs from the published row in" in printed
+        assert "Differs from the preset in" in printed
         args = ["scannet-scenes1", *data, *SHORT]
         assert main(["finetune", *args, *model, "--run-dir", str(scannet / "runs/one")]) == 0
         assert main(["finetune", *args, *TEST, *SIZES, "--run-dir", str(scannet / "runs/scratch")]) == 0

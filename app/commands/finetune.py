@@ -84,7 +84,7 @@ def run(task: Task, preset: str, given: Downstream, console: Console | None = No
     if rows:
         console.print(published_table(compare(find_results([given.run_dir, *others]), rows)))
     if result.about["changed"]:
-        console.print(f"Differs from the published row in: {', '.join(result.about['changed'])}.", soft_wrap=True)
+        console.print(f"Differs from the preset in: {', '.join(result.about['changed'])}.", soft_wrap=True)
     console.print(
         f"{given.run_dir}: {RESULTS}, classes.csv, confusion.csv, confusion.png", soft_wrap=True, markup=False
     )
@@ -109,7 +109,8 @@ def print_table(task: Task, args: Sequence[str], console: Console | None = None)
 def class_table(result: SemanticResult) -> Table:
     """IoU and accuracy of every class that is labelled, then their means over all classes."""
     scores = result.scores
-    title = f"{result.preset}, {result.about['scenes']} scenes, {int(result.confusion.sum()):,} points"
+    count = result.about["scenes"]
+    title = f"{result.preset}, {count} scene{'s' * (count != 1)}, {int(result.confusion.sum()):,} points"
     table = Table("class", "IoU", "accuracy", "points", title=title)
     labelled = result.confusion.sum(1)
     for k, name in enumerate(result.class_names):
@@ -122,7 +123,7 @@ def class_table(result: SemanticResult) -> Table:
     table.add_row(of, f"{100 * scores.miou:.1f}", f"{100 * scores.macc:.1f}", f"{100 * scores.allacc:.1f} % right")
     present = int(scores.present.sum())
     if present < len(result.class_names):
-        table.add_row(f"mean of {present} that occur", f"{100 * scores.miou_present:.1f}", "", "")
+        table.add_row(f"mean of {present} labelled or predicted", f"{100 * scores.miou_present:.1f}", "", "")
     return table
 
 
