@@ -37,7 +37,7 @@ UNSEEN = "unseen"
 """Split of the held-out categories."""
 CAPTIONS = "captions.json"
 _VERSION = 2
-_JPEG = {"quality": 92, "subsampling": 0}
+_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def write_category(category: str, config: ObjectTriplets, folder: Path) -> None:
             gaussians = turned_up(object_gaussians(lit, config.gaussians), "z")
             write_object_npz(folder / f"{name}.npz", gaussians)
             color, _ = render_object(lit, config.views, config.size, config.size)
-            Image.fromarray(np.concatenate(list(color), 1)).save(folder / f"{name}.jpg", **_JPEG)
+            Image.fromarray(np.concatenate(list(color), 1)).save(
+                folder / f"{name}.jpg", quality=_QUALITY, subsampling=0
+            )
     (folder / CAPTIONS).write_text(json.dumps(captions, indent=1), encoding="utf-8")
 
 
