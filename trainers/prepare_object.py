@@ -33,7 +33,7 @@ from ..core.datasets.meshes.shade import STUDIO
 from ..core.datasets.meshes.solid import TO_Y_UP
 from ..core.datasets.object_files import ObjectFile
 from ..core.datasets.objects.gaussians import object_gaussians
-from ..core.datasets.objects.render import VIEWS, object_cameras, render_object
+from ..core.datasets.objects.render import VIEWS, cameras_around, object_cameras, render_object
 from ..core.errors import InputError
 from ..core.gaussians import Gaussians, moved
 from ..core.io.images import image_size
@@ -160,8 +160,8 @@ def _splat(file: ObjectFile, config: ObjectConfig, folder: Path) -> tuple[Gaussi
     upright = _y_up(gaussians)  # its own inverse
     # Strays do not set the distance of the cameras.
     low, high = torch.quantile(upright.means[:: max(1, len(upright) // 100_000)], torch.tensor([0.005, 0.995]), dim=0)
-    ball = _Ball(((low + high) / 2).numpy(), float((high - low).norm()) / 2)
-    around = object_cameras(ball, config.views, config.size, config.size)
+    middle, radius = ((low + high) / 2).numpy(), float((high - low).norm()) / 2
+    around = cameras_around(middle, radius, config.views, config.size, config.size)
     turn = torch.eye(4)
     turn[:3, :3] = torch.from_numpy(TO_Y_UP).float()
     cameras = around.transformed(turn)
@@ -173,18 +173,6 @@ def _splat(file: ObjectFile, config: ObjectConfig, folder: Path) -> tuple[Gaussi
     alpha = torch.cat([p.alpha for p in parts])[..., 0].numpy()
     about = {"kind": "gaussians", "faces": 0, "psnr": [], "held_out": [], "shown": config.views // 2}
     return gaussians, _Pictures(cameras, color, alpha), about
-
-
-@dataclass(frozen=True)
-class _Ball:
-    """What cameras surround, of something without a surface."""
-
-    center: NDArray[np.float32]
-    radius: float
-
-    @property
-    def bounds(self) -> NDArray[np.float32]:
-        return np.stack([self.center - self.radius, self.center + self.radius])
 
 
 def _y_up(gaussians: Gaussians) -> Gaussians:

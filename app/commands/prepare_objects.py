@@ -158,8 +158,9 @@ def _summary(console: Console, done: Sequence[ObjectFile], abouts: Sequence[dict
         fitted.sort(key=lambda row: row[0])
         shown = fitted[:ROWS]
         where = "held-out views" if shown[0][2]["held_out"] else "fitted views"
-        title = f"the {len(shown)} worst of {len(fitted)}" if len(fitted) > ROWS else None
-        table = Table("object", "caption", "faces", "Gaussians", f"PSNR, {where}", "processor time", title=title)
+        which = f"the {len(shown)} worst of {len(fitted)}; " if len(fitted) > ROWS else ""
+        title = f"{which}PSNR of {where}, processor time"
+        table = Table("object", "caption", "faces", "Gaussians", "PSNR", "time", title=title, title_justify="left")
         for quality, file, about in shown:
             cells = f"{about['faces']:,}", f"{about['gaussians']:,}", f"{quality:.1f} dB"
             table.add_row(file.id, file.caption, *cells, f"{about['processor_seconds']:.0f} s")
@@ -170,6 +171,7 @@ def _summary(console: Console, done: Sequence[ObjectFile], abouts: Sequence[dict
             f"PSNR of {where}: median {np.median(values):.2f} dB, from {values.min():.2f} to {values.max():.2f}; "
             f"at most {max(a['gaussians'] for _, _, a in fitted):,} Gaussians; {spent:.0f} s of processor time",
             highlight=False,
+            soft_wrap=True,
         )
     came = len(done) - len(fitted)
     console.print(

@@ -14,6 +14,7 @@ from PIL import Image
 from ...object_input import Up
 from ..objects.light import around
 from ..objects.shapes import refined
+from ..objects.solid import Solid
 from ..rooms.mesh import Mesh
 from ..rooms.trace import Hits, Tracer
 from .read import RawMesh, decoded
@@ -36,7 +37,7 @@ SHEET = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class MeshObject:
+class MeshObject(Solid):
     """One object: z up, the middle of its bounds at the origin, in the unit ball.
 
     Attributes:
@@ -67,21 +68,6 @@ class MeshObject:
     def tracer(self) -> Tracer:
         """Rays against it."""
         return _SeeThrough(self) if bool((self.cutoff > 0).any()) else Tracer(self.vertices, self.faces)
-
-    @cached_property
-    def bounds(self) -> NDArray[np.float32]:
-        """[2, 3] lowest and highest corner."""
-        return np.stack([self.vertices.min(0), self.vertices.max(0)])
-
-    @cached_property
-    def radius(self) -> float:
-        """Of the ball about the middle of the bounds that holds the object."""
-        return float(np.linalg.norm(self.vertices - self.bounds.mean(0), axis=1).max())
-
-    def areas(self) -> NDArray[np.float64]:
-        """[F] area of each triangle."""
-        a, b, c = (self.vertices[self.faces[:, i]].astype(np.float64) for i in range(3))
-        return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
 
     def albedo(self, hits: Hits) -> NDArray[np.float32]:
         """[R, 4] linear reflectance and share of the places hit; zero for misses."""

@@ -10,6 +10,7 @@ paint                  what they are made of
 furniture              categories that rooms have
 tableware, food, tools, gadgets, leisure, toys, wear, vehicles, craft, plants, animals, buildings, outdoors    others
 catalogue              all categories, what they are called, which are held out
+solid                  what every object with a surface is
 build                  `build_object`
 light, render          light per vertex; cameras around an object, pictures
 surface                points and meshes with colours

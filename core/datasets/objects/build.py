@@ -20,10 +20,10 @@ from ..rooms import textures as T
 from ..rooms.item import Part
 from ..rooms.materials import Material, MaterialTable, any_color, plain
 from ..rooms.mesh import Mesh, join
-from ..rooms.trace import Tracer
 from .catalogue import CATEGORIES, MAKERS, SYNONYMS
 from .furniture import Named
 from .shapes import refined
+from .solid import Solid
 
 OBJECTS_VERSION = 1
 """Raise it whenever a seed would give another object or picture."""
@@ -37,7 +37,7 @@ REPAINTED = 0.4
 
 
 @dataclass(frozen=True, eq=False)
-class ProceduralObject:
+class ProceduralObject(Solid):
     """One object: V vertices, F triangles, M materials.
 
     Attributes:
@@ -77,26 +77,6 @@ class ProceduralObject:
     def table(self) -> MaterialTable:
         """``materials`` as arrays."""
         return MaterialTable.of(self.materials)
-
-    @cached_property
-    def tracer(self) -> Tracer:
-        """Rays against it."""
-        return Tracer(self.vertices, self.faces)
-
-    @cached_property
-    def bounds(self) -> NDArray[np.float32]:
-        """[2, 3] lowest and highest corner, metres."""
-        return np.stack([self.vertices.min(0), self.vertices.max(0)])
-
-    @cached_property
-    def radius(self) -> float:
-        """Of the ball about the middle of the bounds that holds the object, metres."""
-        return float(np.linalg.norm(self.vertices - self.bounds.mean(0), axis=1).max())
-
-    def areas(self) -> NDArray[np.float64]:
-        """[F] area of each triangle, square metres."""
-        a, b, c = (self.vertices[self.faces[:, i]].astype(np.float64) for i in range(3))
-        return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
 
 
 def build_object(category: str, seed: int) -> ProceduralObject:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..rooms.materials import MaterialTable
 from ..rooms.textures import albedo
-from ..rooms.trace import Hits, Tracer
+from ..rooms.trace import Hits
 from .build import ProceduralObject
+from .solid import Solid
 
 SKY_RAYS = 24
 LAMP_RAYS = 8
@@ -77,30 +78,6 @@ class LitObject:
 def light_object(obj: ProceduralObject, light: ObjectLight | None = None) -> LitObject:
     """Works out the light on an object; by default a light drawn from the object's seed."""
     return LitObject(obj, vertex_light(obj, ObjectLight.draw(obj.rng(1)) if light is None else light))
-
-
-class Bounded(Protocol):
-    """What cameras surround: see `ProceduralObject`."""
-
-    @property
-    def bounds(self) -> NDArray[np.float32]: ...
-    @property
-    def radius(self) -> float: ...
-
-
-class Solid(Bounded, Protocol):
-    """What light falls on and points lie on: see `ProceduralObject`."""
-
-    @property
-    def vertices(self) -> NDArray[np.float32]: ...
-    @property
-    def normals(self) -> NDArray[np.float32]: ...
-    @property
-    def faces(self) -> NDArray[np.int64]: ...
-    @property
-    def tracer(self) -> Tracer: ...
-    def areas(self) -> NDArray[np.float64]: ...
-    def rng(self, stream: int) -> Generator: ...
 
 
 class Lit(Protocol):

@@ -15,7 +15,8 @@ from ...errors import InputError
 from ..rooms.materials import RGB, neutral, soft
 from ..rooms.render import PixelRays
 from .build import ProceduralObject
-from .light import Bounded, Lit, light_object
+from .light import Lit, light_object
+from .solid import Solid
 
 VIEWS = 36
 """Pictures per object, as CLIP-GS has them."""
@@ -29,15 +30,28 @@ _CONTRAST = 0.04
 
 
 def object_cameras(
-    obj: Bounded,
+    obj: Solid,
     views: int = VIEWS,
     width: int = 112,
     height: int = 112,
     rng: Generator | None = None,
 ) -> Cameras:
-    """Cameras on a sphere around an object that all of it fits into, evenly spread (a Fibonacci lattice).
+    """`cameras_around` an object that all of it fits into."""
+    return cameras_around(obj.bounds.mean(0), obj.radius, views, width, height, rng)
+
+
+def cameras_around(
+    middle: NDArray,
+    radius: float,
+    views: int = VIEWS,
+    width: int = 112,
+    height: int = 112,
+    rng: Generator | None = None,
+) -> Cameras:
+    """Cameras on a sphere around a ball that all of it fits into, evenly spread (a Fibonacci lattice).
 
     Args:
+        middle: [3] of the ball.
         rng: draws directions, distances (up to 25 % farther) and aims (a little beside the middle) instead.
 
     Raises:
@@ -55,17 +69,19 @@ def object_cameras(
         sine, turn = rng.uniform(low, high, views), rng.uniform(0, 2 * np.pi, views)
         farther = rng.uniform(0.95, 1.25, views)
         beside = rng.uniform(-0.08, 0.08, (views, 3)) * (farther[:, None] - 0.9)
-    return _around(obj, turn, np.arcsin(sine), farther, beside, width, height)
+    return _around(middle, radius, turn, np.arcsin(sine), farther, beside, width, height)
 
 
-def front(obj: Bounded, size: int = 112) -> Cameras:
+def front(obj: Solid, size: int = 112) -> Cameras:
     """One camera of ``size`` × ``size`` pixels that sees an object from its front, its side and above."""
     one = np.ones(1)
-    return _around(obj, math.radians(58) * one, math.radians(22) * one, one, np.zeros((1, 3)), size, size)
+    angles = math.radians(58) * one, math.radians(22) * one
+    return _around(obj.bounds.mean(0), obj.radius, *angles, one, np.zeros((1, 3)), size, size)
 
 
 def _around(
-    obj: Bounded,
+    middle: NDArray,
+    radius: float,
     turn: NDArray,
     elevation: NDArray,
     farther: NDArray,
@@ -76,10 +92,10 @@ def _around(
     """Cameras at those angles [V]; distances [V] are in what the object fits into, aims [V, 3] in radii off its
     middle."""
     K = intrinsics(2 * math.atan(math.tan(FIELD_OF_VIEW / 2) * width / min(width, height)), width, height)
-    distance = 1.02 * obj.radius / math.sin(FIELD_OF_VIEW / 2)
+    distance = 1.02 * radius / math.sin(FIELD_OF_VIEW / 2)
     level = np.cos(elevation)
     away = np.stack([level * np.cos(turn), level * np.sin(turn), np.sin(elevation)], 1)
-    targets = obj.bounds.mean(0).astype(np.float64) + beside * obj.radius
+    targets = middle.astype(np.float64) + beside * radius
     eyes = targets + distance * farther[:, None] * away
     viewmats = [look_at(torch.from_numpy(e), torch.from_numpy(t)) for e, t in zip(eyes, targets, strict=True)]
     return Cameras(torch.stack(viewmats).float(), K[None].repeat(len(viewmats), 1, 1), width, height)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ..rooms.trace import Hits
 from .build import ProceduralObject
-from .light import Lit, LitObject, Solid, around, encoded_array, surface_albedo
+from .light import Lit, LitObject, around, encoded_array, surface_albedo
+from .solid import Solid
 
 if TYPE_CHECKING:
     import trimesh
@@ -33,7 +34,7 @@ class SurfacePoints(NamedTuple):
 
 
 def surface_points(
-    obj: ProceduralObject | LitObject, count: int, seed: int = 0, areas: NDArray[np.float64] | None = None
+    obj: ProceduralObject | Lit, count: int, seed: int = 0, areas: NDArray[np.float64] | None = None
 ) -> SurfacePoints:
     """Points uniform by area on what can be seen from outside.
 
