@@ -72,7 +72,7 @@ def run(preset: str, given: Instances, console: Console | None = None) -> int:
         others = given.beside or (given.run_dir.absolute().parent,)
         console.print(published_table(compare(find_results([given.run_dir, *others]), rows)))
     if outcome.changed:
-        console.print(f"Differs from the published row in: {', '.join(outcome.changed)}.", soft_wrap=True)
+        console.print(f"Differs from the preset in: {', '.join(outcome.changed)}.", soft_wrap=True)
     results = outcome.results
     seconds = f"{results.network_s:.2f} s network, {results.grouping_s:.2f} s grouping per scene"
     console.print(f"{results.proposals} proposals; {seconds}.", highlight=False)
