@@ -84,6 +84,17 @@ class TestZeroShot:
         with pytest.raises(InputError, match=r"class 'xbox'.*an unknown one"):
             class_vectors(words, ["bed", "xbox"])
 
+    def test_a_vocabulary_that_knows_the_words_of_templates_is_still_asked_for_the_bare_name(self):
+        class Knows(TextVectors):
+            asked: list[str] = []  # noqa: RUF012
+
+            def encode(self, phrases):
+                self.asked.extend(phrases)
+                return Encoded(torch.eye(2)[[0] * len(phrases)], torch.ones(len(phrases), dtype=torch.bool))
+
+        class_vectors(Knows(torch.eye(2), ["a", "bed"]), ["bed"])
+        assert Knows.asked == ["bed"]
+
     def test_scores_by_hand(self):
         classes = torch.eye(6)
         objects = torch.tensor([[5.0, 4, 3, 2, 1, 0]] * 4)

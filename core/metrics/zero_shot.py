@@ -59,8 +59,8 @@ KS = (1, 3, 5)
 def class_vectors(encoder: TextEncoder, names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Tensor:
     """[C, D] unit vector of each class: the mean of the unit vectors of its name in every template.
 
-    A template that the encoder cannot answer for is left out; a tower with a small vocabulary is asked for the bare
-    name, where it knows none of them.
+    A template that the encoder cannot answer for is left out; where it knows none of them, it is asked for the bare
+    name. So is a tower with a vocabulary of its own: it has never read such sentences, even if it knows their words.
 
     Raises:
         InputError: a class of which the encoder knows nothing, or a template without exactly one {}.
@@ -68,10 +68,13 @@ def class_vectors(encoder: TextEncoder, names: Sequence[str], templates: Sequenc
     bad = [t for t in templates if t.count("{}") != 1]
     if bad or not names:
         raise InputError("zero-shot classes", "names, and templates with one {}", repr(bad[0]) if bad else "no names")
+    from ..query.ask import template_for
+
+    asked = ("{}",) if template_for(encoder) == "{}" else templates
     rows = []
     for name in names:
         words = name.replace("_", " ")
-        encoded = encoder.encode([t.replace("{}", words) for t in templates])
+        encoded = encoder.encode([t.replace("{}", words) for t in asked])
         if not bool(encoded.known.any()):
             encoded = encoder.encode([words])
         if not bool(encoded.known.any()):
