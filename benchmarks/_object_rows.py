@@ -80,7 +80,7 @@ class Sets:
     @staticmethod
     def open(root: Path, gallery: int) -> Sets:
         """The splits of a folder of triplets."""
-        return Sets(root, *(Triplets(root, split) for split in ("train", "test", "unseen")), gallery)
+        return Sets(root, Triplets(root, "train"), Triplets(root, "test"), Triplets(root, "unseen"), gallery)
 
     @property
     def view(self) -> int:
