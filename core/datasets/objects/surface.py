@@ -77,7 +77,7 @@ def colors_at(obj: ProceduralObject | Lit, hits: Hits) -> NDArray[np.float32]:
     )
 
 
-def exposed_areas(obj: ProceduralObject) -> NDArray[np.float64]:
+def exposed_areas(obj: Solid) -> NDArray[np.float64]:
     """[F] square metres of the triangles that can be seen from outside, 0 of the others."""
     return obj.areas() * exposed(obj)
 
