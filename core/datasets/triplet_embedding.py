@@ -75,6 +75,7 @@ def embed_triplets(
         raise InputError(root, "another id for each object", "one id twice")
     captions = list(dict.fromkeys(o.caption for o in objects))
     encoded = text_vectors(teacher, captions)
+    assert teacher.text is not None  # text_vectors has asked
     row = {caption: i for i, caption in enumerate(captions)}
     left_out = []
     find = getattr(teacher.text, "find", lambda phrase: "the text tower knows nothing of it")

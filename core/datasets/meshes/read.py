@@ -77,7 +77,8 @@ def read_mesh(path: Path | str) -> RawMesh:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})") from error
     if files.problems:
-        raise InputError(path, *files.problems[0], "put it where the file names it")
+        expected, found = files.problems[0]
+        raise InputError(path, expected, found, "put it where the file names it")
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
     placed = _placed(scene)
     count = sum(len(mesh.faces) for mesh in placed)
@@ -215,15 +216,15 @@ def _look(
 def _joined(parts: Sequence[RawMesh]) -> RawMesh:
     first_vertex = np.cumsum([0, *(len(p.vertices) for p in parts)])
     first_picture = np.cumsum([0, *(len(p.pictures) for p in parts)])
-    return RawMesh(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("vertices", "normals", "uv", "color")),
-        np.concatenate([p.faces + v for p, v in zip(parts, first_vertex, strict=False)]),
-        np.concatenate(
-            [np.where(p.picture < 0, -1, p.picture + k) for p, k in zip(parts, first_picture, strict=False)]
-        ),
-        np.concatenate([p.cutoff for p in parts]),
-        tuple(picture for p in parts for picture in p.pictures),
+    vertices, normals, uv, color, cutoff = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("vertices", "normals", "uv", "color", "cutoff")
     )
+    faces = np.concatenate([p.faces + v for p, v in zip(parts, first_vertex, strict=False)])
+    picture = np.concatenate(
+        [np.where(p.picture < 0, -1, p.picture + k) for p, k in zip(parts, first_picture, strict=False)]
+    )
+    pictures = tuple(picture for p in parts for picture in p.pictures)
+    return RawMesh(vertices, normals, uv, color, faces, picture, cutoff, pictures)
 
 
 def decoded(encoded: NDArray) -> NDArray:
