@@ -100,7 +100,7 @@ class ShardFolder:
         # safetensors stores memory as it lies, whatever the strides; one key, because the order of several would differ
         # from run to run
         content = save(
-            {key: array for key, array in arrays.items()},
+            {key: np.ascontiguousarray(array) for key, array in arrays.items()},
             {"about": json.dumps(about, sort_keys=True)},
         )
         digest = hashlib.sha256(content).hexdigest()
