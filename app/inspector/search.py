@@ -24,6 +24,7 @@ from ...core.query import (
     choose_cut,
     group,
     read_phrases,
+    spacing,
 )
 from ...core.teachers import make_teacher
 from .clouds import centers_in_world, point_size
@@ -163,4 +164,6 @@ def objects(state: SceneState, selected: NDArray[np.bool_], scores: Tensor | Non
     coord = centers_in_world(state) if state.gaussians is not None else state.points.coord if state.points else None
     if coord is None or len(coord) != len(selected):
         return []
-    return group(coord, selected, scores, state.memo("spacing", lambda: point_size(state) / 0.6))
+    # Predicted Gaussians lie farther apart than the points that they were predicted from.
+    step = state.memo("spacing", lambda: point_size(state) / 0.6 if state.gaussians is None else spacing(coord))
+    return group(coord, selected, scores, step)
