@@ -239,11 +239,11 @@ def goals(table: Table, size: Size) -> list[Goal]:
         gain, rank = table.difference(row.name, few, "random"), table.mean(row.name, "rank_share")
 
         def add(what: str, value: float | None, wanted: float, form: str, name: str = row.name) -> None:
-            known = value is not None and math.isfinite(value)
-            found = form.format(value) if known else "not measured"
-            result.append(
-                Goal(name, what, found, f"at least {form.format(wanted)}", value >= wanted if known else None)
-            )
+            if value is not None and math.isfinite(value):
+                found, met = form.format(value), value >= wanted
+            else:
+                found, met = "not measured", None
+            result.append(Goal(name, what, found, f"at least {form.format(wanted)}", met))
 
         add("linear probe over random weights", _ratio(probe, random), 2.5, "{:.2f} ×")
         if row.teacher != "none":
