@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from ..core.errors import InputError
 from ..core.models.clipgs import ClipGS
@@ -59,6 +58,8 @@ def open_desk(spec: str, objects: Path | None, tower: str = "", console: Console
     if objects.suffix == ".npz" and objects.is_file():
         embedded = load_gallery(objects, model.config.embed_dim)
     else:
+        from rich.progress import track  # a page without a gallery need not wait for it
+
         console = console or Console()
         wrapped = partial(track, description="objects", console=console, transient=True)
         with torch.no_grad():

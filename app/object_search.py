@@ -201,5 +201,7 @@ def query_vector(model: ClipGS, query: str, tower: Callable[[], Tower], up: Up =
     encoded = tower().text.encode([query])
     if not bool(encoded.known[0]):
         find = getattr(tower().text, "find", None)
-        raise InputError(f"query {query!r}", "words that the text tower knows", str(find(query)) if find else "others")
+        raise InputError(
+            f"query {query!r}", "words that the text tower knows", str(find(query)).rstrip(".") if find else "others"
+        )
     return F.normalize(encoded.vectors[0].float().cpu(), dim=0)

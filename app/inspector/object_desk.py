@@ -189,7 +189,7 @@ class ObjectDesk:
         encoded = self.tower.text.encode([text])
         if not bool(encoded.known[0]):
             find = getattr(self.tower.text, "find", None)
-            found = str(find(text)) if find else "others"
+            found = str(find(text)).rstrip(".") if find else "others"
             raise InputError(repr(text), "words that the text tower knows", found)
         return F.normalize(encoded.vectors[0].float().cpu(), dim=0)
 

@@ -84,7 +84,7 @@ class ObjectsPanel:
     def _search_words(self) -> None:
         words = self._text.value.strip()[:200]
         if words:
-            self._later("search", lambda: self._found(self._desk.words(words), words))
+            self._later("search", lambda: self._find_words(words))
 
     def _search_picture(self) -> None:
         file = self._image.value
@@ -128,12 +128,21 @@ class ObjectsPanel:
             raise
         self._scores.content = _bars(scores[:BEST], len(scores))
 
+    def _find_words(self, words: str) -> None:
+        try:
+            vector = self._desk.words(words)
+        except InputError as error:  # a word that the tower does not know is an answer, not a failure
+            self._about.content = _say(str(error))
+            return
+        self._found(vector, words)
+
     def _found(self, vector: Tensor, what: str) -> None:
         gallery = self._desk.gallery
         if gallery is None:
             return
         nearest = gallery.nearest(vector, SHOWN)
         self._results = [row for row, _ in nearest]
+        self._about.content = _say(f"{what}: drawing the nearest …")  # meshes take about a second each, once
         cells = [
             (gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}")
             for i, (row, cosine) in enumerate(nearest)
