@@ -185,7 +185,7 @@ class TestPage:
             assert len(panel._results) == 9 and panel._pick.options[-1] == "9" and "plate" in panel._about.content
             panel._open_result(0)
             wait_for(lambda: panel._picture.visible, "an opened object")
-            assert len(robot.session.renderer.scene_names) == 2
+            wait_for(lambda: len(robot.session.renderer.scene_names) == 2, "a scene of its own")
             wait_for(lambda: robot.session.view.scene == 1, "the object in the canvas")
             wait_for(lambda: robot.session.renderer.state(1), "its state")
             assert robot.session.view.up == "+z"
