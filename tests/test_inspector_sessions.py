@@ -100,7 +100,7 @@ def test_what_cannot_be_shown_says_why():
 def test_a_class_is_recoloured_where_it_stands(furnished):
     with Robot(furnished) as robot:
         session, panel = robot.session, robot.session.probe
-        wait_for(lambda: panel._swatches, "the legend")
+        wait_for(lambda: len(panel._swatches) == len(Furnished.class_names), "the legend")
         assert [s.label for s in panel._swatches] == sorted(Furnished.class_names)
         robot.send(messages.GuiUpdateMessage(panel._swatches[1]._impl.uuid, {"value": (255, 0, 255)}))
         name = panel._swatches[1].label
