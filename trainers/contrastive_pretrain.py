@@ -27,7 +27,7 @@ from ..core.scene import SceneDataset
 from .config import OptimConfig
 from .loop import Rhythm, Trainer
 from .pretrain import make_optimizer
-from .schedule import one_cycle
+from .schedule import WarmStatistics, one_cycle
 
 COLOURS = SceneAugmentConfig(
     AugmentConfig(rotate_probability=1.0),
@@ -130,7 +130,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
                 voxel_size=config.voxel_size,
             ).to(self._device)
         self.optimizer = make_optimizer(self.model, config.optim)
-        self._norms = [(m, m.momentum) for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+        self._statistics = WarmStatistics(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -147,8 +147,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
         points, matches = batch.points.to(self._device), batch.matches.to(self._device)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
-        for norm, momentum in self._norms:  # running statistics start as the plain mean of what was seen
-            norm.momentum = None if momentum is None else max(momentum, 1 / (self.step + 1))
+        self._statistics.before(self.step)
 
         def losses() -> dict[str, Tensor]:
             features = self.model(points.grid_coord, points.feat, points.offset)

@@ -30,7 +30,7 @@ from .evaluation import evaluate
 from .interrupt import InterruptFlag
 from .log import MetricLog
 from .probe import LinearProbe, OnlineProbe, split_probe, with_probe
-from .schedule import one_cycle
+from .schedule import WarmStatistics, one_cycle
 from .timeline import Timeline
 
 __all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "load_probe", "load_run", "make_optimizer"]
@@ -81,9 +81,7 @@ class Pretrainer:
             model = GaussianCross(self.config.model)
         self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
-        self._norms = [
-            (m, m.momentum) for m in self.model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
-        ]
+        self._statistics = WarmStatistics(self.model)
         self.run_dir, self.feed, self._after_save = Path(run_dir), feed, after_save
         self.step = 0
         self.nan_steps = 0
@@ -106,10 +104,7 @@ class Pretrainer:
         lr = one_cycle(self.step, self.config.steps, self.config.optim.lr, self.config.optim.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        # Running statistics start as the plain mean of what was seen: at a momentum of 0.01 they would be those of the
-        # untrained network for some hundred steps, and every evaluation and picture until then wrong.
-        for norm, momentum in self._norms:
-            norm.momentum = None if momentum is None else max(momentum, 1 / (self.step + 1))
+        self._statistics.before(self.step)
         # The forward pass updates running statistics, which one bad batch would spoil for good.
         statistics = [(b, b.clone()) for b in self.model.buffers()]
         self.optimizer.zero_grad(set_to_none=True)

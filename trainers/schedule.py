@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import nn
+
 
 def one_cycle(
     step: int, total: int, peak: float, warmup: float = 0.05, div: float = 10.0, final: float = 1000.0
@@ -31,3 +33,21 @@ def warmup_cosine(step: int, total: int, peak: float, warmup: float = 0.05, fina
     if step < rise:
         return peak * (step + 1) / rise
     return _cosine(peak, final * peak, min(1.0, (step - rise) / max(1, total - 1 - rise)))
+
+
+class WarmStatistics:
+    """Running statistics of batch norm that start as the plain mean of what was seen: at a momentum of 0.01 they would
+    be those of the untrained network, or of other data, for some hundred steps, and every evaluation until then wrong.
+
+    Args:
+        model: all of its batch norms; their own momenta hold once 1 / steps is below them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        self._norms = [(m, m.momentum) for m in model.modules() if isinstance(m, kinds)]
+
+    def before(self, step: int) -> None:
+        """Set the momenta for the forward pass of a step, counted from 0."""
+        for norm, momentum in self._norms:
+            norm.momentum = None if momentum is None else max(momentum, 1 / (step + 1))

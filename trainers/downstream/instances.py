@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.augment import sphere_crop
 from ...core.batch import PointBatch, make_points
@@ -22,7 +22,7 @@ from ...core.models.pointgroup import PointGroupOutput, Proposals
 from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
 from ..loop import Rhythm, Trainer, default_workers
-from ..schedule import one_cycle
+from ..schedule import WarmStatistics, one_cycle
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import backbone_of
@@ -126,7 +126,7 @@ class InstanceTrainer(Trainer[PointBatch]):
         heads = [*self.model.bias_head.parameters(), *self.model.seg_head.parameters()]
         groups.append({"params": heads, "lr_scale": 1.0})
         self.optimizer = torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
-        self._norms = [(m, m.momentum) for m in self.model.modules() if isinstance(m, nn.BatchNorm1d)]
+        self._statistics = WarmStatistics(self.model)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -145,8 +145,7 @@ class InstanceTrainer(Trainer[PointBatch]):
         """One update on the sum of the three losses."""
         self.model.train()
         batch = batch.to(self._device)
-        for norm, momentum in self._norms:  # running statistics start as the plain mean of what was seen
-            norm.momentum = None if momentum is None else max(momentum, 1 / (self.step + 1))
+        self._statistics.before(self.step)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
 

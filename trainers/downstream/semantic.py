@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.batch import PointBatch
@@ -19,7 +19,7 @@ from ...core.models import GaussianCross
 from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
 from ..loop import Rhythm, Trainer, default_workers
-from ..schedule import one_cycle
+from ..schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import Segmenter, backbone_of
@@ -75,7 +75,7 @@ class SemanticTrainer(Trainer[PointBatch]):
             classes = len(scenes.class_names)
             self.model = Segmenter(backbone, classes, config.features, config.norm, config.frozen).to(self._device)
         self.optimizer = make_optimizer(self.model, config)
-        self._norms = [(m, m.momentum) for m in self.model.modules() if isinstance(m, nn.BatchNorm1d)]
+        self._statistics = WarmStatistics(self.model)
         self.confusion: Tensor | None = None
 
     @property
@@ -95,10 +95,7 @@ class SemanticTrainer(Trainer[PointBatch]):
         """One update on labelled voxels."""
         self.model.train()
         batch = batch.to(self._device)
-        # Running statistics start as the plain mean of what was seen: at a momentum of 0.01 they would be those of
-        # other data for some hundred steps.
-        for norm, momentum in self._norms:
-            norm.momentum = None if momentum is None else max(momentum, 1 / (self.step + 1))
+        self._statistics.before(self.step)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
         return self.update(self.model, self.optimizer, lambda: self._losses(batch), lr, optim.grad_clip)
