@@ -144,8 +144,8 @@ def _trained(config: ClipGSRun, train: Triplets, runs: Path, name: str, key: str
     folder = runs / f"{name}-s{config.seed}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
     trainer = ClipGSTrainer(config, folder, train)
     trainer.resume()
-    if trainer.step < trainer.total:
-        console.print(f"{name}, seed {config.seed}: {trainer.total - trainer.step} steps", highlight=False)
+    if not trainer.finished:
+        console.print(f"{name}, seed {config.seed}: {trainer.rhythm.steps - trainer.step} steps", highlight=False)
         trainer.fit(console=console)
         if trainer.interrupted is not None:
             raise Interrupted

@@ -190,11 +190,12 @@ class TestTraining:
     def test_resumes_exactly(self, tmp_path: Path) -> None:
         """Also a run that was finished, when it is given more steps."""
         whole = trainer(tmp_path / "whole")
-        assert whole.fit()
-        assert trainer(tmp_path / "parts", steps=2).fit()
+        whole.fit()
+        trainer(tmp_path / "parts", steps=2).fit()
         second = trainer(tmp_path / "parts")
         assert second.resume() and second.step == 2
-        assert second.fit()
+        second.fit()
+        assert whole.finished and second.finished
         for name in ("student", "teacher"):
             a, b = getattr(whole, name).state_dict(), getattr(second, name).state_dict()
             assert all(torch.equal(a[k], b[k]) for k in a)
@@ -205,10 +206,15 @@ class TestTraining:
         assert rows[0]["rank"] > 1
         assert list((tmp_path / "whole" / "tensorboard").iterdir())
 
-    def test_time_limit_writes_a_checkpoint(self, tmp_path: Path) -> None:
-        run = trainer(tmp_path, seconds=0.0)
-        assert not run.fit()
-        assert trainer(tmp_path).resume()
+    def test_a_step_that_is_not_finite_teaches_nobody(self, tmp_path: Path) -> None:
+        run = trainer(tmp_path)
+        before = {k: v.clone() for k, v in run.weights().items() if "running" not in k and "tracked" not in k}
+        pairs = run.batch(0)
+        scalars = run.train_step(replace(pairs, images=pairs.images * torch.nan))
+        assert run.step == run.nan_steps == scalars["nan_steps"] == 1
+        assert all(torch.equal(run.weights()[k], v) for k, v in before.items())
+        run.train_step(pairs)
+        assert not torch.equal(run.weights()["teacher.net.out.weight"], before["teacher.net.out.weight"])
 
     def test_another_training_is_refused(self, tmp_path: Path) -> None:
         trainer(tmp_path).save()

@@ -134,7 +134,7 @@ class TestTraining:
 
     def test_without_images_or_texts(self, config, tmp_path):
         trainer = ClipGSTrainer(replace(config, image_weight=0), tmp_path, device="cpu")
-        assert set(trainer.losses(trainer.data.batch(0))[1]) == {"text"}
+        assert set(trainer.losses(trainer.data.batch(0))) == {"text"}
         trainer = ClipGSTrainer(replace(config, image_weight=0, text_weight=0), tmp_path, device="cpu")
         with pytest.raises(InputError, match="not zero"):
             trainer.losses(trainer.data.batch(0))

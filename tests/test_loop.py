@@ -164,3 +164,34 @@ def test_impossible_rhythms_are_refused(tmp_path, rhythm):
     with pytest.raises(InputError, match="at least 1"):
         Line(tmp_path, **rhythm)
     assert replace(Rhythm(3), keep=0).steps == 3
+
+
+class Shared(Line):
+    """A line of which every rank sees its half of each batch."""
+
+    def batch(self, step: int) -> Tensor:
+        return super().batch(step).chunk(self.ranks.world)[self.ranks.rank]
+
+
+def one_of_two(rank: int, run_dir: Path) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{run_dir}/meeting", rank=rank, world_size=2)
+    terminated = {"event": lambda step: os.kill(os.getpid(), signal.SIGTERM)} if rank == 1 else {}
+    for name, options in (("whole", {}), ("ended", terminated)):
+        line = Shared(run_dir / name, **options)
+        found = line.fit(console=QUIET)
+        assert bool(found) == bool(line.evaluated) == (rank == 0) and line.step == (9 if name == "whole" else 1)
+        torch.save(line.weights(), run_dir / f"{name}{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_does_and_stop_together(tmp_path):
+    torch.multiprocessing.start_processes(one_of_two, (tmp_path,), nprocs=2, start_method="spawn")
+    alone = Line(tmp_path / "alone")
+    alone.fit(console=QUIET)
+    first, second = (torch.load(tmp_path / f"whole{rank}.pt") for rank in range(2))
+    for name, weight in alone.weights().items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], weight)
+    assert [step for step, _ in list_checkpoints(tmp_path / "ended" / "checkpoints")] == [1]
+    assert len(read_metrics(tmp_path / "whole" / "metrics.jsonl")) == 9

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -33,6 +33,7 @@ from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkp
 from .interrupt import InterruptFlag
 from .log import MetricLog
 from .pretrain import MAX_BAD_STEPS, memory_gb
+from .ranks import Ranks
 
 T = TypeVar("T")
 
@@ -54,6 +55,9 @@ class Rhythm:
 class Trainer(ABC, Generic[T]):
     """Owns step counter and run folder (``config.json, metrics.jsonl, tensorboard/, checkpoints/``).
 
+    In a distributed run (`torch.distributed` initialised) every rank has one; gradients are averaged over ranks, and
+    rank 0 alone writes and evaluates.
+
     Args:
         config: a frozen dataclass that describes the run; it is written beside the checkpoints.
         run_dir: created if need be; when it holds a checkpoint, `resume` continues it.
@@ -64,6 +68,7 @@ class Trainer(ABC, Generic[T]):
         step: optimiser steps taken.
         nan_steps: how many of them changed nothing because a loss or gradient was not finite.
         interrupted: the signal that ended the last `fit`, or None.
+        ranks: this process among those that train together.
         workers: threads that prepare batches.
     """
 
@@ -75,6 +80,7 @@ class Trainer(ABC, Generic[T]):
         if rhythm.steps < 1 or rhythm.save_every < 1 or rhythm.keep < 0 or rhythm.eval_every < 0:
             raise InputError("steps and save_every", "at least 1 each", f"{rhythm.steps} and {rhythm.save_every}")
         self.config, self.run_dir, self.rhythm = config, Path(run_dir), rhythm
+        self.ranks = Ranks.here()
         self.step = self.nan_steps = 0
         self.interrupted: signal.Signals | None = None
         self._bad_in_a_row = 0
@@ -105,6 +111,10 @@ class Trainer(ABC, Generic[T]):
         """Scalars of held-out data."""
         return {}
 
+    def about(self) -> dict[str, Any]:
+        """What else a checkpoint tells those who use its weights, in JSON types."""
+        return {}
+
     def must_match(self) -> dict[str, Any]:
         """The part of the config, in JSON types, that a checkpoint has to share; all of it by default."""
         return to_dict(self.config)
@@ -122,6 +132,7 @@ class Trainer(ABC, Generic[T]):
             InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
         """
         meta = {"kind": self.kind, "config": to_dict(self.config), "match": self.must_match(), "step": self.step}
+        meta |= self.about()
         extra = {"state": self.state(), "nan_steps": self.nan_steps}
         keep = self.rhythm.keep or sys.maxsize
         return save_checkpoint(self.checkpoint_dir, self.step, self.weights(), meta, extra, keep=keep)
@@ -154,31 +165,35 @@ class Trainer(ABC, Generic[T]):
         step, writes a checkpoint and returns with ``interrupted`` set.
 
         Returns:
-            the last evaluation.
+            the last evaluation; nothing on ranks other than 0.
 
         Raises:
             InputError: the folder cannot be written, no finite losses any more, or no room for the last checkpoint.
         """
         console = console or Console()
-        log = self._open_log()
+        log = self._open_log() if self.ranks.first else None
         ends = time.monotonic() + (float("inf") if seconds is None else seconds)
         begun_at, evaluated_at, saved_at = self.step, -1, -1
         evaluation: dict[str, float] = {}
         total, eval_every = self.rhythm.steps, self.rhythm.eval_every
         with (
-            closing(log),
+            closing(log) if log else nullcontext(),
             InterruptFlag() as interrupted,
-            Progress(*_columns(self.title), console=console) as bar,
+            Progress(*_columns(self.title), console=console, disable=log is None) as bar,
             closing(prefetched(self.batch, self.step, self.workers)) as batches,
         ):
             task = bar.add_task("steps", total=total, completed=self.step, note="")
-            while self.step < total and time.monotonic() < ends and interrupted() is None:
+            while self.step < total:
+                if self.ranks.any(time.monotonic() >= ends or interrupted() is not None, self.device):
+                    break
                 begun = time.perf_counter()
                 metrics = self.train_step(next(batches))
                 metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
                 if self._bad_in_a_row >= MAX_BAD_STEPS:
                     found = f"{MAX_BAD_STEPS} steps in a row without one"
                     raise InputError(self.run_dir, "finite losses", found, "lower the learning rate or check the data")
+                if log is None:
+                    continue
                 last = self.step == total
                 if last or (eval_every and self.step % eval_every == 0):
                     evaluation, evaluated_at = self.evaluate(), self.step
@@ -189,11 +204,13 @@ class Trainer(ABC, Generic[T]):
                 if not last and self.step % self.rhythm.save_every == 0 and self._try_save(console):
                     saved_at = self.step
             self.interrupted = interrupted()
+            if log is None:
+                return {}
             if saved_at != self.step and self.step > begun_at:
                 self.save()
             if self.interrupted is None and evaluated_at != self.step:
                 evaluation = self.evaluate()
-                if self.step > begun_at:
+                if evaluation and self.step > begun_at:
                     log(self.step, evaluation)
         return evaluation
 
@@ -233,6 +250,7 @@ class Trainer(ABC, Generic[T]):
         loss = torch.stack(list(terms.values())).sum()
         loss.backward()
         learning = [p for group in optimizer.param_groups for p in group["params"]]
+        self.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, grad_clip or float("inf"))
         if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
             optimizer.step()

@@ -27,7 +27,8 @@ def main() -> int:
         trainer = SslTrainer(config, room_frames(made(config.rooms, console)))
         if trainer.resume():
             console.print(f"Continuing from step {trainer.step}.")
-        if not trainer.fit(console):
+        trainer.fit(config.seconds, console)
+        if not trainer.finished:
             console.print(f"Checkpoint of step {trainer.step} written; the same command continues.")
             return 130
         if config.export is not None:
