@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -109,6 +110,16 @@ def test_a_finished_run_only_evaluates(tmp_path):
     again.resume()
     again.fit(console=QUIET)
     assert again.evaluated == [9] and steps_of(again) == [8, 9]
+
+
+def test_complete_goes_on_where_an_earlier_call_was_cut_off(tmp_path):
+    cut_off = Line(tmp_path, event=lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 4 else None)
+    assert not cut_off.complete(console=QUIET)
+    console = Console(file=io.StringIO(), width=1000)
+    assert Line(tmp_path).complete(console=console)
+    assert f"Continuing from step 5 of {tmp_path}." in console.file.getvalue()
+    done = Line(tmp_path)
+    assert done.complete(console=QUIET) and done.evaluated == []
 
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):

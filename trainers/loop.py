@@ -24,7 +24,6 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from ..core.config import to_dict
@@ -33,6 +32,7 @@ from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkp
 from .interrupt import InterruptFlag
 from .log import MetricLog
 from .pretrain import MAX_BAD_STEPS, memory_gb
+from .progress import progress_bar
 from .ranks import Ranks
 
 T = TypeVar("T")
@@ -160,6 +160,15 @@ class Trainer(ABC, Generic[T]):
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
+    def complete(self, seconds: float | None = None, console: Console | None = None) -> bool:
+        """`resume`, `fit` what is left, and say whether all steps are done."""
+        console = console or Console()
+        if self.resume() and not self.finished:
+            console.print(f"Continuing from step {self.step} of {self.run_dir}.", soft_wrap=True, markup=False)
+        if not self.finished:
+            self.fit(seconds, console)
+        return self.finished
+
     def fit(self, seconds: float | None = None, console: Console | None = None) -> dict[str, float]:
         """Train to the last step, for at most ``seconds``, or until SIGINT (Ctrl-C) or SIGTERM, which finishes the
         step, writes a checkpoint and returns with ``interrupted`` set.
@@ -179,7 +188,7 @@ class Trainer(ABC, Generic[T]):
         with (
             closing(log) if log else nullcontext(),
             InterruptFlag() as interrupted,
-            Progress(*_columns(self.title), console=console, disable=log is None) as bar,
+            progress_bar(self.title, console, disable=log is None) as bar,
             closing(prefetched(self.batch, self.step, self.workers)) as batches,
         ):
             task = bar.add_task("steps", total=total, completed=self.step, note="")
@@ -305,15 +314,3 @@ def prefetched(make: Callable[[int], T], start: int, workers: int = 1) -> Genera
         finally:
             for future in ahead:
                 future.cancel()
-
-
-def _columns(title: str) -> tuple[Any, ...]:
-    return (
-        TextColumn(f"[bold]{title}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )

@@ -269,10 +269,7 @@ def main() -> int:
     config = tyro.cli(TwoTowerTraining, prog="python -m gaussiancross.trainers.two_tower")
     try:
         trainer = TwoTowerTrainer(config, load_rooms(config.rooms), training_vocabulary(), load_objects(config.objects))
-        if trainer.resume():
-            print(f"Continuing from step {trainer.step}.")
-        trainer.fit(config.seconds)
-        if not trainer.finished:
+        if not trainer.complete(config.seconds):
             print(f"Checkpoint of step {trainer.step} written; the same command continues.")
             return 130
         if config.export is not None:

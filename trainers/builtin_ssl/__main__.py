@@ -25,10 +25,7 @@ def main() -> int:
         if config.threads:
             torch.set_num_threads(config.threads)
         trainer = SslTrainer(config, room_frames(made(config.rooms, console)))
-        if trainer.resume():
-            console.print(f"Continuing from step {trainer.step}.")
-        trainer.fit(config.seconds, console)
-        if not trainer.finished:
+        if not trainer.complete(config.seconds, console):
             console.print(f"Checkpoint of step {trainer.step} written; the same command continues.")
             return 130
         if config.export is not None:

@@ -6,7 +6,8 @@ segmenter          a backbone and a linear head on one or all of its stages
 semantic           `SemanticTrainer`: linear probe, fine-tuning, from scratch
 fixed              `FixedProbe`: linear probes of features computed once: of a backbone, of the field, lifted
 testing            votes of thirteen passes, on original points
-run, results       a row of the protocol from start to end, and its files; `published` has the paper's figures
+run, results       a row of the protocol from start to end, and its files; `published` has the paper's figures,
+                   `protocol` what all rows share
 instances          `InstanceTrainer`: PointGroup, with instance_config, _run, _results and _pictures beside it
 """
 

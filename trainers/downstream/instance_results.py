@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from .instances import InstanceResults
-from .results import FORMAT, RESULTS, VERSION
+from .results import finite, write_json
 
 
 def write_instances(
@@ -28,19 +27,13 @@ def write_instances(
         preset: the row of the protocol. init: the pre-trained model, "" for none.
         about: anything else worth knowing, in JSON types.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     found, semantic = results.instances, results.semantic
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "task": "instances",
-        "preset": preset,
-        "init": init,
-        "map": _finite(found.mean_ap),
-        "ap50": _finite(found.mean_ap50),
-        "ap25": _finite(found.mean_ap25),
+    scores = {
+        "map": finite(found.mean_ap),
+        "ap50": finite(found.mean_ap50),
+        "ap25": finite(found.mean_ap25),
         "miou": semantic.miou,
-        "miou_present": _finite(semantic.miou_present),
+        "miou_present": finite(semantic.miou_present),
         "scenes": results.scenes,
         "proposals": results.proposals,
         "classes": list(class_names),
@@ -48,9 +41,8 @@ def write_instances(
         "class_ap50": _column(found.ap50),
         "class_ap25": _column(found.ap25),
         "seconds_per_scene": {"network": results.network_s, "grouping": results.grouping_s},
-        "about": about or {},
     }
-    (folder / RESULTS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(folder, "instances", preset, init, scores, about or {})
     with (folder / "instances.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "AP", "AP50", "AP25", "IoU of the semantic head"])
@@ -60,9 +52,4 @@ def write_instances(
 
 
 def _column(values: Tensor) -> list[float | None]:
-    return [_finite(v) for v in values.tolist()]
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if math.isfinite(value) else None
+    return [finite(v) for v in values.tolist()]

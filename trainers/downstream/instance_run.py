@@ -8,17 +8,15 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.io.images import write_color
-from ...core.models.pretrained import load_pretrained
+from ..progress import progress_bar
 from .instance_config import INSTANCES, InstanceTraining
 from .instance_pictures import picture
 from .instance_results import write_instances
 from .instances import InstancePrediction, InstanceResults, InstanceTrainer
-from .run import device_name, differences, remark_voxels
+from .protocol import about_run, differences, origin, starting_model
 from .scenes import LabelledScenes
 from .semantic import Model
 
@@ -79,28 +77,14 @@ def run_instances(
     console = console or Console()
     begun = time.monotonic()
     config, folder = run.config, run.run_dir
-    model = load_pretrained(config.init) if model is None and config.init else model
-    remark_voxels(config.voxel_size, model, console)
+    model = starting_model(config, model, console)
     trainer = InstanceTrainer(config, folder, scenes, model, device)
-    if trainer.resume() and not trainer.finished:
-        console.print(f"Continuing from step {trainer.step} of {folder}.", soft_wrap=True, markup=False)
-    if not trainer.finished:
-        trainer.fit(seconds, console)
-    if not trainer.finished:
+    if not trainer.complete(seconds, console):
         return None
     results = _test(trainer, run.pictures, console)
     changed = differences(INSTANCES[run.preset].config, config) if run.preset in INSTANCES else ["preset"]
-    about = {
-        "config": to_dict(config),
-        "changed": changed,
-        "steps": trainer.step,
-        "device": device_name(trainer.device),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "seconds": round(time.monotonic() - begun, 1),
-        "scenes": results.scenes,
-    }
-    init = config.init or ("given" if model is not None else "")
-    write_instances(folder, results, trainer.class_names, run.preset, init, about)
+    about = about_run(trainer, changed, results.scenes, begun)
+    write_instances(folder, results, trainer.class_names, run.preset, origin(config, model), about)
     trainer.model.save_pretrained(folder / MODEL, {"run": folder.name, "step": trainer.step})
     return InstanceOutcome(results, trainer.class_names, trainer.step, tuple(changed))
 
@@ -108,17 +92,8 @@ def run_instances(
 def _test(trainer: InstanceTrainer, pictures: int, console: Console) -> InstanceResults:
     """Test under a progress bar; draw the first scenes."""
     folder, done = trainer.run_dir / PICTURES, 0
-    columns = (
-        TextColumn("[bold]test"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("scenes"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("test", total=len(trainer.data.scenes.val))
+    with progress_bar("test", console) as bar:
+        task = bar.add_task("test", total=len(trainer.data.scenes.val), note="scenes")
 
         def on_scene(prediction: InstancePrediction) -> None:
             nonlocal done

@@ -56,26 +56,19 @@ def sum_results(parts: Sequence[SemanticResult], about: dict[str, Any]) -> Seman
 
 def write_results(folder: Path, result: SemanticResult) -> None:
     """The four files."""
-    folder.mkdir(parents=True, exist_ok=True)
     scores = result.scores
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "task": result.task,
-        "preset": result.preset,
-        "init": result.init,
+    told = {
         "miou": scores.miou,
         "macc": scores.macc,
         "allacc": scores.allacc,
-        "miou_present": _finite(scores.miou_present),
+        "miou_present": finite(scores.miou_present),
         "points": int(result.confusion.sum()),
         "classes": list(result.class_names),
         "iou": scores.iou.tolist(),
         "acc": scores.acc.tolist(),
         "confusion": result.confusion.tolist(),
-        "about": result.about,
     }
-    (folder / RESULTS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(folder, result.task, result.preset, result.init, told, result.about)
     with (folder / "classes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "IoU", "accuracy", "points", "predicted"])
@@ -88,6 +81,13 @@ def write_results(folder: Path, result: SemanticResult) -> None:
         for name, row in zip(result.class_names, result.confusion.tolist(), strict=True):
             writer.writerow([name, *row])
     confusion_picture(result.confusion, result.class_names).save(folder / "confusion.png")
+
+
+def write_json(folder: Path, task: str, preset: str, init: str, scores: dict[str, Any], about: dict[str, Any]) -> None:
+    """``results.json`` of any task: which run it was, its scores and what else is worth knowing, in JSON types."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = {"format": FORMAT, "version": VERSION, "task": task, "preset": preset, "init": init}
+    (folder / RESULTS).write_text(json.dumps(run | scores | {"about": about}, indent=1), encoding="utf-8")
 
 
 def read_results(folder: Path) -> SemanticResult:
@@ -159,5 +159,6 @@ def _blue(share: float) -> tuple[int, int, int]:
     return r, g, b
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """JSON has no NaN."""
     return value if np.isfinite(value) else None

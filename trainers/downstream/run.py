@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,31 +11,16 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ...core.config import to_dict
-from ...core.models import GaussianCross
-from ...core.models.pretrained import load_pretrained
-from ...core.nn.spunet import SpUNet
+from ..progress import progress_bar
 from .config import SemanticTraining
 from .fixed import FixedProbe
 from .presets import PRESETS, Task, held_out
+from .protocol import about_run, differences, origin, starting_model
 from .results import SemanticResult, sum_results, write_results
 from .scenes import LabelledScenes
 from .semantic import Model, SemanticTrainer
-
-FREE = (
-    "labels.data",
-    "labels.val_scenes",
-    "init",
-    "network",
-    "seed",
-    "eval_every",
-    "save_every",
-    "workers",
-    "optim.amp",
-)
-"""What may be chosen without leaving the published protocol."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +60,7 @@ def run_semantic(
         the result; None when Ctrl-C, SIGTERM or the time limit ended a training before its last step.
     """
     console = console or Console()
-    model = load_pretrained(run.config.init) if model is None and run.config.init else model
-    remark_voxels(run.config.voxel_size, model, console)
+    model = starting_model(run.config, model, console)
     if not run.folds:
         return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)
     parts = []
@@ -111,29 +94,17 @@ def _run_one(
         trainer = FixedProbe(config, folder, scenes, model, device=device, console=console)
     else:
         trainer = SemanticTrainer(config, folder, scenes, model, device)
-    if trainer.resume() and not trainer.finished:
-        console.print(f"Continuing from step {trainer.step} of {folder}.", soft_wrap=True, markup=False)
-    if not trainer.finished:
-        trainer.fit(seconds, console)
-    if not trainer.finished:
+    if not trainer.complete(seconds, console):
         return None
     if isinstance(trainer, FixedProbe):
         trainer.test()
     else:
         _test(trainer, console)
     assert trainer.confusion is not None
-    changed = changes(run.task, run.preset, run.config)
-    about = about | {
-        "config": to_dict(config),
-        "changed": changed,
-        "steps": trainer.step,
-        "device": device_name(trainer.device),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "seconds": round(time.monotonic() - begun, 1),
-        "scenes": len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val),
-    }
-    init = config.init or ("given" if model is not None else "")
-    result = SemanticResult(run.task, run.preset, init, trainer.class_names, trainer.confusion, about)
+    scenes_tested = len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val)
+    about = about | about_run(trainer, changes(run.task, run.preset, run.config), scenes_tested, begun)
+    names, confusion = trainer.class_names, trainer.confusion
+    result = SemanticResult(run.task, run.preset, origin(config, model), names, confusion, about)
     write_results(folder, result)
     return result
 
@@ -142,17 +113,8 @@ def _test(trainer: SemanticTrainer, console: Console) -> None:
     """Test under a progress bar; predictions of an interrupted test are not computed again."""
     identity = json.dumps([trainer.step, to_dict(trainer.config.test), trainer.must_match()], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    columns = (
-        TextColumn("[bold]test"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("scenes"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("test", total=len(trainer.data.scenes.val))
+    with progress_bar("test", console) as bar:
+        task = bar.add_task("test", total=len(trainer.data.scenes.val), note="scenes")
         folder = trainer.run_dir / "predictions" / f"step-{trainer.step:09d}-{digest}"
         trainer.test(folder=folder, progress=lambda done, total: bar.update(task, completed=done))
 
@@ -162,34 +124,3 @@ def changes(task: Task, preset: str, config: SemanticTraining) -> list[str]:
     if preset not in PRESETS[task]:
         return ["preset"]
     return differences(PRESETS[task][preset].config, config)
-
-
-def differences(published: Any, config: Any) -> list[str]:
-    """The options, but for those that are free to choose, in which one config differs from another of its kind."""
-    theirs, own = _flat(to_dict(published)), _flat(to_dict(config))
-    free = [k for k in own if k in FREE or k.startswith("network.")]
-    return sorted(k for k in own if k not in free and own[k] != theirs.get(k))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def remark_voxels(voxel_size: float, model: Model, console: Console) -> None:
-    """Say so where a model was pre-trained on other voxels."""
-    if not isinstance(model, (GaussianCross, SpUNet)):
-        return
-    own = model.config.input.voxel_size if isinstance(model, GaussianCross) else model.voxel_size
-    if own != voxel_size:
-        what = f"The model was pre-trained on voxels of {own} m; this run has {voxel_size} m"
-        console.print(f"{what} (--voxel-size {own} takes its own).", soft_wrap=True, style="yellow")
-
-
-def device_name(device: torch.device) -> str:
-    """For reports."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
