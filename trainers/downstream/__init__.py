@@ -3,6 +3,7 @@
 config, presets    what decides a run; a preset for every row of the published protocol
 scenes             labelled scenes, fewer labels, training batches
 segmenter          a backbone and a linear head on one or all of its stages
+trainer            `SceneTrainer`: what the trainings of both tasks share
 semantic           `SemanticTrainer`: linear probe, fine-tuning, from scratch
 fixed              `FixedProbe`: linear probes of features computed once: of a backbone, of the field, lifted
 testing            votes of thirteen passes, on original points

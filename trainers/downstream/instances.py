@@ -18,15 +18,14 @@ from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.metrics import InstanceAP, InstanceScores, SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import PointGroup, PointGroupConfig
-from ...core.models.pointgroup import PointGroupOutput, Proposals
+from ...core.models.pointgroup import Proposals
 from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
-from ..loop import Rhythm, Trainer, default_workers
-from ..schedule import WarmStatistics, one_cycle
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import backbone_of
 from .semantic import Model
+from .trainer import SceneTrainer
 
 FOR_TESTS = ("norm", "cluster", "min_region", "eval_every", "save_every", "workers")
 """Options that change nothing of what is learned: a run goes on with others."""
@@ -83,7 +82,7 @@ class InstanceData(SemanticData):
         return scene[sphere_crop(scene.coord, max(2, round(self._crop * len(scene))), rng)]
 
 
-class InstanceTrainer(Trainer[PointBatch]):
+class InstanceTrainer(SceneTrainer[PointGroup]):
     """Trains a `PointGroup`, and tests it.
 
         trainer = InstanceTrainer(ROOMS, run_dir, LabelledScenes(Rooms("train", 20), Rooms("val", 4)), model)
@@ -113,51 +112,20 @@ class InstanceTrainer(Trainer[PointBatch]):
         device: str | torch.device | None = None,
     ) -> None:
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
-        self.data = InstanceData(config, scenes)
-        super().__init__(config, run_dir, Rhythm(self.data.steps, config.eval_every, config.save_every))
-        self.config: InstanceTraining = config
-        self.workers = config.workers or default_workers()
-        self.title = "PointGroup" if model or config.init else "PointGroup from scratch"
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         backbone = backbone_of(model or config.init, config.network, config.seed)
-        self.model = build_pointgroup(config, backbone, scenes.class_names).to(self._device)
-        optim = config.optim
-        groups = [{"params": list(self.model.backbone.parameters()), "lr_scale": optim.backbone_lr}]
-        heads = [*self.model.bias_head.parameters(), *self.model.seg_head.parameters()]
-        groups.append({"params": heads, "lr_scale": 1.0})
-        self.optimizer = torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
-        self._statistics = WarmStatistics(self.model)
+        network = build_pointgroup(config, backbone, scenes.class_names)
+        heads = [*network.bias_head.parameters(), *network.seg_head.parameters()]
+        groups = [
+            {"params": list(network.backbone.parameters()), "lr_scale": config.optim.backbone_lr},
+            {"params": heads, "lr_scale": 1.0},
+        ]
+        super().__init__(config, run_dir, InstanceData(config, scenes), network, groups, device)
+        self.config: InstanceTraining = config
+        self.title = "PointGroup" if model or config.init else "PointGroup from scratch"
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.data.scenes.class_names
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
-    # --- training -------------------------------------------------------------------------------------------------
-
-    def batch(self, step: int) -> PointBatch:
-        return self.data.batch(step)
-
-    def train_step(self, batch: PointBatch) -> dict[str, float]:
-        """One update on the sum of the three losses."""
-        self.model.train()
-        batch = batch.to(self._device)
-        self._statistics.before(self.step)
-        optim = self.config.optim
-        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
-
-        def losses() -> dict[str, Tensor]:
-            return self.model.losses(self._forward(batch), batch)[1]
-
-        return self.update(self.model, self.optimizer, losses, lr, optim.grad_clip)
-
-    def _forward(self, points: PointBatch) -> PointGroupOutput:
-        amp = self.config.optim.amp and self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
-            return self.model(points)
+    def losses(self, batch: PointBatch) -> dict[str, Tensor]:
+        """Of the classes, and of the way to the instances' centres."""
+        return self.model.losses(self.forward(batch), batch)[1]
 
     def evaluate(self) -> dict[str, float]:
         """AP of the held-out scenes, and the semantic head's mIoU."""
@@ -183,7 +151,7 @@ class InstanceTrainer(Trainer[PointBatch]):
             points, inverse = make_points(scene, self.config.voxel_size)
             points = points.to(self._device)
             begun = time.perf_counter()
-            output = self._forward(points)
+            output = self.forward(points)
             self._wait()
             between = time.perf_counter()
             proposals = self.model.proposals(output, points)[0]
@@ -205,22 +173,8 @@ class InstanceTrainer(Trainer[PointBatch]):
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    # --- checkpoints ----------------------------------------------------------------------------------------------
-
-    def weights(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
-
     def must_match(self) -> dict[str, Any]:
         return {k: v for k, v in to_dict(self.config).items() if k not in FOR_TESTS}
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
-
-    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        if state["classes"] != list(self.class_names):
-            raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def build_pointgroup(config: InstanceTraining, backbone: SpUNet, class_names: tuple[str, ...]) -> PointGroup:

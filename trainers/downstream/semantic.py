@@ -18,18 +18,17 @@ from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
-from ..loop import Rhythm, Trainer, default_workers
-from ..schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import Segmenter, backbone_of
 from .testing import kept_prediction, vote
+from .trainer import SceneTrainer
 
 Model = str | Path | GaussianCross | SpUNet | None
 """A pre-trained model, where one is stored, or None for random weights."""
 
 
-class SemanticTrainer(Trainer[PointBatch]):
+class SemanticTrainer(SceneTrainer[Segmenter]):
     """Trains a `Segmenter`, and tests it.
 
         trainer = SemanticTrainer(config, run_dir, LabelledScenes(Rooms("train", 20), Rooms("val", 4)), model)
@@ -63,48 +62,19 @@ class SemanticTrainer(Trainer[PointBatch]):
             found = "cache" if config.cache else config.features
             raise InputError("SemanticTrainer", "features of a backbone that runs in every step", found, "`FixedProbe`")
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
-        self.data = SemanticData(config, scenes)
-        super().__init__(config, run_dir, Rhythm(self.data.steps, config.eval_every, config.save_every))
-        self.config: SemanticTraining = config
-        self.workers = config.workers or default_workers()
-        self.title = "linear probe" if config.frozen else "fine-tuning" if model or config.init else "from scratch"
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         backbone = backbone_of(model or config.init, config.network, config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
-            classes = len(scenes.class_names)
-            self.model = Segmenter(backbone, classes, config.features, config.norm, config.frozen).to(self._device)
-        self.optimizer = make_optimizer(self.model, config)
-        self._statistics = WarmStatistics(self.model)
+            network = Segmenter(backbone, len(scenes.class_names), config.features, config.norm, config.frozen)
+        data, groups = SemanticData(config, scenes), parameter_groups(network, config)
+        super().__init__(config, run_dir, data, network, groups, device)
+        self.config: SemanticTraining = config
+        self.title = "linear probe" if config.frozen else "fine-tuning" if model or config.init else "from scratch"
         self.confusion: Tensor | None = None
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.data.scenes.class_names
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
-    # --- training -------------------------------------------------------------------------------------------------
-
-    def batch(self, step: int) -> PointBatch:
-        return self.data.batch(step)
-
-    def train_step(self, batch: PointBatch) -> dict[str, float]:
-        """One update on labelled voxels."""
-        self.model.train()
-        batch = batch.to(self._device)
-        self._statistics.before(self.step)
-        optim = self.config.optim
-        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
-        return self.update(self.model, self.optimizer, lambda: self._losses(batch), lr, optim.grad_clip)
-
-    def _losses(self, batch: PointBatch) -> dict[str, Tensor]:
-        amp = self.config.optim.amp and self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
-            logits = self.model(batch)
-        return segmentation_losses(logits.float(), batch.segment, self.config.lovasz)
+    def losses(self, batch: PointBatch) -> dict[str, Tensor]:
+        """Of labelled voxels."""
+        return segmentation_losses(self.forward(batch).float(), batch.segment, self.config.lovasz)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -122,9 +92,7 @@ class SemanticTrainer(Trainer[PointBatch]):
     def predict(self, points: PointBatch) -> Tensor:
         """[V, K] class logits of one scene's voxels; the model is put into eval mode."""
         self.model.eval()
-        amp = self.config.optim.amp and self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
-            return self.model(points.to(self._device))
+        return self.forward(points.to(self._device))
 
     def test(
         self,
@@ -155,22 +123,8 @@ class SemanticTrainer(Trainer[PointBatch]):
         self.confusion = confusion
         return semantic_scores(confusion)
 
-    # --- checkpoints ----------------------------------------------------------------------------------------------
-
-    def weights(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
-
     def must_match(self) -> dict[str, Any]:
         return learned_from(self.config)
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
-
-    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        if state["classes"] != list(self.class_names):
-            raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def learned_from(config: SemanticTraining) -> dict[str, Any]:
@@ -190,9 +144,9 @@ def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 
     return {"entropy": entropy} | ({"lovasz": lovasz * lovasz_softmax(logits, segment)} if lovasz else {})
 
 
-def make_optimizer(model: Segmenter, config: SemanticTraining) -> torch.optim.Optimizer:
-    """AdamW on what learns, with decay on everything, as in the released configs."""
+def parameter_groups(model: Segmenter, config: SemanticTraining) -> list[dict[str, Any]]:
+    """What learns, with decay on everything, as in the released configs."""
     groups: list[dict[str, Any]] = [{"params": list(model.head.parameters()), "lr_scale": 1.0}]
     if not model.frozen:
         groups.append({"params": list(model.backbone.parameters()), "lr_scale": config.optim.backbone_lr})
-    return torch.optim.AdamW(groups, lr=config.optim.lr, weight_decay=config.optim.weight_decay)
+    return groups

@@ -1,0 +1,95 @@
+"""What the trainings of semantic and instance segmentation share: a network that learns from labelled scenes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ...core.batch import PointBatch
+from ...core.errors import InputError
+from ..loop import Rhythm, Trainer, default_workers
+from ..schedule import WarmStatistics, one_cycle
+from .config import SemanticTraining
+from .instance_config import InstanceTraining
+from .scenes import SemanticData
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class SceneTrainer(Trainer[PointBatch], Generic[M]):
+    """Owns network and optimiser: AdamW with one cycle of the learning rate. A subclass says what the losses are.
+
+    Args:
+        config: the run.
+        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
+        data: what is learned from and tested on.
+        model: takes a batch of points.
+        groups: what of it learns, as the optimiser takes it, with "lr_scale" each.
+        device: "cuda" when there is one, unless given.
+
+    Attributes:
+        model: on the device.
+    """
+
+    def __init__(
+        self,
+        config: SemanticTraining | InstanceTraining,
+        run_dir: Path | str,
+        data: SemanticData,
+        model: M,
+        groups: list[dict[str, Any]],
+        device: str | torch.device | None = None,
+    ) -> None:
+        super().__init__(config, run_dir, Rhythm(data.steps, config.eval_every, config.save_every))
+        self.data = data
+        self.workers = config.workers or default_workers()
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self._device)
+        self.optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, weight_decay=config.optim.weight_decay)
+        self._statistics = WarmStatistics(self.model)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.data.scenes.class_names
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @abstractmethod
+    def losses(self, batch: PointBatch) -> dict[str, Tensor]:
+        """The weighted terms of a batch on the device."""
+
+    def forward(self, points: PointBatch) -> Any:
+        """What the network says of points on the device, in the precision that the config asks for."""
+        amp = self.config.optim.amp and self._device.type == "cuda"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+            return self.model(points)
+
+    def batch(self, step: int) -> PointBatch:
+        return self.data.batch(step)
+
+    def train_step(self, batch: PointBatch) -> dict[str, float]:
+        """One update on the sum of the losses."""
+        self.model.train()
+        batch = batch.to(self._device)
+        self._statistics.before(self.step)
+        optim = self.config.optim
+        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        return self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, optim.grad_clip)
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.model.state_dict()
+
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        if state["classes"] != list(self.class_names):
+            raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(state["optimizer"])
