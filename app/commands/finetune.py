@@ -79,12 +79,7 @@ def run(task: Task, preset: str, given: Downstream, console: Console | None = No
         console.print("Not at the last step yet; the same command continues.", markup=False)
         return 130
     console.print(class_table(result))
-    others = given.beside or (given.run_dir.absolute().parent,)
-    rows = [row for row in ROWS if (row.task, row.preset) == (task, preset)]
-    if rows:
-        console.print(published_table(compare(find_results([given.run_dir, *others]), rows)))
-    if result.about["changed"]:
-        console.print(f"Differs from the preset in: {', '.join(result.about['changed'])}.", soft_wrap=True)
+    print_published(console, task, preset, [given.run_dir, *given.beside], result.about["changed"])
     console.print(
         f"{given.run_dir}: {RESULTS}, classes.csv, confusion.csv, confusion.png", soft_wrap=True, markup=False
     )
@@ -125,6 +120,20 @@ def class_table(result: SemanticResult) -> Table:
     if present < len(result.class_names):
         table.add_row(f"mean of {present} labelled or predicted", f"{100 * scores.miou_present:.1f}", "", "")
     return table
+
+
+def print_published(console: Console, task: str, preset: str, runs: Sequence[Path], changed: Sequence[str]) -> None:
+    """The published figures of a row beside ours, and where our run left the published recipe.
+
+    Args:
+        runs: this run's folder, then those of others; without, those that lie beside it.
+    """
+    rows = [row for row in ROWS if (row.task, row.preset) == (task, preset)]
+    if rows:
+        others = runs[1:] or [runs[0].absolute().parent]
+        console.print(published_table(compare(find_results([runs[0], *others]), rows)))
+    if changed:
+        console.print(f"Differs from the preset in: {', '.join(changed)}.", soft_wrap=True)
 
 
 def published_table(rows: Sequence[Compared]) -> Table:

@@ -14,8 +14,7 @@ from rich.table import Table
 from ...core.errors import InputError
 from ...trainers.downstream.instance_config import INSTANCES, InstanceTraining
 from ...trainers.downstream.instance_run import InstanceOutcome, InstanceRun, run_instances
-from ...trainers.downstream.published import ROWS, compare, find_results
-from .finetune import published_table
+from .finetune import print_published
 from .pretrain import pick_device
 
 
@@ -67,12 +66,7 @@ def run(preset: str, given: Instances, console: Console | None = None) -> int:
         console.print("Not at the last step yet; the same command continues.", markup=False)
         return 130
     console.print(class_table(outcome, preset))
-    rows = [row for row in ROWS if (row.task, row.preset) == ("instances", preset)]
-    if rows:
-        others = given.beside or (given.run_dir.absolute().parent,)
-        console.print(published_table(compare(find_results([given.run_dir, *others]), rows)))
-    if outcome.changed:
-        console.print(f"Differs from the preset in: {', '.join(outcome.changed)}.", soft_wrap=True)
+    print_published(console, "instances", preset, [given.run_dir, *given.beside], outcome.changed)
     results = outcome.results
     seconds = f"{results.network_s:.2f} s network, {results.grouping_s:.2f} s grouping per scene"
     console.print(f"{results.proposals} proposals; {seconds}.", highlight=False)
