@@ -197,7 +197,7 @@ def one_of_two(rank: int, run_dir: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_learn_what_one_does_and_stop_together(tmp_path):
-    torch.multiprocessing.start_processes(one_of_two, (tmp_path,), nprocs=2, start_method="spawn")
+    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
     alone = Line(tmp_path / "alone")
     alone.fit(console=QUIET)
     first, second = (torch.load(tmp_path / f"whole{rank}.pt") for rank in range(2))
