@@ -92,17 +92,20 @@ class PatchEncoder(nn.Module):
         return _in_parts(self._encode, patches)
 
     def _encode(self, patches: Tensor) -> Tensor:
+        # Biases of points are added after the maximum over them, to patches: the gradient of a bias is a sum over all
+        # that it was added to, which took a sixth of a training step.
         conv, norm, _, last = self.first_conv
-        local = _dense(_dense(patches, conv, norm).relu(), last)
-        pooled = local.amax(1, keepdim=True)
+        local = F.linear(_dense(patches, conv, norm).relu(), last.weight[..., 0])
+        pooled = _maximum(local)[:, None] + last.bias
         # The first 256 inputs of the second half are the patch's maximum, the same for all its points: their share of
         # the product is computed once a patch.
-        conv, norm, _, last = self.second_conv
-        weight, bias = _folded(conv, None if self.training else norm)
-        hidden = F.linear(local, weight[:, 256:, 0]) + F.linear(pooled, weight[:, :256, 0], bias)
+        conv, norm, _, end = self.second_conv
+        weight, bias = _folded(conv, norm)
+        own, common = weight[:, 256:, 0], weight[:, :256, 0]
+        hidden = F.linear(local, own) + (F.linear(pooled, common, bias) + F.linear(last.bias, own))
         if self.training:
             hidden = _normalize(hidden, norm)
-        return _dense(hidden.relu_(), last).amax(1)
+        return _maximum(F.linear(hidden.relu_(), end.weight[..., 0])) + end.bias
 
 
 class RefineEncoder(nn.Module):
@@ -132,13 +135,35 @@ class RefineEncoder(nn.Module):
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = _dense(x, conv, norm)
             x = x.relu() if i < len(self.convs) - 1 else x
-        return x.amax(1)
+        return _maximum(x)
 
 
 def in_order(values: Tensor, order: Order) -> Tensor:
     """Patches [B, G, n, C] with each patch's Gaussians sorted along a curve (the first 3 channels are positions)."""
     index = patch_order(values[..., :3], order)
     return values.gather(2, index[..., None].expand_as(values))
+
+
+class _Maximum(torch.autograd.Function):
+    """`Tensor.amax` of [P, n, C] over n. Its gradient, too, is shared evenly by equal maxima, but counted by a matrix
+    product: in bfloat16 on the CPU, 98 ms instead of 226 (2,880 × 16 × 512, forward and backward, one thread)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
+        largest = x.amax(1)
+        ctx.save_for_backward(x, largest)
+        return largest
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        x, largest = ctx.saved_tensors
+        hit = (x == largest[:, None]).to(gradient.dtype)
+        count = torch.bmm(hit.new_ones(len(x), 1, x.shape[1]), hit)
+        return hit * (gradient[:, None] / count)
+
+
+def _maximum(x: Tensor) -> Tensor:
+    return _Maximum.apply(x) if torch.is_grad_enabled() else x.amax(1)  # type: ignore[return-value]
 
 
 # --- convolutions as matrix products on rows ----------------------------------------------------------------
@@ -152,26 +177,26 @@ def _in_parts(encode, patches: Tensor) -> Tensor:
     return torch.cat([encode(part) for part in patches.split(count)])
 
 
-def _dense(x: Tensor, conv: nn.Module, norm: nn.Module | None = None) -> Tensor:
+def _dense(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     """Convolution over the rows [P, n, C] of each patch, then batch norm: → [P, n / stride, C']."""
-    assert isinstance(conv, nn.Conv1d)
-    fold = norm if norm is not None and not norm.training else None
-    weight, bias = _folded(conv, fold)
+    weight, bias = _folded(conv, norm)
+    stride = conv.stride[0]
     if conv.kernel_size[0] == 3:  # windows of three rows, laid side by side
-        x = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, conv.stride[0]).transpose(-1, -2).flatten(2)
-        x = x.contiguous()  # windows overlap in memory, and matrix products of such rows are slow
+        n = x.shape[1]
+        x = F.pad(x, (0, 0, 1, 1))
+        x = torch.cat([x[:, i : i + n : stride] for i in range(3)], 2)
         weight = weight.transpose(1, 2).flatten(1)
     else:
         weight = weight[..., 0]
     out = F.linear(x, weight, bias)
-    return out if norm is None or fold is not None else _normalize(out, norm)
+    return _normalize(out, norm) if norm.training else out
 
 
-def _folded(conv: nn.Module, norm: nn.Module | None) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a convolution followed by batch norm with running statistics, as one convolution's."""
+def _folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a convolution and, outside training, of the batch norm after it, as one convolution's."""
     assert isinstance(conv, nn.Conv1d)
-    if norm is None:
-        return conv.weight, conv.bias
+    if norm.training:  # batch norm takes off any constant: the bias has no gradient but zero
+        return conv.weight, None if conv.bias is None else conv.bias.detach()
     assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
     shift = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
