@@ -13,6 +13,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.lifting import lift, lift_views
 from gaussiancross.core.losses import point_cosine
 from gaussiancross.core.models import GaussianCross
+from gaussiancross.core.nn.standardize import Standardize
 from gaussiancross.core.scene import Frame, PosedFrames
 from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.presets import TINY
@@ -65,21 +66,40 @@ class TestLiftViews:
 
 
 class TestPointCosine:
-    def test_only_points_that_are_seen_count(self):
+    def test_it_is_the_mean_over_points(self):
         torch.manual_seed(0)
-        predicted, lifted = torch.randn(5, D, dtype=torch.float64, requires_grad=True), torch.randn(5, D).double()
-        lifted[[1, 3]] = 0
-        expected = [1 - torch.cosine_similarity(predicted[i], lifted[i], dim=0) for i in (0, 2, 4)]
-        loss = point_cosine(predicted, lifted)
+        predicted, target = torch.randn(5, D, dtype=torch.float64, requires_grad=True), torch.randn(5, D).double()
+        expected = [1 - torch.cosine_similarity(predicted[i], target[i], dim=0) for i in range(5)]
+        loss = point_cosine(predicted, target)
         assert float(loss.detach()) == pytest.approx(float(torch.stack(expected).detach().mean()), abs=1e-6)
-        loss.backward()
-        assert (predicted.grad[[1, 3]] == 0).all() and (predicted.grad[[0, 2, 4]] != 0).any(1).all()
 
-    def test_nothing_seen(self):
-        predicted = torch.randn(5, D, requires_grad=True)
-        loss = point_cosine(predicted, torch.zeros(5, D))
+    def test_no_points(self):
+        predicted = torch.randn(0, D, requires_grad=True)
+        loss = point_cosine(predicted, torch.zeros(0, D))
         loss.backward()
-        assert float(loss) == 0 and (predicted.grad == 0).all()
+        assert float(loss.detach()) == 0 and predicted.grad.shape == (0, D)
+
+
+class TestStandardize:
+    def test_statistics_are_plain_means_of_equal_batches_at_first(self):
+        batches = torch.randn(3, 400, D, generator=torch.Generator().manual_seed(0)) * 3 + 1
+        standardize = Standardize(D)
+        for batch in batches:
+            standardize(batch)
+        assert torch.allclose(standardize.mean, batches.flatten(0, 1).mean(0), atol=1e-5)
+        out = standardize.eval()(batches.flatten(0, 1))
+        assert float(out.mean().abs()) < 1e-5 and float(out.std()) == pytest.approx(1, abs=0.02)
+
+    def test_outside_training_and_without_rows_nothing_changes(self):
+        standardize = Standardize(D)
+        standardize(torch.randn(10, D))
+        before = {k: v.clone() for k, v in standardize.state_dict().items()}
+        assert standardize(torch.zeros(0, D)).shape == (0, D)
+        standardize.eval()(torch.randn(10, D))
+        assert all(torch.equal(before[k], v) for k, v in standardize.state_dict().items())
+
+    def test_a_channel_that_never_changes_is_finite(self):
+        assert bool(torch.isfinite(Standardize(D)(torch.ones(10, D))).all())
 
 
 class TestModel:
@@ -108,6 +128,35 @@ class TestModel:
         terms["points"].backward()
         assert float(model.backbone.conv_input[0].weight.grad.abs().sum()) > 0
         assert model.head.rest.weight.grad is None
+
+    @pytest.mark.parametrize("standardize", [False, True])
+    def test_the_last_stage_counts_as_much_as_all_others(self, standardize):
+        torch.manual_seed(0)
+        config = replace(self.config, point_standardize=standardize)
+        model, batch = GaussianCross(config), self.batch()
+        predictions = model(batch)
+        loss = model.losses(predictions, batch)[1]["points"]
+        stages = predictions[0].stages
+        assert [s.shape[1] for s in stages] == [config.base_channels, *config.channels]
+        assert torch.equal(stages[-1], model.backbone_features(batch.points))
+        lifted = lift_views(batch.points.coord, batch.views[0])
+        seen = lifted.views > 0
+        target = torch.nn.functional.normalize(lifted.features[seen], dim=1)
+        if standardize:
+            target = (target - target.mean(0)) / target.std(0, correction=0)
+        each = [
+            (1 - torch.cosine_similarity(layer(stage[seen]), target, dim=1)).mean()
+            for layer, stage in zip(model.point_projections, stages, strict=True)
+        ]
+        expected = each[-1] + torch.stack(each[:-1]).mean()
+        assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+
+    def test_of_the_last_stage_alone(self):
+        torch.manual_seed(0)
+        model, batch = GaussianCross(replace(self.config, point_stages="last")), self.batch()
+        model.losses(model(batch), batch)[1]["points"].backward()
+        assert len(model.point_projections) == 1
+        assert float(model.backbone.conv_input[0].weight.grad.abs().sum()) > 0
 
     def test_off_it_leaves_the_model_as_it_was(self):
         torch.manual_seed(0)

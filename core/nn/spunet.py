@@ -173,7 +173,9 @@ class SpUNet(Pretrained):
         voxel_of_cell: list[Tensor] = [torch.arange(len(x.grid), device=feat.device)]
         for finer in results[:STAGES]:
             voxel_of_cell.append(_cell_of(finer, results[len(voxel_of_cell)])[voxel_of_cell[-1]])
-        return [_unsorted(r.features[voxel_of_cell[r.grid.level]], order) for r in results]
+        rows = [_unsorted(cell, order) for cell in voxel_of_cell]
+        # Not r.features[rows]: the gradient of that adds up row by row.
+        return [r.features.index_select(0, rows[r.grid.level]) for r in results]
 
     def encode(
         self,
@@ -264,12 +266,12 @@ def _sorted_order(indices: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return torch.argsort(((b * shape[0] + x) * shape[1] + y) * shape[2] + z)
 
 
-def _unsorted(features: Tensor, order: Tensor | None) -> Tensor:
+def _unsorted(values: Tensor, order: Tensor | None) -> Tensor:
     if order is None:
-        return features
+        return values
     inverse = torch.empty_like(order)
     inverse[order] = torch.arange(len(order), device=order.device)
-    return features[inverse]
+    return values.index_select(0, inverse)
 
 
 def _cell_of(fine: SparseTensor, coarse: SparseTensor) -> Tensor:

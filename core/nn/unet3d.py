@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,6 +42,7 @@ class UNet3d(nn.Module):
         super().__init__()
         if norm not in ("batch", "group") or not widths:
             raise InputError("UNet3d", "norm batch or group and at least one width", f"{norm!r} and {tuple(widths)}")
+        self.widths, self.norm = tuple(widths), norm
         self.multiple = 2 ** (len(widths) - 1)
         """Every axis of an input must be a multiple of it."""
         self.encoder = nn.ModuleList(_double(a, b, norm) for a, b in zip([in_channels, *widths], widths, strict=False))
@@ -56,6 +58,8 @@ class UNet3d(nn.Module):
         """
         if x.ndim != 5 or any(s % self.multiple for s in x.shape[2:]):
             raise InputError("UNet3d input", f"[B, C, X, Y, Z] in multiples of {self.multiple}", str(list(x.shape)))
+        if self._needs_company(x):
+            return self(torch.cat([x, torch.zeros_like(x)]))[:1]
         skips = []
         for level, block in enumerate(self.encoder):
             x = block(F.max_pool3d(x, 2) if level else x)
@@ -64,6 +68,13 @@ class UNet3d(nn.Module):
         for up, block in zip(reversed(self.up), reversed(self.decoder), strict=True):
             x = block(up(x) + skips.pop())
         return self.head(x)
+
+    def _needs_company(self, x: Tensor) -> bool:
+        """Whether one small volume is better computed beside an empty one. On the CPU, torch leaves a batch of one with
+        B · C · X · Y up to 20,480 to its own float32 convolution, which takes 12 ms forward and backward (one thread,
+        16 → 16 channels, 28 × 28 × 8 cells) where oneDNN's takes 3 ms for two."""
+        small = len(x) == 1 and self.widths[0] * x.shape[2] * x.shape[3] <= 20_480
+        return small and self.norm == "group" and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _double(in_channels: int, channels: int, norm: Norm) -> nn.Sequential:
