@@ -50,7 +50,7 @@ class RoomsBench:
     export: Path | None = None
     """Folder to write a pre-trained model into, with a card."""
     export_row: str = ""
-    """Whose; the GaussianCross row with the best linear probe unless given."""
+    """Whose; the GaussianCross row with the best probe of the hypercolumn unless given."""
 
 
 def main() -> int:

@@ -35,8 +35,8 @@ from ...core.teachers import make_teacher
 from ...core.teachers.base import ImageTeacher, TeacherInfo
 from ..downstream.fixed import Source
 
-TOKENS = (15, 20)
-"""Rows and columns of tokens that are kept of a view: its teachers' 30 × 40, averaged two by two."""
+TOKENS = (30, 40)
+"""Rows and columns of tokens that are kept of a view, averaged from its teacher's."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ class SmallTeacher:
             self._read(name)
 
     def _path(self, name: str) -> Path:
-        return self._where[name][0].folder / f"{name}.{self._teacher.fingerprint}.safetensors"
+        kept = f"{self._teacher.fingerprint}-{TOKENS[0]}x{TOKENS[1]}"
+        return self._where[name][0].folder / f"{name}.{kept}.safetensors"
 
     def _read(self, name: str) -> Tensor:
         rooms, index = self._where[name]

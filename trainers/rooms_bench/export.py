@@ -17,11 +17,11 @@ from .tasks import MODEL, Job, read_results
 def export_model(
     folder: Path, jobs: Sequence[Job], setting: Setting, row: str = "", about: dict[str, Any] | None = None
 ) -> Job:
-    """Write the model of a row, of the seed with the best linear probe, with a card in its ``config.json``.
+    """Write the model of a row, of the seed with the best probe of the hypercolumn, with a card in its ``config.json``.
 
     Args:
         folder: what `GaussianCross.from_pretrained` then takes.
-        row: its name; the one with the best mean linear probe unless given.
+        row: its name; the one with the best mean probe of the hypercolumn unless given.
         about: more for the card (the command, the machine).
 
     Returns:
@@ -32,7 +32,7 @@ def export_model(
     """
     row = row or best_row(Table.of(jobs)) or ""
     done = [(read_results(job), job) for job in jobs if job.row.name == row and job.row.start == "gaussiancross"]
-    scored = [(results["probe-last"]["miou"] or 0.0, job) for results, job in done if "probe-last" in results]
+    scored = [(r["probe-hypercolumn"]["miou"] or 0.0, job) for r, job in done if "probe-hypercolumn" in r]
     if not scored:
         raise InputError("--export", "a row of GaussianCross that is pre-trained and probed", row or "none")
     job = max(scored, key=lambda pair: pair[0])[1]

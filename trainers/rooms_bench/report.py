@@ -233,7 +233,6 @@ def goals(table: Table, size: Size) -> list[Goal]:
     for row in table.rows:
         if row.group != "gaussiancross":
             continue
-        probe, random = table.mean(row.name, "probe-last"), table.mean("random", "probe-last")
         scratch = table.mean("random", "finetune-100")
         lifted = None if row.teacher == "none" else table.mean(f"lifted-{row.teacher}", "probe-last")
         gain, rank = table.difference(row.name, few, "random"), table.mean(row.name, "rank_share")
@@ -245,10 +244,12 @@ def goals(table: Table, size: Size) -> list[Goal]:
                 found, met = "not measured", None
             result.append(Goal(name, what, found, f"at least {form.format(wanted)}", met))
 
-        add("linear probe over random weights", _ratio(probe, random), 2.5, "{:.2f} ×")
-        if row.teacher != "none":
-            add("linear probe over the lifted features'", _ratio(probe, lifted), 1.0, "{:.2f} ×")
-        add("linear probe over training from scratch with all labels", _ratio(probe, scratch), 0.8, "{:.2f} ×")
+        for column, what in (("probe-last", "linear probe"), ("probe-hypercolumn", "probe of the hypercolumn")):
+            probe = table.mean(row.name, column)
+            add(f"{what} over that of random weights", _ratio(probe, table.mean("random", column)), 2.5, "{:.2f} ×")
+            if row.teacher != "none":
+                add(f"{what} over the lifted features'", _ratio(probe, lifted), 1.0, "{:.2f} ×")
+            add(f"{what} over training from scratch with all labels", _ratio(probe, scratch), 0.8, "{:.2f} ×")
         value = None if gain is None else 100 * gain.mean
         add(f"fine-tuning on {size.shares[0]} % of the rooms, over scratch", value, 8.0, "{:+.1f} points")
         add("effective rank over the features' width", None if rank is None else rank.mean, 0.5, "{:.2f}")
@@ -260,10 +261,10 @@ def _ratio(a: Mean | None, b: Mean | None) -> float | None:
 
 
 def best_row(table: Table) -> str | None:
-    """The GaussianCross row, ablations among them, with the highest linear probe."""
+    """The GaussianCross row, ablations among them, with the highest probe of the hypercolumn."""
     probes = {
         row.name: mean.mean
         for row in table.rows
-        if row.start == "gaussiancross" and (mean := table.mean(row.name, "probe-last")) is not None
+        if row.start == "gaussiancross" and (mean := table.mean(row.name, "probe-hypercolumn")) is not None
     }
     return max(probes, key=lambda name: probes[name]) if probes else None

@@ -126,6 +126,8 @@ ABLATIONS = (
     _ablation("without-depth", "no depth loss", weights(depth=0.0)),
     _ablation("without-splatted-features", "no splatted features", weights(feature=0.0)),
     _ablation("without-points", "no point loss (the paper's three)", model(point_weight=0.0)),
+    _ablation("raw-targets", "targets of the point loss not standardised", model(point_standardize=False)),
+    _ablation("last-stage", "point loss of the last stage alone", model(point_stages="last")),
     _ablation("points-alone", "point loss alone, nothing splatted", weights(rgb=0.0, depth=0.0, feature=0.0)),
     _ablation("mask-0", "nothing masked", given(mask_ratio=0.0)),
     _ablation("mask-25", "25 % of the points masked", given(mask_ratio=0.25)),
