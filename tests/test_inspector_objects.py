@@ -117,6 +117,8 @@ class TestDesk:
         names = desk.name_parts(state, [part(100), part(5), part(80)])
         assert names[0] is not None and names[0][0] in SHAPES and names[1] is None and names[2] is not None
         assert desk.name_parts(state, [part(5)]) == [None]
+        assert desk.name_parts(state, [part(100)], ("ball", "nothing known"))[0][0] == "ball"
+        assert desk.name_parts(state, [part(100)], ("nothing known",)) == [names[0]]
         given = []
         monkeypatch.setattr(
             desk.model, "encode", lambda objects: given.extend(objects) or torch.eye(DIM)[: len(objects)]

@@ -215,7 +215,14 @@ class ObjectDesk:
     def name_parts(
         self, state: SceneState, objects: Sequence[QueryObject], labels: Sequence[str] = ()
     ) -> list[tuple[str, float] | None]:
-        """The best label of each object of a scene (z up) and its probability; None for those of too few Gaussians."""
+        """The best label of each object of a scene (z up) and its probability; None for those of too few Gaussians.
+
+        Args:
+            labels: what may be there; of those that the text tower does not know none is taken, and without any left
+                the desk's own are.
+        """
+        known = self.tower.text.encode(list(labels)).known.tolist() if labels else []
+        labels = [name for name, is_known in zip(labels, known, strict=True) if is_known]
         world = world_gaussians(state)
         enough = [o for o in objects if o.size >= MIN_GAUSSIANS]
         if not enough:

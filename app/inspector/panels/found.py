@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ....core.query import QueryObject
 from ..catalog import Layer
 from ..histogram import histogram_svg
+from ..object_desk import label_list
 from ..scores import Heat
 from ..search import Found, objects
 from ..source import SceneState
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWS = ("Everything", "Only found", "All but found")
 _ROWS = 8
+_SURE = 0.5
 _PALETTE = ((255, 209, 92), (102, 204, 255), (255, 130, 170), (140, 230, 140), (200, 160, 255), (255, 165, 95))
 _EDGES = np.array([(a, a | (1 << k)) for k in range(3) for a in range(8) if not a >> k & 1])
 
@@ -214,8 +216,12 @@ class FoundPanel:
         state, objects = session.renderer.state(session.view.scene), self._objects[:_ROWS]
         if desk is None or state is None or state.gaussians is None or not objects:
             return
-        for i, name in enumerate(desk.name_parts(state, objects)):
-            self._rows[i].label = self._row(i, "too small" if name is None else f"{name[0]} {name[1]:.0%}")
+        # What the scene's labels or the question speak of, before all that the model was trained on.
+        asked = label_list(self._found.what) if self._found is not None else ()
+        labels = tuple(dict.fromkeys((*session.inspector.source.class_names, *asked)))
+        for i, found in enumerate(desk.name_parts(state, objects, labels)):
+            name = "too small" if found is None else f"{found[0]}{'' if found[1] >= _SURE else '?'} {found[1]:.0%}"
+            self._rows[i].label = self._row(i, name)
 
     def _show_boxes(self) -> None:
         for handle in self._boxes:
