@@ -14,8 +14,7 @@ import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import list_checkpoints
 from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.loop import Rhythm, Trainer
-from gaussiancross.trainers.pretrain import MAX_BAD_STEPS
+from gaussiancross.trainers.loop import MAX_BAD_STEPS, Rhythm, Trainer
 from rich.console import Console
 from torch import Tensor
 

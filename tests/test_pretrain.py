@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from box_room import SMALL, write_box_room
+from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import checkpoint as checkpoint_io
 from gaussiancross.core.io.checkpoint import list_checkpoints
 from gaussiancross.core.live import LiveFeed
 from gaussiancross.core.teachers import TeacherInfo
-from gaussiancross.trainers import pretrain
 from gaussiancross.trainers.data import PretrainData
+from gaussiancross.trainers.interrupt import InterruptFlag
 from gaussiancross.trainers.log import MetricLog, read_metrics
 from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_run
 from gaussiancross.trainers.schedule import one_cycle
@@ -200,6 +201,23 @@ class TestResume:
         with pytest.raises(InputError, match="lattice_cells"):
             make_run(model=replace(config.model, lattice_cells=1000)).resume()
 
+    def test_a_checkpoint_from_before_the_shared_loop_continues(self, make_run, data, config):
+        """It said neither what kind it is nor what has to match, and kept all of its state at the top."""
+        run = make_run("old")
+        while run.step < 3:
+            run.train_step(data.batch(run.step))
+        meta = {"config": to_dict(run.config), "step": 3}
+        extra = {"optimizer": run.optimizer.state_dict(), "nan_steps": 2}
+        checkpoint_io.save_checkpoint(run.checkpoint_dir, 3, run.weights(), meta, extra)
+        again = make_run("old")
+        assert again.resume() and (again.step, again.nan_steps) == (3, 2)
+        again.fit()
+        straight = make_run("straight")
+        straight.fit()
+        assert_same_weights(straight, again)
+        with pytest.raises(InputError, match="another lattice_cells"):
+            make_run("other", model=replace(config.model, lattice_cells=1000)).resume(find_checkpoint(run.run_dir, 3))
+
     def test_load_run_by_folder_or_checkpoint(self, make_run):
         run = make_run()
         run.fit()
@@ -361,7 +379,7 @@ def test_signals_are_left_alone_outside_the_main_thread():
     handler, seen = signal.getsignal(signal.SIGINT), []
 
     def work():
-        with pretrain.InterruptFlag() as interrupted:
+        with InterruptFlag() as interrupted:
             seen.append((signal.getsignal(signal.SIGINT) is handler, interrupted()))
 
     thread = threading.Thread(target=work)

@@ -3,8 +3,6 @@ sampler state, and a prefetching thread changes nothing."""
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +19,7 @@ from ..core.lifting import lift_voxels
 from ..core.scene import PointScene, PosedFrames, SceneDataset
 from ..core.teachers import Teacher, keep_features, make_teacher
 from .config import DataConfig
+from .loop import prefetched
 
 
 class PretrainData:
@@ -80,40 +79,8 @@ class PretrainData:
         return Batch(PointBatch.cat(points), views)
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Batches from ``start`` on, the next one prepared in a thread while the current one is used. Close the
-        generator to end the thread."""
-        ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=1)
-        stop = threading.Event()
-
-        def work() -> None:
-            step = start
-            item: Batch | BaseException
-            while not stop.is_set():
-                try:
-                    item = self.batch(step)
-                except BaseException as error:  # handed to the consumer, who raises it
-                    item = error
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if isinstance(item, BaseException):
-                    return
-                step += 1
-
-        thread = threading.Thread(target=work, name="batches", daemon=True)
-        thread.start()
-        try:
-            while True:
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            thread.join()
+        """Batches from ``start`` on, the next ones prepared in a thread: `trainers.loop.prefetched`."""
+        return prefetched(self.batch, start)
 
     @cached_property
     def mean_color(self) -> Tensor:

@@ -14,7 +14,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -31,11 +31,13 @@ from ..core.errors import InputError
 from ..core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .interrupt import InterruptFlag
 from .log import MetricLog
-from .pretrain import MAX_BAD_STEPS, memory_gb
 from .progress import progress_bar
 from .ranks import Ranks
 
 T = TypeVar("T")
+
+MAX_BAD_STEPS = 20
+"""Consecutive steps with a non-finite loss or gradient after which a run stops."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Trainer(ABC, Generic[T]):
 
     Attributes:
         kind: how checkpoints say what they are. title: on the progress bar.
+        remedy: what helps against losses that are not finite.
         step: optimiser steps taken.
         nan_steps: how many of them changed nothing because a loss or gradient was not finite.
         interrupted: the signal that ended the last `fit`, or None.
@@ -74,6 +77,7 @@ class Trainer(ABC, Generic[T]):
 
     kind: str
     title: str
+    remedy = "lower the learning rate or check the data"
     workers = 1
 
     def __init__(self, config: Any, run_dir: Path | str, rhythm: Rhythm) -> None:
@@ -119,6 +123,23 @@ class Trainer(ABC, Generic[T]):
         """The part of the config, in JSON types, that a checkpoint has to share; all of it by default."""
         return to_dict(self.config)
 
+    # --- what may be added to the loop ----------------------------------------------------------------------------
+
+    def open_log(self) -> MetricLog:
+        """Where scalars go. `fit` calls it on rank 0 before the first step, when the run folder is there."""
+        return MetricLog(self.run_dir, self.step, None)
+
+    def ended(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
+        """Whether to end before the next step, which this may hold back."""
+        return interrupted() is not None
+
+    def after_step(self, console: Console) -> None:
+        """On rank 0, when a step is logged, and saved where a checkpoint was due."""
+
+    def note(self, metrics: dict[str, float]) -> str:
+        """What the progress bar says of the last step; of none yet when there are no ``metrics``."""
+        return f"{metrics['its_per_s']:.2f} it/s  loss {metrics['loss/total']:.3f}" if metrics else ""
+
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     @property
@@ -146,7 +167,7 @@ class Trainer(ABC, Generic[T]):
         path = path or latest_checkpoint(self.checkpoint_dir)
         if path is None:
             return False
-        weights, meta, extra = load_checkpoint(path)
+        weights, meta, extra = self.read(path)
         if meta.get("kind") != self.kind:
             raise InputError(path, f"a run of kind {self.kind}", f"{meta.get('kind', 'GaussianCross')}")
         saved, mine = meta.get("match", {}), json.loads(json.dumps(self.must_match()))
@@ -157,6 +178,10 @@ class Trainer(ABC, Generic[T]):
         self.load(weights, extra["state"])
         self.step, self.nan_steps = int(meta["step"]), int(extra["nan_steps"])
         return True
+
+    def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+        """Weights, meta and extra of a checkpoint, as `save` writes them."""
+        return load_checkpoint(path)
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -180,7 +205,7 @@ class Trainer(ABC, Generic[T]):
             InputError: the folder cannot be written, no finite losses any more, or no room for the last checkpoint.
         """
         console = console or Console()
-        log = self._open_log() if self.ranks.first else None
+        log = self._prepare() if self.ranks.first else None
         ends = time.monotonic() + (float("inf") if seconds is None else seconds)
         begun_at, evaluated_at, saved_at = self.step, -1, -1
         evaluation: dict[str, float] = {}
@@ -191,16 +216,16 @@ class Trainer(ABC, Generic[T]):
             progress_bar(self.title, console, disable=log is None) as bar,
             closing(prefetched(self.batch, self.step, self.workers)) as batches,
         ):
-            task = bar.add_task("steps", total=total, completed=self.step, note="")
+            task = bar.add_task("steps", total=total, completed=self.step, note=self.note({}))
             while self.step < total:
-                if self.ranks.any(time.monotonic() >= ends or interrupted() is not None, self.device):
+                if self.ranks.any(time.monotonic() >= ends or self.ended(interrupted, console), self.device):
                     break
                 begun = time.perf_counter()
                 metrics = self.train_step(next(batches))
                 metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
                 if self._bad_in_a_row >= MAX_BAD_STEPS:
                     found = f"{MAX_BAD_STEPS} steps in a row without one"
-                    raise InputError(self.run_dir, "finite losses", found, "lower the learning rate or check the data")
+                    raise InputError(self.run_dir, "finite losses", found, self.remedy)
                 if log is None:
                     continue
                 last = self.step == total
@@ -208,10 +233,10 @@ class Trainer(ABC, Generic[T]):
                     evaluation, evaluated_at = self.evaluate(), self.step
                     metrics |= evaluation
                 log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
-                note = f"{metrics['its_per_s']:.2f} it/s  loss {metrics['loss/total']:.3f}"
-                bar.update(task, completed=self.step, note=note)
-                if not last and self.step % self.rhythm.save_every == 0 and self._try_save(console):
+                bar.update(task, completed=self.step, note=self.note(metrics))
+                if not last and self.step % self.rhythm.save_every == 0 and self.try_save(console):
                     saved_at = self.step
+                self.after_step(console)
             self.interrupted = interrupted()
             if log is None:
                 return {}
@@ -237,28 +262,30 @@ class Trainer(ABC, Generic[T]):
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        losses: Callable[[], dict[str, Tensor]],
+        losses: Callable[[], dict[str, Tensor] | tuple[Tensor, dict[str, Tensor]]],
         lr: float,
         grad_clip: float = 0.0,
+        learning: Iterable[nn.Parameter] | None = None,
     ) -> dict[str, float]:
         """One step of the optimiser on the sum of the losses, counted; returns scalars ("loss/…", "grad_norm", …).
 
         When the loss or the gradient is not finite, parameters and buffers stay as they were.
 
         Args:
-            losses: computes the weighted terms, by name.
+            losses: computes the weighted terms, by name; or their sum, and the terms as they are to be logged.
             lr: this step's learning rate, times each group's "lr_scale" where there is one.
             grad_clip: largest norm of the gradient; 0 does not clip.
+            learning: what has a gradient, in the order in which its norm is summed; by default the optimiser's.
         """
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
         # The forward pass updates running statistics, which one bad batch would spoil for good.
         before = [(b, b.clone()) for b in model.buffers()]
         optimizer.zero_grad(set_to_none=True)
-        terms = losses()
-        loss = torch.stack(list(terms.values())).sum()
+        found = losses()
+        loss, terms = found if isinstance(found, tuple) else (torch.stack(list(found.values())).sum(), found)
         loss.backward()
-        learning = [p for group in optimizer.param_groups for p in group["params"]]
+        learning = list(learning or (p for group in optimizer.param_groups for p in group["params"]))
         self.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, grad_clip or float("inf"))
         if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
@@ -274,15 +301,15 @@ class Trainer(ABC, Generic[T]):
         scalars |= {"nan_steps": float(self.nan_steps)}
         return scalars | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
 
-    def _open_log(self) -> MetricLog:
+    def _prepare(self) -> MetricLog:
         try:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
-            return MetricLog(self.run_dir, self.step, None)
+            return self.open_log()
         except OSError as error:
             raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
 
-    def _try_save(self, console: Console) -> bool:
+    def try_save(self, console: Console) -> bool:
         """Save on the way: a full disk is told, and costs no more than this checkpoint."""
         try:
             self.save()
@@ -302,15 +329,27 @@ def prefetched(make: Callable[[int], T], start: int, workers: int = 1) -> Genera
     Close the generator to end the threads; what ``make`` raises is raised here.
 
     Args:
-        workers: threads, and how many are made ahead.
+        workers: threads. One more than these are made ahead, so that none waits for a slow step.
     """
     with ThreadPoolExecutor(workers, "batches") as pool:
-        ahead = deque(pool.submit(make, start + i) for i in range(workers))
+        ahead = deque(pool.submit(make, start + i) for i in range(workers + 1))
         try:
-            for step in count(start + workers):
+            for step in count(start + workers + 1):
                 item = ahead.popleft().result()
                 ahead.append(pool.submit(make, step))
                 yield item
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def memory_gb(device: torch.device) -> float:
+    """Peak memory so far in GB: the device's on CUDA, else the process's (NaN where the system does not tell)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9
