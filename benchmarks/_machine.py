@@ -7,12 +7,25 @@ import importlib.metadata
 import json
 import platform
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+
+def command_line(name: str) -> str:
+    """The command that gives this benchmark's figures: as it was started, without folders and what only reports."""
+    words, kept = iter(sys.argv[1:]), ["gaussiancross", "bench", name]
+    for word in words:
+        if word in ("--work", "--out", "--export"):
+            next(words, None)
+        elif word != "--only-report":
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def environment(device: torch.device) -> dict[str, str]:

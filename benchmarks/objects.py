@@ -10,8 +10,6 @@ and goes on where it was interrupted.
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +36,7 @@ from ..core.teachers import ImageTeacher, make_teacher
 from ..trainers.clipgs import load_clipgs
 from ..trainers.clipgs_config import OBJECTS_RUN, ClipGSRun
 from ._charts import Bar, bars
-from ._machine import environment, markdown, write_report
+from ._machine import command_line, environment, markdown, write_report
 from ._object_rows import BY_NAME, ROWS, VECTORS, Interrupted, Row, Sets, run_folder, run_row, score_renders
 
 WANTED = {"seen/top1": 0.9, "unseen/top1": 4.0, "text→3D R@1": 0.6}
@@ -289,7 +287,7 @@ def _export(
         "Gaussians from the moments of surface patches, not fitted to pictures; captions carry class names.",
         "tower": given.tower,
         "tower_fingerprint": teacher.fingerprint,
-        "command": f"{sys.argv[0]} {shlex.join(_without_folders(sys.argv[1:]))}",
+        "command": command_line("objects"),
         "row": row.name,
         "labels": list(given.data.categories),
         "objects": {"train": len(sets.train), "test": len(sets.test), "unseen": len(sets.unseen)},
@@ -297,12 +295,6 @@ def _export(
         "scores": {k: round(v, 4) for k, v in scores.items()},
     }
     save_builtin_clipgs(given.export, model, about)
-
-
-def _without_folders(command: Sequence[str]) -> list[str]:
-    """Options of a command line without the folders of whoever gave it."""
-    dropped = {i for k, word in enumerate(command) if word in ("--work", "--out") for i in (k, k + 1)}
-    return [word for k, word in enumerate(command) if k not in dropped]
 
 
 if __name__ == "__main__":

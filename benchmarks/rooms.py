@@ -7,8 +7,6 @@ six hours on two cores), `--variant quick` shows in under ten minutes that every
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,7 +23,7 @@ from ..trainers.rooms_bench.export import export_model
 from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
 from ..trainers.rooms_bench.tasks import read_results
 from ._charts import Bar, Curve, bars, curves
-from ._machine import environment, markdown, write_report
+from ._machine import command_line, environment, markdown, write_report
 
 NOTE = "* with a teacher that has seen class names"
 
@@ -70,8 +68,7 @@ def main() -> int:
         return 1
     report(given.out, name, jobs, setting)
     if given.export is not None and finished:
-        command = "gaussiancross bench rooms " + shlex.join(sys.argv[1:])
-        about = {"command": command, "environment": environment(_device())}
+        about = {"command": command_line("rooms"), "environment": environment(_device())}
         job = export_model(given.export, jobs, setting, given.export_row, about)
         print(f"{job.row.name}, seed {job.seed}: written to {given.export}")
     if not finished:

@@ -18,6 +18,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.gaussians import Gaussians
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
 from gaussiancross.core.io.foreign import read_weights
+from gaussiancross.core.io.pretrained import read_pretrained
 from gaussiancross.core.models import GaussianCross, GaussianCrossConfig, load_pretrained
 from gaussiancross.core.nn.pointcept import read_pointcept, to_pointcept
 from gaussiancross.core.nn.spunet import SpUNet
@@ -402,14 +403,23 @@ class TestEmbed:
         np.testing.assert_allclose(features, expected.numpy(), atol=1e-4)
         assert (tmp_path / "points.ply").stat().st_size > 500 * 20
 
+    def test_the_model_that_ships_is_the_default(self, tmp_path):
+        scene, out = room(), tmp_path / "features.npy"
+        write_points(tmp_path / "room.ply", scene)
+        assert cli.main(["embed", str(tmp_path / "room.ply"), "--out", str(out), "--device", "cpu"]) == 0
+        shipped = GaussianCross.from_pretrained("builtin")
+        np.testing.assert_array_equal(np.load(out), shipped.encode(scene.coord, scene.color, scene.normal).numpy())
+        about = read_pretrained("builtin").about
+        assert about["label_free"] is False and about["scores_on_held_out_rooms"]["probe-hypercolumn"]["miou"] > 0.3
+
     def test_what_cannot_be_done_is_said(self, tmp_path, model, capsys):
         write_points(tmp_path / "room.ply", room())
         scene, out = str(tmp_path / "room.ply"), str(tmp_path / "f.npy")
-        assert cli.main(["embed", scene, "--out", out]) == 2
+        assert cli.main(["embed", scene, "--out", out, "--model", str(tmp_path / "nothing")]) == 2
         assert cli.main(["embed", scene, "--out", out, "--model", str(tmp_path / "model"), "--index", "1"]) == 2
         assert cli.main(["embed", scene, "--out", str(tmp_path / "f.txt"), "--model", str(tmp_path / "model")]) == 2
         said = capsys.readouterr().err
-        assert "--model: expected what computes the features" in said
+        assert "nothing: expected a folder with config.json and model.safetensors" in said
         assert "--index: expected 0 to 0, found 1" in said and "a .npy file" in said
 
 

@@ -16,6 +16,7 @@ from ...core.datasets import open_dataset
 from ...core.errors import InputError
 from ...core.gaussians import Gaussians, quat_to_rotmat
 from ...core.io import write_points
+from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
 from ...core.normals import estimate_normals
 from ...core.scene import PointScene
@@ -35,7 +36,7 @@ class Embed:
     """The .npy file to write, float32."""
     model: str | None = None
     """What computes them: a folder of `save_pretrained` or `gaussiancross convert`, a run, a checkpoint, or a name on
-    the Hugging Face hub. A run given as SCENE is its own by default."""
+    the Hugging Face hub. By default a run given as SCENE its own model, anything else "builtin", the one that ships."""
     index: int = 0
     """Which scene, where there are several, counted from 0."""
     split: Literal["train", "val", "test"] = "val"
@@ -59,9 +60,7 @@ def run(given: Embed, console: Console | None = None) -> int:
         if path is not None and (path.suffix.lower() != ending or not path.absolute().parent.is_dir()):
             raise InputError(path, f"a {ending} file in a folder that exists", "another name or no such folder")
     own = find_checkpoint(Path(given.scene).expanduser())
-    if given.model is None and own is None:
-        raise InputError("--model", "what computes the features", "none", "give a run, a folder or a name on the hub")
-    model = load_pretrained(given.model or str(own)).to(pick_device(given.device))
+    model = load_pretrained(given.model or own or BUILTIN).to(pick_device(given.device))
     with console.status("reading …"):
         scene = read_scene(given, own)
     with console.status(f"{len(scene):,} points …"):

@@ -3,8 +3,8 @@
     <folder>/model.safetensors    weights
     <folder>/config.json          {"format", "version", "model": class name, "config": {…}, "about": {…}}
 
-`from_pretrained` takes such a folder, the name of one on the Hugging Face hub, and what training writes (a run folder
-or a checkpoint in it).
+`from_pretrained` takes such a folder, the name of one on the Hugging Face hub, what training writes (a run folder or a
+checkpoint in it), and "builtin", the model that ships with the package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ VERSION = 1
 
 PROBE_PREFIX = "probe."
 """Before the names of a run's linear probe, which lies beside the network's weights in its checkpoints."""
+
+BUILTIN = "builtin"
+"""Name of the pre-trained model that ships: ``assets/rooms``, the best of rooms-bench."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -82,7 +86,8 @@ class Pretrained(nn.Module, ABC):
         """The stored model, on the CPU, in eval mode. The random generator is left as it was.
 
         Args:
-            where: a folder that `save_pretrained` wrote, a run folder or checkpoint, or "owner/name" on the hub.
+            where: a folder that `save_pretrained` wrote, a run folder or checkpoint, "owner/name" on the hub, or
+                "builtin".
             revision: branch, tag or commit on the hub.
 
         Raises:
@@ -137,7 +142,9 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
         InputError: nothing there, damaged, or written by a newer version.
     """
     path = Path(where).expanduser()
-    if not path.exists() and _HUB_NAME.fullmatch(str(where)):
+    if not path.exists() and str(where) == BUILTIN:
+        path = Path(str(files("gaussiancross.assets"))) / "rooms"
+    elif not path.exists() and _HUB_NAME.fullmatch(str(where)):
         path = _from_hub(str(where), revision)
     if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # a run's folder has a config.json of its own
         latest = latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)

@@ -52,5 +52,5 @@ def export_model(
         "size": asdict(size),
         "scores_on_held_out_rooms": scores,
     }
-    GaussianCross.from_pretrained(job.folder / MODEL).save_pretrained(folder, {**card, **(about or {})})
+    GaussianCross.from_pretrained(job.folder / MODEL).save_pretrained(folder, {**card, **(about or {})}, half=True)
     return job
