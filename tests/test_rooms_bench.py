@@ -353,7 +353,7 @@ class TestReport:
         said = " ".join(sentences(table, self.size))
         assert "Colour helps (linear probe without it: -9.0 ± 1.0 points" in said
         assert "Depth does not show to help: no difference beyond the seeds' spread" in said
-        assert "Features" not in said  # never run
+        assert "A teacher" not in said  # never run
         assert "hypercolumn instead of the last layer, over all rows: better (+10.0 ± 0.0" in said
         assert best_row(table) == REFERENCE
 

@@ -18,7 +18,7 @@ from .tasks import Job, Scores, read_results
 SMALL = 0.005
 """Differences of mIoU below this are none, whatever the seeds say."""
 
-WITHOUT = {"without-colour": "colour", "without-depth": "depth", "gaussiancross-none": "features"}
+WITHOUT = {"without-colour": "colour", "without-depth": "depth", "gaussiancross-none": "a teacher"}
 """Rows that lack one of the three attributes."""
 
 
