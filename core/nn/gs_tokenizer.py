@@ -94,18 +94,18 @@ class PatchEncoder(nn.Module):
     def _encode(self, patches: Tensor) -> Tensor:
         # Biases of points are added after the maximum over them, to patches: the gradient of a bias is a sum over all
         # that it was added to, which took a sixth of a training step.
-        conv, norm, _, last = self.first_conv
-        local = F.linear(_dense(patches, conv, norm).relu(), last.weight[..., 0])
-        pooled = _maximum(local)[:, None] + last.bias
+        conv, norm, last, shift = _parts(self.first_conv)
+        local = F.linear(_dense(patches, conv, norm).relu(), last)
+        pooled = _maximum(local)[:, None] + shift
         # The first 256 inputs of the second half are the patch's maximum, the same for all its points: their share of
         # the product is computed once a patch.
-        conv, norm, _, end = self.second_conv
+        conv, norm, last, end = _parts(self.second_conv)
         weight, bias = _folded(conv, norm)
         own, common = weight[:, 256:, 0], weight[:, :256, 0]
-        hidden = F.linear(local, own) + (F.linear(pooled, common, bias) + F.linear(last.bias, own))
+        hidden = F.linear(local, own) + (F.linear(pooled, common, bias) + F.linear(shift, own))
         if self.training:
             hidden = _normalize(hidden, norm)
-        return _maximum(F.linear(hidden.relu_(), end.weight[..., 0])) + end.bias
+        return _maximum(F.linear(hidden.relu_(), last)) + end
 
 
 class RefineEncoder(nn.Module):
@@ -177,8 +177,17 @@ def _in_parts(encode, patches: Tensor) -> Tensor:
     return torch.cat([encode(part) for part in patches.split(count)])
 
 
+def _parts(layers: nn.Sequential) -> tuple[nn.Conv1d, nn.BatchNorm1d, Tensor, Tensor]:
+    """Convolution, batch norm, (ReLU,) and weight [C', C] and bias [C'] of the convolution of one row after it."""
+    first, norm, _, last = layers
+    assert isinstance(first, nn.Conv1d) and isinstance(norm, nn.BatchNorm1d)
+    assert isinstance(last, nn.Conv1d) and last.bias is not None
+    return first, norm, last.weight[..., 0], last.bias
+
+
 def _dense(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     """Convolution over the rows [P, n, C] of each patch, then batch norm: → [P, n / stride, C']."""
+    assert isinstance(conv, nn.Conv1d)
     weight, bias = _folded(conv, norm)
     stride = conv.stride[0]
     if conv.kernel_size[0] == 3:  # windows of three rows, laid side by side
