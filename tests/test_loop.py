@@ -7,7 +7,6 @@ import os
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -53,16 +52,6 @@ class Line(Trainer[Tensor]):
     def evaluate(self) -> dict[str, float]:
         self.evaluated.append(self.step)
         return {"val/slope": float(self.model.weight.detach())}
-
-    def weights(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def steps_of(trainer: Trainer) -> list[int]:

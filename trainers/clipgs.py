@@ -116,16 +116,6 @@ class ClipGSTrainer(Trainer[TripletBatch]):
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
-    def weights(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
-
     def about(self) -> dict[str, Any]:
         return {"tower": self.data.train.tower}
 

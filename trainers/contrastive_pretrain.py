@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -164,16 +163,6 @@ class ContrastiveTrainer(Trainer[ViewPair]):
             points = make_points(self.val.scene(index), self.config.voxel_size)[0].to(self._device)
             ranks.append(effective_rank(self.model(points.grid_coord, points.feat, points.offset)))
         return {"eval/effective_rank": sum(ranks) / max(1, len(ranks))}
-
-    def weights(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def make_views(scene, config: ContrastiveConfig, rng: Generator) -> ViewPair:

@@ -73,10 +73,13 @@ class Trainer(ABC, Generic[T]):
         interrupted: the signal that ended the last `fit`, or None.
         ranks: this process among those that train together.
         workers: threads that prepare batches.
+        model, optimizer: a subclass's; what a checkpoint keeps unless it says otherwise.
     """
 
     kind: str
     title: str
+    model: Any  # of a type that each subclass knows better
+    optimizer: torch.optim.Optimizer
     remedy = "lower the learning rate or check the data"
     workers = 1
 
@@ -99,17 +102,18 @@ class Trainer(ABC, Generic[T]):
     def train_step(self, batch: T) -> dict[str, float]:
         """One update, which counts up ``step``; scalars, "loss/total" among them."""
 
-    @abstractmethod
     def weights(self) -> dict[str, Tensor]:
         """What a checkpoint keeps of the model, by name."""
+        return self.model.state_dict()
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
         """What else an exact continuation needs: tensors, numbers, strings, lists and dicts."""
+        return {"optimizer": self.optimizer.state_dict()}
 
-    @abstractmethod
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Take back what `weights` and `state` returned."""
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(state["optimizer"])
 
     def evaluate(self) -> dict[str, float]:
         """Scalars of held-out data."""

@@ -91,7 +91,7 @@ class SslTrainer(Trainer[CropPairs]):
             net = TokenNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.student = nn.ModuleDict({"net": net, "head": ClusterHead(config.model.dim, config.objective)})
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-        self._both = nn.ModuleDict({"student": self.student, "teacher": self.teacher})
+        self.model = nn.ModuleDict({"student": self.student, "teacher": self.teacher})
         decayed = [p for p in self.student.parameters() if p.ndim > 1]
         others = [p for p in self.student.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -109,7 +109,7 @@ class SslTrainer(Trainer[CropPairs]):
         """One update of the student, then of the teacher; returns scalars."""
         config = self.config
         images = batch.images.contiguous(memory_format=torch.channels_last)
-        self._both.train()  # the teacher, too, is normalised by the batch at hand
+        self.model.train()  # the teacher, too, is normalised by the batch at hand
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             target = self.teacher["net"](images)
         rank = {"rank": effective_rank(tokens(target))} if self.step % RANK_EVERY == 0 else {}
@@ -129,16 +129,6 @@ class SslTrainer(Trainer[CropPairs]):
         momentum = min(max(1 - 10 / (self.step + 1), least), most)
         for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             mine.lerp_(theirs, 1 - momentum)
-
-    def weights(self) -> dict[str, Tensor]:
-        return self._both.state_dict()
-
-    def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self._both.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
 
     def must_match(self) -> dict[str, Any]:
         free = {"run_dir", "steps", "threads", "save_every", "seconds", "export", "held_out"}

@@ -184,15 +184,14 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         return learned_from(self.config)
 
     def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
+        return {**super().state(), "classes": list(self.class_names)}
 
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         same = weights["mean"].shape == self.mean.shape and state["classes"] == list(self.class_names)
         if not same:
             raise InputError(self.run_dir, "a probe of these features and classes", "another")
         self.mean, self.std = weights.pop("mean"), weights.pop("std")
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().load(weights, state)
 
 
 # --- where features come from -----------------------------------------------------------------------------------------

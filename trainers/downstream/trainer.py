@@ -82,14 +82,10 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
         return self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, optim.grad_clip)
 
-    def weights(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
-
     def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "classes": list(self.class_names)}
+        return {**super().state(), "classes": list(self.class_names)}
 
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         if state["classes"] != list(self.class_names):
             raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().load(weights, state)
