@@ -80,10 +80,11 @@ def report(out: Path, name: str, jobs: Sequence[Job], setting: Setting) -> None:
     """Tables, words and pictures of what is done."""
     table, size = Table.of(jobs), setting.size
     parts = [_heading(jobs, size), markdown(*main_table(table, size))]
-    changes = ablation_table(table, size)
+    changes = ablation_table(table)
     if len(changes[1]) > 1:
-        parts += ["Each ablation changes one thing of the reference; changes are seed by seed.", markdown(*changes)]
-    if said := sentences(table, size):
+        said = f"Each ablation changes one thing of the reference, both after {size.ablation_steps} steps"
+        parts += [f"{said}; changes are seed by seed.", markdown(*changes)]
+    if said := sentences(table):
         parts.append("\n".join(f"- {sentence}" for sentence in said))
     reached = goals(table, size)
     if reached:
@@ -167,8 +168,9 @@ def _heading(jobs: Sequence[Job], size: Size) -> str:
     seconds = sum(scores["seconds"] for job in jobs for scores in read_results(job).values())
     seeds = "1 seed" if size.seeds == 1 else f"mean ± standard deviation of {size.seeds} seeds"
     return (
-        f"mIoU and AP on {size.val_rooms} held-out rooms, in per cent, {seeds}; {size.train_rooms} training rooms, "
-        f"linear probes fitted to {size.probe_rooms} of them. {done} of {total} tasks, {seconds / 3600:.1f} core hours."
+        f"mIoU and AP on {size.held_out_rooms} held-out rooms, in per cent, {seeds}; {size.train_rooms} training rooms, "
+        f"{size.pretrain_rooms} of them pre-trained on, linear probes fitted to {size.probe_rooms}. {done} of {total} "
+        f"tasks, {seconds / 3600:.1f} core hours."
     )
 
 

@@ -34,7 +34,7 @@ from gaussiancross.trainers.rooms_bench.data import TOKENS, Kept, SmallRooms, Sm
 from gaussiancross.trainers.rooms_bench.export import export_model
 from gaussiancross.trainers.rooms_bench.jobs import clock
 from gaussiancross.trainers.rooms_bench.report import Mean, Table, best_row, goals, main_table, sentences, verdict
-from gaussiancross.trainers.rooms_bench.rows import ABLATIONS, REFERENCE, ROWS
+from gaussiancross.trainers.rooms_bench.rows import ABLATIONS, BEST_TEACHER, REFERENCE, ROWS, SPLATS
 from gaussiancross.trainers.rooms_bench.tasks import Interrupted, Workplace
 from rich.console import Console
 
@@ -101,7 +101,7 @@ def boxes(monkeypatch):
 
 
 def test_a_slice_of_the_table_runs_stops_goes_on_and_is_reported(boxes, tmp_path, monkeypatch):
-    rows = choose_rows(("random", "lifted-builtin", "contrastive", REFERENCE))
+    rows = choose_rows(("random", "lifted-builtin", "contrastive", BEST_TEACHER))
     jobs = make_jobs(rows, SIZE, tmp_path / "out")
     # Ctrl-C in the third row's second task …
     done, run = [], Workplace.run
@@ -137,7 +137,9 @@ def test_a_slice_of_the_table_runs_stops_goes_on_and_is_reported(boxes, tmp_path
     rooms.report(tmp_path, "table", jobs, SETTING)
     text = (tmp_path / "table.md").read_text()
     assert "random weights" in text and f"{len(done)} of {len(done)} tasks" in text
-    assert json.loads((tmp_path / "table.json").read_text())["values"][REFERENCE]["probe-last"]["seeds"].keys() == {"0"}
+    assert json.loads((tmp_path / "table.json").read_text())["values"][BEST_TEACHER]["probe-last"]["seeds"].keys() == {
+        "0"
+    }
     assert {p.name for p in tmp_path.glob("*.png")} == {f"table-{k}.png" for k in ("probe", "labels", "rank")}
 
     chosen = export_model(tmp_path / "shipped", jobs, SETTING)
@@ -177,28 +179,28 @@ def test_a_real_interruption_continues_exactly(boxes, tmp_path, monkeypatch):
 
 
 class TestRows:
-    def test_every_row_changes_one_thing_of_the_reference(self):
+    def test_every_ablation_changes_something_of_a_row_as_long(self):
         place = Workplace(Setting())
-        reference = place.pretrain_config(choose_rows((REFERENCE,))[0], 0)
-        seen = [reference]
+        by = {row.name: place.pretrain_config(row, 0) for row in ABLATIONS}
         for row in ABLATIONS:
-            config = place.pretrain_config(row, 0)
-            assert config not in seen, row.name
-            seen.append(config)
-            assert config.data.teacher == reference.data.teacher
+            assert list(by.values()).count(by[row.name]) == 1, row.name
+            assert by[row.name].steps == place.setting.size.ablation_steps
+            assert (row.against in by) == (row.name != REFERENCE)
+        longer = place.pretrain_config(choose_rows((BEST_TEACHER,))[0], 0)
+        assert replace(longer, steps=0, eval_every=0) == replace(by[REFERENCE], steps=0, eval_every=0)
         model = place.pretrain_config(choose_rows(("points-alone",))[0], 0).model
-        assert set(model.loss_weights.values()) == {0.0} and model.point_weight == reference.model.point_weight > 0
+        assert set(model.loss_weights.values()) == {0.0} and model.point_weight == longer.model.point_weight > 0
 
     @pytest.mark.parametrize("name", [row.name for row in ABLATIONS])
     def test_every_ablation_takes_a_step(self, boxes, tmp_path, name):
         place, row = Workplace(SETTING, tmp_path), choose_rows((name,))[0]
         config = place.pretrain_config(row, 0)
         teacher = place.teacher(row.teacher)
-        data = PretrainData(config.data, config.model.input, 0, place.train, place.val, teacher)
+        data = PretrainData(config.data, config.model.input, 0, place.unlabelled, place.held_out, teacher)
         trainer = Pretrainer(config, tmp_path / "run", data, "cpu")
         metrics = trainer.train_step(data.batch(0))
         assert math.isfinite(metrics["loss/total"]) and metrics["nan_steps"] == 0
-        assert ("loss/points" in metrics) == (name != "without-points")
+        assert ("loss/points" in metrics) == (SPLATS not in (name, row.against))
 
     def test_names(self):
         assert [r.name for r in choose_rows(("contrastive", "random"))] == ["random", "contrastive"]
@@ -210,7 +212,7 @@ class TestRows:
         by = {row.name: row.tasks(SIZE) for row in ROWS}
         assert by["lifted-builtin"] == ("probe-lifted",)
         assert "pretrain" not in by["random"] and "instances" in by["random"]
-        assert by["mask-0"] == ("pretrain", "probe-last", "probe-hypercolumn", "finetune-50")
+        assert by["mask-0"] == ("pretrain", "probe-last", "probe-hypercolumn")
 
 
 class TestSmallRooms:
@@ -332,13 +334,16 @@ class TestReport:
         for seed, (own, dark, deep) in enumerate([(0.50, 0.40, 0.50), (0.52, 0.44, 0.51), (0.54, 0.45, 0.55)]):
             jobs.append(stored(tmp_path, "random", seed, probe_last=0.2, finetune_1=0.1, finetune_100=0.6))
             jobs.append(stored(tmp_path, "lifted-builtin", seed, probe_lifted=0.56))
-            jobs.append(stored(tmp_path, REFERENCE, seed, probe_last=own, probe_hypercolumn=own + 0.1, finetune_1=0.25))
-            jobs.append(stored(tmp_path, "without-colour", seed, probe_last=dark))
-            jobs.append(stored(tmp_path, "without-depth", seed, probe_last=deep))
+            for name in (BEST_TEACHER, REFERENCE):
+                scores = {"probe_last": own, "probe_hypercolumn": own + 0.1, "finetune_1": 0.25}
+                jobs.append(stored(tmp_path, name, seed, **scores))
+            jobs.append(stored(tmp_path, "without-colour", seed, probe_last=dark, probe_hypercolumn=dark + 0.1))
+            jobs.append(stored(tmp_path, "without-depth", seed, probe_last=deep, probe_hypercolumn=own + 0.2))
+            jobs.append(stored(tmp_path, "mask-0", seed, probe_last=dark))
         return Table.of(jobs)
 
     def test_means_over_seeds_and_differences_seed_by_seed(self, table):
-        mean = table.mean(REFERENCE, "probe-last")
+        mean = table.mean(BEST_TEACHER, "probe-last")
         assert (mean.mean, mean.std, mean.count) == (pytest.approx(0.52), pytest.approx(0.02), 3)
         change = table.difference("without-colour", "probe-last", REFERENCE)
         assert change.mean == pytest.approx(-0.09) and change.std == pytest.approx(0.01)
@@ -350,12 +355,14 @@ class TestReport:
         assert row[header.index("linear probe")] == "52.0 ± 2.0" and row[-1] == "20.0 (62%)" and "" in row
 
     def test_words_follow_the_numbers(self, table):
-        said = " ".join(sentences(table, self.size))
-        assert "Colour helps (linear probe without it: -9.0 ± 1.0 points" in said
-        assert "Depth does not show to help: no difference beyond the seeds' spread" in said
-        assert "A teacher" not in said  # never run
-        assert "hypercolumn instead of the last layer, over all rows: better (+10.0 ± 0.0" in said
-        assert best_row(table) == REFERENCE
+        said = " ".join(sentences(table))
+        helps = "Colour beside the point loss (probed without): last layer helps, -9.0 ± 1.0; hypercolumn helps, -9.0"
+        assert helps in said
+        assert "Depth beside the point loss (probed without): last layer no difference beyond the seeds' spread" in said
+        assert "hypercolumn harms, +10.0 ± 0.0" in said
+        assert "Splatted features" not in said and "Nothing masked" not in said  # never run; half run
+        assert "hypercolumn instead of the last layer, over all rows: better (+12.5 ±" in said
+        assert best_row(table) == "without-depth"  # by the hypercolumn; an ablation may be it
 
     @pytest.mark.parametrize(
         ("values", "word"),

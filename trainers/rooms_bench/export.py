@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...core.datasets.rooms.dataset import FIRST_SEED
 from ...core.errors import InputError
 from ...core.models import GaussianCross
 from .config import Setting
@@ -38,7 +39,7 @@ def export_model(
     job = max(scored, key=lambda pair: pair[0])[1]
     results = read_results(job)
     scores = {task: {k: v for k, v in s.items() if k not in ("curves", "seconds")} for task, s in results.items()}
-    size = setting.size
+    size, first = setting.size, FIRST_SEED[setting.split]
     card = {
         "name": "gaussiancross-rooms",
         "description": "GaussianCross pre-trained on procedural rooms. It knows synthetic rooms, not scans.",
@@ -47,8 +48,8 @@ def export_model(
         "teacher": job.row.teacher,
         "label_free": results["pretrain"]["label_free"],
         "seed": job.seed,
-        "training_seeds": [0, size.train_rooms - 1],
-        "held_out_seeds": [1_000_000, 1_000_000 + size.val_rooms - 1],
+        "training_seeds": [0, size.pretrain_rooms - 1],
+        "held_out_seeds": [first, first + size.held_out_rooms - 1],
         "size": asdict(size),
         "scores_on_held_out_rooms": scores,
     }

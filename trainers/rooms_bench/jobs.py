@@ -33,8 +33,10 @@ STRIDE = 0.5
 
 
 def make_jobs(rows: Sequence[Row], size: Size, out: Path) -> list[Job]:
-    """Every row with every seed; all rows once before any of them twice, so that a table is there early."""
-    return [Job(row, seed, out / row.name / f"seed{seed}") for seed in range(size.seeds) for row in rows]
+    """Every row with every seed: the main ones before ablations, and all of them once before any twice, so that a table
+    is there early."""
+    parts = ([r for r in rows if r.group != "ablation"], [r for r in rows if r.group == "ablation"])
+    return [Job(row, seed, out / row.name / f"seed{seed}") for p in parts for seed in range(size.seeds) for row in p]
 
 
 def run_jobs(
@@ -155,7 +157,7 @@ def prepare(jobs: Sequence[Job], setting: Setting, root: Path | None, interrupte
     """
     workplace = Workplace(setting, root)
     steps: list[tuple[str, Callable[[], None]]] = []
-    for rooms in (workplace.train, workplace.val):
+    for rooms in (workplace.train, workplace.held_out):
         steps += [(f"room {name}", partial(rooms.make, i)) for i, name in enumerate(rooms.names)]
     for spec in sorted({job.row.teacher for job in jobs if job.row.start == "gaussiancross"}):
         if (teacher := workplace.teacher(spec)) is not None:

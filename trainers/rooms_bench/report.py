@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .config import Size
-from .rows import REFERENCE, Row
+from .rows import PROBES, Row
 from .tasks import Job, Scores, read_results
 
 SMALL = 0.005
 """Differences of mIoU below this are none, whatever the seeds say."""
 
-WITHOUT = {"without-colour": "colour", "without-depth": "depth", "gaussiancross-none": "a teacher"}
-"""Rows that lack one of the three attributes."""
+WITHOUT = {
+    "without-colour": "Colour beside the point loss",
+    "without-depth": "Depth beside the point loss",
+    "without-splatted-features": "Splatted features beside the point loss",
+    "splats-without-colour": "Colour among the paper's three losses",
+    "splats-without-depth": "Depth among the paper's three losses",
+    "splats-without-features": "Splatted features among the paper's three losses",
+}
+"""Rows that lack one of the three attributes, and which."""
 
 
 @dataclass(frozen=True)
@@ -130,20 +137,16 @@ def main_table(table: Table, size: Size) -> tuple[list[str], list[list[str]]]:
     return header, cells
 
 
-def ablation_table(table: Table, size: Size) -> tuple[list[str], list[list[str]]]:
+def ablation_table(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and cells: the reference, then each change with its difference."""
-    few = f"finetune-{size.shares[0]}"
-    header = ["", "linear probe", "change", "hypercolumn", "change", f"{size.shares[0]} % of rooms", "change"]
-    header += ["rank", "s per step"]
+    header = ["", "linear probe", "change", "hypercolumn", "change", "rank", "s per step"]
     cells = []
-    names = [row.name for row in table.rows]
-    if REFERENCE not in names:
-        return header, cells
-    ablated = [r for r in table.rows if r.name in (REFERENCE, "gaussiancross-none") or r.group == "ablation"]
-    for row in ablated:
-        cell = ["reference" if row.name == REFERENCE else row.title]
-        for column in ("probe-last", "probe-hypercolumn", few):
-            change = None if row.name == REFERENCE else table.difference(row.name, column, REFERENCE)
+    for row in table.rows:
+        if row.group != "ablation":
+            continue
+        cell = [row.title]
+        for column in PROBES:
+            change = table.difference(row.name, column, row.against) if row.against else None
             cell += [_cell(table.mean(row.name, column)), "" if change is None else signed(change)]
         step = table.mean(row.name, "seconds_per_step")
         cells.append([*cell, _rank(table, row.name), "" if step is None else f"{step.mean:.2f}"])
@@ -176,25 +179,22 @@ def verdict(change: Mean) -> str:
     return "better" if change.mean > 0 else "worse"
 
 
-def sentences(table: Table, size: Size) -> list[str]:
-    """What each change does, and which attributes help."""
-    names = [row.name for row in table.rows]
-    few = f"finetune-{size.shares[0]}"
+_HELPS = {"worse": "helps", "better": "harms"}
+
+
+def sentences(table: Table) -> list[str]:
+    """What each change does, and which attributes help, by the probe of the last layer and by the hypercolumn's."""
     said = []
-    if REFERENCE not in names:
-        return said
-    for name, attribute in WITHOUT.items():
-        probe, tuned = (table.difference(name, column, REFERENCE) for column in ("probe-last", few))
-        if probe is None:
-            continue
-        does = {"worse": "helps", "better": "harms"}.get(verdict(probe), f"does not show to help: {verdict(probe)}")
-        also = "" if tuned is None else f"; fine-tuned on {size.shares[0]} % of the rooms {signed(tuned)}"
-        said.append(f"{attribute.capitalize()} {does} (linear probe without it: {signed(probe)} points{also}).")
     for row in table.rows:
-        change = table.difference(row.name, "probe-last", REFERENCE) if row.group == "ablation" else None
-        if change is not None and row.name not in WITHOUT:
-            said.append(f"{row.title[0].upper()}{row.title[1:]}: {verdict(change)} ({signed(change)} points).")
-    hyper = Mean.of(
+        last, hyper = (table.difference(row.name, column, row.against) for column in PROBES)
+        if last is None or hyper is None:
+            continue
+        words = [verdict(change) for change in (last, hyper)]
+        what = row.title[0].upper() + row.title[1:]
+        if row.name in WITHOUT:
+            words, what = [_HELPS.get(word, word) for word in words], f"{WITHOUT[row.name]} (probed without)"
+        said.append(f"{what}: last layer {words[0]}, {signed(last)}; hypercolumn {words[1]}, {signed(hyper)}.")
+    gain = Mean.of(
         [
             value - last[seed]
             for row in table.rows
@@ -204,10 +204,8 @@ def sentences(table: Table, size: Size) -> list[str]:
             if seed in last
         ]
     )
-    if hyper is not None:
-        said.append(
-            f"A hypercolumn instead of the last layer, over all rows: {verdict(hyper)} ({signed(hyper)} points)."
-        )
+    if gain is not None:
+        said.append(f"A hypercolumn instead of the last layer, over all rows: {verdict(gain)} ({signed(gain)} points).")
     return said
 
 

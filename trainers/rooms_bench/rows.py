@@ -28,9 +28,9 @@ class Row:
         start: where the weights come from; "lifted" has none, it reads a 2D teacher's features.
         teacher: of GaussianCross or of the lifting, as `make_teacher` names it.
         change: of the common pre-training.
-        whole: whether it is also fine-tuned on every share and on instances, or only probed and fine-tuned on the
-            smallest share.
+        whole: whether it is also fine-tuned, on every share and on instances, or only probed.
         quick: whether the quick variant has it.
+        against: an ablation's other side, a row's name.
     """
 
     name: str
@@ -41,16 +41,17 @@ class Row:
     change: Change = lambda config: config
     whole: bool = True
     quick: bool = False
+    against: str = ""
 
     def tasks(self, size: Size) -> tuple[str, ...]:
         """What is done for it, in order: "pretrain", "probe-…", "finetune-<per cent>", "instances"."""
         if self.start == "lifted":
             return ("probe-lifted",)
-        shares = size.shares if self.whole else size.shares[:1]
         before = () if self.start == "random" else ("pretrain",)
-        after = ("instances",) if self.whole else ()
-        field = ("probe-field",) if self.whole and self.teacher != "none" else ()
-        return (*before, *PROBES, *field, *(f"finetune-{share}" for share in shares), *after)
+        if not self.whole:
+            return (*before, *PROBES)
+        field = () if self.teacher == "none" else ("probe-field",)
+        return (*before, *PROBES, *field, *(f"finetune-{share}" for share in size.shares), "instances")
 
 
 def model(**values: Any) -> Change:
@@ -61,6 +62,11 @@ def model(**values: Any) -> Change:
 def weights(**values: float) -> Change:
     """Loss weights."""
     return lambda config: model(loss_weights={**config.model.loss_weights, **values})(config)
+
+
+def splats(**values: float) -> Change:
+    """The paper's three losses alone, with these weights."""
+    return lambda config: model(point_weight=0.0)(weights(**values)(config))
 
 
 def given(**values: Any) -> Change:
@@ -78,10 +84,14 @@ def views(count: int) -> Change:
     return lambda config: replace(config, data=replace(config.data, views=count))
 
 
-REFERENCE = "gaussiancross-builtin"
-"""What the ablations change one thing of."""
+BEST_TEACHER = "gaussiancross-builtin"
+"""GaussianCross with the image/text teacher, for as long as the other main rows."""
 
-_ABLATED = "builtin"
+REFERENCE = "reference"
+"""What the ablations change one thing of, for as long as they."""
+
+SPLATS = "without-points"
+"""The paper's three losses, with one of which less some more ablations are made."""
 
 BASELINES = (
     Row("random", "random weights (probed), from scratch (fine-tuned)", "baseline", "random", quick=True),
@@ -107,7 +117,7 @@ OURS = (
         "builtin-ssl",
     ),
     Row(
-        REFERENCE,
+        BEST_TEACHER,
         "GaussianCross, image/text teacher (has seen class names)",
         "gaussiancross",
         "gaussiancross",
@@ -117,15 +127,21 @@ OURS = (
 )
 
 
-def _ablation(name: str, title: str, change: Change, quick: bool = False) -> Row:
-    return Row(name, title, "ablation", "gaussiancross", _ABLATED, change, whole=False, quick=quick)
+def _ablation(
+    name: str, title: str, change: Change, quick: bool = False, teacher: str = "builtin", against: str = REFERENCE
+) -> Row:
+    return Row(name, title, "ablation", "gaussiancross", teacher, change, whole=False, quick=quick, against=against)
 
 
 ABLATIONS = (
+    _ablation(REFERENCE, "reference", lambda config: config, quick=True, against=""),
     _ablation("without-colour", "no colour loss", weights(rgb=0.0), quick=True),
     _ablation("without-depth", "no depth loss", weights(depth=0.0)),
     _ablation("without-splatted-features", "no splatted features", weights(feature=0.0)),
-    _ablation("without-points", "no point loss (the paper's three)", model(point_weight=0.0)),
+    _ablation(SPLATS, "no point loss (the paper's three)", model(point_weight=0.0)),
+    _ablation("splats-without-colour", "… and no colour loss", splats(rgb=0.0), against=SPLATS),
+    _ablation("splats-without-depth", "… and no depth loss", splats(depth=0.0), against=SPLATS),
+    _ablation("splats-without-features", "… and no splatted features", model(), teacher="none", against=SPLATS),
     _ablation("raw-targets", "targets of the point loss not standardised", model(point_standardize=False)),
     _ablation("last-stage", "point loss of the last stage alone", model(point_stages="last")),
     _ablation("points-alone", "point loss alone, nothing splatted", weights(rgb=0.0, depth=0.0, feature=0.0)),
@@ -138,7 +154,7 @@ ABLATIONS = (
     _ablation("views-1", "1 view per scene", views(1)),
     _ablation("learned-weights", "loss weights learned by uncertainty", model(adaptive_weights=True)),
 )
-"""GaussianCross without any features is the row "gaussiancross-none"."""
+"""What each part of the reference does; what each attribute does, beside the point loss and alone."""
 
 ROWS = (*BASELINES, *OURS, *ABLATIONS)
 

@@ -72,8 +72,13 @@ class Workplace:
         return self._open("train", self.setting.size.train_rooms)
 
     @cached_property
-    def val(self) -> SmallRooms:
-        return self._open("val", self.setting.size.val_rooms)
+    def unlabelled(self) -> SmallRooms:
+        """The training rooms that are pre-trained on."""
+        return self._open("train", self.setting.size.pretrain_rooms)
+
+    @cached_property
+    def held_out(self) -> SmallRooms:
+        return self._open(self.setting.split, self.setting.size.held_out_rooms)
 
     def _open(self, split: str, count: int) -> SmallRooms:
         data = self.setting.pretrain.data
@@ -82,7 +87,7 @@ class Workplace:
 
     def teacher(self, spec: str) -> SmallTeacher | None:
         """The teacher's kept tokens of all rooms; None for "none"."""
-        return None if spec == "none" else SmallTeacher(spec, self.train, self.val)
+        return None if spec == "none" else SmallTeacher(spec, self.unlabelled, self.held_out)
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
@@ -109,18 +114,19 @@ class Workplace:
     def pretrain_config(self, row: Row, seed: int) -> PretrainConfig:
         """GaussianCross as this row trains it."""
         size, config = self.setting.size, row.change(self.setting.pretrain)
+        steps = size.ablation_steps if row.group == "ablation" else size.pretrain_steps
         return replace(
             config,
             data=replace(config.data, teacher=row.teacher),
-            steps=size.pretrain_steps,
-            eval_every=max(1, size.pretrain_steps // size.evaluations),
+            steps=steps,
+            eval_every=max(1, steps // size.evaluations),
             seed=seed,
         )
 
     def _pretrain(self, job: Job, work: Path) -> Scores:
         config = self.pretrain_config(job.row, job.seed)
         teacher = self.teacher(job.row.teacher)
-        data = PretrainData(config.data, config.model.input, job.seed, self.train, self.val, teacher)
+        data = PretrainData(config.data, config.model.input, job.seed, self.unlabelled, self.held_out, teacher)
         trainer = Pretrainer(config, work, data)
         trainer.resume()
         trainer.fit(console=self._console)
@@ -141,8 +147,8 @@ class Workplace:
             save_every=self.setting.pretrain.save_every,
             seed=job.seed,
         )
-        looked_at = Chosen(self.val, range(min(len(self.val), self.setting.pretrain.data.eval_scenes)))
-        trainer = ContrastiveTrainer(config, work, self.train, looked_at)
+        looked_at = Chosen(self.held_out, range(min(len(self.held_out), self.setting.pretrain.data.eval_scenes)))
+        trainer = ContrastiveTrainer(config, work, self.unlabelled, looked_at)
         self._fit(trainer)
         return self._keep(job, work, trainer.model, label_free=True)
 
@@ -173,7 +179,7 @@ class Workplace:
 
     def _probe(self, job: Job, work: Path, features: str) -> Scores:
         size = self.setting.size
-        scenes = LabelledScenes(Chosen(self.train, range(min(len(self.train), size.probe_rooms))), self.val)
+        scenes = LabelledScenes(Chosen(self.train, range(min(len(self.train), size.probe_rooms))), self.held_out)
         config = replace(
             self.setting.probe,
             labels=LabelConfig("rooms"),
@@ -186,7 +192,7 @@ class Workplace:
         if features == "field":
             source = field_source(GaussianCross.from_pretrained(job.folder / MODEL))
         elif features == "lifted":
-            source = lifted_source(image_teacher(job.row.teacher), config.voxel_size, self.train, self.val)
+            source = lifted_source(image_teacher(job.row.teacher), config.voxel_size, self.train, self.held_out)
         trainer = FixedProbe(config, work, scenes, self._model(job), source)
         scores = self._fit(trainer)
         return {**_semantic(scores), "width": trainer.features.shape[1]}
@@ -202,7 +208,7 @@ class Workplace:
             steps=size.full_steps if share == 100 else size.finetune_steps,
             seed=job.seed,
         )
-        trainer = SemanticTrainer(config, work, LabelledScenes(train, self.val), self._model(job))
+        trainer = SemanticTrainer(config, work, LabelledScenes(train, self.held_out), self._model(job))
         return {**_semantic(self._fit(trainer)), "rooms": len(train)}
 
     def _instances(self, job: Job, work: Path) -> Scores:
@@ -213,7 +219,7 @@ class Workplace:
             steps=self.setting.size.instance_steps,
             seed=job.seed,
         )
-        trainer = InstanceTrainer(config, work, LabelledScenes(self.train, self.val), self._model(job))
+        trainer = InstanceTrainer(config, work, LabelledScenes(self.train, self.held_out), self._model(job))
         scores = self._fit(trainer)
         return {name: _number(scores[f"val/{name}"]) for name in ("ap", "ap50", "ap25")}
 
