@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -39,6 +39,8 @@ class RoomsBench:
     """Only these rows, by name; an unknown name lists them all."""
     seeds: int = 0
     """Repetitions of every row; the variant's own for 0. More can be added to what is done."""
+    split: Literal["val", "test"] = "test"
+    """Rooms that are scored: "val" to choose a recipe by, and nothing else looks at "test"."""
     workers: int = 0
     """Jobs side by side, a process and a thread each; 0: one for each core, four at most."""
     out: Path = Path("bench")
@@ -57,7 +59,7 @@ def main() -> int:
         raise InputError("--seeds and --workers", "0 or more", f"{given.seeds} and {given.workers}")
     setting = SETTINGS[given.variant]
     size = replace(setting.size, seeds=given.seeds or setting.size.seeds)
-    setting = replace(setting, size=size)
+    setting = replace(setting, size=size, split=given.split)
     rows = choose_rows(given.rows, quick=given.variant != "full")
     name = f"rooms-{given.variant}"
     jobs = make_jobs(rows, size, given.out / name)
@@ -79,7 +81,7 @@ def main() -> int:
 def report(out: Path, name: str, jobs: Sequence[Job], setting: Setting) -> None:
     """Tables, words and pictures of what is done."""
     table, size = Table.of(jobs), setting.size
-    parts = [_heading(jobs, size), markdown(*main_table(table, size))]
+    parts = [_heading(jobs, size, setting.split), markdown(*main_table(table, size))]
     changes = ablation_table(table)
     if len(changes[1]) > 1:
         said = f"Each ablation changes one thing of the reference, both after {size.ablation_steps} steps"
@@ -162,15 +164,15 @@ def plain(title: str) -> str:
     return title
 
 
-def _heading(jobs: Sequence[Job], size: Size) -> str:
+def _heading(jobs: Sequence[Job], size: Size, split: str) -> str:
     done = sum(len(read_results(job)) for job in jobs)
     total = sum(len(job.row.tasks(size)) for job in jobs)
     seconds = sum(scores["seconds"] for job in jobs for scores in read_results(job).values())
     seeds = "1 seed" if size.seeds == 1 else f"mean ± standard deviation of {size.seeds} seeds"
     return (
-        f"mIoU and AP on {size.held_out_rooms} held-out rooms, in per cent, {seeds}; {size.train_rooms} training rooms, "
-        f"{size.pretrain_rooms} of them pre-trained on, linear probes fitted to {size.probe_rooms}. {done} of {total} "
-        f"tasks, {seconds / 3600:.1f} core hours."
+        f"mIoU and AP on {size.held_out_rooms} rooms of the split {split}, in per cent, {seeds}; {size.train_rooms} "
+        f"training rooms, {size.pretrain_rooms} of them pre-trained on, linear probes fitted to {size.probe_rooms}. "
+        f"{done} of {total} tasks, {seconds / 3600:.1f} core hours."
     )
 
 
