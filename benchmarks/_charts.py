@@ -46,7 +46,9 @@ def bars(
     group = thick * len(series) + gap
     height = top + group * len(items) + 40
     paper = _Paper(width, height, title)
-    ends = [v + _finite(e) for bar in items for v, e in zip(bar.values, bar.errors, strict=True) if v is not None]
+    most = 100.0 if unit.startswith("%") else math.inf  # an error bar does not make more than all
+    pairs = [(v, e) for bar in items for v, e in zip(bar.values, bar.errors, strict=True) if v is not None]
+    ends = [min(v + _finite(e), most) for v, e in pairs]
     ticks = nice_ticks(0.0, max(ends, default=1.0))
     room = width - left - right
 
@@ -68,7 +70,7 @@ def bars(
             paper.box((left, low, x(value), low + thick - 2), COLORS[s])
             end, middle = x(value), low + thick / 2 - 1
             if _finite(error):
-                end = x(value + error)
+                end = x(min(value + error, most))
                 paper.line((x(max(0.0, value - error)), middle, end, middle), INK)
                 for at in (x(max(0.0, value - error)), end):
                     paper.line((at, middle - 3, at, middle + 3), INK)

@@ -54,5 +54,5 @@ def encode_points(
     given = make_input(scene.validated(), InputConfig(voxel_size=voxel_size))
     points = given.points.to(device)
     inputs = points.grid_coord, points.feat, points.offset
-    features = torch.cat(backbone.stages(*inputs), 1) if hypercolumn else backbone(*inputs)
+    features = torch.cat(backbone.stages(*inputs).spread(), 1) if hypercolumn else backbone(*inputs)
     return features.float().cpu()[given.inverse]

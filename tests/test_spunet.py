@@ -11,6 +11,7 @@ import pytest
 import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.nn.spunet import SpUNet
+from gaussiancross.core.nn.stages import linear_of_stages
 from gaussiancross.core.nn.unet3d import UNet3d
 from torch import Tensor, nn
 
@@ -131,7 +132,7 @@ def test_stages_are_constant_in_their_cells():
     net = SpUNet(6, **SMALL).eval()
     coord, feat, offset = batch_of(scene(0, 20), scene(1, 9))
     with torch.no_grad():
-        stages = net.stages(coord, feat, offset)
+        stages = net.stages(coord, feat, offset).spread()
         output = net(coord, feat, offset)
     assert [s.shape[1] for s in stages] == [8, 8, 16, 16, 24, 24, 16, 16, 12]
     assert torch.equal(stages[-1], output)
@@ -142,6 +143,40 @@ def test_stages_are_constant_in_their_cells():
         mine = stages[4][cell == value]
         assert torch.equal(mine, mine[:1].expand_as(mine))
     assert len(torch.unique(stages[4], dim=0)) == int(cell.max()) + 1
+
+
+@pytest.mark.parametrize("which", [slice(None), slice(5)])
+def test_a_linear_head_reads_stages_at_their_own_resolution(which):
+    """Against the head on the whole hypercolumn: outputs, gradients and running statistics over three steps."""
+    torch.manual_seed(0)
+    net, width = SpUNet(6, **SMALL).train(), sum([8, 8, 16, 16, 24, 24, 16, 16, 12][which])
+    plain = torch.nn.BatchNorm1d(width, affine=False), torch.nn.Linear(width, 5)
+    fast = torch.nn.BatchNorm1d(width, affine=False), torch.nn.Linear(width, 5)
+    fast[1].load_state_dict(plain[1].state_dict())
+    for seed in range(3):
+        coord, feat, offset = batch_of(scene(seed, 20), scene(seed + 7, 9))
+        grads, outputs = [], []
+        for norm, linear in (plain, fast):
+            norm.momentum = None if seed == 2 else 0.3
+            stages = net.stages(coord, feat, offset)[which]
+            if norm is plain[0]:
+                y = linear(norm(torch.cat(stages.spread(), 1)))
+            else:
+                y = linear_of_stages(stages, norm, linear)
+            loss = (y * torch.cos(torch.arange(y.numel())).view_as(y)).sum()
+            grads.append(torch.autograd.grad(loss, [*stages.features, linear.weight, linear.bias]))
+            outputs.append(y)
+        assert torch.allclose(*outputs, atol=1e-4)
+        for a, b in zip(*grads, strict=True):
+            assert (a - b).norm() <= 1e-4 * a.norm() + 1e-6
+    for key, value in plain[0].state_dict().items():
+        assert torch.allclose(value.double(), fast[0].state_dict()[key].double(), rtol=1e-4, atol=1e-5), key
+    for norm in (plain[0], fast[0]):
+        norm.eval()
+    with torch.no_grad():
+        stages = net.stages(*batch_of(scene(4, 12)))[which]
+        expected = plain[1](plain[0](torch.cat(stages.spread(), 1)))
+        assert torch.allclose(linear_of_stages(stages, *fast), expected, atol=1e-4)
 
 
 def test_tiny_scenes_train():

@@ -297,7 +297,7 @@ class GaussianCross(Pretrained):
             return []
         if self.config.point_stages == "last":
             return [self.backbone_features(points)]
-        return self.backbone.stages(points.grid_coord, self._visible(points), points.offset)
+        return self.backbone.stages(points.grid_coord, self._visible(points), points.offset).spread()
 
     def predict_views(self, gaussians: Gaussians, views: Views) -> Prediction:
         """Render Gaussians into the views, features only when there is a teacher to compare them with."""

@@ -20,6 +20,7 @@ from ..encode import encode_points
 from ..errors import InputError
 from ..io.pretrained import Pretrained, Stored
 from ..sparse import Backend, SparseConv3d, SparseInverseConv3d, SparseTensor, SubMConv3d, resolve_backend
+from .stages import Stages
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -162,20 +163,19 @@ class SpUNet(Pretrained):
         x, order = self._tensor(grid_coord, feat, offset)
         return _unsorted(self._run(x)[-1].features, order)
 
-    def stages(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> list[Tensor]:
-        """What every stage knows about each voxel, for hypercolumns: 2 · 4 + 1 tensors [N, C].
+    def stages(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Stages:
+        """What every stage knows, for hypercolumns.
 
         Stem, four encoder stages (fine to coarse), four decoder stages (coarse to fine; the last is what `forward`
-        returns). A coarse stage's features are those of the cell that holds the voxel.
+        returns).
         """
         x, order = self._tensor(grid_coord, feat, offset)
         results = self._run(x)
         voxel_of_cell: list[Tensor] = [torch.arange(len(x.grid), device=feat.device)]
         for finer in results[:STAGES]:
             voxel_of_cell.append(_cell_of(finer, results[len(voxel_of_cell)])[voxel_of_cell[-1]])
-        rows = [_unsorted(cell, order) for cell in voxel_of_cell]
-        # Not r.features[rows]: the gradient of that adds up row by row.
-        return [r.features.index_select(0, rows[r.grid.level]) for r in results]
+        cells = tuple(_unsorted(cell, order) for cell in voxel_of_cell)
+        return Stages(tuple(r.features for r in results), tuple(r.grid.level for r in results), cells)
 
     def encode(
         self,

@@ -12,6 +12,7 @@ from ...core.errors import InputError
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import STAGES, BatchNorm, SpUNet
+from ...core.nn.stages import Stages, linear_of_stages
 from .config import Features, NetworkConfig, Norm
 
 FEAT = 6
@@ -56,17 +57,25 @@ class Segmenter(nn.Module):
         return self
 
     def features(self, points: PointBatch) -> Tensor:
-        """[V, C] of the voxels of a batch."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            inputs = points.grid_coord, points.feat, points.offset
-            if self.kind == "last":
-                return self.backbone(*inputs)
-            stages = self.backbone.stages(*inputs)
-            return torch.cat(stages[: STAGES + 1] if self.kind == "encoder" else stages, 1)
+        """[V, C] of the voxels of a batch, as the backbone gives them."""
+        if self.kind == "last":
+            with self._learning():
+                return self.backbone(points.grid_coord, points.feat, points.offset)
+        return torch.cat(self._stages(points).spread(), 1)
 
     def forward(self, points: PointBatch) -> Tensor:
         """[V, K] class logits."""
-        return self.head(self.standardize(self.features(points).float()))
+        if isinstance(self.standardize, nn.BatchNorm1d):
+            return linear_of_stages(self._stages(points), self.standardize, self.head)
+        return self.head(self.features(points).float())
+
+    def _stages(self, points: PointBatch) -> Stages:
+        with self._learning():
+            stages = self.backbone.stages(points.grid_coord, points.feat, points.offset)
+        return stages[: STAGES + 1] if self.kind == "encoder" else stages
+
+    def _learning(self) -> torch.set_grad_enabled:
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen)
 
 
 def feature_width(backbone: SpUNet, features: Features) -> int:

@@ -47,6 +47,8 @@ class Size:
     """Steps of a fine-tuning on a share of the rooms, and of its baseline from scratch."""
     full_steps: int = 400
     """Steps of a fine-tuning on all rooms, and of its baseline from scratch."""
+    scratch_steps: int = 1200
+    """Steps of a training from scratch that is given more time on all rooms."""
     instance_steps: int = 400
     """Steps of PointGroup on all rooms."""
     shares: tuple[int, ...] = (1, 5, 10, 20, 100)
@@ -80,6 +82,7 @@ QUICK = Size(
     probe_steps=200,
     finetune_steps=80,
     full_steps=120,
+    scratch_steps=240,
     instance_steps=120,
     shares=(5, 100),
     evaluations=4,
@@ -99,6 +102,7 @@ MICRO = Size(
     probe_steps=5,
     finetune_steps=2,
     full_steps=2,
+    scratch_steps=3,
     instance_steps=2,
     shares=(50, 100),
     evaluations=1,

@@ -231,7 +231,7 @@ def goals(table: Table, size: Size) -> list[Goal]:
     for row in table.rows:
         if row.group != "gaussiancross":
             continue
-        scratch = table.mean("random", "finetune-100")
+        scratch, longer = (table.mean(name, "finetune-100") for name in ("random", "scratch"))
         lifted = None if row.teacher == "none" else table.mean(f"lifted-{row.teacher}", "probe-last")
         gain, rank = table.difference(row.name, few, "random"), table.mean(row.name, "rank_share")
 
@@ -248,6 +248,7 @@ def goals(table: Table, size: Size) -> list[Goal]:
             if row.teacher != "none":
                 add(f"{what} over the lifted features'", _ratio(probe, lifted), 1.0, "{:.2f} ×")
             add(f"{what} over training from scratch with all labels", _ratio(probe, scratch), 0.8, "{:.2f} ×")
+            add(f"{what} over training from scratch for longer", _ratio(probe, longer), 0.8, "{:.2f} ×")
         value = None if gain is None else 100 * gain.mean
         add(f"fine-tuning on {size.shares[0]} % of the rooms, over scratch", value, 8.0, "{:+.1f} points")
         add("effective rank over the features' width", None if rank is None else rank.mean, 0.5, "{:.2f}")

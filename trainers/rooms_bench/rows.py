@@ -10,7 +10,7 @@ from ...core.errors import InputError
 from ..config import PretrainConfig
 from .config import Size
 
-Start = Literal["random", "lifted", "contrastive", "gaussiancross"]
+Start = Literal["random", "scratch", "lifted", "contrastive", "gaussiancross"]
 Group = Literal["baseline", "gaussiancross", "ablation"]
 Change = Callable[[PretrainConfig], PretrainConfig]
 
@@ -25,7 +25,8 @@ class Row:
         name: of its folder, and what `--rows` takes.
         title: in tables.
         group: which table it belongs to.
-        start: where the weights come from; "lifted" has none, it reads a 2D teacher's features.
+        start: where the weights come from; "lifted" has none, it reads a 2D teacher's features; "scratch" is random
+            weights that are trained with all labels for longer than those of other rows.
         teacher: of GaussianCross or of the lifting, as `make_teacher` names it.
         change: of the common pre-training.
         whole: whether it is also fine-tuned, on every share and on instances, or only probed.
@@ -47,6 +48,8 @@ class Row:
         """What is done for it, in order: "pretrain", "probe-…", "finetune-<per cent>", "instances"."""
         if self.start == "lifted":
             return ("probe-lifted",)
+        if self.start == "scratch":
+            return ("finetune-100",)
         before = () if self.start == "random" else ("pretrain",)
         if not self.whole:
             return (*before, *PROBES)
@@ -95,6 +98,7 @@ SPLATS = "without-points"
 
 BASELINES = (
     Row("random", "random weights (probed), from scratch (fine-tuned)", "baseline", "random", quick=True),
+    Row("scratch", "from scratch with all labels for longer", "baseline", "scratch"),
     Row("lifted-builtin-ssl", "lifting, label-free teacher", "baseline", "lifted", "builtin-ssl"),
     Row(
         "lifted-builtin",

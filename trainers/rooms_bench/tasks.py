@@ -199,13 +199,15 @@ class Workplace:
 
     def _finetune(self, job: Job, work: Path, share: int) -> Scores:
         size = self.setting.size
+        steps = size.full_steps if share == 100 else size.finetune_steps
+        steps = size.scratch_steps if job.row.start == "scratch" else steps
         labels = LabelConfig("rooms", scenes=share)
         train = fewer_labels(self.train, labels, job.seed)
         config = replace(
             self.setting.finetune,
             labels=labels,
             network=self._network(),
-            steps=size.full_steps if share == 100 else size.finetune_steps,
+            steps=steps,
             seed=job.seed,
         )
         trainer = SemanticTrainer(config, work, LabelledScenes(train, self.held_out), self._model(job))
