@@ -20,7 +20,9 @@ from ..core.config import to_dict
 from ..core.errors import InputError
 from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Variant, choose_rows, make_jobs, run_jobs
 from ..trainers.rooms_bench.export import export_model
+from ..trainers.rooms_bench.jobs import check_setting
 from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
+from ..trainers.rooms_bench.rows import BEST_TEACHER
 from ..trainers.rooms_bench.tasks import read_results
 from ._charts import Bar, Curve, bars, curves
 from ._machine import command_line, environment, markdown, write_report
@@ -49,8 +51,8 @@ class RoomsBench:
     """Run nothing: report what is there."""
     export: Path | None = None
     """Folder to write a pre-trained model into, with a card."""
-    export_row: str = ""
-    """Whose; the GaussianCross row with the best probe of the hypercolumn unless given."""
+    export_row: str = BEST_TEACHER
+    """Whose: the name of a row."""
 
 
 def main() -> int:
@@ -64,7 +66,11 @@ def main() -> int:
     name = f"rooms-{given.variant}"
     jobs = make_jobs(rows, size, given.out / name)
     workers = given.workers or min(4, os.cpu_count() or 1)
+    every = make_jobs(ROWS, size, given.out / name)  # also those that an earlier command did
+    for job in every:
+        check_setting(job, setting)
     finished = given.only_report or run_jobs(jobs, setting, workers, console=Console())
+    jobs = [job for job in every if job in jobs or read_results(job)]
     if not any(read_results(job) for job in jobs):
         print("Nothing is done yet. The same command goes on.")
         return 1
@@ -81,7 +87,7 @@ def main() -> int:
 def report(out: Path, name: str, jobs: Sequence[Job], setting: Setting) -> None:
     """Tables, words and pictures of what is done."""
     table, size = Table.of(jobs), setting.size
-    parts = [_heading(jobs, size, setting.split), markdown(*main_table(table, size))]
+    parts = [_heading(jobs, setting), markdown(*main_table(table, size))]
     changes = ablation_table(table)
     if len(changes[1]) > 1:
         said = f"Each ablation changes one thing of the reference, both after {size.ablation_steps} steps"
@@ -164,14 +170,18 @@ def plain(title: str) -> str:
     return title
 
 
-def _heading(jobs: Sequence[Job], size: Size, split: str) -> str:
+def _heading(jobs: Sequence[Job], setting: Setting) -> str:
+    size, batch = setting.size, setting.finetune.batch_size
     done = sum(len(read_results(job)) for job in jobs)
     total = sum(len(job.row.tasks(size)) for job in jobs)
     seconds = sum(scores["seconds"] for job in jobs for scores in read_results(job).values())
     seeds = "1 seed" if size.seeds == 1 else f"mean ± standard deviation of {size.seeds} seeds"
     return (
-        f"mIoU and AP on {size.held_out_rooms} rooms of the split {split}, in per cent, {seeds}; {size.train_rooms} "
-        f"training rooms, {size.pretrain_rooms} of them pre-trained on, linear probes fitted to {size.probe_rooms}. "
+        f"mIoU and AP on {size.held_out_rooms} rooms of the split {setting.split}, in per cent, {seeds}; "
+        f"{size.train_rooms} training rooms, {size.pretrain_rooms} of them pre-trained on, linear probes fitted to "
+        f"{size.probe_rooms}. "
+        f"Fine-tuned for {size.finetune_steps} steps, with all labels for {size.full_steps} "
+        f"({size.full_steps * batch / size.train_rooms:.1f} passes), from scratch for longer: {size.scratch_steps}. "
         f"{done} of {total} tasks, {seconds / 3600:.1f} core hours."
     )
 

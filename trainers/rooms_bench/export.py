@@ -11,18 +11,19 @@ from ...core.datasets.rooms.dataset import FIRST_SEED
 from ...core.errors import InputError
 from ...core.models import GaussianCross
 from .config import Setting
-from .report import Table, best_row
+from .rows import BEST_TEACHER
 from .tasks import MODEL, Job, read_results
 
 
 def export_model(
-    folder: Path, jobs: Sequence[Job], setting: Setting, row: str = "", about: dict[str, Any] | None = None
+    folder: Path, jobs: Sequence[Job], setting: Setting, row: str = BEST_TEACHER, about: dict[str, Any] | None = None
 ) -> Job:
-    """Write the model of a row, of the seed with the best probe of the hypercolumn, with a card in its ``config.json``.
+    """Write the model of a row, of its first seed, with a card in its ``config.json``. No score decides which: a model
+    is not chosen by the rooms that say how good it is.
 
     Args:
         folder: what `GaussianCross.from_pretrained` then takes.
-        row: its name; the one with the best mean probe of the hypercolumn unless given.
+        row: its name.
         about: more for the card (the command, the machine).
 
     Returns:
@@ -31,12 +32,10 @@ def export_model(
     Raises:
         InputError: no such row, or it is not done.
     """
-    row = row or best_row(Table.of(jobs)) or ""
-    done = [(read_results(job), job) for job in jobs if job.row.name == row and job.row.start == "gaussiancross"]
-    scored = [(r["probe-hypercolumn"]["miou"] or 0.0, job) for r, job in done if "probe-hypercolumn" in r]
-    if not scored:
-        raise InputError("--export", "a row of GaussianCross that is pre-trained and probed", row or "none")
-    job = max(scored, key=lambda pair: pair[0])[1]
+    mine = sorted((j for j in jobs if j.row.name == row and j.row.start == "gaussiancross"), key=lambda job: job.seed)
+    job = next((job for job in mine if "probe-hypercolumn" in read_results(job)), None)
+    if job is None:
+        raise InputError("--export", "a row of GaussianCross that is pre-trained and probed", row)
     results = read_results(job)
     scores = {task: {k: v for k, v in s.items() if k not in ("curves", "seconds")} for task, s in results.items()}
     size, first = setting.size, FIRST_SEED[setting.split]
@@ -49,6 +48,7 @@ def export_model(
         "label_free": results["pretrain"]["label_free"],
         "seed": job.seed,
         "training_seeds": [0, size.pretrain_rooms - 1],
+        "split": setting.split,
         "held_out_seeds": [first, first + size.held_out_rooms - 1],
         "size": asdict(size),
         "scores_on_held_out_rooms": scores,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -79,6 +80,7 @@ def do_job(workplace: Workplace, job: Job, interrupted: Any, watch: Any = None) 
         if watch is not None:
             watch.at(f"{job.row.name}, seed {job.seed}: {task}")
         _store(job, workplace.setting, task, workplace.run(job, task))
+        shutil.rmtree(workplace.work(job, task), ignore_errors=True)
         if watch is not None:
             watch.look()
 

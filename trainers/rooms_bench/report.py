@@ -1,7 +1,8 @@
 """From results to the table: means over seeds, what reaches what it should, and in words what helps.
 
-Nothing is said that the numbers do not say: an effect counts when it is larger than twice its standard error over the
-seeds and than `SMALL`; one seed alone decides nothing.
+Nothing is said that the numbers do not say: an effect counts when 0 lies outside of its 95 % confidence interval over
+the seeds (Student's t; with three seeds, 4.3 standard errors) and when it is larger than `SMALL`; one seed alone
+decides nothing. Of twenty comparisons one will still seem to be an effect by chance.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from scipy.stats import t as student
 
 from .config import Size
 from .rows import PROBES, Row
@@ -174,7 +177,7 @@ def verdict(change: Mean) -> str:
     """ "better", "worse", "no difference", or that one seed says nothing."""
     if change.count < 2:
         return "undecided (one seed)"
-    if abs(change.mean) <= max(SMALL, 2 * change.error):
+    if abs(change.mean) <= max(SMALL, float(student.ppf(0.975, change.count - 1)) * change.error):
         return "no difference beyond the seeds' spread"
     return "better" if change.mean > 0 else "worse"
 
@@ -257,13 +260,3 @@ def goals(table: Table, size: Size) -> list[Goal]:
 
 def _ratio(a: Mean | None, b: Mean | None) -> float | None:
     return None if a is None or b is None or not b.mean else a.mean / b.mean
-
-
-def best_row(table: Table) -> str | None:
-    """The GaussianCross row, ablations among them, with the highest probe of the hypercolumn."""
-    probes = {
-        row.name: mean.mean
-        for row in table.rows
-        if row.start == "gaussiancross" and (mean := table.mean(row.name, "probe-hypercolumn")) is not None
-    }
-    return max(probes, key=lambda name: probes[name]) if probes else None

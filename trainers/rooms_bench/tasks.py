@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -94,12 +93,14 @@ class Workplace:
     def run(self, job: Job, task: str) -> Scores:
         """Do one of ``job.row.tasks(size)``; earlier ones have been done. Continues where it was interrupted.
 
+        Its checkpoints stay until the caller, who stores the scores, removes `work`.
+
         Raises:
             Interrupted: by SIGINT or SIGTERM.
         """
         started = time.perf_counter()
         kind, _, detail = task.partition("-")
-        work = job.folder / "work" / task
+        work = self.work(job, task)
         if kind == "pretrain":
             scores = self._contrast(job, work) if job.row.start == "contrastive" else self._pretrain(job, work)
         elif kind == "probe":
@@ -108,8 +109,12 @@ class Workplace:
             scores = self._finetune(job, work, int(detail))
         else:
             scores = self._instances(job, work)
-        shutil.rmtree(work, ignore_errors=True)  # models and figures are kept, checkpoints are not
         return {**scores, "seconds": time.perf_counter() - started}
+
+    @staticmethod
+    def work(job: Job, task: str) -> Path:
+        """Folder of a task's checkpoints, of no use once its scores are stored."""
+        return job.folder / "work" / task
 
     def pretrain_config(self, row: Row, seed: int) -> PretrainConfig:
         """GaussianCross as this row trains it."""
