@@ -27,6 +27,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain(config)
 
 
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What `to_dict` wrote without nesting: ``{"optim": {"lr": 1}}`` as ``{"optim.lr": 1}``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
 def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
     """The dataclass ``kind`` from what `to_dict` wrote. Missing keys keep their defaults, so older files load; a key
     that this version does not know is an `InputError`, because silently ignoring it would change the model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from gaussiancross.app.commands.finetune import class_table, published_table
 from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
 from gaussiancross.core.datasets.splits import write_names
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.trainers.downstream import LabelConfig, LabelledScenes
 from gaussiancross.trainers.downstream.presets import AREAS, FINETUNE, PRESETS, PROBE, held_out
-from gaussiancross.trainers.downstream.published import ROWS, compare, find_results
+from gaussiancross.trainers.downstream.published import ROWS, compare, find_results, results_beside, rows_of
 from gaussiancross.trainers.downstream.results import (
     SemanticResult,
     confusion_picture,
@@ -87,6 +89,17 @@ class TestPresets:
         other = replace(config, features="hypercolumn", optim=replace(config.optim, lr=0.1))
         assert changes("probe", "scannet", other) == ["features", "optim.lr"]
 
+    def test_fewer_test_scenes_other_data_and_smaller_networks_leave_it_too(self):
+        config = PROBE["scannet"].config
+        few = replace(config, labels=replace(config.labels, val_scenes=3))
+        assert changes("probe", "scannet", few) == ["labels.val_scenes"]
+        rooms = replace(config, labels=replace(config.labels, data="rooms:9"))
+        assert changes("probe", "scannet", rooms) == ["labels.data"]
+        small = replace(config, network=replace(config.network, base_channels=8))
+        assert changes("probe", "scannet", small) == ["network.base_channels"]
+        assert changes("probe", "scannet", replace(small, init="model")) == []
+        assert changes("probe", "scannet", small, SpUNet(6, 8, (8,) * 8, (1,) * 8)) == []
+
 
 class TestResults:
     def test_come_back_as_they_were(self, tmp_path):
@@ -132,7 +145,7 @@ class TestResults:
 class TestTable:
     def test_not_measured_where_it_was_not(self):
         (row,) = [c for c in compare([]) if c.row.preset == "scannet" and c.row.task == "probe"]
-        assert row.pretrained is None and row.scratch is None
+        assert row.pretrained == () and row.scratch is None
         assert "not measured" in text_of(published_table(compare([])))
 
     def test_runs_are_told_apart(self, tmp_path):
@@ -143,11 +156,52 @@ class TestTable:
         write_results(tmp_path / "e", result(4, preset="s3dis-6fold", init="model", fold="Area_1"))
         rows = {(c.row.task, c.row.preset): c for c in compare(find_results([tmp_path]))}
         found = rows["probe", "scannet"]
-        assert found.pretrained.runs == 2 and not found.pretrained.changed
-        assert found.pretrained.percent == pytest.approx(50 * sum(result(s).scores.miou for s in (0, 1)))
+        (mean,) = found.pretrained
+        assert mean.runs == 2 and not mean.changed and mean.others == 1
+        assert mean.percent == pytest.approx(50 * sum(result(s).scores.miou for s in (0, 1)))
         assert found.scratch.percent == pytest.approx(100 * result(2).scores.miou)
-        assert rows["probe", "s3dis-6fold"].pretrained is None
-        assert rows["finetune", "scannet"].pretrained is None
+        assert rows["probe", "s3dis-6fold"].pretrained == ()
+        assert rows["finetune", "scannet"].pretrained == ()
+
+    def test_models_and_recipes_are_never_averaged(self, tmp_path):
+        def run(seed, init, written, changed=(), **config):
+            about = {"changed": list(changed), "config": {"seed": seed, "workers": seed, "init": init} | config}
+            folder = tmp_path / f"{written}"
+            write_results(folder, result(seed, init=init, **about))
+            os.utime(folder / "results.json", (written, written))
+
+        run(0, "runs/a/model", 1, optim={"lr": 1})
+        run(1, "runs/a/model/", 2, optim={"lr": 1})  # the same model, another seed
+        run(2, "runs/b/model", 3, ["optim.lr"], optim={"lr": 2})
+        run(3, "runs/b/model", 4, ["optim.lr"], optim={"lr": 3})  # newer, and another recipe
+        run(4, "runs/b/model", 0, ["optim.lr"], optim={"lr": 3}, network={"base_channels": 9})  # not of its own size
+        run(5, "", 6, network={"base_channels": 9})
+        run(6, "", 7, network={"base_channels": 8})
+        (row,) = [c for c in compare(find_results([tmp_path])) if (c.row.task, c.row.preset) == ("probe", "scannet")]
+        score = [100 * result(s).scores.miou for s in range(7)]
+        assert [m.model for m in row.pretrained] == ["a/model", "b/model"]
+        assert [m.runs for m in row.pretrained] == [2, 2] and [m.others for m in row.pretrained] == [0, 1]
+        assert row.pretrained[0].percent == pytest.approx((score[0] + score[1]) / 2)
+        assert row.pretrained[1].percent == pytest.approx((score[3] + score[4]) / 2)
+        assert row.scratch.percent == pytest.approx(score[6]) and row.scratch.others == 1
+        text = text_of(published_table([row]))
+        assert f"a/model {row.pretrained[0].percent:.1f} (mean of 2)" in text
+        assert f"b/model {row.pretrained[1].percent:.1f}* (mean of 2, 1 other recipe)" in text
+
+    def test_area_5_is_the_row_of_s3dis(self):
+        about = {"changed": []}
+        run = {"task": "probe", "preset": "s3dis-area5", "init": "", "miou": 0.5, "about": about}
+        (row,) = compare([run], rows_of("probe", "s3dis-area5"))
+        assert row.row.preset == "s3dis" and row.scratch.percent == 50.0
+        assert rows_of("probe", "s3dis-area4") == []
+
+    def test_beside_a_run_nothing_deep_is_read(self, tmp_path):
+        write_results(tmp_path / "mine", result(0))
+        write_results(tmp_path / "other", result(1))
+        write_results(tmp_path / "deep" / "down", result(2))
+        found = results_beside(tmp_path / "mine")
+        assert [Path(r["path"]).parent.name for r in found] == ["mine", "other"]
+        assert len(find_results([tmp_path])) == 3
 
     def test_changed_runs_are_marked(self):
         content = [{"task": "probe", "preset": "scannet", "init": "", "miou": 0.5, "about": {"changed": ["mix"]}}]
@@ -264,7 +318,7 @@ class TestEndToEnd:
         assert int(one.confusion.sum()) > 0 and one.init.endswith("pre")
         rows = {(c.row.task, c.row.preset): c for c in compare(find_results([scannet / "runs"]))}
         row = rows["finetune", "scannet-scenes1"]
-        assert row.pretrained is not None and row.scratch is not None
+        assert len(row.pretrained) == 1 and row.pretrained[0].model == "pre" and row.scratch is not None
         assert main(["probe", "table", str(scannet / "runs")]) == 0
         assert "PointGroup AP50" in capsys.readouterr().out
 

@@ -9,12 +9,21 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ...core.errors import InputError
 from ...trainers.downstream.config import SemanticTraining
 from ...trainers.downstream.presets import PRESETS, Task
-from ...trainers.downstream.published import NOT_MEASURED, ROWS, Compared, Measured, compare, find_results
+from ...trainers.downstream.published import (
+    NOT_MEASURED,
+    Compared,
+    Measured,
+    compare,
+    find_results,
+    results_beside,
+    rows_of,
+)
 from ...trainers.downstream.results import RESULTS, SemanticResult
 from ...trainers.downstream.run import SemanticRun, run_semantic
 from .pretrain import pick_device
@@ -35,7 +44,7 @@ class Downstream:
     seconds: float | None = None
     """Stop after so many seconds of training (with a checkpoint); the same command goes on."""
     beside: tuple[Path, ...] = ()
-    """Folders with other runs' results, for the table; the folder that RUN_DIR lies in by default."""
+    """Folders with other runs' results, for the table; by default those that lie beside RUN_DIR."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -126,28 +135,32 @@ def print_published(console: Console, task: str, preset: str, runs: Sequence[Pat
     """The published figures of a row beside ours, and where our run left the published recipe.
 
     Args:
-        runs: this run's folder, then those of others; without, those that lie beside it.
+        runs: this run's folder, then those of others, searched through; without, those that lie beside it.
     """
-    rows = [row for row in ROWS if (row.task, row.preset) == (task, preset)]
-    if rows:
-        others = runs[1:] or [runs[0].absolute().parent]
-        console.print(published_table(compare(find_results([runs[0], *others]), rows)))
+    if rows := rows_of(task, preset):
+        results = find_results(runs) if len(runs) > 1 else results_beside(runs[0])
+        console.print(published_table(compare(results, rows)))
     if changed:
         console.print(f"Differs from the preset in: {', '.join(changed)}.", soft_wrap=True)
 
 
 def published_table(rows: Sequence[Compared]) -> Table:
-    """Theirs and ours, per cent."""
+    """Theirs and ours, per cent: one line for each pre-trained model."""
     title = "Published figures (theirs) and what was measured here, %; * = not the published recipe"
     table = Table("", "published", "ours, pre-trained", "ours, without", title=title, title_justify="left")
     for compared in rows:
         published = "\n".join(f"{method} {value}" for method, value in compared.row.published.items())
-        table.add_row(compared.row.title, published, _cell(compared.pretrained), _cell(compared.scratch))
+        table.add_row(compared.row.title, published, _cell(*compared.pretrained), _cell(compared.scratch))
     return table
 
 
-def _cell(measured: Measured | None) -> str:
-    if measured is None:
-        return NOT_MEASURED
-    runs = f" (mean of {measured.runs})" if measured.runs > 1 else ""
-    return f"{measured.percent:.1f}{'*' if measured.changed else ''}{runs}"
+def _cell(*measured: Measured | None) -> str:
+    return "\n".join(_line(m) for m in measured if m is not None) or NOT_MEASURED
+
+
+def _line(measured: Measured) -> str:
+    """Model, score, and what else there is."""
+    notes = [f"mean of {measured.runs}"] * (measured.runs > 1)
+    notes += [f"{measured.others} other recipe{'s' * (measured.others > 1)}"] * (measured.others > 0)
+    star, more = "*" if measured.changed else "", f" ({', '.join(notes)})" if notes else ""
+    return escape(f"{measured.model} {measured.percent:.1f}{star}{more}".lstrip())

@@ -35,7 +35,7 @@ class Instances:
     pictures: int = 4
     """Held-out scenes that are drawn beside their true and predicted instances."""
     beside: tuple[Path, ...] = ()
-    """Folders with other runs' results, for the table; the folder that RUN_DIR lies in by default."""
+    """Folders with other runs' results, for the table; by default those that lie beside RUN_DIR."""
 
 
 def main(args: Sequence[str]) -> int:

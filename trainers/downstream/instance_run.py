@@ -82,9 +82,11 @@ def run_instances(
     if not trainer.complete(seconds, console):
         return None
     results = _test(trainer, run.pictures, console)
-    changed = differences(INSTANCES[run.preset].config, config) if run.preset in INSTANCES else ["preset"]
+    changed, init = ["preset"], origin(config, model)
+    if run.preset in INSTANCES:
+        changed = differences(INSTANCES[run.preset].config, config, bool(init))
     about = about_run(trainer, changed, results.scenes, begun)
-    write_instances(folder, results, trainer.class_names, run.preset, origin(config, model), about)
+    write_instances(folder, results, trainer.class_names, run.preset, init, about)
     trainer.model.save_pretrained(folder / MODEL, {"run": folder.name, "step": trainer.step})
     return InstanceOutcome(results, trainer.class_names, trainer.step, tuple(changed))
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ...core.config import to_dict
+from ...core.config import flat, to_dict
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
@@ -18,18 +18,9 @@ from .config import SemanticTraining
 from .instance_config import InstanceTraining
 from .semantic import Model
 
-FREE = (
-    "labels.data",
-    "labels.val_scenes",
-    "init",
-    "network",
-    "seed",
-    "eval_every",
-    "save_every",
-    "workers",
-    "optim.amp",
-)
-"""What may be chosen without leaving the published protocol."""
+FREE = ("init", "seed", "eval_every", "save_every", "workers", "optim.amp")
+"""What may be chosen without leaving the published protocol. So may the folder of the data, and the size of a network
+that a pre-trained model takes the place of."""
 
 
 def starting_model(config: SemanticTraining | InstanceTraining, model: Model, console: Console) -> Model:
@@ -66,18 +57,20 @@ def about_run(trainer: Trainer[Any], changed: list[str], scenes: int, begun: flo
     }
 
 
-def differences(published: Any, config: Any) -> list[str]:
-    """The options, but for those that are free to choose, in which one config differs from another of its kind."""
-    theirs, own = _flat(to_dict(published)), _flat(to_dict(config))
-    free = [k for k in own if k in FREE or k.startswith("network.")]
-    return sorted(k for k in own if k not in free and own[k] != theirs.get(k))
+def differences(published: Any, config: Any, pretrained: bool = False) -> list[str]:
+    """The options, but for those that are free to choose, in which one config differs from another of its kind.
 
+    Args:
+        pretrained: the run starts from a model, whose size is its own.
+    """
+    theirs, own = flat(to_dict(published)), flat(to_dict(config))
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+    def free(key: str) -> bool:
+        if key == "labels.data":  # any folder may hold the data set, but rooms are another one
+            return not any(str(values[key]).startswith("rooms") for values in (theirs, own))
+        return key in FREE or (pretrained and key.startswith("network."))
+
+    return sorted(k for k in own if own[k] != theirs.get(k) and not free(k))
 
 
 def device_name(device: torch.device) -> str:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from ...core.config import flat
 from .results import FORMAT, RESULTS
 
 NOT_MEASURED = "not measured"
@@ -86,52 +87,123 @@ ROWS: tuple[Row, ...] = (
 """Everything that the paper reports and this project can measure."""
 
 
+SAME = {"s3dis-area5": "s3dis"}
+"""Presets that are another name of a row."""
+
+
+def rows_of(task: str, preset: str) -> list[Row]:
+    """The published rows that runs of a preset belong to."""
+    return [row for row in ROWS if (row.task, row.preset) == (task, SAME.get(preset, preset))]
+
+
+NO_PART = ("init", "seed", "eval_every", "save_every", "workers", "optim.amp")
+"""Options in which runs of one recipe may differ; their scores are averaged."""
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What runs of one row scored here.
+    """What runs of one row, one model and one recipe scored here.
 
     Attributes:
+        model: what tells the pre-trained model from the others: the end of its path; "" for none.
         percent: mean over the runs. runs: how many. changed: whether they differ from the published protocol.
+        others: further recipes that this model was measured with, not shown.
     """
 
+    model: str
     percent: float
     runs: int
     changed: bool
+    others: int = 0
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A row with what was measured here: with a pre-trained model, and without (from scratch, or random in a probe)."""
+    """A row with what was measured here: with each pre-trained model, and without (from scratch, or random in a
+    probe)."""
 
     row: Row
-    pretrained: Measured | None
+    pretrained: tuple[Measured, ...]
     scratch: Measured | None
 
 
 def find_results(roots: Sequence[Path]) -> list[dict[str, Any]]:
     """The content of every ``results.json`` in or under the folders; others' files are passed over."""
+    return _read({path for root in roots for path in root.rglob(RESULTS)})
+
+
+def results_beside(run_dir: Path) -> list[dict[str, Any]]:
+    """The content of a run's ``results.json`` and of those in the folders beside it. Nothing deeper is searched: a run
+    may lie in a home folder."""
+    return _read(set(run_dir.absolute().parent.glob(f"*/{RESULTS}")))
+
+
+def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
     found = []
-    for path in sorted({p for root in roots for p in root.rglob(RESULTS)}):
+    for path in sorted(paths):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content, written = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
         except (OSError, ValueError):
             continue
         if isinstance(content, dict) and content.get("format") == FORMAT:
-            found.append(content | {"path": str(path)})
+            found.append(content | {"path": str(path), "written": written})
     return found
 
 
 def compare(results: Sequence[dict[str, Any]], rows: Sequence[Row] = ROWS) -> list[Compared]:
-    """Each row with the runs of its kind: those of the published protocol where there are any, else the others."""
+    """Each row with the runs of its kind, those of one model and one recipe together. Of a model that was measured with
+    several recipes, the published one is taken, else the one that ran last."""
+    results = [r | {"init": str(PurePath(r["init"])) if r["init"] else ""} for r in results]
+    names = _short({r["init"] for r in results if r["init"]}) | {"": ""}
 
-    def measured(row: Row, with_init: bool) -> Measured | None:
-        kind = (row.task, row.preset, with_init)
-        mine = [r for r in results if (r["task"], r["preset"], bool(r["init"])) == kind]
-        mine = [r for r in mine if isinstance(r.get(row.metric), (int, float)) and not r["about"].get("fold")]
-        unchanged = [r for r in mine if not r["about"].get("changed")]
-        chosen = unchanged or mine
-        if not chosen:
-            return None
-        return Measured(sum(100 * r[row.metric] for r in chosen) / len(chosen), len(chosen), not unchanged)
+    def compared(row: Row) -> Compared:
+        recipes: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for result in results:
+            of_row = (result["task"], SAME.get(result["preset"], result["preset"])) == (row.task, row.preset)
+            if of_row and isinstance(result.get(row.metric), (int, float)) and not result["about"].get("fold"):
+                recipes.setdefault(result["init"], {}).setdefault(_recipe(result), []).append(result)
+        found = {init: _measured(row, names[init], list(groups.values())) for init, groups in recipes.items()}
+        scratch = found.pop("", None)
+        return Compared(row, tuple(sorted(found.values(), key=lambda measured: measured.model)), scratch)
 
-    return [Compared(row, measured(row, True), measured(row, False)) for row in rows]
+    return [compared(row) for row in rows]
+
+
+def _measured(row: Row, model: str, groups: list[list[dict[str, Any]]]) -> Measured:
+    """One model's group of runs that is shown."""
+
+    def rank(group: list[dict[str, Any]]) -> tuple[bool, float]:
+        return not _changed(group[0]), max(r.get("written", 0.0) for r in group)
+
+    runs = max(groups, key=rank)
+    percent = sum(100 * r[row.metric] for r in runs) / len(runs)
+    return Measured(model, percent, len(runs), bool(_changed(runs[0])), len(groups) - 1)
+
+
+def _changed(result: dict[str, Any]) -> list[str]:
+    return list(result["about"].get("changed") or ())
+
+
+def _recipe(result: dict[str, Any]) -> str:
+    """Equal for runs that repeat each other."""
+    options = flat(result["about"].get("config") or {})
+    own = ("network.",) if result["init"] else ()  # a pre-trained model has its own size
+    kept = {k: v for k, v in options.items() if k not in NO_PART and not k.startswith(own)}
+    return json.dumps([kept, _changed(result)], sort_keys=True)
+
+
+def _short(paths: Iterable[str]) -> dict[str, str]:
+    """Each path with the fewest of its last parts that tell it from the others; "model", which any may be called, never
+    stands alone."""
+    parts = {path: [p for p in PurePath(path).parts if p != "/"] or [path] for path in paths}
+
+    def end(path: str, count: int) -> str:
+        return "/".join(parts[path][-count:])
+
+    short = {}
+    for path in parts:
+        count = 2 if parts[path][-1] == "model" else 1
+        while count < len(parts[path]) and any(end(path, count) == end(o, count) for o in parts if o != path):
+            count += 1
+        short[path] = end(path, count)
+    return short

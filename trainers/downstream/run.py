@@ -102,7 +102,7 @@ def _run_one(
         _test(trainer, console)
     assert trainer.confusion is not None
     scenes_tested = len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val)
-    about = about | about_run(trainer, changes(run.task, run.preset, run.config), scenes_tested, begun)
+    about = about | about_run(trainer, changes(run.task, run.preset, run.config, model), scenes_tested, begun)
     names, confusion = trainer.class_names, trainer.confusion
     result = SemanticResult(run.task, run.preset, origin(config, model), names, confusion, about)
     write_results(folder, result)
@@ -119,8 +119,9 @@ def _test(trainer: SemanticTrainer, console: Console) -> None:
         trainer.test(folder=folder, progress=lambda done, total: bar.update(task, completed=done))
 
 
-def changes(task: Task, preset: str, config: SemanticTraining) -> list[str]:
-    """The options in which a run differs from the published row that it is named after."""
+def changes(task: Task, preset: str, config: SemanticTraining, model: Model = None) -> list[str]:
+    """The options in which a run, perhaps of a model that was given, differs from the published row that it is named
+    after."""
     if preset not in PRESETS[task]:
         return ["preset"]
-    return differences(PRESETS[task][preset].config, config)
+    return differences(PRESETS[task][preset].config, config, bool(origin(config, model)))
