@@ -43,6 +43,22 @@ def point_cosine(predicted: Tensor, target: Tensor) -> Tensor:
     return (1 - cosine).sum() / max(1, len(cosine))
 
 
+def point_cosine_of_cells(predicted: Tensor, directions: Tensor, points: int) -> Tensor:
+    """`point_cosine` of points that share predictions with the others of their cell, at the cost of the cells alone.
+
+    The sum over a cell's points of their cosines to one prediction is that prediction's cosine to the sum of their unit
+    vectors.
+
+    Args:
+        predicted: [M, D] of cells.
+        directions: [M, D], the sum of the unit vectors of the targets of each cell's points; 0 where it has none.
+        points: how many they are, in all cells.
+    """
+    predicted = predicted.float()
+    cosines = (predicted * directions).sum(1) / predicted.norm(dim=1).clamp_min(1e-6)
+    return (points - cosines.sum()) / max(1, points)
+
+
 def to_tokens(features: Tensor, height: int, width: int) -> Tensor:
     """Average rendered features [M, H, W, F] over each teacher token → [M, h, w, F]."""
     return F.adaptive_avg_pool2d(features.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1)

@@ -11,7 +11,7 @@ from gaussiancross.core.batch import Batch, PointBatch, Views
 from gaussiancross.core.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.lifting import lift, lift_views
-from gaussiancross.core.losses import point_cosine
+from gaussiancross.core.losses import point_cosine, point_cosine_of_cells
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.core.nn.standardize import Standardize
 from gaussiancross.core.scene import Frame, PosedFrames
@@ -79,6 +79,18 @@ class TestPointCosine:
         loss.backward()
         assert float(loss.detach()) == 0 and predicted.grad.shape == (0, D)
 
+    def test_of_cells_it_is_that_of_their_points(self):
+        torch.manual_seed(0)
+        predicted = torch.randn(4, D, dtype=torch.float32, requires_grad=True)
+        target, cells = torch.randn(9, D), torch.tensor([0, 2, 2, 3, 0, 2, 3, 3, 3])  # none in cell 1
+        directions = torch.zeros(4, D).index_add(0, cells, torch.nn.functional.normalize(target, dim=1))
+        losses = point_cosine(predicted[cells], target), point_cosine_of_cells(predicted, directions, 9)
+        assert torch.allclose(*losses, atol=1e-6)
+        grads = [torch.autograd.grad(loss, predicted)[0] for loss in losses]
+        assert torch.allclose(*grads, atol=1e-6) and not bool(grads[1][1].any())
+        nothing = point_cosine_of_cells(predicted, torch.zeros(4, D), 0)
+        assert float(nothing.detach()) == 0 and not bool(torch.autograd.grad(nothing, predicted)[0].any())
+
 
 class TestStandardize:
     def test_statistics_are_plain_means_of_equal_batches_at_first(self):
@@ -136,7 +148,7 @@ class TestModel:
         model, batch = GaussianCross(config), self.batch()
         predictions = model(batch)
         loss = model.losses(predictions, batch)[1]["points"]
-        stages = predictions[0].stages
+        stages = predictions[0].stages.spread()
         assert [s.shape[1] for s in stages] == [config.base_channels, *config.channels]
         assert torch.equal(stages[-1], model.backbone_features(batch.points))
         lifted = lift_views(batch.points.coord, batch.views[0])

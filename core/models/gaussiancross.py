@@ -25,7 +25,7 @@ from ..losses import (
     LOSS_NAMES,
     depth_l1,
     feature_cosine,
-    point_cosine,
+    point_cosine_of_cells,
     rgb_l1,
     to_tokens,
     uncertainty_sum,
@@ -33,6 +33,7 @@ from ..losses import (
 )
 from ..nn.heads import GaussianHead, HeadConfig
 from ..nn.spunet import SpUNet
+from ..nn.stages import Stages
 from ..nn.standardize import Standardize
 from ..nn.unet3d import UNet3d
 from ..splat import Splats, rasterize
@@ -124,15 +125,15 @@ class Prediction:
         splats: the rendered views.
         tokens: [M, h, w, D] projected features at token resolution, or None without a teacher.
         point_features: [V, C] backbone features of the scene's voxels; None where only views were predicted.
-        stages: [V, C] features of the scene's voxels of each backbone stage that the point loss asks, the last stage
-            last; empty where it asks none.
+        stages: what the backbone's stages that the point loss asks know of the scene's voxels, the last stage last;
+            None where it asks none.
     """
 
     gaussians: Gaussians
     splats: Splats
     tokens: Tensor | None
     point_features: Tensor | None = None
-    stages: tuple[Tensor, ...] = ()
+    stages: Stages | None = None
 
 
 class GaussianCross(Pretrained):
@@ -283,21 +284,20 @@ class GaussianCross(Pretrained):
         """Predict and render every scene of the batch."""
         points = batch.points
         stages = self._asked_stages(points)
-        features = stages[-1] if stages else self.backbone_features(points)
+        features = self.backbone_features(points) if stages is None else stages[-1:].spread()[0]
         predictions = []
         for gaussians, span, views in zip(self.gaussians(points, features), points.spans(), batch.views, strict=True):
-            own = tuple(stage[span] for stage in stages)
+            own = None if stages is None else stages.of(span)
             prediction = self.predict_views(gaussians, views)
             predictions.append(replace(prediction, point_features=features[span], stages=own))
         return predictions
 
-    def _asked_stages(self, points: PointBatch) -> list[Tensor]:
-        """Features [V, C] of the backbone stages that the point loss asks."""
+    def _asked_stages(self, points: PointBatch) -> Stages | None:
+        """The backbone stages that the point loss asks."""
         if not hasattr(self, "point_projections"):
-            return []
-        if self.config.point_stages == "last":
-            return [self.backbone_features(points)]
-        return self.backbone.stages(points.grid_coord, self._visible(points), points.offset).spread()
+            return None
+        stages = self.backbone.stages(points.grid_coord, self._visible(points), points.offset)
+        return stages[-1:] if self.config.point_stages == "last" else stages
 
     def predict_views(self, gaussians: Gaussians, views: Views) -> Prediction:
         """Render Gaussians into the views, features only when there is a teacher to compare them with."""
@@ -320,7 +320,7 @@ class GaussianCross(Pretrained):
             }
             if p.tokens is not None and views.teacher is not None:
                 terms["feature"] = feature_cosine(p.tokens, views.teacher)
-                if p.stages:
+                if p.stages is not None:
                     terms["points"] = self._point_loss(p.stages, lift_views(batch.points.coord[span], views))
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value)
@@ -329,13 +329,18 @@ class GaussianCross(Pretrained):
             return uncertainty_sum(terms, dict(self.log_variance.items())), terms
         return weighted_sum(terms, self.config.weights), terms
 
-    def _point_loss(self, stages: tuple[Tensor, ...], lifted: Lifted) -> Tensor:
-        """The last stage's loss, and the mean of the others'."""
+    def _point_loss(self, stages: Stages, lifted: Lifted) -> Tensor:
+        """The last stage's `point_cosine`, and the mean of the others'."""
         seen = lifted.views > 0
-        target = self.point_target(F.normalize(lifted.features[seen], dim=1))
+        target = F.normalize(self.point_target(F.normalize(lifted.features[seen], dim=1)), dim=1)
+        directions: dict[int, Tensor] = {}
+        for features, level in zip(stages.features, stages.levels, strict=True):
+            if level not in directions:
+                empty = target.new_zeros(len(features), target.shape[1])
+                directions[level] = empty.index_add_(0, stages.cells[level][seen], target)
         *others, last = (
-            point_cosine(layer(stage[seen]), target)
-            for layer, stage in zip(self.point_projections, stages, strict=True)
+            point_cosine_of_cells(layer(features), directions[level], len(target))
+            for layer, features, level in zip(self.point_projections, stages.features, stages.levels, strict=True)
         )
         return last + torch.stack(others).mean() if others else last
 

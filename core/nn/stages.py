@@ -13,7 +13,7 @@ class Stages:
     """Features of the cells of each stage.
 
     Attributes:
-        features: per stage [M, C] of its cells.
+        features: per stage [M, C] of its cells, those of a scene in a row.
         levels: per stage, which resolution its cells are of.
         cells: per resolution [N], the cell that holds each voxel.
     """
@@ -25,6 +25,13 @@ class Stages:
     def __getitem__(self, which: slice) -> Stages:
         """Some of the stages."""
         return Stages(self.features[which], self.levels[which], self.cells)
+
+    def of(self, voxels: slice) -> Stages:
+        """What they know of some voxels in a row: of one scene of a batch."""
+        cells = [c[voxels] for c in self.cells]
+        spans = [slice(int(c.min()), int(c.max()) + 1) if len(c) else slice(0, 0) for c in cells]
+        features = tuple(f[spans[level]] for f, level in zip(self.features, self.levels, strict=True))
+        return Stages(features, self.levels, tuple(c - span.start for c, span in zip(cells, spans, strict=True)))
 
     def spread(self) -> list[Tensor]:
         """Per stage [N, C]: every voxel has the features of its cell."""
