@@ -70,6 +70,52 @@ def test_checkpoints_evaluations_and_curves_come_in_their_rhythm(tmp_path):
     assert all(row["loss/total"] == pytest.approx(row["loss/square"]) for row in rows)
 
 
+class Damaged(Line):
+    """A line whose held-out data cannot be read; ``seen`` is what lay there when it tried."""
+
+    def evaluate(self) -> dict[str, float]:
+        self.seen = steps_of(self)
+        raise InputError("scene 3", "points", "none")
+
+
+def test_an_evaluation_that_fails_costs_no_step(tmp_path):
+    for step in (4, 8, 9):  # the same command again gets further each time, and the last step is kept, too
+        damaged = Damaged(tmp_path, eval_every=4)
+        damaged.resume()
+        with pytest.raises(InputError, match="scene 3"):
+            damaged.fit(console=QUIET)
+        assert damaged.step == step and damaged.seen[-1] == step
+    assert [int(row["step"]) for row in read_metrics(tmp_path / "metrics.jsonl")] == list(range(1, 10))
+    straight = Line(tmp_path / "straight", eval_every=4)
+    straight.fit(console=QUIET)
+    mended = Line(tmp_path, eval_every=4)
+    assert mended.resume() and mended.finished
+    assert mended.fit(console=QUIET) == straight.fit(console=QUIET)
+
+
+def test_the_last_evaluation_is_logged_once_even_when_it_takes_two_runs(tmp_path):
+    with pytest.raises(InputError):
+        Damaged(tmp_path).fit(console=QUIET)
+    for _ in range(2):
+        line = Line(tmp_path)
+        line.resume()
+        line.fit(console=QUIET)
+        rows = read_metrics(tmp_path / "metrics.jsonl")
+        assert [int(row["step"]) for row in rows if "val/slope" in row] == [9]
+
+
+def test_every_checkpoint_is_written_once(tmp_path):
+    written = []
+
+    class Counted(Line):
+        def save(self) -> Path:
+            written.append(self.step)
+            return super().save()
+
+    Counted(tmp_path, eval_every=4).fit(console=QUIET)
+    assert written == [4, 8, 9]
+
+
 def test_all_checkpoints_can_be_kept(tmp_path):
     line = Line(tmp_path, save_every=2, keep=0)
     line.fit(console=QUIET)

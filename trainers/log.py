@@ -14,13 +14,18 @@ from ..core.live import LiveFeed
 
 class MetricLog:
     """Scalars to ``metrics.jsonl``, TensorBoard and the live feed. Opened at ``step``, it forgets what a run that was
-    cut off had logged beyond its checkpoint, and gives the feed the curves so far."""
+    cut off had logged beyond its checkpoint, and gives the feed the curves so far.
+
+    Attributes:
+        last: the row of ``step`` that it found, where there is one; empty otherwise.
+    """
 
     def __init__(self, run_dir: Path, step: int, feed: LiveFeed | None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         path = run_dir / "metrics.jsonl"
         rows = [row for row in read_metrics(path) if row["step"] <= step]
+        self.last = rows[-1] if rows and rows[-1]["step"] == step else {}
         fresh = path.with_suffix(".jsonl.part")  # replaced at once: a run killed here keeps its old rows
         fresh.write_text("".join(json.dumps(row) + "\n" for row in rows))
         os.replace(fresh, path)

@@ -49,7 +49,8 @@ class Rhythm:
     eval_every: int = 0
     """Steps between evaluations; one is also done at the end. 0: only that one."""
     save_every: int = 1000
-    """Steps between checkpoints; one is also written at the end and when interrupted."""
+    """Steps between checkpoints; one is also written at the end and when interrupted. Where both are due, the
+    checkpoint comes before the evaluation."""
     keep: int = 2
     """Checkpoints kept; 0 keeps all."""
 
@@ -116,7 +117,7 @@ class Trainer(ABC, Generic[T]):
         self.optimizer.load_state_dict(state["optimizer"])
 
     def evaluate(self) -> dict[str, float]:
-        """Scalars of held-out data."""
+        """Scalars of held-out data. It must leave alone what `weights` and `state` return."""
         return {}
 
     def about(self) -> dict[str, Any]:
@@ -232,14 +233,16 @@ class Trainer(ABC, Generic[T]):
                     raise InputError(self.run_dir, "finite losses", found, self.remedy)
                 if log is None:
                     continue
-                last = self.step == total
-                if last or (eval_every and self.step % eval_every == 0):
-                    evaluation, evaluated_at = self.evaluate(), self.step
-                    metrics |= evaluation
-                log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
-                bar.update(task, completed=self.step, note=self.note(metrics))
-                if not last and self.step % self.rhythm.save_every == 0 and self.try_save(console):
+                # First of all: an evaluation may fail, or be killed, where training did not.
+                if (self.finished or self.step % self.rhythm.save_every == 0) and self.try_save(console):
                     saved_at = self.step
+                try:
+                    if self.finished or (eval_every and self.step % eval_every == 0):
+                        evaluation, evaluated_at = self.evaluate(), self.step
+                        metrics |= evaluation
+                finally:
+                    log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
+                bar.update(task, completed=self.step, note=self.note(metrics))
                 self.after_step(console)
             self.interrupted = interrupted()
             if log is None:
@@ -248,7 +251,8 @@ class Trainer(ABC, Generic[T]):
                 self.save()
             if self.interrupted is None and evaluated_at != self.step:
                 evaluation = self.evaluate()
-                if evaluation and self.step > begun_at:
+                unheard = self.finished and not evaluation.keys() & log.last.keys()  # the run ended while evaluating
+                if evaluation and (self.step > begun_at or unheard):
                     log(self.step, evaluation)
         return evaluation
 
@@ -314,11 +318,13 @@ class Trainer(ABC, Generic[T]):
             raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
 
     def try_save(self, console: Console) -> bool:
-        """Save on the way: a full disk is told, and costs no more than this checkpoint."""
+        """Save on the way: a full disk is told, and costs no more than this checkpoint. `fit` tries the last one once
+        more after the evaluation."""
         try:
             self.save()
         except InputError as error:
-            console.print(f"{error} Training goes on.", style="yellow", soft_wrap=True, markup=False)
+            then = "It is tried again after the evaluation." if self.finished else "Training goes on."
+            console.print(f"{error} {then}", style="yellow", soft_wrap=True, markup=False)
             return False
         return True
 
