@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,13 @@ SAFE_VISER = (1, 0, 25)
 """Older ones serve any file on the disk to anyone who can reach the port."""
 
 SPCONV_BUILDS = tuple(f"spconv-cu{n}" for n in (114, 117, 118, 120, 121, 124, 126))
+
+OPTIONAL = {
+    "transformers": ("transformers>=4.56", "CLIP, SigLIP 2, DINO and RADIO cannot be teachers"),
+    "umap-learn": ("umap-learn>=0.5.5", "features are coloured by PCA only"),
+    "faiss-cpu": ("faiss-cpu>=1.8", "large galleries are compared object by object"),
+}
+"""Packages of the small extras: what to install, and what it is like without."""
 
 MIN_MEMORY_GB, MIN_DISK_GB = 4.0, 5.0
 
@@ -92,6 +100,7 @@ def examine(deep: bool = False) -> list[Check]:
         ("gsplat", check_gsplat),
         ("spconv", check_spconv),
         ("nerfstudio", check_nerfstudio),
+        *((name, partial(check_optional, name)) for name in OPTIONAL),
         ("memory", check_memory),
         ("disk", check_disk),
     ]
@@ -331,15 +340,25 @@ def check_spconv() -> Check:
 def check_nerfstudio() -> Check:
     found = installed("nerfstudio")
     if found is None:
-        mend = install("nerfstudio==1.1.5")
-        return Check("nerfstudio", "idle", "absent: `gaussiancross pretrain` works without, `ns-train` does not", mend)
+        detail = "absent: `gaussiancross pretrain` works without, `ns-train` does not"
+        return Check("nerfstudio", "idle", detail, all_extras())
     if found != "1.1.5":
-        return Check("nerfstudio", "gap", f"{found}; the method is made for 1.1.5", install("nerfstudio==1.1.5"))
+        return Check("nerfstudio", "gap", f"{found}; the method is made for 1.1.5", all_extras())
     methods = {e.name for e in importlib.metadata.entry_points(group="nerfstudio.method_configs")}
     if "gaussiancross" not in methods:
         where = ROOT if (ROOT / "pyproject.toml").is_file() else "gaussiancross"
         return Check("nerfstudio", "gap", f"{found}, but `ns-train` does not see this method", install(str(where)))
     return Check("nerfstudio", "ok", f"{found}, `ns-train gaussiancross` is registered")
+
+
+def check_optional(name: str) -> Check:
+    """A package of `OPTIONAL`."""
+    found, (need, without) = installed(name), OPTIONAL[name]
+    if found is None:
+        return Check(name, "idle", f"absent: {without}", install(need))
+    if version_tuple(found) < version_tuple(need.partition(">=")[2]):
+        return Check(name, "gap", f"{found} is too old: {without}", install(need))
+    return Check(name, "ok", found)
 
 
 def check_memory() -> Check:
@@ -458,6 +477,14 @@ def uninstall(*names: str) -> str:
     if installed("pip"):
         return f"{_python()} -m pip uninstall -y {' '.join(names)}"
     return f"{_uv()} pip uninstall --python {_python()} {' '.join(names)}"
+
+
+def all_extras() -> str:
+    """Everything, nerfstudio with it: by uv, which reads the overrides in pyproject.toml. nerfstudio's own pins would
+    bring an unsafe viser and an old gsplat, and pip has no way around them."""
+    if (ROOT / "pyproject.toml").is_file():
+        return f"{_uv()} sync --all-extras --project {shlex.quote(str(ROOT))}"
+    return "uv sync --all-extras   # in a checkout of GaussianCross, whose overrides lift nerfstudio's old pins"
 
 
 def torch_for_this_driver() -> str:

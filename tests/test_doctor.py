@@ -215,10 +215,37 @@ class TestCuda:
 
 class TestRest:
     def test_nerfstudio_is_optional(self, versions):
-        check = doctor.check_nerfstudio()
-        assert check.state == "idle" and "nerfstudio==1.1.5" in check.mend
+        versions["pip"] = "25"
+        assert doctor.check_nerfstudio().state == "idle"
         versions["nerfstudio"] = "1.1.4"
         assert doctor.check_nerfstudio().state == "gap"
+
+    @pytest.mark.parametrize("found", [None, "1.1.4"])
+    @pytest.mark.parametrize("checkout", [True, False])
+    def test_nerfstudio_comes_without_its_old_pins(self, versions, monkeypatch, tmp_path, found, checkout):
+        """`pip install nerfstudio` would bring the viser that this report calls unsafe."""
+        versions |= {"pip": "25"} | ({} if found is None else {"nerfstudio": found})
+        if checkout:
+            (tmp_path / "pyproject.toml").touch()
+        monkeypatch.setattr(doctor, "ROOT", tmp_path)
+        mend = doctor.check_nerfstudio().mend
+        assert "uv sync --all-extras" in mend and "pip install" not in mend
+        assert (str(tmp_path) in mend) == checkout and ("in a checkout" in mend) != checkout
+
+    @pytest.mark.parametrize("name", doctor.OPTIONAL)
+    def test_small_extras(self, versions, name):
+        need, without = doctor.OPTIONAL[name]
+        assert doctor.check_optional(name) == doctor.Check(name, "idle", f"absent: {without}", doctor.install(need))
+        versions[name] = "0.1"
+        assert doctor.check_optional(name).state == "gap" and need in doctor.check_optional(name).mend
+        versions[name] = "99.0"
+        assert doctor.check_optional(name) == doctor.Check(name, "ok", "99.0")
+
+    def test_small_extras_are_those_of_the_project(self):
+        project = (doctor.ROOT / "pyproject.toml").read_text()
+        for extra, (need, _) in zip(("teachers", "umap", "index"), doctor.OPTIONAL.values(), strict=True):
+            assert f'{extra} = ["{need}"]' in project
+        assert set(doctor.OPTIONAL) <= {check.name for check in doctor.examine()}
 
     def test_little_memory(self, monkeypatch):
         monkeypatch.setattr(doctor, "free_memory_gb", lambda: 1.5)
