@@ -37,7 +37,7 @@ class Livingroom:
     """Train the tiny preset on the capture's training frames, then render its held-out frames."""
 
     data: tyro.conf.Positional[Path]
-    """An RGB-D capture, such as shared/data/livingroom."""
+    """An RGB-D capture."""
     seconds: float = 600.0
     """Training time. The schedule is fitted to it from a few timed steps."""
     steps: int | None = None

@@ -34,9 +34,9 @@ class LivingroomWords:
     """Ask a capture with precomputed class scores for ten things."""
 
     data: tyro.conf.Positional[Path]
-    """An RGB-D capture with class scores in teacher_ade20k, such as shared/data/livingroom."""
+    """An RGB-D capture with class scores in teacher_ade20k."""
     text_vectors: tyro.conf.Positional[Path]
-    """Text vectors with names, such as shared/data/text/clip_vitb32_lvis.npy."""
+    """Text vectors with names: FILE.npy [V, D], its words in FILE_names.json."""
     run: Path | None = None
     """A run that was trained on the capture, instead of lifting."""
     phrases: tuple[str, ...] = PHRASES

@@ -68,7 +68,6 @@ def test_split_opacity_and_layers_by_key(page):
         press(page, "Blend")
         wait_for(lambda: differs(page, rgb), "the blend")
         mixed = settled(page)
-        page.screenshot(path="/tmp/mixed.png")
         assert close(mixed[: CANVAS["height"] // 2], ((rgb + depth) / 2)[: CANVAS["height"] // 2])
 
         press(page, "Off")
