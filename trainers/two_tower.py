@@ -34,6 +34,7 @@ from ..core.datasets.rooms import Rooms
 from ..core.datasets.rooms.captioned import CaptionedRoom, captioned_room
 from ..core.datasets.rooms.captions import vocabulary
 from ..core.errors import InputError
+from ..core.io.whole import whole_files
 from ..core.nn.two_tower import TwoTower, TwoTowerConfig
 from ..core.query.text import CANONICAL
 from ..core.teachers.builtin import CARD, WEIGHTS, BuiltinTeacher
@@ -212,7 +213,11 @@ def region_losses(
 
 
 def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
-    """Write weights (half precision) and card to a folder, measured there as they will be used; returns the scores."""
+    """Write weights (half precision) and card to a folder, measured there as they will be used; returns the scores.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
     config = trainer.config
     half = {k: v.half() if v.is_floating_point() else v for k, v in trainer.model.state_dict().items()}
     weights = {k: v.contiguous() for k, v in half.items()}
@@ -235,12 +240,13 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
         "config": to_dict(config.model),
         "words": list(trainer.vocabulary.words),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / WEIGHTS)
-    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    with whole_files(folder) as staging:
+        save_file(weights, staging / WEIGHTS)
+        (staging / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     scores = caption_scores(BuiltinTeacher(folder), load_rooms(config.held_out, "val", every=3))
     card["scores_on_held_out_rooms"] = {k: round(v, 4) for k, v in scores.items()}
-    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    with whole_files(folder) as staging:
+        (staging / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return scores
 
 

@@ -4,13 +4,13 @@
     <folder>/config.json          {"format", "version", "model": class name, "config": {…}, "about": {…}}
 
 `from_pretrained` takes such a folder, the name of one on the Hugging Face hub, what training writes (a run folder or a
-checkpoint in it), and "builtin", the model that ships with the package.
+checkpoint in it; of a run that learned from labels the folder, which has its network in ``model/``), and "builtin", the
+model that ships with the package.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,6 +27,7 @@ from ..errors import InputError
 from .checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
 from .foreign import read_weights
+from .whole import whole_files
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,6 +40,9 @@ PROBE_PREFIX = "probe."
 
 BUILTIN = "builtin"
 """Name of the pre-trained model that ships: ``assets/rooms``, the best of rooms-bench."""
+
+TRAINED = "model"
+"""Folder of a run that learned from labels which holds the network it trained."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -117,6 +121,9 @@ class Pretrained(nn.Module, ABC):
 
         Returns:
             the folder.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written; the model that was there is untouched.
         """
         folder = Path(folder)
         config = {"format": FORMAT, "version": VERSION, "model": type(self).__name__, "config": self.to_config()}
@@ -124,14 +131,9 @@ class Pretrained(nn.Module, ABC):
         tensors = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.state_dict().items()}
         if half:
             tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, folder / f".{MODEL}", metadata={"format": "pt"})
-            (folder / f".{CONFIG}").write_text(text, encoding="utf-8")
-            for name in (MODEL, CONFIG):  # whole files only: a reader never meets half of one
-                os.replace(folder / f".{name}", folder / name)
-        except OSError as error:
-            raise InputError(folder, "a folder to write to", f"{error}", "check it and the space left") from error
+        with whole_files(folder) as staging:
+            save_file(tensors, staging / MODEL, metadata={"format": "pt"})
+            (staging / CONFIG).write_text(text, encoding="utf-8")
         return folder
 
 
@@ -159,6 +161,9 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     except (ValueError, OSError) as error:
         raise InputError(path / CONFIG, "readable JSON", f"{error}") from error
     if isinstance(config, dict) and config.get("format") == CHECKPOINT_FORMAT:
+        meta = config.get("meta") or {}
+        if "model" not in (meta.get("config") or {}):  # no pre-training of ours
+            return _trained(path, Path(where).expanduser(), str(meta.get("kind")))
         tensors, meta, _ = load_checkpoint(path)
         own = {k: v for k, v in tensors.items() if not k.startswith(PROBE_PREFIX)}
         about = {"checkpoint": path.name, "step": meta.get("step")}
@@ -170,6 +175,22 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
         raise InputError(path / CONFIG, f"format version {VERSION} or older", found, "update this program")
     kind, values = _get(config, "model", where=path / CONFIG), _get(config, "config", where=path / CONFIG)
     return Stored(path, kind, values, read_weights(path / MODEL), config.get("about") or {})
+
+
+def _trained(checkpoint: Path, where: Path, kind: str) -> Stored:
+    """The network that a run which learned from labels leaves in its folder, beside the checkpoints.
+
+    Args:
+        where: what was asked for. kind: of the run.
+    """
+    run = checkpoint.parent.parent
+    if not all((run / TRAINED / name).is_file() for name in (CONFIG, MODEL)):
+        hint = "fine-tuning writes it after its test, a linear probe trains no network"
+        raise InputError(where, f"a run of pre-training, or one with {TRAINED}/", f"one of kind {kind} without", hint)
+    if where.resolve() != run.resolve():
+        hint = f"the network that the run trained is in {run / TRAINED}"
+        raise InputError(where, "a checkpoint of pre-training", f"one of kind {kind}", hint)
+    return read_pretrained(run / TRAINED)
 
 
 def check_names(where: str | Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from ..config import from_dict, to_dict
 from ..errors import InputError
 from ..io.checkpoint import load_weights
+from ..io.whole import whole_files
 from .clipgs import ClipGS, ClipGSConfig
 
 BUILTIN = "builtin"
@@ -48,10 +49,13 @@ def load_builtin_clipgs(folder: Path | str | None = None) -> tuple[ClipGS, dict[
 
 
 def save_builtin_clipgs(folder: Path | str, model: ClipGS, about: dict[str, Any]) -> None:
-    """Weights in half precision, and the card: ``about`` (JSON types, with "tower") and the model's config."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Weights in half precision, and the card: ``about`` (JSON types, with "tower") and the model's config.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
     half = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in half.items()}, folder / WEIGHTS)
     card = {**about, "config": to_dict(model.config)}
-    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole_files(folder) as staging:
+        save_file({k: v.contiguous() for k, v in half.items()}, staging / WEIGHTS)
+        (staging / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

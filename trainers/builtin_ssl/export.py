@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ...core.config import to_dict
 from ...core.datasets.rooms import Rooms
 from ...core.io.images import write_color
+from ...core.io.whole import whole_files
 from ...core.nn.tokens import TokenNet
 from ...core.pca import PcaBasis
 from ...core.teachers.builtin_ssl import CARD, WEIGHTS, BuiltinSslTeacher
@@ -39,6 +40,9 @@ def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
 
     Returns:
         the scores of the shipped teacher and of the baselines, by name.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
     """
     config = trainer.config
     net = shipped_network(trainer)
@@ -54,9 +58,9 @@ def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
         "parameters": sum(p.numel() for p in net.parameters()),
         "config": to_dict(config.model),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in weights.items()}, folder / WEIGHTS)
-    _write_card(folder, card)
+    with whole_files(folder) as staging:
+        save_file({k: v.contiguous() for k, v in weights.items()}, staging / WEIGHTS)
+        _write_card(staging, card)
     teacher = BuiltinSslTeacher(folder)
     fit, test = sample("train", min(FIT_ROOMS, config.rooms), FIT_FRAMES), sample("val", config.held_out, TEST_FRAMES)
     scores = {teacher.info.name: linear_probe(teacher.maps, fit, test), **baselines(config.model, fit, test)}
@@ -64,7 +68,8 @@ def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
     card["held_out_seeds"] = [Rooms("val", config.held_out).seed(i) for i in (0, -1)]
     card["protocol"] = _PROTOCOL.format(fit=len(fit.images), test=len(test.images), rooms=rooms)
     card["scores_on_held_out_rooms"] = {name: s.summary() for name, s in scores.items()}
-    _write_card(folder, card)
+    with whole_files(folder) as staging:
+        _write_card(staging, card)
     (folder / PICTURE).parent.mkdir(exist_ok=True)
     write_color(folder / PICTURE, feature_sheet(teacher, test))
     return scores

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -29,6 +27,7 @@ from ...core.cameras import Cameras
 from ...core.datasets.capture import cache_folder
 from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
+from ...core.io.whole import whole_files
 from ...core.lifting import lift
 from ...core.scene import Frame, PointScene, PosedFrames, SceneDataset
 from ...core.teachers import make_teacher
@@ -204,12 +203,6 @@ def _kept(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArr
         return load_file(path)
     except (OSError, SafetensorError):  # not there yet, or cut short by a full disk
         arrays = {k: np.ascontiguousarray(v) for k, v in make().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            save_file(arrays, part)
-            os.replace(part, path)
-    except OSError as error:
-        raise InputError(path.parent, "a folder that can be written", str(error)) from error
+    with whole_files(path.parent) as staging:
+        save_file(arrays, staging / path.name)
     return arrays

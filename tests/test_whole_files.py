@@ -1,0 +1,93 @@
+"""What is written whole or not at all, on a disk that is full: one sentence, nothing half, the old files untouched."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.io.whole import whole_files
+from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
+from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
+from gaussiancross.core.nn.spunet import SpUNet
+from gaussiancross.trainers.rooms_bench.data import _kept
+from safetensors.torch import save_file
+
+resource = pytest.importorskip("resource", reason="the system cannot limit the size of files")
+
+
+@contextmanager
+def full_disk(room: int = 2000):
+    """No file of this process may be larger than ``room`` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: save_file({"a": torch.ones(1000)}, path),
+        lambda path: path.write_bytes(bytes(4000)),
+    ],
+    ids=["safetensors", "bytes"],
+)
+def test_files_are_whole_or_not_there(tmp_path, write):
+    with whole_files(tmp_path / "new") as staging:
+        (staging / "a").write_text("one")
+        (staging / "b").write_text("two")
+        assert not (tmp_path / "new" / "a").exists()
+    assert contents(tmp_path / "new") == {"a": b"one", "b": b"two"}
+    with (
+        full_disk(),
+        pytest.raises(InputError, match=r"File too large.*the space left"),
+        whole_files(tmp_path / "new") as staging,
+    ):
+        (staging / "a").write_text("three")
+        write(staging / "b")
+    assert contents(tmp_path / "new") == {"a": b"one", "b": b"two"}
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="a folder to write to"), whole_files(tmp_path / "file" / "folder"):
+        pass
+
+
+def test_a_stored_model_survives_its_successor(tmp_path):
+    torch.manual_seed(0)
+    net = SpUNet(6, 8, (8,) * 8, (1,) * 8)
+    net.save_pretrained(tmp_path)
+    before = contents(tmp_path)
+    with full_disk(), pytest.raises(InputError, match="File too large"):
+        SpUNet(6, 8, (8,) * 8, (1,) * 8).save_pretrained(tmp_path)
+    assert contents(tmp_path) == before and set(before) == {"model.safetensors", "config.json"}
+
+
+def test_so_does_the_model_that_ships(tmp_path):
+    model = ClipGS(ClipGSConfig(width=12, depth=1, heads=1, gaussians=64, groups=4, group_size=8, embed_dim=4))
+    save_builtin_clipgs(tmp_path, model, {"tower": "builtin"})
+    before = contents(tmp_path)
+    with full_disk(), pytest.raises(InputError, match="File too large"):
+        save_builtin_clipgs(tmp_path, model, {"tower": "another"})
+    assert contents(tmp_path) == before and load_builtin_clipgs(tmp_path)[1]["tower"] == "builtin"
+
+
+def test_rooms_of_the_benchmark_are_not_kept_by_half(tmp_path):
+    made = {"a": np.arange(1000.0)}
+    path = tmp_path / "kept" / "room.safetensors"
+    with full_disk(), pytest.raises(InputError, match="File too large"):
+        _kept(path, lambda: made)
+    assert not contents(path.parent)
+    for make in (lambda: made, dict):  # the second time it is read
+        np.testing.assert_array_equal(_kept(path, make)["a"], made["a"])
