@@ -6,6 +6,8 @@ import json
 import sys
 import types
 import zlib
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 import torch
 from gaussiancross.app import cli
 from gaussiancross.core.batch import InputConfig
-from gaussiancross.core.config import to_dict
+from gaussiancross.core.config import from_dict, to_dict
+from gaussiancross.core.datasets import open_dataset
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.gaussians import Gaussians
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
@@ -25,7 +28,10 @@ from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.core.normals import estimate_normals
 from gaussiancross.core.scene import PointScene
 from gaussiancross.trainers.config import DataConfig, PretrainConfig
+from gaussiancross.trainers.presets import FIELD
 from safetensors.torch import save_file
+
+ASSETS = Path(str(files("gaussiancross.assets")))
 
 SMALL = {"base_channels": 8, "channels": (8, 16, 16, 24, 24, 16, 16, 12), "layers": (1, 2, 1, 1, 1, 1, 2, 1)}
 
@@ -421,6 +427,30 @@ class TestEmbed:
         said = capsys.readouterr().err
         assert "nothing: expected a folder with config.json and model.safetensors" in said
         assert "--index: expected 0 to 0, found 1" in said and "a .npy file" in said
+
+
+class TestCards:
+    """What the models that ship say of themselves."""
+
+    @pytest.mark.parametrize("folder", ["rooms", "field"])
+    def test_origin_and_licence(self, folder):
+        about = read_pretrained(ASSETS / folder).about
+        assert about["licence"] == "Apache-2.0" and about["label_free"] is False and about["name"]
+        assert "It knows synthetic rooms, not scans." in about["description"]
+
+    def test_the_field_is_of_its_preset(self, tmp_path):
+        stored = read_pretrained(ASSETS / "field")
+        recipe = replace(
+            FIELD,
+            model=replace(from_dict(GaussianCrossConfig, stored.config), teacher_dim=0),
+            data=replace(FIELD.data, data=stored.about["data"], teacher=stored.about["teacher"]),
+            steps=stored.about["step"],
+        )
+        assert recipe == FIELD
+        rooms = open_dataset(stored.about["data"], "train")
+        assert stored.about["training_seeds"] == [rooms.seed(0), rooms.seed(len(rooms) - 1)]
+        assert cli.main(["convert", str(ASSETS / "field"), "--out", str(tmp_path / "copy"), "--half"]) == 0
+        assert read_pretrained(tmp_path / "copy").about["licence"] == "Apache-2.0"
 
 
 class TestNormals:
