@@ -178,11 +178,12 @@ class TestScanNet:
         assert (out / "splits" / "train.txt").read_text().split() == [TRAIN, "scene0001_00"]
         for percent in (1, 5, 10, 20):
             data = PointceptDataset(out, "train", scene_list=out / "tasks" / "scenes" / f"{percent}.txt")
-            assert len(data) == 1
+            assert len(data) == 1 and splits.is_drawn(out / "tasks" / "scenes" / f"{percent}.txt")
         labels = np.load(out / "train" / TRAIN / "segment20.npy")
         smaller: set[int] = set()
         for count in (20, 50, 100, 200):
             points = splits.read_point_lists(out / "tasks" / "points" / f"points{count}")
+            assert splits.is_drawn(out / "tasks" / "points" / f"points{count}")
             assert set(points) == {TRAIN, "scene0001_00"}
             index = set(points[TRAIN].tolist())
             assert len(index) == count and smaller < index and (labels[points[TRAIN]] >= 0).all()
@@ -198,6 +199,7 @@ class TestScanNet:
         (download / "tasks" / "scenes" / "1.txt").write_text(f"{TRAIN}\n")
         assert run("scannet", download, "--out", tmp_path / "out", "--frames", 0) == 0
         assert (tmp_path / "out" / "tasks" / "scenes" / "1.txt").read_text() == f"{TRAIN}\n"
+        assert not splits.is_drawn(tmp_path / "out" / "tasks" / "scenes" / "1.txt")
         assert not (tmp_path / "out" / "tasks" / "points").exists()
 
     def test_bad_scenes_are_listed_and_left_out(self, download, tmp_path, capsys):

@@ -5,11 +5,14 @@
     <root>/tasks/points/points{20,50,100,200}   scene → indices of its labelled points, saved by torch
 
 The layout is that of ScanNet's data-efficient benchmark, whose lists are to be preferred where they are at hand:
-figures are comparable on equal splits alone. `draw_scenes` and `draw_points` make others of the same kind.
+figures are comparable on equal splits alone. `draw_scenes` and `draw_points` make others of the same kind, which
+<root>/tasks/drawn.json tells from the benchmark's.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +30,9 @@ SCENE_SHARES = (1, 5, 10, 20)
 
 POINT_COUNTS = (20, 50, 100, 200)
 """Labelled points per scene."""
+
+DRAWN = "drawn.json"
+"""File in ``tasks`` with the digests of the lists that were drawn: one that is replaced is no longer among them."""
 
 
 def draw_scenes(names: Sequence[str], percent: int, seed: int = 0) -> list[str]:
@@ -76,6 +82,26 @@ def read_point_lists(path: Path | str) -> dict[str, NDArray[np.int64]]:
     if not points:
         raise InputError(path, "indices of points by scene", type(content).__name__)
     return points
+
+
+def mark_drawn(tasks: Path, lists: Sequence[Path], seed: int) -> None:
+    """Write down that these lists, files under ``tasks``, were drawn with that seed."""
+    digests = {path.relative_to(tasks).as_posix(): _digest(path) for path in lists}
+    (tasks / DRAWN).write_text(json.dumps({"seed": seed, "sha256": digests}, indent=1), encoding="utf-8")
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a list of scenes or points was drawn by us (`mark_drawn`), and has not been replaced since."""
+    tasks = path.parent.parent
+    try:
+        digests = json.loads((tasks / DRAWN).read_text(encoding="utf-8"))["sha256"]
+        return digests.get(path.relative_to(tasks).as_posix()) == _digest(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or not one of ours
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def with_labels_at(scene: PointScene, index: NDArray[np.integer], where: Path | str = "points") -> PointScene:
