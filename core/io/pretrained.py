@@ -161,8 +161,8 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     except (ValueError, OSError) as error:
         raise InputError(path / CONFIG, "readable JSON", f"{error}") from error
     if isinstance(config, dict) and config.get("format") == CHECKPOINT_FORMAT:
-        meta = config.get("meta") or {}
-        if "model" not in (meta.get("config") or {}):  # no pre-training of ours
+        meta = config.get("meta")
+        if isinstance(meta, dict) and "model" not in meta.get("config", {}):  # no pre-training of ours
             return _trained(path, Path(where).expanduser(), str(meta.get("kind")))
         tensors, meta, _ = load_checkpoint(path)
         own = {k: v for k, v in tensors.items() if not k.startswith(PROBE_PREFIX)}

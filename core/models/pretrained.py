@@ -8,10 +8,12 @@ from ..errors import InputError
 from ..io.pretrained import read_pretrained
 from ..nn.spunet import SpUNet
 from .gaussiancross import GaussianCross
+from .pointgroup import PointGroup
 
 
 def load_pretrained(where: str | Path, revision: str | None = None) -> GaussianCross | SpUNet:
-    """The `GaussianCross` or the `SpUNet` alone that is stored there; either has ``encode(coord, color, normal)``.
+    """The `GaussianCross` or the `SpUNet` alone that is stored there, or the backbone of a `PointGroup`; either has
+    ``encode(coord, color, normal)``.
 
     Args:
         where, revision: see `core.io.pretrained.Pretrained.from_pretrained`.
@@ -20,4 +22,6 @@ def load_pretrained(where: str | Path, revision: str | None = None) -> GaussianC
     for kind in (GaussianCross, SpUNet):
         if stored.model == kind.__name__:
             return kind.from_stored(stored)
-    raise InputError(stored.path, "a GaussianCross or a SpUNet", f"a {stored.model}")
+    if stored.model == PointGroup.__name__:
+        return PointGroup.from_stored(stored).backbone
+    raise InputError(stored.path, "a GaussianCross, a SpUNet or a PointGroup", f"a {stored.model}")
