@@ -178,6 +178,21 @@ def test_a_real_interruption_continues_exactly(boxes, tmp_path, monkeypatch):
     assert all(torch.equal(one[k], other[k]) for k in one)
 
 
+def test_time_that_was_interrupted_counts(boxes, tmp_path, monkeypatch):
+    job, place = Job(choose_rows(("random",))[0], 0, tmp_path / "job"), Workplace(SETTING, tmp_path)
+    clock = iter([0.0, 7.0, 100.0, 102.0])
+    monkeypatch.setattr(bench_tasks.time, "perf_counter", lambda: next(clock))
+
+    def ends(self, job, task, work):
+        raise Interrupted
+
+    monkeypatch.setattr(Workplace, "_do", ends)
+    with pytest.raises(Interrupted):
+        place.run(job, "probe-last")
+    monkeypatch.setattr(Workplace, "_do", lambda *given: {"miou": 0.5})
+    assert place.run(job, "probe-last") == {"miou": 0.5, "seconds": 9.0}
+
+
 class TestRows:
     def test_every_ablation_changes_something_of_a_row_as_long(self):
         place = Workplace(Setting())

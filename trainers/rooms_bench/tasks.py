@@ -98,18 +98,26 @@ class Workplace:
         Raises:
             Interrupted: by SIGINT or SIGTERM.
         """
-        started = time.perf_counter()
-        kind, _, detail = task.partition("-")
         work = self.work(job, task)
-        if kind == "pretrain":
-            scores = self._contrast(job, work) if job.row.start == "contrastive" else self._pretrain(job, work)
-        elif kind == "probe":
-            scores = self._probe(job, work, detail)
-        elif kind == "finetune":
-            scores = self._finetune(job, work, int(detail))
-        else:
-            scores = self._instances(job, work)
+        spent = work / "seconds"  # of what was interrupted
+        started = time.perf_counter() - (float(spent.read_text()) if spent.is_file() else 0.0)
+        try:
+            scores = self._do(job, task, work)
+        except Interrupted:
+            work.mkdir(parents=True, exist_ok=True)
+            spent.write_text(str(time.perf_counter() - started))
+            raise
         return {**scores, "seconds": time.perf_counter() - started}
+
+    def _do(self, job: Job, task: str, work: Path) -> Scores:
+        kind, _, detail = task.partition("-")
+        if kind == "pretrain":
+            return self._contrast(job, work) if job.row.start == "contrastive" else self._pretrain(job, work)
+        if kind == "probe":
+            return self._probe(job, work, detail)
+        if kind == "finetune":
+            return self._finetune(job, work, int(detail))
+        return self._instances(job, work)
 
     @staticmethod
     def work(job: Job, task: str) -> Path:
