@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ...core.augment import SceneAugmentConfig
 from ...core.errors import InputError
@@ -26,6 +26,18 @@ Norm = Literal["train", "eval", "own"]
 * "own": of the scenes at hand, in training (the batch's) and in tests (each scene's)."""
 
 Passes = Literal["thirteen", "one"]
+
+
+def check_numbers(config: Any, *names: str, zero: bool = False, where: str = "") -> None:
+    """Whether options are positive, or at least 0 where ``zero`` is allowed.
+
+    Raises:
+        InputError: names the option, after ``where``, and its value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not (value >= 0 if zero else value > 0):
+            raise InputError(f"{where}{name}", "0 or more" if zero else "a positive number", f"{value}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,11 @@ class LabelConfig:
     """Labelled points per training scene, 0: all. Those of DATA/tasks/points/points<n>, or drawn with the seed."""
     val_scenes: int = 0
     """Scenes that are tested on, 0: all."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scenes <= 100:
+            raise InputError("labels.scenes", "1 to 100 per cent", f"{self.scenes}")
+        check_numbers(self, "points", "val_scenes", zero=True, where="labels.")
 
 
 @dataclass(frozen=True)
@@ -98,8 +115,8 @@ class SemanticTraining:
     labels: LabelConfig = field(default_factory=LabelConfig)
     """Scenes and classes."""
     init: str = ""
-    """Pre-trained model: a run folder, what `gaussiancross convert` wrote, or a name on the hub. Empty: the same recipe
-    from random weights, the baseline that an improvement is measured against."""
+    """Pre-trained model: "builtin" (the one that ships), a run folder, what `gaussiancross convert` wrote, or a name on
+    the hub. Empty: the same recipe from random weights, the baseline that an improvement is measured against."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The backbone where ``init`` is empty."""
     frozen: bool = False
@@ -147,11 +164,8 @@ class SemanticTraining:
     """Threads that prepare batches; 0: one for every two cores, 8 at most."""
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.epochs, self.voxel_size, self.max_voxels) <= 0 or self.steps < 0:
-            raise InputError("batch_size, epochs, voxel_size and max_voxels", "positive numbers", "others")
-        if not 1 <= self.labels.scenes <= 100 or self.labels.points < 0:
-            found = f"{self.labels.scenes} and {self.labels.points}"
-            raise InputError("labels.scenes and labels.points", "1 to 100 per cent, and 0 or more points", found)
+        check_numbers(self, "batch_size", "epochs", "voxel_size", "max_voxels", "save_every")
+        check_numbers(self, "steps", "max_points", "eval_every", zero=True)
         if self.features in FIXED and not self.frozen:
             raise InputError(f"features {self.features}", "a probe", "fine-tuning", "these features cannot be trained")
         if self.cache and (not self.frozen or self.norm == "train"):

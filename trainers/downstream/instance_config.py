@@ -10,7 +10,7 @@ from ...core.augment import SceneAugmentConfig
 from ...core.errors import InputError
 from ...core.models.pointgroup import ClusterConfig
 from ..presets import TINY
-from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining
+from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, check_numbers
 
 AUGMENT = SceneAugmentConfig(drop_probability=0.5, color_shift=0.1)
 """Pointcept's for PointGroup: more points are dropped and colours shifted further than in semantic segmentation."""
@@ -23,8 +23,8 @@ class InstanceTraining:
     labels: LabelConfig = field(default_factory=LabelConfig)
     """Scenes and classes; they have to carry instance ids."""
     init: str = ""
-    """Pre-trained model: a run folder, what `gaussiancross convert` wrote, or a name on the hub. Empty: from
-    scratch."""
+    """Pre-trained model: "builtin" (the one that ships), a run folder, what `gaussiancross convert` wrote, or a name on
+    the hub. Empty: from scratch."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The backbone where ``init`` is empty."""
     norm: Literal["train", "own"] = "train"
@@ -63,8 +63,8 @@ class InstanceTraining:
     """Threads that prepare batches; 0: half the cores, 8 at most."""
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.epochs, self.voxel_size, self.min_region) <= 0 or self.steps < 0:
-            raise InputError("batch_size, epochs, voxel_size and min_region", "positive numbers", "others")
+        check_numbers(self, "batch_size", "epochs", "voxel_size", "min_region", "save_every")
+        check_numbers(self, "steps", "max_points", "eval_every", zero=True)
         if not 0 < self.crop <= 1:
             raise InputError("crop", "a share above 0 and up to 1", f"{self.crop}")
 
