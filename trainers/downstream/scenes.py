@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...core.augment import augment_scene, mix3d, sphere_crop, voxelize
 from ...core.batch import PointBatch, make_points
 from ...core.datasets import PointceptDataset, open_dataset
-from ...core.datasets.splits import draw_points, draw_scenes, with_labels_at
+from ...core.datasets.splits import draw_points, draw_scenes, is_drawn, with_labels_at
 from ...core.errors import InputError
 from ...core.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from .config import LabelConfig, SemanticTraining
@@ -55,12 +55,15 @@ class Chosen:
         inner: the dataset.
         index: which of its scenes, in order.
         relabel: called with each scene; None leaves labels alone.
+
+    Attributes:
+        inner: the dataset.
     """
 
     def __init__(
         self, inner: SceneDataset, index: Sequence[int], relabel: Callable[[PointScene], PointScene] | None = None
     ) -> None:
-        self._inner, self._index, self._relabel = inner, list(index), relabel
+        self.inner, self._index, self._relabel = inner, list(index), relabel
         self.names = tuple(inner.names[i] for i in self._index)
         self.class_names = inner.class_names
 
@@ -68,11 +71,11 @@ class Chosen:
         return len(self._index)
 
     def scene(self, index: int) -> PointScene:
-        scene = self._inner.scene(self._index[index])
+        scene = self.inner.scene(self._index[index])
         return scene if self._relabel is None else self._relabel(scene)
 
     def frames(self, index: int) -> PosedFrames | None:
-        return self._inner.frames(self._index[index])
+        return self.inner.frames(self._index[index])
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class LabelledScenes:
         """What the config describes.
 
         Raises:
-            InputError: no such data, or no labels.
+            InputError: no such data, or scenes that are both learned from and tested on. Two parts that share scenes on
+                purpose can be given to the constructor.
         """
         if not config.data:
             raise InputError("labels.data", '"rooms:COUNT" or a folder of labelled scenes', "nothing")
@@ -106,7 +110,37 @@ class LabelledScenes:
         val = _open(config, config.val)
         if config.val_scenes and config.val_scenes < len(val):
             val = Chosen(val, range(config.val_scenes))
+        if shared := sorted({*train.names} & {*val.names}):
+            expected, found = "different scenes", f"{len(shared)} in both, such as {shared[0]}"
+            what = f"labels.train {config.train!r} and labels.val {config.val!r}"
+            raise InputError(what, expected, found, "a test on scenes that were learned from says nothing")
         return LabelledScenes(train, val)
+
+    def check_labels(self) -> None:
+        """Whether the first scene of either part has labels; reading all of them would take long.
+
+        Raises:
+            InputError: it has none.
+        """
+        for dataset, purpose in ((self.train, "to learn from"), (self.val, "to be tested with")):
+            scene = dataset.scene(0)
+            if scene.segment is None:
+                hint = "give scenes with labels, or other labels (labels.classes)"
+                raise InputError(scene.name, f"labels {purpose}{_label_file(dataset)}", "none", hint)
+
+
+def _label_file(dataset: SceneDataset) -> str:
+    """Where a scene's labels should be, in brackets, for errors."""
+    while isinstance(dataset, Chosen):
+        dataset = dataset.inner
+    return f" ({dataset.labels}.npy)" if isinstance(dataset, PointceptDataset) else ""
+
+
+def draws_labels(config: LabelConfig) -> bool:
+    """Whether a run of few labels has others than the benchmark: drawn here, or by `gaussiancross prepare`."""
+    scenes, points = _lists(config)
+    lists = [scenes] * (config.scenes < 100) + [points] * (config.points > 0)
+    return any(not path.is_file() or is_drawn(path) for path in lists)
 
 
 def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> SceneDataset:
@@ -161,6 +195,7 @@ class SemanticData:
     """
 
     def __init__(self, config: SemanticTraining, scenes: LabelledScenes) -> None:
+        scenes.check_labels()
         self.config, self.scenes = config, scenes
         self._scene = lru_cache(maxsize=CACHED)(scenes.train.scene)
 
