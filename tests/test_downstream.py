@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.core.batch import make_points
+from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.field import features_at
 from gaussiancross.core.gaussians import Gaussians
@@ -238,8 +240,56 @@ class TestTraining:
     def test_another_config_does_not_continue(self, scenes, tmp_path):
         trainer = SemanticTrainer(SMALL, tmp_path, scenes, device="cpu")
         trainer.save()
-        with pytest.raises(InputError, match="optim"):
-            SemanticTrainer(replace(SMALL, optim=replace(SMALL.optim, lr=1.0)), tmp_path, scenes, device="cpu").resume()
+        with pytest.raises(InputError, match=r"another optim\.lr, seed;"):
+            other = replace(SMALL, seed=1, optim=replace(SMALL.optim, lr=1.0))
+            SemanticTrainer(other, tmp_path, scenes, device="cpu").resume()
+
+    def test_moved_data_and_other_tests_continue_but_other_scenes_and_models_do_not(self, scenes, tmp_path, trained):
+        def trainer(config=SMALL, scenes=scenes, model=None, run="run"):
+            return SemanticTrainer(config, tmp_path / run, scenes, model, "cpu")
+
+        trainer().save()
+        labels = replace(SMALL.labels, data="moved", val="other", val_scenes=1)
+        assert trainer(replace(SMALL, labels=labels, test=TestConfig("thirteen"))).resume()
+        with pytest.raises(InputError, match=r"another labels\.data;"):
+            trainer(scenes=labelled_scenes(3, 2)).resume()
+        with pytest.raises(InputError, match="another init;"):
+            trainer(model=trained.model.backbone).resume()
+
+        trained.model.backbone.save_pretrained(tmp_path / "here")
+        shutil.copytree(tmp_path / "here", tmp_path / "there")
+        trainer(replace(SMALL, init=str(tmp_path / "here")), run="tuned").save()
+        assert trainer(replace(SMALL, init=str(tmp_path / "there")), run="tuned").resume()
+
+    def test_checkpoints_of_the_time_before_go_on(self, scenes, tmp_path, monkeypatch):
+        old = {k: v for k, v in to_dict(SMALL).items() if k not in ("test", "workers")}
+        with monkeypatch.context() as patched:
+            patched.setattr(SemanticTrainer, "must_match", lambda self: old)
+            SemanticTrainer(SMALL, tmp_path, scenes, device="cpu").save()
+        assert SemanticTrainer(replace(SMALL, eval_every=1), tmp_path, scenes, device="cpu").resume()
+        labels = replace(SMALL.labels, data="elsewhere")
+        with pytest.raises(InputError, match=r"another labels\.data, seed;"):
+            SemanticTrainer(replace(SMALL, labels=labels, seed=1), tmp_path, scenes, device="cpu").resume()
+
+    def test_the_time_of_earlier_invocations_counts(self, scenes, tmp_path):
+        first = SemanticTrainer(SMALL, tmp_path, scenes, device="cpu")
+        first.clock.earlier = 1000.0
+        first.save()
+        again = SemanticTrainer(SMALL, tmp_path, scenes, device="cpu")
+        assert again.clock.seconds < 1000 and again.resume() and 1000 <= again.clock.seconds < 2000
+
+    def test_options_out_of_range_are_named(self):
+        for change, message in (
+            ({"batch_size": 0}, "batch_size: expected a positive number, found 0"),
+            ({"voxel_size": -0.5}, r"voxel_size: expected a positive number, found -0\.5"),
+            ({"steps": -1}, "steps: expected 0 or more, found -1"),
+        ):
+            with pytest.raises(InputError, match=message):
+                replace(SMALL, **change)
+        with pytest.raises(InputError, match=r"labels\.scenes: expected 1 to 100 per cent, found 0"):
+            LabelConfig(scenes=0)
+        with pytest.raises(InputError, match=r"labels\.val_scenes: expected 0 or more, found -2"):
+            LabelConfig(val_scenes=-2)
 
     def test_a_bad_batch_changes_nothing(self, scenes, tmp_path):
         trainer = SemanticTrainer(SMALL, tmp_path, scenes, device="cpu")
@@ -373,9 +423,25 @@ class TestFixed:
             FixedProbe(self.CONFIG, tmp_path, scenes, source=lambda d, i, p: p.feat * float("nan"))
 
     def test_of_scenes_without_labels_is_refused(self, tmp_path):
-        bare = SceneList([replace(labelled_scene(0), segment=None)], CLASSES)
-        with pytest.raises(InputError, match="labelled points"):
+        scene = labelled_scene(0)
+        bare = SceneList([replace(scene, segment=None)], CLASSES)
+        with pytest.raises(InputError, match="labels to learn from"):
             FixedProbe(self.CONFIG, tmp_path, LabelledScenes(bare, bare), source=self.colors)
+        empty = SceneList([replace(scene, segment=np.full_like(scene.segment, -1))], CLASSES)
+        with pytest.raises(InputError, match="labelled points"):
+            FixedProbe(self.CONFIG, tmp_path, LabelledScenes(empty, empty), source=self.colors)
+
+    def test_runs_of_one_model_go_on_wherever_it_lies_and_of_another_do_not(self, scenes, tmp_path):
+        for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+            backbone_of(None, NETWORK, seed).save_pretrained(tmp_path / name)
+
+        def probe(name):
+            return FixedProbe(replace(self.CONFIG, init=str(tmp_path / name)), tmp_path / "run", scenes, device="cpu")
+
+        probe("a").save()
+        assert probe("b").resume()
+        with pytest.raises(InputError, match="another init;"):
+            probe("c").resume()
 
 
 class TestField:

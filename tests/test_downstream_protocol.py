@@ -15,11 +15,14 @@ import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.finetune import class_table, published_table
 from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
-from gaussiancross.core.datasets.splits import write_names
+from gaussiancross.core.datasets.splits import mark_drawn, write_names
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.io.checkpoint import load_weights
+from gaussiancross.core.models import load_pretrained
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.trainers.downstream import LabelConfig, LabelledScenes
+from gaussiancross.trainers.downstream import FixedProbe, LabelConfig, LabelledScenes, SemanticTrainer
 from gaussiancross.trainers.downstream.presets import AREAS, FINETUNE, PRESETS, PROBE, held_out
+from gaussiancross.trainers.downstream.protocol import drawn
 from gaussiancross.trainers.downstream.published import ROWS, compare, find_results, results_beside, rows_of
 from gaussiancross.trainers.downstream.results import (
     SemanticResult,
@@ -29,6 +32,8 @@ from gaussiancross.trainers.downstream.results import (
     write_results,
 )
 from gaussiancross.trainers.downstream.run import SemanticRun, changes, run_semantic
+from gaussiancross.trainers.downstream.scenes import draws_labels
+from gaussiancross.trainers.log import read_metrics
 from labelled_scenes import CLASSES, SMALL, labelled_scenes
 from raw_data import write_label_table, write_s3dis_room, write_scannet_scene
 from rich.console import Console
@@ -234,17 +239,41 @@ class TestRun:
         again = run_semantic(run, console=QUIET, scenes=scenes)
         assert torch.equal(again.confusion, done.confusion)
 
+        # What it made of the network can be used like any model.
+        (checkpoint,) = (run.run_dir / "checkpoints").glob("*6")
+        trained = load_weights(checkpoint / "model.safetensors")
+        model = load_pretrained(run.run_dir)
+        assert isinstance(model, SpUNet) and model.voxel_size == SMALL.voxel_size
+        assert all(torch.equal(v, trained[f"backbone.{k}"]) for k, v in model.state_dict().items())
+        assert main(["convert", str(run.run_dir), "--out", str(tmp_path / "out")]) == 0
+        with pytest.raises(InputError, match=r"the network that the run trained is in .*run.model"):
+            load_pretrained(checkpoint)
+
+    def test_a_probe_of_fixed_features_is_tested_once_and_trains_no_network(self, tmp_path, monkeypatch):
+        tests, test = [], FixedProbe.test
+        monkeypatch.setattr(FixedProbe, "test", lambda self, *args: tests.append(self.step) or test(self, *args))
+        config = replace(SMALL, frozen=True, cache=True, norm="own", steps=4, eval_every=2)
+        run = SemanticRun("probe", "rooms", config, tmp_path / "run")
+        for expected in ([2, 4], [2, 4, 4]):
+            done = run_semantic(run, console=QUIET, scenes=labelled_scenes(2, 1))
+            assert tests == expected
+            rows = [row for row in read_metrics(run.run_dir / "metrics.jsonl") if "val/miou" in row]
+            assert [row["step"] for row in rows] == [2, 4]
+            assert rows[-1]["val/miou"] == pytest.approx(done.scores.miou)
+        with pytest.raises(InputError, match="one of kind fixed-probe without"):
+            load_pretrained(run.run_dir)
+
+    def test_folds_have_their_own_scenes(self, tmp_path):
+        run = SemanticRun("probe", "s3dis-6fold", SMALL, tmp_path, AREAS)
+        with pytest.raises(InputError, match="folds"):
+            run_semantic(run, console=QUIET, scenes=labelled_scenes(2, 1))
+
 
 class TestLists:
     def test_lists_of_the_folder_decide(self, tmp_path):
         """ScanNet's own lists win over drawn ones."""
-        for split, names in (("train", ("scene0000_00", "scene0001_00")), ("val", ("scene0011_00",))):
-            for name in names:
-                folder = tmp_path / split / name
-                folder.mkdir(parents=True)
-                np.save(folder / "coord.npy", np.random.default_rng(0).random((50, 3)).astype(np.float32))
-                np.save(folder / "color.npy", np.full((50, 3), 9, np.uint8))
-                np.save(folder / "segment20.npy", np.zeros(50, np.int64))
+        for scene in ("train/scene0000_00", "train/scene0001_00", "val/scene0011_00"):
+            _write_scene(tmp_path / scene)
         write_names(tmp_path / "tasks" / "scenes" / "5.txt", ["scene0001_00"])
         torch.save(
             {f"scene000{i}_00": torch.tensor([3, 4]) for i in range(2)},
@@ -259,9 +288,47 @@ class TestLists:
         drawn = LabelledScenes.open(LabelConfig(str(tmp_path), points=7))
         assert (drawn.train.scene(1).segment == 0).sum() == 7
 
+    def test_lists_that_were_drawn_are_told_from_the_benchmarks(self, tmp_path):
+        few = LabelConfig(str(tmp_path), scenes=5)
+        assert not draws_labels(LabelConfig(str(tmp_path))) and draws_labels(few)
+        path = tmp_path / "tasks" / "scenes" / "5.txt"
+        write_names(path, ["scene0001_00"])
+        assert not draws_labels(few) and draws_labels(replace(few, points=20))
+        mark_drawn(tmp_path / "tasks", [path], seed=0)
+        assert draws_labels(few)
+        assert drawn(few, None) == ["labels (drawn)"] and drawn(few, labelled_scenes(1, 1)) == []
+        write_names(path, ["scene0000_00"])  # the benchmark's, put in its place
+        assert not draws_labels(few)
+
+    def test_learning_from_scenes_that_are_tested_on_is_refused(self, tmp_path):
+        for area in (1, 2, 5):
+            _write_scene(tmp_path / f"Area_{area}" / "office_1", "segment")
+        labels = replace(FINETUNE["s3dis"].config.labels, data=str(tmp_path), train="Area_1-2", val="Area_5")
+        assert LabelledScenes.open(labels).val.names == ("Area_5_office_1",)
+        with pytest.raises(InputError, match="found 1 in both, such as Area_1_office_1"):
+            LabelledScenes.open(replace(labels, val="Area_1"))
+
+    @pytest.mark.parametrize(("split", "purpose"), [("train", "to learn from"), ("val", "to be tested with")])
+    @pytest.mark.parametrize("trainer", [SemanticTrainer, FixedProbe])
+    def test_scenes_without_labels_are_refused(self, tmp_path, split, purpose, trainer):
+        for scene in ("train/scene0000_00", "val/scene0011_00"):
+            _write_scene(tmp_path / scene, "segment200" if scene.startswith(split) else "segment20")
+        config = replace(SMALL, labels=LabelConfig(str(tmp_path), scenes=99))
+        if trainer is FixedProbe:
+            config = replace(config, frozen=True, cache=True, norm="own")
+        with pytest.raises(InputError, match=rf"scene00\d1?\d?_00: expected labels {purpose} \(segment20\.npy\)"):
+            trainer(config, tmp_path / "run", device="cpu")
+
     def test_data_must_be_named(self):
         with pytest.raises(InputError, match=r"labels\.data"):
             LabelledScenes.open(LabelConfig())
+
+
+def _write_scene(folder: Path, labels: str = "segment20") -> None:
+    folder.mkdir(parents=True)
+    np.save(folder / "coord.npy", np.random.default_rng(0).random((50, 3)).astype(np.float32))
+    np.save(folder / "color.npy", np.full((50, 3), 9, np.uint8))
+    np.save(folder / f"{labels}.npy", np.zeros(50, np.int64))
 
 
 def _made(folder: Path) -> Path:
@@ -316,6 +383,7 @@ class TestEndToEnd:
         one = read_results(scannet / "runs/one")
         assert one.class_names == SCANNET20 and one.about["scenes"] == 1
         assert int(one.confusion.sum()) > 0 and one.init.endswith("pre")
+        assert "labels (drawn)" in one.about["changed"]  # by prepare
         rows = {(c.row.task, c.row.preset): c for c in compare(find_results([scannet / "runs"]))}
         row = rows["finetune", "scannet-scenes1"]
         assert len(row.pretrained) == 1 and row.pretrained[0].model == "pre" and row.scratch is not None

@@ -12,7 +12,7 @@ from gaussiancross.app.commands import instances as command
 from gaussiancross.core.augment import NO_SCENE_AUGMENT
 from gaussiancross.core.datasets.classes import SCANNET20, SCANNET200
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.models import PointGroup
+from gaussiancross.core.models import PointGroup, load_pretrained
 from gaussiancross.core.models.pointgroup import ClusterConfig, PointGroupOutput, Proposals
 from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.trainers.downstream import LabelConfig, LabelledScenes, NetworkConfig, OptimConfig, SceneList
@@ -161,6 +161,8 @@ def test_the_command_runs_end_to_end_on_a_scannet_folder(tmp_path, capsys, monke
     assert Image.open(pictures[0]).size == (1920, 640)
     model = PointGroup.from_pretrained(run_dir / "model")
     assert model.config.classes == 20 and model.config.ignored == (0, 1)
+    backbone = load_pretrained(run_dir).state_dict()  # to start something else from
+    assert all(torch.equal(v, backbone[k]) for k, v in model.backbone.state_dict().items())
 
     weights = (run_dir / "checkpoints" / "step-000000003" / "model.safetensors").read_bytes()
     assert (

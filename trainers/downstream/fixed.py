@@ -24,14 +24,16 @@ from ...core.lifting import lift
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
+from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, SceneDataset
 from ...core.teachers import Teacher, keep_features, make_teacher
 from ..loop import Rhythm, Trainer
 from ..schedule import one_cycle
 from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
-from .segmenter import Segmenter, backbone_of
-from .semantic import Model, learned_from, segmentation_losses
+from .segmenter import Segmenter, backbone_of, fingerprint
+from .semantic import Model, named, segmentation_losses
+from .trainer import Clock, learned_from, saved_match
 
 Source = Callable[[SceneDataset, int, PointBatch], Tensor]
 """(dataset, index of the scene, its voxels) → features [V, C] of the voxels, on any device."""
@@ -44,6 +46,9 @@ PER_STEP = 8_192
 
 STEPS = 500
 """Steps where the config gives none: a linear layer on fixed features has long converged."""
+
+
+_FOR_TESTS = ("test",)
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,11 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         source: computes the features; made from the config and the model unless given.
         device: "cuda" when there is one, unless given.
         console: where a bar shows how far the features are; None shows none.
+        tested_after: `fit` leaves the last step's evaluation to a `test` after it, which has a bar of its own: the
+            features of many held-out scenes take long, and are the same for both.
 
     Attributes:
-        model: the linear layer. confusion: [K, K] of the last `test`, or None.
+        model: the linear layer. confusion: [K, K] of the last `test`, or None. clock: how long the run has taken.
     """
 
     kind = "fixed-probe"
@@ -84,11 +91,17 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         source: Source | None = None,
         device: str | torch.device | None = None,
         console: Console | None = None,
+        tested_after: bool = False,
     ) -> None:
         super().__init__(config, run_dir, Rhythm(config.steps or STEPS, config.eval_every, config.save_every))
         self.config: SemanticTraining = config
+        self.clock, self._tested_after = Clock(), tested_after
         self.scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
+        self.scenes.check_labels()
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if source is None:
+            model = _opened(config, model)
+        self.start = _start(config, model)
         self.source = source or make_source(config, model, self._device)
         self.features, self.segment = self._training_set(console)
         self.mean = self.features.mean(0)
@@ -160,13 +173,18 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         return self.update(self.model, self.optimizer, losses, lr, optim.grad_clip)
 
     def evaluate(self) -> dict[str, float]:
-        """Scores on the original points of the held-out scenes."""
-        scores = self.test()
-        return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
+        """Scores on the original points of the held-out scenes; none at the last step where a test follows."""
+        if self.finished and self._tested_after:
+            return {}
+        return named(self.test())
 
     @torch.no_grad()
-    def test(self) -> SemanticScores:
-        """Scores on the original points of the held-out scenes; one pass, a voxel's answer holds for its points."""
+    def test(self, progress: Callable[[int, int], object] = lambda done, total: None) -> SemanticScores:
+        """Scores on the original points of the held-out scenes; one pass, a voxel's answer holds for its points.
+
+        Args:
+            progress: called with the scenes done and all of them; may raise to stop.
+        """
         classes = len(self.class_names)
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
         for index in range(len(self.scenes.val)):
@@ -174,6 +192,7 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
             logits = self.model(self._standard(voxels.features).to(self._device))
             predicted = logits.argmax(1).cpu()[voxels.inverse]
             confusion += confusion_matrix(predicted, voxels.target, classes)
+            progress(index + 1, len(self.scenes.val))
         self.confusion = confusion
         return semantic_scores(confusion)
 
@@ -181,10 +200,15 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         return self.model.state_dict() | {"mean": self.mean, "std": self.std}
 
     def must_match(self) -> dict[str, Any]:
-        return learned_from(self.config)
+        return learned_from(self.config, self.scenes, self.start, _FOR_TESTS)
+
+    def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+        weights, meta, extra = super().read(path)
+        match = saved_match(meta.get("match", {}), self.config, self.must_match(), _FOR_TESTS)
+        return weights, meta | {"match": match}, extra
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "classes": list(self.class_names)}
+        return {**super().state(), "classes": list(self.class_names), "seconds": self.clock.seconds}
 
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         same = weights["mean"].shape == self.mean.shape and state["classes"] == list(self.class_names)
@@ -192,9 +216,24 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
             raise InputError(self.run_dir, "a probe of these features and classes", "another")
         self.mean, self.std = weights.pop("mean"), weights.pop("std")
         super().load(weights, state)
+        self.clock.earlier = float(state.get("seconds", 0.0))
 
 
 # --- where features come from -----------------------------------------------------------------------------------------
+
+
+def _opened(config: SemanticTraining, model: Model) -> GaussianCross | SpUNet | None:
+    """The pre-trained model itself, read where a path stands for it; None without one, or where none is asked."""
+    given = None if config.features == "lifted" else model or config.init or None
+    return load_pretrained(given) if isinstance(given, (str, Path)) else given
+
+
+def _start(config: SemanticTraining, model: Model) -> str:
+    """What tells the model that the features come from; "" for none, and for one that only its source knows."""
+    if model is None or isinstance(model, (str, Path)):
+        return ""
+    whole = config.features == "field" or not isinstance(model, GaussianCross)
+    return fingerprint(model if whole else model.backbone)
 
 
 def make_source(config: SemanticTraining, model: Model = None, device: torch.device | str = "cpu") -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,20 +10,18 @@ from rich.console import Console
 
 from ...core.errors import InputError
 from ...core.io.images import write_color
+from ...core.io.pretrained import TRAINED
 from ..progress import progress_bar
 from .instance_config import INSTANCES, InstanceTraining
 from .instance_pictures import picture
 from .instance_results import write_instances
 from .instances import InstancePrediction, InstanceResults, InstanceTrainer
-from .protocol import about_run, differences, origin, starting_model
+from .protocol import about_run, differences, drawn, origin, starting_model
 from .scenes import LabelledScenes
 from .semantic import Model
 
 PICTURES = "pictures"
 """Folder of the drawn scenes, in the run's."""
-
-MODEL = "model"
-"""Folder of the trained `PointGroup`, in the run's."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,6 @@ def run_instances(
         None when Ctrl-C, SIGTERM or the time limit ended the training before its last step.
     """
     console = console or Console()
-    begun = time.monotonic()
     config, folder = run.config, run.run_dir
     model = starting_model(config, model, console)
     trainer = InstanceTrainer(config, folder, scenes, model, device)
@@ -85,9 +81,10 @@ def run_instances(
     changed, init = ["preset"], origin(config, model)
     if run.preset in INSTANCES:
         changed = differences(INSTANCES[run.preset].config, config, bool(init))
-    about = about_run(trainer, changed, results.scenes, begun)
+    changed += drawn(config.labels, scenes)
+    about = about_run(trainer, changed, results.scenes)
     write_instances(folder, results, trainer.class_names, run.preset, init, about)
-    trainer.model.save_pretrained(folder / MODEL, {"run": folder.name, "step": trainer.step})
+    trainer.model.save_pretrained(folder / TRAINED, {"run": folder.name, "step": trainer.step})
     return InstanceOutcome(results, trainer.class_names, trainer.step, tuple(changed))
 
 

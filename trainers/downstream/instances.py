@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from numpy.random import Generator
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from ...core.augment import sphere_crop
 from ...core.batch import PointBatch, make_points
-from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.metrics import InstanceAP, InstanceScores, SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import PointGroup, PointGroupConfig
@@ -23,12 +21,9 @@ from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData, labels_of
-from .segmenter import backbone_of
+from .segmenter import backbone_of, fingerprint
 from .semantic import Model
 from .trainer import SceneTrainer
-
-FOR_TESTS = ("norm", "cluster", "min_region", "eval_every", "save_every", "workers")
-"""Options that change nothing of what is learned: a run goes on with others."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
         model: the `PointGroup`.
     """
 
-    kind = "instances"
+    kind, for_tests = "instances", ("norm", "cluster", "min_region")
 
     def __init__(
         self,
@@ -113,13 +108,14 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
     ) -> None:
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         backbone = backbone_of(model or config.init, config.network, config.seed)
+        start = fingerprint(backbone) if model or config.init else ""
         network = build_pointgroup(config, backbone, scenes.class_names)
         heads = [*network.bias_head.parameters(), *network.seg_head.parameters()]
         groups = [
             {"params": list(network.backbone.parameters()), "lr_scale": config.optim.backbone_lr},
             {"params": heads, "lr_scale": 1.0},
         ]
-        super().__init__(config, run_dir, InstanceData(config, scenes), network, groups, device)
+        super().__init__(config, run_dir, InstanceData(config, scenes), network, groups, start, device)
         self.config: InstanceTraining = config
         self.title = "PointGroup" if model or config.init else "PointGroup from scratch"
 
@@ -172,9 +168,6 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
         """Until the device has done what it was asked for."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-
-    def must_match(self) -> dict[str, Any]:
-        return {k: v for k, v in to_dict(self.config).items() if k not in FOR_TESTS}
 
 
 def build_pointgroup(config: InstanceTraining, backbone: SpUNet, class_names: tuple[str, ...]) -> PointGroup:

@@ -13,10 +13,12 @@ from ...core.config import flat, to_dict
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
-from ..loop import Trainer
-from .config import SemanticTraining
+from .config import LabelConfig, SemanticTraining
+from .fixed import FixedProbe
 from .instance_config import InstanceTraining
+from .scenes import LabelledScenes, draws_labels
 from .semantic import Model
+from .trainer import SceneTrainer
 
 FREE = ("init", "seed", "eval_every", "save_every", "workers", "optim.amp")
 """What may be chosen without leaving the published protocol. So may the folder of the data, and the size of a network
@@ -39,12 +41,11 @@ def origin(config: SemanticTraining | InstanceTraining, model: Model) -> str:
     return config.init or ("given" if model is not None else "")
 
 
-def about_run(trainer: Trainer[Any], changed: list[str], scenes: int, begun: float) -> dict[str, Any]:
+def about_run(trainer: SceneTrainer[Any] | FixedProbe, changed: list[str], scenes: int) -> dict[str, Any]:
     """What results tell of a run beside its scores.
 
     Args:
         changed: what `differences` returned. scenes: how many it was tested on.
-        begun: `time.monotonic` at the start.
     """
     return {
         "config": to_dict(trainer.config),
@@ -52,7 +53,7 @@ def about_run(trainer: Trainer[Any], changed: list[str], scenes: int, begun: flo
         "steps": trainer.step,
         "device": device_name(trainer.device),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(trainer.clock.seconds, 1),
         "scenes": scenes,
     }
 
@@ -71,6 +72,15 @@ def differences(published: Any, config: Any, pretrained: bool = False) -> list[s
         return key in FREE or (pretrained and key.startswith("network."))
 
     return sorted(k for k in own if own[k] != theirs.get(k) and not free(k))
+
+
+def drawn(labels: LabelConfig, scenes: LabelledScenes | None) -> list[str]:
+    """What `differences` cannot see: that few labels are not those that the published figures are made with.
+
+    Args:
+        scenes: of the run, where they were given, which answers for itself.
+    """
+    return ["labels (drawn)"] if scenes is None and draws_labels(labels) else []
 
 
 def device_name(device: torch.device) -> str:

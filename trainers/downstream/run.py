@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,19 @@ import torch
 from rich.console import Console
 
 from ...core.config import to_dict
+from ...core.errors import InputError
+from ...core.io.pretrained import TRAINED
+from ...core.metrics import SemanticScores
+from ..log import read_metrics
 from ..progress import progress_bar
 from .config import SemanticTraining
 from .fixed import FixedProbe
 from .presets import PRESETS, Task, held_out
-from .protocol import about_run, differences, origin, starting_model
+from .protocol import about_run, differences, drawn, origin, starting_model
 from .results import SemanticResult, sum_results, write_results
 from .scenes import LabelledScenes
-from .semantic import Model, SemanticTrainer
+from .segmenter import trained_backbone
+from .semantic import Model, SemanticTrainer, named
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,15 @@ def run_semantic(
 
     Args:
         seconds: at most so long a training, of each fold.
-        scenes: opened from the config unless given. model: what ``config.init`` names unless given.
+        scenes: opened from the config unless given, which folds do not allow. model: what ``config.init`` names unless
+            given.
 
     Returns:
         the result; None when Ctrl-C, SIGTERM or the time limit ended a training before its last step.
     """
     console = console or Console()
+    if run.folds and scenes is not None:
+        raise InputError("scenes", "none, for folds with scenes of their own", "the same for all folds")
     model = starting_model(run.config, model, console)
     if not run.folds:
         return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)
@@ -67,7 +75,7 @@ def run_semantic(
     for area in run.folds:
         console.print(f"{area} held out", style="bold")
         config, folder = held_out(run.config, area), run.run_dir / area
-        part = _run_one(run, config, folder, {"fold": area}, device, seconds, console, scenes, model)
+        part = _run_one(run, config, folder, {"fold": area}, device, seconds, console, None, model)
         if part is None:
             return None
         parts.append(part)
@@ -89,34 +97,55 @@ def _run_one(
     scenes: LabelledScenes | None,
     model: Model,
 ) -> SemanticResult | None:
-    begun = time.monotonic()
     if config.fixed:
-        trainer = FixedProbe(config, folder, scenes, model, device=device, console=console)
+        trainer = FixedProbe(config, folder, scenes, model, device=device, console=console, tested_after=True)
     else:
         trainer = SemanticTrainer(config, folder, scenes, model, device)
     if not trainer.complete(seconds, console):
         return None
-    if isinstance(trainer, FixedProbe):
-        trainer.test()
-    else:
-        _test(trainer, console)
+    scenes_tested = _test(trainer, console)
     assert trainer.confusion is not None
-    scenes_tested = len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val)
-    about = about | about_run(trainer, changes(run.task, run.preset, run.config, model), scenes_tested, begun)
-    names, confusion = trainer.class_names, trainer.confusion
-    result = SemanticResult(run.task, run.preset, origin(config, model), names, confusion, about)
+    changed = changes(run.task, run.preset, run.config, model) + drawn(config.labels, scenes)
+    about = about | about_run(trainer, changed, scenes_tested)
+    names, confusion, init = trainer.class_names, trainer.confusion, origin(config, model)
+    result = SemanticResult(run.task, run.preset, init, names, confusion, about)
     write_results(folder, result)
+    if isinstance(trainer, SemanticTrainer) and not config.frozen:
+        told = {"run": folder.name, "task": run.task, "preset": run.preset, "init": init, "step": trainer.step}
+        trained_backbone(trainer.model, config.voxel_size).save_pretrained(folder / TRAINED, told)
     return result
 
 
-def _test(trainer: SemanticTrainer, console: Console) -> None:
-    """Test under a progress bar; predictions of an interrupted test are not computed again."""
-    identity = json.dumps([trainer.step, to_dict(trainer.config.test), trainer.must_match()], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+def _test(trainer: SemanticTrainer | FixedProbe, console: Console) -> int:
+    """Test under a progress bar, and return how many scenes there were."""
+    scenes = len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val)
     with progress_bar("test", console) as bar:
-        task = bar.add_task("test", total=len(trainer.data.scenes.val), note="scenes")
-        folder = trainer.run_dir / "predictions" / f"step-{trainer.step:09d}-{digest}"
-        trainer.test(folder=folder, progress=lambda done, total: bar.update(task, completed=done))
+        task = bar.add_task("test", total=scenes, note="scenes")
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done)
+
+        if isinstance(trainer, FixedProbe):
+            _log(trainer, trainer.test(progress))
+        else:
+            trainer.test(folder=_predictions(trainer), progress=progress)
+    return scenes
+
+
+def _predictions(trainer: SemanticTrainer) -> Path:
+    """Where predictions are kept: those of an interrupted test are not computed again."""
+    config = trainer.config
+    identity = [trainer.step, to_dict(config.test), to_dict(config.labels), trainer.must_match()]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return trainer.run_dir / "predictions" / f"step-{trainer.step:09d}-{digest}"
+
+
+def _log(probe: FixedProbe, scores: SemanticScores) -> None:
+    """The test ends the curves, once."""
+    rows = read_metrics(probe.run_dir / "metrics.jsonl")
+    if not any(row["step"] == probe.step and "val/miou" in row for row in rows):
+        with closing(probe.open_log()) as log:
+            log(probe.step, named(scores))
 
 
 def changes(task: Task, preset: str, config: SemanticTraining, model: Model = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -87,6 +88,27 @@ def feature_width(backbone: SpUNet, features: Features) -> int:
     if features not in ("hypercolumn", "encoder"):
         raise InputError("features", "last, hypercolumn or encoder", features)
     return sum(widths[: STAGES + 1] if features == "encoder" else widths)
+
+
+def trained_backbone(model: Segmenter, voxel_size: float) -> SpUNet:
+    """The backbone by itself, on the CPU, with the voxels and the batch statistics that it was trained for.
+
+    Args:
+        voxel_size: of the training, metres.
+    """
+    config = model.backbone.to_config() | {"voxel_size": voxel_size, "own_statistics": model.norm == "own"}
+    with torch.random.fork_rng(devices=[]):
+        backbone = SpUNet.from_config(config)
+    backbone.load_state_dict(model.backbone.state_dict())
+    return backbone.eval()
+
+
+def fingerprint(model: nn.Module) -> str:
+    """The same for models of equal weights, wherever they lie."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def backbone_of(model: str | Path | GaussianCross | SpUNet | None, network: NetworkConfig, seed: int = 0) -> SpUNet:

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.batch import PointBatch
-from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.losses import lovasz_softmax
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
@@ -20,7 +19,7 @@ from ...core.nn.spunet import SpUNet
 from ...core.scene import IGNORE, PointScene
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
-from .segmenter import Segmenter, backbone_of
+from .segmenter import Segmenter, backbone_of, fingerprint
 from .testing import kept_prediction, vote
 from .trainer import SceneTrainer
 
@@ -48,7 +47,7 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
         confusion: [K, K] of the last `test`, or None.
     """
 
-    kind = "semantic"
+    kind, for_tests = "semantic", ("test",)
 
     def __init__(
         self,
@@ -63,11 +62,12 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
             raise InputError("SemanticTrainer", "features of a backbone that runs in every step", found, "`FixedProbe`")
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         backbone = backbone_of(model or config.init, config.network, config.seed)
+        start = fingerprint(backbone) if model or config.init else ""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
             network = Segmenter(backbone, len(scenes.class_names), config.features, config.norm, config.frozen)
         data, groups = SemanticData(config, scenes), parameter_groups(network, config)
-        super().__init__(config, run_dir, data, network, groups, device)
+        super().__init__(config, run_dir, data, network, groups, start, device)
         self.config: SemanticTraining = config
         self.title = "linear probe" if config.frozen else "fine-tuning" if model or config.init else "from scratch"
         self.confusion: Tensor | None = None
@@ -85,8 +85,7 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
             points, inverse, target = self.data.held_out(index)
             predicted = self.predict(points).argmax(1).cpu()[inverse]
             confusion += confusion_matrix(predicted, target, len(self.class_names))
-        scores = semantic_scores(confusion)
-        return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
+        return named(semantic_scores(confusion))
 
     @torch.no_grad()
     def predict(self, points: PointBatch) -> Tensor:
@@ -123,13 +122,10 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
         self.confusion = confusion
         return semantic_scores(confusion)
 
-    def must_match(self) -> dict[str, Any]:
-        return learned_from(self.config)
 
-
-def learned_from(config: SemanticTraining) -> dict[str, Any]:
-    """The config, in JSON types, without what may change while a run is under way."""
-    return {k: v for k, v in to_dict(config).items() if k not in ("test", "eval_every", "save_every", "workers")}
+def named(scores: SemanticScores) -> dict[str, float]:
+    """Scores of held-out scenes as curves are called."""
+    return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
 
 
 def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 1.0) -> dict[str, Tensor]:

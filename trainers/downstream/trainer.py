@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -10,14 +13,77 @@ import torch
 from torch import Tensor, nn
 
 from ...core.batch import PointBatch
+from ...core.config import flat, to_dict
 from ...core.errors import InputError
 from ..loop import Rhythm, Trainer, default_workers
 from ..schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining
 from .instance_config import InstanceTraining
-from .scenes import SemanticData
+from .scenes import LabelledScenes, SemanticData
 
 M = TypeVar("M", bound=nn.Module)
+
+FOR_TESTS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers")
+"""Options that change nothing of what is learned: a run goes on with others."""
+
+BY_CONTENT = ("labels.data", "init")
+"""Options that say where something lies: it may be moved, but must stay what it is."""
+
+
+def learned_from(
+    config: SemanticTraining | InstanceTraining, scenes: LabelledScenes, start: str, for_tests: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What decides a training, in JSON types without nesting: the options, the names of the training scenes and the
+    weights that it starts from, wherever they lie.
+
+    Args:
+        start: `segmenter.fingerprint` of the pre-trained model, "" without one.
+        for_tests: further options, or groups of them, that change nothing of what is learned.
+    """
+    names = hashlib.sha256("\n".join(scenes.train.names).encode()).hexdigest()[:16]
+    found = {"labels.data": f"{len(scenes.train)} scenes, {names}", "init": start}
+    return {k: v for k, v in _deciding(to_dict(config), for_tests).items() if k not in BY_CONTENT} | found
+
+
+def saved_match(
+    match: dict[str, Any],
+    config: SemanticTraining | InstanceTraining,
+    mine: dict[str, Any],
+    for_tests: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What a checkpoint says of `learned_from`. Older ones have the config as it was written: there an equal path
+    stands for equal content, which is ``mine``.
+
+    Args:
+        config, mine: of the run that goes on, and its `learned_from`.
+    """
+    if not any(isinstance(value, dict) for value in match.values()):
+        return match
+    options, own = _deciding(match, for_tests), flat(to_dict(config))
+    return options | {k: mine[k] for k in BY_CONTENT if options.get(k) == own[k]}
+
+
+def _deciding(config: dict[str, Any], for_tests: Sequence[str]) -> dict[str, Any]:
+    """Options by their full names, without those for tests."""
+    free = (*FOR_TESTS, *for_tests)
+    groups = tuple(f"{name}." for name in free)
+    return {k: v for k, v in flat(config).items() if k not in free and not k.startswith(groups)}
+
+
+class Clock:
+    """Seconds of a run: since this object was made, and of earlier invocations up to the checkpoint that it went on
+    from.
+
+    Attributes:
+        earlier: the latter.
+    """
+
+    def __init__(self) -> None:
+        self.earlier, self._begun = 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.monotonic() - self._begun
 
 
 class SceneTrainer(Trainer[PointBatch], Generic[M]):
@@ -29,11 +95,16 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         data: what is learned from and tested on.
         model: takes a batch of points.
         groups: what of it learns, as the optimiser takes it, with "lr_scale" each.
+        start: `segmenter.fingerprint` of the pre-trained backbone, "" for none.
         device: "cuda" when there is one, unless given.
 
     Attributes:
         model: on the device.
+        clock: how long the run has taken.
+        for_tests: options of the subclass's config that change nothing of what is learned, beside `FOR_TESTS`.
     """
+
+    for_tests: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -42,10 +113,11 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         data: SemanticData,
         model: M,
         groups: list[dict[str, Any]],
+        start: str = "",
         device: str | torch.device | None = None,
     ) -> None:
         super().__init__(config, run_dir, Rhythm(data.steps, config.eval_every, config.save_every))
-        self.data = data
+        self.data, self.start, self.clock = data, start, Clock()
         self.workers = config.workers or default_workers()
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self._device)
@@ -83,9 +155,18 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         return self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, optim.grad_clip)
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "classes": list(self.class_names)}
+        return {**super().state(), "classes": list(self.class_names), "seconds": self.clock.seconds}
 
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         if state["classes"] != list(self.class_names):
             raise InputError(self.run_dir, f"a run with the {len(self.class_names)} classes of the data", "others")
         super().load(weights, state)
+        self.clock.earlier = float(state.get("seconds", 0.0))
+
+    def must_match(self) -> dict[str, Any]:
+        return learned_from(self.config, self.data.scenes, self.start, self.for_tests)
+
+    def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+        weights, meta, extra = super().read(path)
+        match = saved_match(meta.get("match", {}), self.config, self.must_match(), self.for_tests)
+        return weights, meta | {"match": match}, extra
