@@ -181,7 +181,7 @@ def make_objects(given: ObjectsBench, console: Console) -> None:
         bar = progress.add_task("objects", total=len(tasks), completed=sum(t.done for t in tasks))
         for outcome in run_tasks(tasks, given.workers or os.cpu_count() or 1):
             if outcome.error is not None:
-                raise InputError(outcome.task.target, "a folder that can be written", outcome.error)
+                raise InputError(outcome.task.target, "objects that can be made", outcome.error)
             progress.update(bar, advance=1, description=outcome.task.name)
 
 

@@ -6,8 +6,10 @@ import errno
 import multiprocessing
 import shutil
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,9 @@ from ..errors import InputError
 
 PARTIAL = ".partial"
 """Folder for what is being written, beside the targets' parents: whoever reads those meets whole scenes only."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,15 @@ class Outcome:
 def run_tasks(tasks: Sequence[Task], workers: int = 1) -> Iterator[Outcome]:
     """Do every task that is not done yet, and say so as they finish.
 
-    Scenes that cannot be used are outcomes with an error, and leave nothing behind. Closing the iterator, Ctrl-C or a
-    killed process lose no more than the scenes at work; the same tasks again go on from there.
+    Scenes that cannot be used, whatever their readers raise, are outcomes with an error, and leave nothing behind.
+    Closing the iterator, Ctrl-C or a killed process lose no more than the scenes at work; the same tasks again go on
+    from there.
 
     Args:
         workers: processes; 1 works in this one.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the disk is full, or one of several processes was killed.
     """
     todo = [task for task in tasks if not task.done]
     try:
@@ -75,6 +81,12 @@ def run_tasks(tasks: Sequence[Task], workers: int = 1) -> Iterator[Outcome]:
                 hint = "free some space: the same command goes on"
                 raise InputError(outcome.task.target, "room for a scene", "a full disk", hint)
             yield outcome
+    except BrokenProcessPool as error:
+        for task in todo:  # what was at work when the other processes were ended with it
+            shutil.rmtree(task.partial, ignore_errors=True)
+        found = "one that was killed, most often for want of memory"
+        hint = "use fewer --workers; the same command goes on"
+        raise InputError(f"{workers} workers", "processes that live to the end", found, hint) from error
     finally:
         for folder in {task.partial.parent for task in todo}:
             with suppress(OSError):  # something else is at work there
@@ -110,13 +122,27 @@ def do(task: Task) -> Outcome:
         task.target.parent.mkdir(parents=True, exist_ok=True)
         task.work(partial)
         partial.rename(task.target)
-    except InputError as error:
-        return Outcome(task, str(error))
-    except OSError as error:
-        return Outcome(task, str(error), full=error.errno in (errno.ENOSPC, errno.EDQUOT))
+    except Exception as error:  # a file that no reader foresaw costs its scene, not the night
+        return Outcome(task, reason(error), full=_is_full(error, partial))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Outcome(task)
+
+
+def reason(error: Exception) -> str:
+    """Why a scene is left out, in one line; of what is no sentence for people, also what was raised where."""
+    if isinstance(error, (InputError, OSError)):
+        return str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+    return f"{said} ({Path(where.filename).name}, line {where.lineno})"
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether there was no room for it. NumPy and Pillow raise what does not say so."""
+    if getattr(error, "errno", None) in _FULL:
+        return True
+    return not isinstance(error, InputError) and shutil.disk_usage(existing_parent(folder)).free < _NO_ROOM
 
 
 def write_arrays(arrays: dict[str, NDArray], folder: Path) -> None:
