@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +14,51 @@ from rich.table import Table
 
 from ..core.datasets.prepare import Task, existing_parent, run_tasks
 from ..core.errors import InputError
+from ..core.io.whole import whole_files
+
+OPTIONS = "prepare.json"
+"""File with the options that decided what lies in a folder."""
+
+Options = Mapping[str, str | int | bool]
+"""By name; "data" is the command's own."""
+
+
+def check_options(out: Path, options: Options) -> None:
+    """Whether a folder was prepared with these options, as far as it says: what is done is not done again.
+
+    Raises:
+        InputError: it was not; names the options that differ.
+    """
+    before = _options(out)
+    differ = [name for name in options if before.get(name, options[name]) != options[name]]
+    if differ:
+        was, asked = (" ".join(_flag(name, values[name]) for name in differ) for values in (before, options))
+        raise InputError(out, f"{was}, as it was prepared", asked, "give another --out")
+
+
+def keep_options(out: Path, options: Options) -> None:
+    """Write them into the folder, beside those that an earlier command decided."""
+    with whole_files(out) as staging:
+        (staging / OPTIONS).write_text(json.dumps({**_options(out), **options}, indent=1), encoding="utf-8")
+
+
+def _options(out: Path) -> Options:
+    try:
+        kept = json.loads((out / OPTIONS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(out / OPTIONS, "the options of `gaussiancross prepare`", f"{error}") from error
+    if not isinstance(kept, dict):
+        raise InputError(out / OPTIONS, "the options of `gaussiancross prepare`", "other JSON")
+    return kept
+
+
+def _flag(name: str, value: str | int | bool) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"{value}" if name == "data" else f"--{flag} {value}"
 
 
 def announce(console: Console, out: Path, work: dict[str, list[Task]], stop: bool) -> bool:

@@ -12,11 +12,11 @@ import tyro
 from rich.console import Console
 
 from ...core.datasets import s3dis, scannet, splits
-from ...core.datasets.prepare import Task, write_arrays
+from ...core.datasets.prepare import Task, reason, write_arrays
 from ...core.errors import InputError
 from ...core.io.arrays import read_array
 from ...core.io.ply_table import count_vertices
-from ..preparing import announce, run
+from ..preparing import announce, check_options, keep_options, run
 from .prepare_objects import Objects, prepare_objects
 
 SKIPPED = "skipped.txt"
@@ -82,6 +82,9 @@ def prepare_scannet(given: ScanNet, console: Console | None = None) -> int:
     console = console or Console()
     if given.frames < 0 or given.color_width < 1:
         raise InputError("--frames and --color-width", "positive numbers", f"{given.frames} and {given.color_width}")
+    # The splits are drawn anew by every command, with its seed.
+    options = {"data": "scannet"} | ({"frames": given.frames, "color_width": given.color_width} if given.frames else {})
+    check_options(given.out, options)
     scenes = scannet.find_scenes(given.raw)
     scenes = _chosen(scenes, given.only, [{s.name} for s in scenes])
     table = scannet.read_label_table(given.raw / scannet.LABEL_TABLE)
@@ -97,12 +100,13 @@ def prepare_scannet(given: ScanNet, console: Console | None = None) -> int:
                 size = 0 if target.is_dir() else scannet.frame_bytes(scene.recording, *how)
                 work = partial(write_frames, scene, *how)
                 frames.append(Task(f"{scene.name} frames", target, work, size))
-        except InputError as error:
-            broken[scene.name] = str(error)
+        except Exception as error:
+            broken[scene.name] = reason(error)
     if given.frames and len(frames) < len(points):
         console.print(f"{len(points) - len(frames)} scenes have no .sens recording, hence no frames.")
     if not announce(console, given.out, {"points": points, "RGB-D frames": frames}, given.estimate):
         return 0
+    keep_options(given.out, options)
     skipped = broken | run(console, [*points, *frames], given.workers)
     _finish(console, given.out, skipped, sum(t.done for t in points), "scenes")
     _split(given, console)
@@ -165,6 +169,8 @@ def _key(scene: str) -> int:
 def prepare_s3dis(given: S3DIS, console: Console | None = None) -> int:
     """Rooms, area by area."""
     console = console or Console()
+    options = {"data": "s3dis", "align": given.align}
+    check_options(given.out, options)
     rooms = s3dis.find_rooms(given.raw)
     rooms = _chosen(rooms, given.only, [{r.area, f"{r.area}/{r.name}"} for r in rooms])
     angles = {area: s3dis.read_alignment(given.raw, area) for area in {r.area for r in rooms}} if given.align else {}
@@ -175,11 +181,16 @@ def prepare_s3dis(given: S3DIS, console: Console | None = None) -> int:
             broken[name] = str(InputError(f"{room.area}_alignmentAngle.txt", f"the angle of {room.name}", "none"))
             continue
         angle = angles[room.area][room.name] if given.align else 0.0
-        text = 0 if target.is_dir() else sum(f.stat().st_size for f in room.objects())
+        try:
+            text = 0 if target.is_dir() else sum(f.stat().st_size for f in room.objects())
+        except Exception as error:
+            broken[name] = reason(error)
+            continue
         size = text // s3dis.BYTES_PER_LINE * s3dis.BYTES_PER_POINT
         tasks.append(Task(name, target, partial(write_room, room, angle), size))
     if not announce(console, given.out, {"rooms": tasks}, given.estimate):
         return 0
+    keep_options(given.out, options)
     skipped = broken | run(console, tasks, given.workers)
     _finish(console, given.out, skipped, sum(t.done for t in tasks), "rooms")
     return 0
