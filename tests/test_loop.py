@@ -234,7 +234,7 @@ def test_two_ranks_learn_what_one_does_and_stop_together(tmp_path):
     torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
     alone = Line(tmp_path / "alone")
     alone.fit(console=QUIET)
-    first, second = (torch.load(tmp_path / f"whole{rank}.pt") for rank in range(2))
+    first, second = (torch.load(tmp_path / f"whole{rank}.pt", weights_only=True) for rank in range(2))
     for name, weight in alone.weights().items():
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], weight)
