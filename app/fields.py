@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from ..core.datasets import open_dataset
+from ..core.datasets import open_scenes
 from ..core.errors import InputError
 from ..core.io import read_gaussians
 from ..core.io.scenesplat import is_scenesplat, read_scenesplat
@@ -86,22 +86,13 @@ def open_field(
         return _still(given, path, vectors)
     if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
         return _run(given, checkpoint, vectors, device, progress)
-    data, split, index = _room(given)
+    dataset = open_scenes(given.what, given.split)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
-        return _shipped(data, open_dataset(data, split), index, device)
+        return _shipped(given.what, dataset, given.index, device)
     if given.field == "model":
         raise InputError(given.what, "a run, for the field of a model of that teacher", "scenes without one")
     teacher = _named(given.teacher or BUILTIN)
-    return _lifted(open_dataset(data, split), teacher, index, given.teacher or BUILTIN, vectors, progress)
-
-
-def _room(given: OpenField) -> tuple[str, str, int]:
-    """("rooms:4", "val", 3) for "rooms:val:3"; anything else as it is."""
-    kind, _, rest = given.what.partition(":")
-    split, _, number = rest.partition(":")
-    if kind == "rooms" and split in ("train", "val", "test") and number.isdecimal():
-        return f"rooms:{int(number) + 1}", split, int(number)
-    return given.what, given.split, given.index
+    return _lifted(dataset, teacher, given.index, given.teacher or BUILTIN, vectors, progress)
 
 
 def _named(spec: str) -> Teacher:
@@ -129,6 +120,9 @@ def _shipped(data: str, dataset: SceneDataset, index: int, device: Device) -> Fi
     from .shipped import shipped_field
 
     _checked_index(index, len(dataset))
+    if not dataset.frames(index):  # the model would take zeros for what it lifts from them, and answer all the same
+        hint = "put the RGB-D exports beside the points, or ask a run: `gaussiancross query RUN --data …`"
+        raise InputError(dataset.names[index], "posed frames, which the field that ships is made of", "none", hint)
     source = shipped_field(dataset, data, pick_device(device))
     return Field(source, index, "model", source.teacher, source.text, None, source.calibration)
 
@@ -160,10 +154,8 @@ def _run(
     from .inspector.source import ModelSource
 
     model, config, step = load_run(checkpoint)
-    data, split, index = (given.data or config.data.data), given.split, given.index
-    if given.data is not None:
-        data, split, index = _room(OpenField(given.data, split=split, index=index))
-    dataset, spec = open_dataset(data, split), given.teacher or config.data.teacher
+    index, spec = given.index, given.teacher or config.data.teacher
+    dataset = open_scenes(given.data or config.data.data, given.split)
     if _is_none(spec):
         raise InputError(given.what, "a run that was trained with a teacher", "none", "give --teacher")
     teacher = _named(spec)

@@ -19,12 +19,14 @@ from gaussiancross.core.datasets import (
     capture,
     fuse_points,
     open_dataset,
+    open_scenes,
     read_pointcept_scene,
     read_rgbd_export,
 )
 from gaussiancross.core.datasets.capture import guess_up, hold_out
 from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
 from gaussiancross.core.datasets.pose_check import check_poses
+from gaussiancross.core.datasets.rooms import Rooms
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import read_transforms, write_color, write_depth, write_points
 from gaussiancross.core.io.frames import Lens
@@ -769,7 +771,15 @@ class TestOpenDataset:
             with pytest.raises(InputError, match=rf"transforms\.json.*val/<scene>/coord\.npy.*Area_<k>.*{found}"):
                 open_dataset(data, "val")
 
-    @pytest.mark.parametrize("spec", ["rooms:", "rooms:0", "rooms:-3", "rooms:many"])
+    def test_one_room_by_name(self) -> None:
+        room = open_scenes("rooms:test:3", "val")
+        assert isinstance(room, Rooms) and room.names == ("room_test_000003",)
+        assert room.seed(0) == Rooms("test", 4).seed(3) == Rooms("test", 2, first=2).seed(1)
+        assert open_scenes("rooms:2", "test").names == open_dataset("rooms:2", "test").names
+        with pytest.raises(InputError, match="0 to 999,999, found 1000000"):
+            open_scenes("rooms:val:1000000")
+
+    @pytest.mark.parametrize("spec", ["rooms:", "rooms:0", "rooms:-3", "rooms:many", "rooms:val:1"])
     def test_bad_number_of_rooms(self, spec: str) -> None:
         with pytest.raises(InputError, match="rooms:8"):
             open_dataset(spec)

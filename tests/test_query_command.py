@@ -108,7 +108,7 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
         def frames(self, index: int):
             return frames
 
-    monkeypatch.setattr(fields, "open_dataset", lambda data, split: Dataset())
+    monkeypatch.setattr(fields, "open_scenes", lambda data, split: Dataset())
     monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
     crop = tmp_path / "crop.png"
     color = frames.read(0, 64, 48).color
@@ -125,10 +125,24 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
     assert len(labelled) == len(scene) and labelled.segment is not None
 
 
-def test_one_room_of_a_split_by_name():
-    room = fields._room(fields.OpenField("rooms:test:3"))
-    assert room == ("rooms:4", "test", 3)
-    assert fields._room(fields.OpenField("rooms:8", split="val", index=2)) == ("rooms:8", "val", 2)
+def test_one_room_of_a_split_by_name(monkeypatch):
+    monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
+    opened = fields.open_field(fields.OpenField("rooms:test:3", "lifted"))
+    assert opened.source.scene_names == ("room_test_000003",) and opened.index == 0
+    opened = fields.open_field(fields.OpenField("rooms:8", "lifted", split="test", index=3))
+    assert opened.source.scene_names[opened.index] == "room_test_000003"
+
+
+def test_the_field_that_ships_needs_frames(tmp_path, capsys):
+    scene = box_room(8)
+    folder = tmp_path / "val" / "box"
+    folder.mkdir(parents=True)
+    for name in ("coord", "color", "normal"):
+        np.save(folder / f"{name}.npy", getattr(scene, name))
+    assert main(["query", str(tmp_path), "sofa", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "box: expected posed frames" in said and "gaussiancross query RUN --data" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_names_of_files_are_plain_and_different():

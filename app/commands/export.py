@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -34,11 +34,12 @@ class Export:
     """Write a picture, a video, splats, features or an offline page of something that `gaussiancross view` opens."""
 
     what: tyro.conf.Positional[str]
-    """As for `gaussiancross view`: a run, a checkpoint, a capture, a scene, a .ply or .splat, "rooms:COUNT"."""
+    """As for `gaussiancross view`: a run, a checkpoint, a capture, a scene, a .ply or .splat, "rooms:COUNT",
+    "rooms:val:3"."""
     to: tyro.conf.Positional[Path]
     """The file to write; its ending says what: .png, .gif, .mp4, .ply, .splat, .npy (features) or .html."""
-    scene: int = 0
-    """Which scene, counted from 0."""
+    index: Annotated[int, tyro.conf.arg(aliases=("--scene",))] = 0
+    """Which scene, where there are several, counted from 0."""
     layer: Layer = "RGB"
     """What pictures and videos show."""
     path: Literal["cameras", "orbit", "timeline"] = "cameras"
@@ -66,12 +67,12 @@ def main(args: Sequence[str]) -> int:
     if not given.to.absolute().parent.is_dir():
         raise InputError(given.to.parent, "a folder to write to", "none")
     source = open_source(View(given.what, data=given.data, split=given.split, device=given.device))
-    if not 0 <= given.scene < len(source.scene_names):
-        raise InputError("--scene", f"0 to {len(source.scene_names) - 1}", str(given.scene))
+    if not 0 <= given.index < len(source.scene_names):
+        raise InputError("--index", f"0 to {len(source.scene_names) - 1}", str(given.index))
     renderer = Renderer(source)
     console = Console()
     with console.status("reading …") as status:
-        state = renderer.load(given.scene)
+        state = renderer.load(given.index)
         download = finish(export_work(given, renderer, state), lambda share: status.update(f"{share:.0%}"))
         given.to.write_bytes(download.content)
     console.print(f"{given.to}: {len(download.content) / 1e6:.1f} MB", highlight=False, markup=False)
@@ -87,23 +88,23 @@ def export_work(given: Export, renderer: Renderer, state: SceneState) -> Work:
         return features_work(state, None, name)
     start, target, aspect = first_view(state, given.frame)
     if kind == "html":
-        return page_work(renderer, given.scene, start, target, None, name)
+        return page_work(renderer, given.index, start, target, None, name)
     layer: Layer = "Points" if state.gaussians is None and given.layer == "RGB" else given.layer
     look = Look(layer=layer, frame=given.frame, point_size=point_size(state))
     width, height = given.width, max(1, round(given.width / aspect))
     if kind == "png":
-        return picture_work(renderer, given.scene, look, start, width, height, name)
+        return picture_work(renderer, given.index, look, start, width, height, name)
     size, form, count = (even(width), even(height)), _format(kind), max(2, round(given.seconds * given.fps))
     if given.path == "timeline":
         if not isinstance(renderer.source, TimelineSource):
             raise InputError("--path timeline", "a run", f"{given.what}, which has no steps")
-        return steps_work(renderer, renderer.source, given.scene, look, start, size, form, name)
+        return steps_work(renderer, renderer.source, given.index, look, start, size, form, name)
     frames = state.frames
     if given.path == "cameras" and frames is not None and len(frames):
         poses = dataset_path(frames.cameras, count)
     else:
         poses = orbit(start, target, np.array([0.0, 0.0, 1.0]), count)
-    return path_work(renderer, given.scene, look, poses, size, given.fps, form, name)
+    return path_work(renderer, given.index, look, poses, size, given.fps, form, name)
 
 
 def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:

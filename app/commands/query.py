@@ -37,7 +37,8 @@ class Query:
     """Ask a scene for things: heat maps, the selection and labels as PLY, boxes and scores as JSON.
 
     SCENE is a run folder or a checkpoint, Gaussians (a 3DGS .ply with feat_*, a SceneSplat folder with lang_feat.npy),
-    "rooms:val:3", or any posed capture, whose features are lifted from the teacher without training.
+    "rooms:val:3" or any posed capture: asked through the field that ships, or with --field lifted through the teacher's
+    features on the points, without training.
     """
 
     scene: tyro.conf.Positional[str]
@@ -51,18 +52,18 @@ class Query:
     at: Annotated[tuple[tuple[float, float, float], ...], tyro.conf.UseAppendAction] = ()
     """A position x y z, metres: look for what is like what is there. May be given several times."""
     teacher: str | None = None
-    """Whose features these are: "builtin", "clip:…", "precomputed:FOLDER"; a run knows its own. Rooms and captures:
-    what is lifted, "builtin" by default."""
+    """Whose features these are: "builtin", "clip:…", "precomputed:FOLDER"; a run knows its own. For rooms and
+    captures "builtin" by default; another one is lifted onto the points."""
     text_vectors: Path | None = None
     """Words: FILE.npy [V, D] with FILE_names.json, instead of the teacher's text side."""
     field: Literal["auto", "model", "lifted"] = "auto"
-    """Features of a run's model, or of its teacher lifted onto the points without training."""
+    """Features of a model (a run's, or the field that ships), or of its teacher lifted onto the points."""
     data: str | None = None
     """For a run: other scenes than its own."""
     split: Literal["train", "val", "test"] = "val"
     """Which scenes, where there is a choice."""
     index: int = 0
-    """Which scene, counted from 0."""
+    """Which scene, where there are several, counted from 0."""
     classes: bool = False
     """Every place belongs to one phrase at most, the best; by default each phrase is decided by itself."""
     template: str | None = None

@@ -11,7 +11,7 @@ from typing import Literal
 
 import tyro
 
-from ...core.datasets import open_dataset, read_pointcept_scene
+from ...core.datasets import open_scenes, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
@@ -33,11 +33,11 @@ class View:
 
     what: tyro.conf.Positional[str] = "rooms:1"
     """A run folder or one of its checkpoints; a capture; a Pointcept folder or one of its scenes; a .ply or .splat; a
-    SceneSplat folder; "rooms:COUNT". A built-in room by default."""
+    SceneSplat folder; "rooms:COUNT", or "rooms:val:3" for one of them. A built-in room by default."""
     other: tyro.conf.Positional[str | None] = None
     """Another run or checkpoint to compare with, side by side, on the scenes of the first."""
     data: str | None = None
-    """For a run: other scenes than its own, "rooms:COUNT" or a path."""
+    """For a run: other scenes than its own, "rooms:COUNT", "rooms:val:3" or a path."""
     teacher: str | None = None
     """For a run: another place of its teacher features, or "none". For scenes with frames: the teacher whose features
     are lifted onto the points without any training ("clip:…", "precomputed:FOLDER", …); "none" = the points alone."""
@@ -114,7 +114,7 @@ def open_source(given: View) -> SceneSource:
         return PointsSource(read_pointcept_scene(path), path.name)
     if path.is_file() and path.name != "transforms.json":
         raise InputError(path, "a folder, a .ply or a .splat", "another file")
-    dataset = open_dataset(given.what, given.split)
+    dataset = open_scenes(given.what, given.split)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and dataset.frames(0) is not None:
         from ..shipped import shipped_field
         from .pretrain import pick_device
@@ -148,7 +148,7 @@ def _open_run(given: View, checkpoint: Path) -> SceneSource:
     from .pretrain import pick_device
 
     model, config, step = load_run(checkpoint)
-    scenes = open_dataset(given.data or config.data.data, given.split)
+    scenes = open_scenes(given.data or config.data.data, given.split)
     run = checkpoint.parent.parent
     name = run.absolute().name
     if given.field == "lifted":

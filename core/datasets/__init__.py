@@ -25,6 +25,7 @@ __all__ = [
     "PointceptDataset",
     "fuse_points",
     "open_dataset",
+    "open_scenes",
     "read_pointcept_scene",
     "read_rgbd_export",
 ]
@@ -61,6 +62,20 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
     )
     found = "found 0 scenes under it" if path.is_dir() else "a file" if path.exists() else "no such folder"
     raise InputError(text, looked_for, found.removeprefix("found "))
+
+
+def open_scenes(data: str | Path, split: str = "val") -> SceneDataset:
+    """`open_dataset` for who looks or asks: "rooms:val:3" is one room, the fourth that is held out, whatever ``split``
+    says. Trainings do not take it: they need other scenes in each split.
+
+    Raises:
+        InputError: as `open_dataset`.
+    """
+    kind, _, rest = str(data).partition(":")
+    part, _, number = rest.partition(":")
+    if kind == "rooms" and part in SPLITS and number.isdecimal():
+        return _rooms(f"{kind}:1", part, {"first": int(number)})
+    return open_dataset(data, split)
 
 
 def _rooms(text: str, split: str, options: dict[str, Any]) -> SceneDataset:

@@ -77,12 +77,13 @@ class Rooms:
 
     Args:
         split: "train", "val" or "test".
-        count: how many rooms; 1,000 for train and 20 for the others by default, a million at most.
+        count: how many rooms; 1,000 for train and 20 for the others by default.
         config: see `RoomsConfig`.
         root: where rooms are kept; `cache_folder` by default. Safe for several processes at once.
+        first: number of the first room in the split, which has a million.
 
     Raises:
-        InputError: unknown split, impossible count, or a folder that cannot be written (when a room is made).
+        InputError: unknown split, rooms that it has not, or a folder that cannot be written (when a room is made).
     """
 
     def __init__(
@@ -91,17 +92,20 @@ class Rooms:
         count: int | None = None,
         config: RoomsConfig | None = None,
         root: Path | str | None = None,
+        first: int = 0,
     ) -> None:
         if split not in FIRST_SEED:
             raise InputError("split", "train, val or test", repr(split))
         count = _DEFAULT_COUNT[split] if count is None else count
         if not 1 <= count <= MOST:
             raise InputError("count", f"1 to {MOST:,} rooms", f"{count}")
-        self.split = split
+        if not 0 <= first <= MOST - count:
+            raise InputError("first", f"a room from 0 to {MOST - count:,}", f"{first}")
+        self.split, self.first = split, first
         self.config = config or RoomsConfig()
         digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode()).hexdigest()[:8]
         self.root = Path(root or cache_folder()).expanduser() / f"rooms-v{GENERATOR_VERSION}-{digest}"
-        self.names = tuple(f"room_{split}_{i:06d}" for i in range(count))
+        self.names = tuple(f"room_{split}_{i:06d}" for i in range(first, first + count))
         self.class_names = SCANNET20
         self._images = ArrayCache()
         self._frames: dict[int, PosedFrames] = {}
@@ -111,7 +115,7 @@ class Rooms:
 
     def seed(self, index: int) -> int:
         """The seed of room ``index`` for `build_room`."""
-        return FIRST_SEED[self.split] + range(len(self))[index]
+        return FIRST_SEED[self.split] + self.first + range(len(self))[index]
 
     def ready(self, index: int) -> bool:
         """Whether room ``index`` lies on the disk; making it takes some seconds."""
