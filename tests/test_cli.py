@@ -1,5 +1,6 @@
 """The command line, end to end on a tiny capture."""
 
+import io
 import json
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def run_dir(config, tmp_path_factory) -> Path:
     from gaussiancross.app.commands.pretrain import Pretrain, run
 
     folder = tmp_path_factory.mktemp("runs") / "small"
-    given = Pretrain(config, folder, "cpu", seconds=0.0, view=False)
+    given = Pretrain(config=config, run_dir=folder, device="cpu", seconds=0.0, view=False)
     assert run(replace(given, config=replace(config, save_every=1), seconds=0.001), QUIET) == 0
     assert run(replace(given, seconds=None), QUIET) == 0
     return folder
@@ -145,10 +146,34 @@ class TestPretrain:
         assert cli.main(["pretrain", "tiny", "--device", "cuda", "--run-dir", str(tmp_path)]) == 2
         assert "doctor" in capsys.readouterr().err
 
-    def test_missing_data_is_said(self, capsys, tmp_path):
-        args = ["pretrain", "tiny", "--data.data", str(tmp_path / "none"), "--run-dir", str(tmp_path), "--no-view"]
+    @pytest.mark.parametrize("option", ["--data", "--data.data"])
+    def test_missing_data_is_said(self, option, capsys, tmp_path):
+        args = ["pretrain", "tiny", option, str(tmp_path / "none"), "--run-dir", str(tmp_path), "--no-view"]
         assert cli.main(args) == 2
         assert "no such folder" in capsys.readouterr().err
+
+    def test_a_run_without_a_teacher_says_so(self, monkeypatch, tmp_path):
+        from gaussiancross.app.commands import pretrain
+        from gaussiancross.trainers.presets import FULL, TINY
+
+        class Stopped:
+            def __init__(self, config, *args, **options):
+                pass
+
+            def resume(self):
+                raise KeyboardInterrupt
+
+        def said(config):
+            out = io.StringIO()
+            with pytest.raises(KeyboardInterrupt):
+                pretrain.run(pretrain.Pretrain(config=config, run_dir=tmp_path), Console(file=out, width=40))
+            return [line for line in out.getvalue().splitlines() if line.startswith("No teacher")]
+
+        monkeypatch.setattr(pretrain, "Pretrainer", Stopped)
+        (sentence,) = said(FULL)
+        assert "without the paper's feature loss" in sentence and "--data.teacher builtin-ssl" in sentence
+        off = replace(FULL.model, loss_weights=FULL.model.loss_weights | {"feature": 0.0})
+        assert said(TINY) == said(replace(FULL, model=off)) == []
 
 
 class TestEval:
@@ -211,6 +236,22 @@ class TestView:
         np.save(tmp_path / "color.npy", np.full((50, 3), 120, np.uint8))
         np.save(tmp_path / "normal.npy", np.zeros((50, 3), np.float32))
         assert len(self.open(tmp_path).load(0).points) == 50
+
+    def test_one_room_by_name(self):
+        """As `export` and `embed` open it, too."""
+        assert self.open("rooms:test:3", teacher="none").scene_names == ("room_test_000003",)
+
+    def test_which_scene_is_asked_alike(self):
+        import tyro
+        from gaussiancross.app.commands import embed, export, query
+
+        for command, words in (
+            (embed.Embed, ["x", "--out", "x.npy"]),
+            (export.Export, ["x", "x.png"]),
+            (query.Query, ["x", "sofa"]),
+        ):
+            assert tyro.cli(command, args=[*words, "--index", "2"]).index == 2
+        assert tyro.cli(export.Export, args=["x", "x.png", "--scene", "2"]).index == 2  # as it was called before
 
     @pytest.mark.parametrize("what", ["missing.ply", "missing.splat", "missing", "here.txt"])
     def test_what_cannot_be_shown(self, what, tmp_path, capsys):

@@ -153,8 +153,10 @@ class TestFlags:
 
 
 class TestRun:
-    def test_the_plain_engine_takes_the_same_steps(self, flags, run_dir, room, tmp_path):
+    def test_the_plain_engine_takes_the_same_steps(self, flags, run_dir, room, tmp_path, capsys):
         run(flags)
+        (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("No teacher")]
+        assert "--pipeline.datamanager.teacher builtin " in said
         config = replace(SMALL, data=replace(SMALL.data, data=str(room)))
         plain = Pretrainer(config, tmp_path / "plain", device="cpu")
         plain.fit()

@@ -77,3 +77,17 @@ class PretrainConfig:
     its curve and its segmentation show what the features know."""
     eval_every: int = 500
     """Steps between evaluations on held-out views; one is also done at the end. 0: only that one."""
+
+
+def without_teacher(config: PretrainConfig, option: str) -> str | None:
+    """What a person who starts a run without a teacher is told; None where there is one, or its loss is off anyway.
+
+    Args:
+        option: the flag that names the teacher of this command.
+    """
+    if config.data.teacher != "none" or not config.model.loss_weights["feature"]:
+        return None
+    return (
+        "No teacher: colour and depth alone are learned from, without the paper's feature loss, and the run knows no "
+        f"words; {option} builtin gives one (it has seen class names), {option} builtin-ssl one that is label-free."
+    )

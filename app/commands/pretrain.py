@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ...core.errors import InputError
 from ...core.live import LiveFeed
-from ...trainers.config import PretrainConfig
+from ...trainers.config import PretrainConfig, without_teacher
 from ...trainers.presets import FIELD, FULL, TINY
 from ...trainers.pretrain import Pretrainer
 
@@ -27,6 +27,8 @@ CPU_PIXELS = 320 * 240
 class Pretrain:
     """Pre-train the backbone. A run folder that holds a checkpoint is continued, exactly."""
 
+    data: str = ""
+    """Short for --data.data: "rooms:COUNT", a capture, a folder of captures, or a Pointcept folder."""
     config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(default_factory=PretrainConfig)
     """The run: network, data and schedule."""
     run_dir: Path = Path("runs/gaussiancross")
@@ -49,7 +51,7 @@ Full = Annotated[
     Pretrain,
     tyro.conf.subcommand(
         "full",
-        default=Pretrain(FULL, Path("runs/full")),
+        default=Pretrain(config=FULL, run_dir=Path("runs/full")),
         description="The paper's scale: 2 cm voxels, 39.2 M parameters, 5 views of 640 × 480. Wants CUDA.",
     ),
 ]
@@ -57,7 +59,7 @@ Tiny = Annotated[
     Pretrain,
     tyro.conf.subcommand(
         "tiny",
-        default=Pretrain(TINY, Path("runs/tiny")),
+        default=Pretrain(config=TINY, run_dir=Path("runs/tiny")),
         description="The same method, small enough for two CPU cores.",
     ),
 ]
@@ -66,7 +68,7 @@ OfField = Annotated[
     Pretrain,
     tyro.conf.subcommand(
         "field",
-        default=Pretrain(FIELD, Path("runs/field")),
+        default=Pretrain(config=FIELD, run_dir=Path("runs/field")),
         description="Tiny, with lifted teacher features as input: the field that `gaussiancross query` asks best.",
     ),
 ]
@@ -85,10 +87,13 @@ def main(args: Sequence[str]) -> int:
 def run(given: Pretrain, console: Console | None = None) -> int:
     """Train as ``given`` says; 130 when interrupted."""
     console = console or Console()
-    device = pick_device(given.device)
-    if device.type == "cpu" and given.config.data.width * given.config.data.height > CPU_PIXELS:
+    device, config = pick_device(given.device), given.config
+    config = replace(config, data=replace(config.data, data=given.data or config.data.data))
+    if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
         console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
-    trainer = Pretrainer(given.config, given.run_dir, device=device, feed=LiveFeed())
+    trainer = Pretrainer(config, given.run_dir, device=device, feed=LiveFeed())
+    if (missing := without_teacher(config, "--data.teacher")) is not None:
+        console.print(missing, style="yellow", soft_wrap=True, markup=False, highlight=False)
     if trainer.resume():
         console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
     with _viewer(trainer, given):

@@ -14,6 +14,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...core.errors import InputError
 from ...core.live import LiveFeed
+from ..config import without_teacher
 from .exits import sentences, tell
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class GaussianCrossTrainer:
             model=self.pipeline.model.net,  # type: ignore[arg-type]
             after_save=self._save_pipeline,
         )
+        if (missing := without_teacher(self.run.config, "--pipeline.datamanager.teacher")) is not None:
+            tell(missing, "bold yellow")
         self._resume()
         self.feed.pause(config.start_paused)
         if self._open_viewer is not None and config.is_viewer_enabled():
