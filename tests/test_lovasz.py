@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gaussiancross.core import losses
 from gaussiancross.core.losses import lovasz_softmax
 from gaussiancross.core.metrics import confusion_matrix, semantic_scores
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,10 @@ def by_definition(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.stack(losses).mean()
 
 
+@pytest.mark.parametrize("chunk", [1, 60, 1 << 24])  # one class at a time, two, all
 @pytest.mark.parametrize("seed", range(5))
-def test_is_the_extension_of_the_jaccard_loss(seed):
+def test_is_the_extension_of_the_jaccard_loss(seed, chunk, monkeypatch):
+    monkeypatch.setattr(losses, "LOVASZ_CHUNK", chunk)
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(30, 5, generator=generator, dtype=torch.float64)
     labels = torch.randint(-1, 4, (30,), generator=generator)  # class 4 is absent
@@ -66,6 +71,33 @@ def test_is_the_extension_of_the_jaccard_loss(seed):
     assert loss == pytest.approx(expected.item(), rel=1e-12)
     torch.testing.assert_close(gradient, reference.grad, rtol=0, atol=1e-14)
     assert not gradient[labels < 0].any()
+
+
+class LargestCount(TorchDispatchMode):
+    """Notes the elements of the largest tensor of integers or truth values that is made."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        counts = (t for t in tree_leaves(made) if isinstance(t, torch.Tensor) and not t.is_floating_point())
+        self.most = max(self.most, *(t.numel() for t in counts), 0)
+        return made
+
+
+def test_what_is_sorted_is_never_there_for_all_classes(monkeypatch):
+    monkeypatch.setattr(losses, "LOVASZ_CHUNK", 3000)
+    logits, labels = torch.randn(1000, 40), torch.arange(1000) % 40
+    with LargestCount() as made:
+        value_and_gradient(logits, labels)
+    assert 1000 <= made.most <= 3000
+
+
+def test_a_value_alone_needs_no_gradient():
+    logits, labels = torch.randn(50, 4), torch.arange(50) % 4
+    with torch.no_grad():
+        loss = lovasz_softmax(logits, labels)
+    assert loss == value_and_gradient(logits, labels)[0] and not loss.requires_grad
 
 
 def test_of_certain_predictions_is_one_minus_iou():
