@@ -232,8 +232,9 @@ def _start(config: SemanticTraining, model: Model) -> str:
     """What tells the model that the features come from; "" for none, and for one that only its source knows."""
     if model is None or isinstance(model, (str, Path)):
         return ""
-    whole = config.features == "field" or not isinstance(model, GaussianCross)
-    return fingerprint(model if whole else model.backbone)
+    if isinstance(model, GaussianCross) and config.features != "field":
+        return fingerprint(model.backbone)
+    return fingerprint(model)
 
 
 def make_source(config: SemanticTraining, model: Model = None, device: torch.device | str = "cpu") -> Source:
