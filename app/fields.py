@@ -69,7 +69,7 @@ class Field:
 def open_field(
     given: OpenField, device: Device = "auto", progress: Callable[[int, int], object] = lambda done, total: None
 ) -> Field:
-    """What ``given.what`` names, recognised by what is there. Nothing is computed yet; `Field.source` does when asked.
+    """What ``given.what`` names, recognised by what is there. No features yet: `Field.source` computes them when asked.
 
     Args:
         device: of a run's model.

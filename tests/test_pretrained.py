@@ -294,6 +294,27 @@ class TestPretrained:
         with pytest.raises(InputError, match="pip install huggingface_hub"):
             GaussianCross.from_pretrained("someone/model")
 
+    def test_a_misspelt_path_is_not_asked_of_the_hub(self, tmp_path, monkeypatch):
+        model, asked = small_model(), []
+
+        def snapshot_download(name, revision=None, allow_patterns=None):
+            asked.append(name)
+            return str(tmp_path / "runs" / "room")
+
+        monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download))
+        monkeypatch.chdir(tmp_path)
+        model.save_pretrained("runs/room")
+        with pytest.raises(InputError, match=r"runs/rooms: expected a folder .* no such folder \(runs has room\)"):
+            load_pretrained("runs/rooms")
+        assert not asked
+        assert same_weights(load_pretrained("someone/rooms"), model)
+        assert same_weights(GaussianCross.from_pretrained("runs/rooms", revision="v1"), model)  # a folder has none
+        assert asked == ["someone/rooms", "runs/rooms"]
+        for i in range(9):
+            (tmp_path / "runs" / f"a{i}").mkdir()
+        with pytest.raises(InputError, match=r"\(runs has a0, .*, a7, …\)"):
+            load_pretrained("runs/rooms")
+
     def test_what_is_no_model_is_refused(self, tmp_path):
         with pytest.raises(InputError, match="found no such folder"):
             GaussianCross.from_pretrained(tmp_path / "none")

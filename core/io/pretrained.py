@@ -146,12 +146,12 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     path = Path(where).expanduser()
     if not path.exists() and str(where) == BUILTIN:
         path = Path(str(files("gaussiancross.assets"))) / "rooms"
-    elif not path.exists() and _HUB_NAME.fullmatch(str(where)):
-        path = _from_hub(str(where), revision)
+    elif not path.exists() and _HUB_NAME.fullmatch(str(where)) and (revision or not path.parent.is_dir()):
+        path = _from_hub(str(where), revision)  # "runs/rooms" is a misspelt path where there is a folder "runs"
     if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # a run's folder has a config.json of its own
         latest = latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)
         if latest is None and not (path / CONFIG).is_file():
-            found = "neither" if path.is_dir() else "a file" if path.is_file() else "no such folder"
+            found = "neither" if path.is_dir() else "a file" if path.is_file() else f"no such folder{_beside(path)}"
             expected = f"a folder with {CONFIG} and {MODEL}, or a run with checkpoints/"
             hint = "`gaussiancross convert` makes one from a .pth file" if path.is_file() else ""
             raise InputError(path, expected, found, hint)
@@ -216,6 +216,14 @@ def _get(values: Mapping[str, Any], *keys: str, where: Path) -> Any:
             raise InputError(where, f"the key {'.'.join(keys)}", "none")
         values = values[key]
     return values
+
+
+def _beside(path: Path) -> str:
+    """What may have been meant instead of ``path``: the folders beside it, in brackets."""
+    if path.parent == Path() or not path.parent.is_dir():
+        return ""
+    names = sorted(p.name for p in path.parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return f" ({path.parent} has {', '.join([*names[:8], *['…'] * (len(names) > 8)]) or 'no folders'})"
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
