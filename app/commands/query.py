@@ -37,8 +37,8 @@ class Query:
     """Ask a scene for things: heat maps, the selection and labels as PLY, boxes and scores as JSON.
 
     SCENE is a run folder or a checkpoint, Gaussians (a 3DGS .ply with feat_*, a SceneSplat folder with lang_feat.npy),
-    "rooms:val:3" or any posed capture: asked through the field that ships, or with --field lifted through the teacher's
-    features on the points, without training.
+    "rooms:val:3", or any posed capture. Rooms and captures are asked through the field that ships; with --field lifted,
+    through the teacher's features on the points, without training.
     """
 
     scene: tyro.conf.Positional[str]
