@@ -380,6 +380,7 @@ class TestEndToEnd:
         assert main(["finetune", *args, *TEST, *SIZES, "--run-dir", str(scannet / "runs/scratch")]) == 0
         printed = capsys.readouterr().out
         assert "GaussianCross 32.1" in printed and "scratch 26.0" in printed
+        assert f"model/ (--init or --model {scannet / 'runs/one'})" in printed
         one = read_results(scannet / "runs/one")
         assert one.class_names == SCANNET20 and one.about["scenes"] == 1
         assert int(one.confusion.sum()) > 0 and one.init.endswith("pre")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...core.errors import InputError
+from ...core.io.pretrained import TRAINED
 from ...trainers.downstream.config import SemanticTraining
 from ...trainers.downstream.presets import PRESETS, Task
 from ...trainers.downstream.published import (
@@ -89,9 +90,9 @@ def run(task: Task, preset: str, given: Downstream, console: Console | None = No
         return 130
     console.print(class_table(result))
     print_published(console, task, preset, [given.run_dir, *given.beside], result.about["changed"])
-    console.print(
-        f"{given.run_dir}: {RESULTS}, classes.csv, confusion.csv, confusion.png", soft_wrap=True, markup=False
-    )
+    written = f"{RESULTS}, classes.csv, confusion.csv, confusion.png"
+    trained = f", {TRAINED}/ (--init or --model {given.run_dir})" if (given.run_dir / TRAINED).is_dir() else ""
+    console.print(f"{given.run_dir}: {written}{trained}", soft_wrap=True, markup=False)
     return 0
 
 
