@@ -90,9 +90,9 @@ class GaussianCrossTrainer:
             model=self.pipeline.model.net,  # type: ignore[arg-type]
             after_save=self._save_pipeline,
         )
-        if (missing := without_teacher(self.run.config, "--pipeline.datamanager.teacher")) is not None:
-            tell(missing, "bold yellow")
         self._resume()
+        if (missing := without_teacher(self.run.config, "--pipeline.datamanager.teacher")) is not None:
+            tell(missing, "bold yellow")  # after all that may be refused: a refusal is one line
         self.feed.pause(config.start_paused)
         if self._open_viewer is not None and config.is_viewer_enabled():
             where = config.viewer
