@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .batch import InputConfig, make_input
+from .nn.stages import Stages
 from .scene import PointScene
 
 
@@ -18,7 +19,7 @@ class Backbone(Protocol):
     """What `encode_points` needs of a network on voxels (`core.nn.SpUNet`)."""
 
     @property
-    def stages(self) -> Callable[[Tensor, Tensor, Tensor], list[Tensor]]: ...
+    def stages(self) -> Callable[[Tensor, Tensor, Tensor], Stages]: ...
 
     def __call__(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Tensor: ...
 
