@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.core.batch import make_points
-from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.field import features_at
 from gaussiancross.core.gaussians import Gaussians
@@ -260,16 +259,6 @@ class TestTraining:
         shutil.copytree(tmp_path / "here", tmp_path / "there")
         trainer(replace(SMALL, init=str(tmp_path / "here")), run="tuned").save()
         assert trainer(replace(SMALL, init=str(tmp_path / "there")), run="tuned").resume()
-
-    def test_checkpoints_of_the_time_before_go_on(self, scenes, tmp_path, monkeypatch):
-        old = {k: v for k, v in to_dict(SMALL).items() if k not in ("test", "workers")}
-        with monkeypatch.context() as patched:
-            patched.setattr(SemanticTrainer, "must_match", lambda self: old)
-            SemanticTrainer(SMALL, tmp_path, scenes, device="cpu").save()
-        assert SemanticTrainer(replace(SMALL, eval_every=1), tmp_path, scenes, device="cpu").resume()
-        labels = replace(SMALL.labels, data="elsewhere")
-        with pytest.raises(InputError, match=r"another labels\.data, seed;"):
-            SemanticTrainer(replace(SMALL, labels=labels, seed=1), tmp_path, scenes, device="cpu").resume()
 
     def test_the_time_of_earlier_invocations_counts(self, scenes, tmp_path):
         first = SemanticTrainer(SMALL, tmp_path, scenes, device="cpu")

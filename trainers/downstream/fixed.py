@@ -33,7 +33,7 @@ from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
 from .segmenter import Segmenter, backbone_of, fingerprint
 from .semantic import Model, named, segmentation_losses
-from .trainer import Clock, learned_from, saved_match
+from .trainer import Clock, learned_from
 
 Source = Callable[[SceneDataset, int, PointBatch], Tensor]
 """(dataset, index of the scene, its voxels) → features [V, C] of the voxels, on any device."""
@@ -46,9 +46,6 @@ PER_STEP = 8_192
 
 STEPS = 500
 """Steps where the config gives none: a linear layer on fixed features has long converged."""
-
-
-_FOR_TESTS = ("test",)
 
 
 @dataclass(frozen=True)
@@ -200,12 +197,7 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         return self.model.state_dict() | {"mean": self.mean, "std": self.std}
 
     def must_match(self) -> dict[str, Any]:
-        return learned_from(self.config, self.scenes, self.start, _FOR_TESTS)
-
-    def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        weights, meta, extra = super().read(path)
-        match = saved_match(meta.get("match", {}), self.config, self.must_match(), _FOR_TESTS)
-        return weights, meta | {"match": match}, extra
+        return learned_from(self.config, self.scenes, self.start, ("test",))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "classes": list(self.class_names), "seconds": self.clock.seconds}

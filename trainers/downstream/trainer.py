@@ -26,9 +26,6 @@ M = TypeVar("M", bound=nn.Module)
 FOR_TESTS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers")
 """Options that change nothing of what is learned: a run goes on with others."""
 
-BY_CONTENT = ("labels.data", "init")
-"""Options that say where something lies: it may be moved, but must stay what it is."""
-
 
 def learned_from(
     config: SemanticTraining | InstanceTraining, scenes: LabelledScenes, start: str, for_tests: Sequence[str] = ()
@@ -40,34 +37,11 @@ def learned_from(
         start: `segmenter.fingerprint` of the pre-trained model, "" without one.
         for_tests: further options, or groups of them, that change nothing of what is learned.
     """
-    names = hashlib.sha256("\n".join(scenes.train.names).encode()).hexdigest()[:16]
-    found = {"labels.data": f"{len(scenes.train)} scenes, {names}", "init": start}
-    return {k: v for k, v in _deciding(to_dict(config), for_tests).items() if k not in BY_CONTENT} | found
-
-
-def saved_match(
-    match: dict[str, Any],
-    config: SemanticTraining | InstanceTraining,
-    mine: dict[str, Any],
-    for_tests: Sequence[str] = (),
-) -> dict[str, Any]:
-    """What a checkpoint says of `learned_from`. Older ones have the config as it was written: there an equal path
-    stands for equal content, which is ``mine``.
-
-    Args:
-        config, mine: of the run that goes on, and its `learned_from`.
-    """
-    if not any(isinstance(value, dict) for value in match.values()):
-        return match
-    options, own = _deciding(match, for_tests), flat(to_dict(config))
-    return options | {k: mine[k] for k in BY_CONTENT if options.get(k) == own[k]}
-
-
-def _deciding(config: dict[str, Any], for_tests: Sequence[str]) -> dict[str, Any]:
-    """Options by their full names, without those for tests."""
     free = (*FOR_TESTS, *for_tests)
     groups = tuple(f"{name}." for name in free)
-    return {k: v for k, v in flat(config).items() if k not in free and not k.startswith(groups)}
+    deciding = {k: v for k, v in flat(to_dict(config)).items() if k not in free and not k.startswith(groups)}
+    names = hashlib.sha256("\n".join(scenes.train.names).encode()).hexdigest()[:16]
+    return deciding | {"labels.data": f"{len(scenes.train)} scenes, {names}", "init": start}
 
 
 class Clock:
@@ -165,8 +139,3 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
 
     def must_match(self) -> dict[str, Any]:
         return learned_from(self.config, self.data.scenes, self.start, self.for_tests)
-
-    def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        weights, meta, extra = super().read(path)
-        match = saved_match(meta.get("match", {}), self.config, self.must_match(), self.for_tests)
-        return weights, meta | {"match": match}, extra
