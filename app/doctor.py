@@ -266,7 +266,7 @@ def check_cuda() -> Check:
         f"driver {driver or 'unknown'}, torch built for CUDA {torch.version.cuda}"
     )
     try:
-        (torch.ones(8, device="cuda") * 2).sum().item()
+        (torch.ones(8, device=_default_device()) * 2).sum().item()
     except RuntimeError as error:
         return Check("CUDA", "gap", f"{detail}; a first kernel fails ({_first_line(error)})", torch_for_this_driver())
     if torch.cuda.device_count() > 1:
@@ -325,9 +325,10 @@ def check_spconv() -> Check:
         import torch
         from spconv import pytorch as spconv
 
-        grid = torch.tensor([[0, 1, 1, 1]], dtype=torch.int32, device="cuda")
-        x = spconv.SparseConvTensor(torch.ones(1, 16, device="cuda", requires_grad=True), grid, [4, 4, 4], 1)
-        spconv.SubMConv3d(16, 16, 3, bias=False).cuda()(x).features.sum().backward()
+        device = _default_device()
+        grid = torch.tensor([[0, 1, 1, 1]], dtype=torch.int32, device=device)
+        x = spconv.SparseConvTensor(torch.ones(1, 16, device=device, requires_grad=True), grid, [4, 4, 4], 1)
+        spconv.SubMConv3d(16, 16, 3, bias=False).to(device)(x).features.sum().backward()
     except Exception as error:
         detail = f"{builds[0]} {installed(builds[0])} does not work ({_first_line(error)})"
         return Check("spconv", "gap", detail, install(need, reinstall=True))
@@ -505,6 +506,13 @@ def _torch() -> Any:
     import torch
 
     return torch
+
+
+def _default_device() -> Any:
+    """What is probed is what everything else uses; of CUDA, only where `cuda_available`."""
+    from ..core.device import default_device
+
+    return default_device()
 
 
 def _cores() -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.device import default_device
 from ..core.models.pointgroup import propose
 from ..core.nn.grouping import group_points
 from ._machine import device_name
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a smoke test: few voxels, and figures mean little")
     args = parser.parse_args()
     n, count, repeats = (2_000, 5, 1) if args.small else (200_000, 100, 5)
-    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    devices = sorted({"cpu", default_device().type})
     print(f"grouping benchmark, {date.today()}, torch {torch.__version__}, {n:,} voxels of {count} objects")
     for device in devices:
         print(device_name(torch.device(device)))

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import tyro
 from rich.console import Console
 
 from ..core.config import to_dict
+from ..core.device import default_device
 from ..core.errors import InputError
 from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Variant, choose_rows, make_jobs, run_jobs
 from ..trainers.rooms_bench.export import export_model
@@ -76,7 +76,7 @@ def main() -> int:
         return 1
     report(given.out, name, jobs, setting)
     if given.export is not None and finished:
-        about = {"command": command_line("rooms"), "environment": environment(_device())}
+        about = {"command": command_line("rooms"), "environment": environment(default_device())}
         job = export_model(given.export, jobs, setting, given.export_row, about)
         print(f"{job.row.name}, seed {job.seed}: written to {given.export}")
     if not finished:
@@ -104,7 +104,7 @@ def report(out: Path, name: str, jobs: Sequence[Job], setting: Setting) -> None:
     for (row, column), seeds in table.values.items():
         values[row][column] = {"seeds": seeds, **_numbers(Mean.of(list(seeds.values())))}
     content: dict[str, Any] = {
-        "environment": environment(_device()),
+        "environment": environment(default_device()),
         "setting": to_dict(setting),
         "rows": {row.name: {"title": row.title, "group": row.group, "teacher": row.teacher} for row in table.rows},
         "values": values,
@@ -190,7 +190,3 @@ def _numbers(mean: Mean | None) -> dict[str, float | None]:
     if mean is None:
         return {"mean": None, "std": None}
     return {"mean": mean.mean, "std": mean.std if mean.count > 1 else None}
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -14,6 +14,7 @@ from datetime import date
 import torch
 from torch import Tensor
 
+from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.nn.spunet import SpUNet
 from ..core.sparse import SparseTensor, SubMConv3d, maps
@@ -151,7 +152,7 @@ def _let_spconv_run_on_the_cpu() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default=default_device().type, choices=["cpu", "cuda"])
     parser.add_argument("--small", action="store_true", help="a smoke test: few voxels, and figures mean little")
     args = parser.parse_args()
     print(f"sparse benchmark, {date.today()}, {device_name(torch.device(args.device))}, torch {torch.__version__}")

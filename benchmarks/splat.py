@@ -23,6 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..core.cameras import Cameras, intrinsics, look_at
+from ..core.device import default_device
 from ..core.gaussians import Gaussians
 from ..core.splat import default_backend, rasterize, reference
 from ._machine import device_name
@@ -257,7 +258,7 @@ def main(small: bool = False, repeats: int = 7) -> None:
         small: one tiny case, to see that it runs.
         repeats: runs of each, of which the shortest counts.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device().type
     backend = default_backend(device)
     warnings.filterwarnings("ignore", message="Sparse", module=__name__)  # torch on the peer's CSR matrices
     title = f"Splatting on {device_name(torch.device(device))}, {date.today()}, torch {torch.__version__}"

@@ -28,6 +28,7 @@ from ..app.inspector import Inspector, SplatsSource
 from ..app.inspector.renderer import Look, Renderer
 from ..core.cameras import Cameras, intrinsics, look_at
 from ..core.datasets.rooms import Rooms, RoomsConfig
+from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.gaussians import Gaussians
 from ..core.io import write_gaussians
@@ -77,7 +78,7 @@ class Viewer:
 def main() -> int:
     given = tyro.cli(Viewer)
     torch.set_num_threads(given.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     rows: list[tuple[str, str]] = []
     report: dict = {"environment": environment(device)}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core.config import from_dict, to_dict
 from ..core.contrastive import image_voting, text_contrast, voting_weights
 from ..core.datasets.triplets import Triplets, splits
+from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.io.checkpoint import load_checkpoint
 from ..core.metrics.retrieval import retrieval_scores
@@ -56,19 +57,15 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         rhythm = Rhythm(self.data.steps, config.eval_every, config.save_every, config.keep)
         super().__init__(config, run_dir, rhythm)
         self.config: ClipGSRun = config
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = default_device(device)
         torch.manual_seed(config.seed)
         self.model = ClipGS(config.model)
         if config.init:
             load_uni3d(self.model, config.init)
-        self.model.to(self._device)
+        self.model.to(self.device)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim), lr=config.optim.lr)
-        self._amp = config.optim.amp and has_bfloat16(self._device)
+        self._amp = config.optim.amp and has_bfloat16(self.device)
         self._statistics = WarmStatistics(self.model)
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
 
     # --- training -------------------------------------------------------------------------------------------
 
@@ -78,7 +75,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
     def losses(self, batch: TripletBatch) -> dict[str, Tensor]:
         """The weighted terms, "text" and "image"; a term of weight 0 is not computed."""
         config, scale = self.config, self.model.temperature()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._amp):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
             objects = self.model(batch.attributes)
         ids = batch.captions if config.same_caption else None
         terms = {}
@@ -97,7 +94,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         # are the same after a resumed run.
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + self.ranks.rank)
         self.model.train()
-        batch = batch.to(self._device)
+        batch = batch.to(self.device)
         optim = self.config.optim
         lr = warmup_cosine(self.step, self.rhythm.steps, optim.lr, optim.warmup)
         if not self.config.init:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..core.augment import AugmentConfig, SceneAugmentConfig, augment_scene
 from ..core.batch import PointBatch, make_points
+from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.metrics import effective_rank
 from ..core.nn.spunet import SpUNet
@@ -117,7 +118,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
             raise InputError("scenes", "at least one to learn from", "none")
         self.val = val
         self._train, self._scene = train, lru_cache(maxsize=32)(train.scene)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = default_device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = SpUNet(
@@ -127,13 +128,9 @@ class ContrastiveTrainer(Trainer[ViewPair]):
                 config.layers,
                 own_statistics=config.own_statistics,
                 voxel_size=config.voxel_size,
-            ).to(self._device)
+            ).to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
         self._statistics = WarmStatistics(self.model)
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
 
     def batch(self, step: int) -> ViewPair:
         epoch, position = divmod(step, len(self._train))
@@ -143,7 +140,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
     def train_step(self, batch: ViewPair) -> dict[str, float]:
         """One update on the matches of one scene."""
         self.model.train()
-        points, matches = batch.points.to(self._device), batch.matches.to(self._device)
+        points, matches = batch.points.to(self.device), batch.matches.to(self.device)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
@@ -160,7 +157,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
         self.model.eval()
         ranks = []
         for index in range(len(self.val)):
-            points = make_points(self.val.scene(index), self.config.voxel_size)[0].to(self._device)
+            points = make_points(self.val.scene(index), self.config.voxel_size)[0].to(self.device)
             ranks.append(effective_rank(self.model(points.grid_coord, points.feat, points.offset)))
         return {"eval/effective_rank": sum(ranks) / max(1, len(ranks))}
 

@@ -73,7 +73,7 @@ class Trainer(ABC, Generic[T]):
         nan_steps: how many of them changed nothing because a loss or gradient was not finite.
         interrupted: the signal that ended the last `fit`, or None.
         ranks: this process among those that train together.
-        workers: threads that prepare batches.
+        workers: threads that prepare batches. device: where the training runs.
         model, optimizer: a subclass's; what a checkpoint keeps unless it says otherwise.
     """
 
@@ -83,6 +83,7 @@ class Trainer(ABC, Generic[T]):
     optimizer: torch.optim.Optimizer
     remedy = "lower the learning rate or check the data"
     workers = 1
+    device = torch.device("cpu")  # unless the subclass chooses another
 
     def __init__(self, config: Any, run_dir: Path | str, rhythm: Rhythm) -> None:
         if rhythm.steps < 1 or rhythm.save_every < 1 or rhythm.keep < 0 or rhythm.eval_every < 0:
@@ -260,11 +261,6 @@ class Trainer(ABC, Generic[T]):
     def finished(self) -> bool:
         """Whether all steps are done."""
         return self.step >= self.rhythm.steps
-
-    @property
-    def device(self) -> torch.device:
-        """Where the training runs."""
-        return torch.device("cpu")
 
     def update(
         self,

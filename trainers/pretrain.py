@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..core.batch import Batch
 from ..core.config import from_dict, to_dict
+from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.io.checkpoint import list_checkpoints, load_checkpoint
 from ..core.live import LiveFeed, Snapshot
@@ -73,26 +74,22 @@ class Pretrainer(Trainer[Batch]):
         after_save: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(config, run_dir, Rhythm(config.steps, config.eval_every, config.save_every, config.keep))
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = default_device(device)
         self.data = data or PretrainData(config.data, config.model.input, config.seed)
         self.config: PretrainConfig = replace(config, model=replace(config.model, teacher_dim=self.data.teacher_dim))
         if model is None:
             torch.manual_seed(config.seed)
             model = GaussianCross(self.config.model)
-        self.model = model.to(self._device)
+        self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
         self._statistics = WarmStatistics(self.model)
         self.feed, self._after_save = feed, after_save
         self.probe: OnlineProbe | None = None
         if config.probe and self.data.class_names:
             width = config.model.channels[-1]
-            self.probe = OnlineProbe(width, self.data.class_names, config.seed, self._device)
+            self.probe = OnlineProbe(width, self.data.class_names, config.seed, self.device)
         if feed is not None:
             feed.config = to_dict(self.config)
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
 
     # --- one step -------------------------------------------------------------------------------------------
 
@@ -103,15 +100,15 @@ class Pretrainer(Trainer[Batch]):
         """One update of the network and, after a good one, of the probe; returns scalars. A step whose loss or
         gradient is not finite changes nothing but the counters ``step`` and ``nan_steps``."""
         self.model.train()
-        batch = batch.to(self._device)
+        batch = batch.to(self.device)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
-        amp = optim.amp and self._device.type == "cuda"
+        amp = optim.amp and self.device.type == "cuda"
         predictions: list[Prediction] = []
 
         def losses() -> tuple[Tensor, dict[str, Tensor]]:
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
                 predictions.extend(self.model(batch))
                 return self.model.losses(predictions, batch)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...core.batch import InputConfig, make_input
 from ...core.cameras import Cameras
 from ...core.config import from_dict
+from ...core.device import default_device
 from ...core.errors import InputError
 from ...core.gaussians import Gaussians
 from ...core.lifting import lift_voxels
@@ -153,7 +154,7 @@ class SplatsSource:
         device: torch.device | str | None = None,
     ) -> None:
         self.title, self.scene_names, self.class_names = title, (name,), ()
-        gaussians = gaussians.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        gaussians = gaussians.to(default_device(device))
         plain = replace(gaussians, features=None)
         self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=gaussians.features)
 
@@ -331,8 +332,7 @@ class LiveSource(ModelSource):
         device: torch.device | str | None = None,
         make_model: Callable[[], GaussianCross] | None = None,
     ) -> None:
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = (make_model or (lambda: model_from_config(feed.config)))().to(device)
+        model = (make_model or (lambda: model_from_config(feed.config)))().to(default_device(device))
         super().__init__(model, dataset, teacher, title)
         self._feed = feed
 

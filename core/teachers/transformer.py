@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..device import default_device
 from ..errors import InputError
 from ..query.text import TextEncoder
 from ..scene import PosedFrames
@@ -163,7 +164,7 @@ def _dense(family: Family, loaded: Loaded, options: TeacherConfig) -> DenseNetwo
 
 def _device(wanted: str) -> str:
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return default_device().type
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("teacher option device", "a device of this machine", f"{wanted}, and no CUDA device")
     return wanted

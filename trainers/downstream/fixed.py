@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...core.batch import PointBatch, make_points
 from ...core.datasets.capture import cache_folder
+from ...core.device import default_device
 from ...core.errors import InputError
 from ...core.field import features_at
 from ...core.lifting import lift
@@ -95,17 +96,17 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         self.clock, self._tested_after = Clock(), tested_after
         self.scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         self.scenes.check_labels()
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = default_device(device)
         if source is None:
             model = _opened(config, model)
         self.start = _start(config, model)
-        self.source = source or make_source(config, model, self._device)
+        self.source = source or make_source(config, model, self.device)
         self.features, self.segment = self._training_set(console)
         self.mean = self.features.mean(0)
         self.std = self.features.std(0).clamp_min(1e-6)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
-            self.model = nn.Linear(self.features.shape[1], len(self.scenes.class_names)).to(self._device)
+            self.model = nn.Linear(self.features.shape[1], len(self.scenes.class_names)).to(self.device)
         optim = config.optim
         self.optimizer = torch.optim.AdamW(self.model.parameters(), optim.lr, weight_decay=optim.weight_decay)
         self._held_out = lru_cache(maxsize=8)(lambda index: self._voxels(self.scenes.val, index))
@@ -114,10 +115,6 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.scenes.class_names
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
 
     # --- features -------------------------------------------------------------------------------------------------
 
@@ -160,7 +157,7 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         return (features - self.mean) / self.std
 
     def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
-        features, segment = (t.to(self._device) for t in batch)
+        features, segment = (t.to(self.device) for t in batch)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
 
@@ -186,7 +183,7 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
         for index in range(len(self.scenes.val)):
             voxels = self._held_out(index)
-            logits = self.model(self._standard(voxels.features).to(self._device))
+            logits = self.model(self._standard(voxels.features).to(self.device))
             predicted = logits.argmax(1).cpu()[voxels.inverse]
             confusion += confusion_matrix(predicted, voxels.target, classes)
             progress(index + 1, len(self.scenes.val))

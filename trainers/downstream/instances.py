@@ -145,7 +145,7 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
         for index in range(len(self.data.scenes.val)):
             scene = self.data.scenes.val.scene(index)
             points, inverse = make_points(scene, self.config.voxel_size)
-            points = points.to(self._device)
+            points = points.to(self.device)
             begun = time.perf_counter()
             output = self.forward(points)
             self._wait()
@@ -166,8 +166,8 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
 
     def _wait(self) -> None:
         """Until the device has done what it was asked for."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def build_pointgroup(config: InstanceTraining, backbone: SpUNet, class_names: tuple[str, ...]) -> PointGroup:

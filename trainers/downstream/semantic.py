@@ -91,7 +91,7 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
     def predict(self, points: PointBatch) -> Tensor:
         """[V, K] class logits of one scene's voxels; the model is put into eval mode."""
         self.model.eval()
-        return self.forward(points.to(self._device))
+        return self.forward(points.to(self.device))
 
     def test(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...core.batch import PointBatch
 from ...core.config import flat, to_dict
+from ...core.device import default_device
 from ...core.errors import InputError
 from ..loop import Rhythm, Trainer, default_workers
 from ..schedule import WarmStatistics, one_cycle
@@ -93,8 +94,8 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         super().__init__(config, run_dir, Rhythm(data.steps, config.eval_every, config.save_every))
         self.data, self.start, self.clock = data, start, Clock()
         self.workers = config.workers or default_workers()
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self._device)
+        self.device = default_device(device)
+        self.model = model.to(self.device)
         self.optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, weight_decay=config.optim.weight_decay)
         self._statistics = WarmStatistics(self.model)
 
@@ -102,18 +103,14 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
     def class_names(self) -> tuple[str, ...]:
         return self.data.scenes.class_names
 
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
     @abstractmethod
     def losses(self, batch: PointBatch) -> dict[str, Tensor]:
         """The weighted terms of a batch on the device."""
 
     def forward(self, points: PointBatch) -> Any:
         """What the network says of points on the device, in the precision that the config asks for."""
-        amp = self.config.optim.amp and self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+        amp = self.config.optim.amp and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
             return self.model(points)
 
     def batch(self, step: int) -> PointBatch:
@@ -122,7 +119,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
     def train_step(self, batch: PointBatch) -> dict[str, float]:
         """One update on the sum of the losses."""
         self.model.train()
-        batch = batch.to(self._device)
+        batch = batch.to(self.device)
         self._statistics.before(self.step)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)

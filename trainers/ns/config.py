@@ -19,6 +19,7 @@ from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.models.base_model import ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 
+from ...core.device import default_device
 from ...core.errors import InputError
 from ...core.models import GaussianCrossConfig
 from ..config import DataConfig, OptimConfig, PretrainConfig
@@ -80,7 +81,7 @@ class GaussianCrossPipelineConfig(VanillaPipelineConfig):
 
 
 def _machine() -> MachineConfig:
-    return MachineConfig(seed=0, device_type="cuda" if torch.cuda.is_available() else "cpu")
+    return MachineConfig(seed=0, device_type="cuda" if default_device().type == "cuda" else "cpu")
 
 
 @dataclass
