@@ -22,7 +22,7 @@ from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Vari
 from ..trainers.rooms_bench.export import export_model
 from ..trainers.rooms_bench.jobs import check_setting
 from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
-from ..trainers.rooms_bench.rows import BEST_TEACHER
+from ..trainers.rooms_bench.rows import LONGER
 from ..trainers.rooms_bench.tasks import read_results
 from ._charts import Bar, Curve, bars, curves
 from ._machine import command_line, environment, markdown, write_report
@@ -51,7 +51,7 @@ class RoomsBench:
     """Run nothing: report what is there."""
     export: Path | None = None
     """Folder to write a pre-trained model into, with a card."""
-    export_row: str = BEST_TEACHER
+    export_row: str = LONGER
     """Whose: the name of a row."""
 
 
@@ -182,6 +182,7 @@ def _heading(jobs: Sequence[Job], setting: Setting) -> str:
         f"{size.probe_rooms}. "
         f"Fine-tuned for {size.finetune_steps} steps, with all labels for {size.full_steps} "
         f"({size.full_steps * batch / size.train_rooms:.1f} passes), from scratch for longer: {size.scratch_steps}. "
+        f"Pre-trained for {size.pretrain_steps} steps, for longer: {size.longer_steps}. "
         f"{done} of {total} tasks, {seconds / 3600:.1f} core hours."
     )
 

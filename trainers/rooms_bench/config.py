@@ -37,6 +37,8 @@ class Size:
     """Repetitions with other weights, orders, augmentations and labelled shares."""
     pretrain_steps: int = 1000
     """Steps of GaussianCross."""
+    longer_steps: int = 4000
+    """Steps of GaussianCross that is given more time."""
     ablation_steps: int = 400
     """Steps of an ablation, and of the reference that it is compared with."""
     contrastive_steps: int = 1000
@@ -77,6 +79,7 @@ QUICK = Size(
     probe_rooms=24,
     seeds=1,
     pretrain_steps=250,
+    longer_steps=500,
     ablation_steps=100,
     contrastive_steps=250,
     probe_steps=200,
@@ -97,6 +100,7 @@ MICRO = Size(
     points=8_000,
     seeds=1,
     pretrain_steps=3,
+    longer_steps=4,
     ablation_steps=2,
     contrastive_steps=3,
     probe_steps=5,

@@ -27,6 +27,7 @@ class Row:
         group: which table it belongs to.
         start: where the weights come from; "lifted" has none, it reads a 2D teacher's features; "scratch" is random
             weights that are trained with all labels for longer than those of other rows.
+        longer: whether GaussianCross is pre-trained for longer than in other rows.
         teacher: of GaussianCross or of the lifting, as `make_teacher` names it.
         change: of the common pre-training.
         whole: whether it is also fine-tuned, on every share and on instances, or only probed.
@@ -40,6 +41,7 @@ class Row:
     start: Start
     teacher: str = "none"
     change: Change = lambda config: config
+    longer: bool = False
     whole: bool = True
     quick: bool = False
     against: str = ""
@@ -90,6 +92,9 @@ def views(count: int) -> Change:
 BEST_TEACHER = "gaussiancross-builtin"
 """GaussianCross with the image/text teacher, for as long as the other main rows."""
 
+LONGER = "gaussiancross-builtin-longer"
+"""The same with more time: the model that ships."""
+
 REFERENCE = "reference"
 """What the ablations change one thing of, for as long as they."""
 
@@ -127,6 +132,14 @@ OURS = (
         "gaussiancross",
         "builtin",
         quick=True,
+    ),
+    Row(
+        LONGER,
+        "GaussianCross, image/text teacher (has seen class names), for longer",
+        "gaussiancross",
+        "gaussiancross",
+        "builtin",
+        longer=True,
     ),
 )
 

@@ -128,6 +128,7 @@ class Workplace:
         """GaussianCross as this row trains it."""
         size, config = self.setting.size, row.change(self.setting.pretrain)
         steps = size.ablation_steps if row.group == "ablation" else size.pretrain_steps
+        steps = size.longer_steps if row.longer else steps
         return replace(
             config,
             data=replace(config.data, teacher=row.teacher),
