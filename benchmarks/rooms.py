@@ -22,7 +22,6 @@ from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Vari
 from ..trainers.rooms_bench.export import export_model
 from ..trainers.rooms_bench.jobs import check_setting
 from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
-from ..trainers.rooms_bench.rows import LONGER
 from ..trainers.rooms_bench.tasks import read_results
 from ._charts import Bar, Curve, bars, curves
 from ._machine import command_line, environment, markdown, write_report
@@ -51,8 +50,8 @@ class RoomsBench:
     """Run nothing: report what is there."""
     export: Path | None = None
     """Folder to write a pre-trained model into, with a card."""
-    export_row: str = LONGER
-    """Whose: the name of a row."""
+    export_row: str = ""
+    """Whose: the name of a row; by default that of the image/text teacher, the longer one where it is done."""
 
 
 def main() -> int:

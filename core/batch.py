@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -74,10 +75,12 @@ class PointBatch:
 
     @staticmethod
     def cat(parts: list[PointBatch]) -> PointBatch:
+        """The scenes of several batches as one batch, in order."""
         labels = ("segment", "instance")
         names = [f.name for f in fields(PointBatch) if f.name not in (*labels, "lifted")]
         values = {name: torch.cat([getattr(p, name) for p in parts]) for name in names}
-        values["offset"] = torch.cumsum(torch.tensor([int(p.offset[-1]) for p in parts]), 0)
+        sizes = [torch.diff(p.offset, prepend=p.offset.new_zeros(1)) for p in parts]
+        values["offset"] = torch.cumsum(torch.cat(sizes), 0)
         unlabelled = [torch.full(p.coord.shape[:1], IGNORE, device=p.coord.device) for p in parts]
         for name in labels:
             given = [getattr(p, name) for p in parts]
@@ -89,6 +92,18 @@ class PointBatch:
                 [p.coord.new_zeros(len(p.coord), width) if p.lifted is None else p.lifted for p in parts]
             )
         return PointBatch(**values)
+
+    def split(self, count: int) -> list[PointBatch]:
+        """At most ``count`` batches of some scenes each, in order, of as equal numbers as may be; `cat` undoes it."""
+        count, spans = min(count, len(self)), self.spans()
+        edges = [len(self) * k // count for k in range(count + 1)]
+        parts = []
+        for a, b in pairwise(edges):
+            rows = slice(spans[a].start, spans[b - 1].stop)
+            values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "offset"}
+            cut = {k: v[rows] for k, v in values.items() if v is not None}
+            parts.append(replace(self, **cut, offset=self.offset[a:b] - rows.start))
+        return parts
 
 
 @dataclass(frozen=True)

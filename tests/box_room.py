@@ -33,6 +33,7 @@ SMALL = PretrainConfig(
         anchors="two_level",
         fine_voxel=0.05,
         head=HeadConfig(hidden=8, prune_floor=0.04),
+        point_weight=3.0,
     ),
     data=DataConfig(width=24, height=18, views=2, eval_scenes=1, eval_views=2),
     optim=OptimConfig(lr=1e-2),

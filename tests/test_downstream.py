@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import make_points
+from gaussiancross.core.batch import PointBatch, make_points
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.field import features_at
 from gaussiancross.core.gaussians import Gaussians
@@ -83,6 +83,16 @@ class TestBatches:
         assert len(batch) == 1
         assert len(torch.unique(batch.grid_coord, dim=0)) == len(batch.grid_coord)
         assert len(SemanticData(replace(SMALL, mix=0.0), scenes).batch(0)) == 2
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+    def test_split_is_the_inverse_of_cat(self, scenes, count):
+        batch = SemanticData(replace(SMALL, mix=0.0, batch_size=4), scenes).batch(0)
+        parts = batch.split(count)
+        sizes = [len(part) for part in parts]
+        assert len(parts) == min(count, 4) and max(sizes) - min(sizes) <= 1
+        again = PointBatch.cat(parts)
+        for name in ("coord", "grid_coord", "feat", "offset", "segment"):
+            assert torch.equal(getattr(again, name), getattr(batch, name))
 
     def test_crops_are_no_larger_than_asked_for(self, scenes):
         batch = SemanticData(replace(SMALL, mix=0.0, max_voxels=100), scenes).batch(0)
@@ -217,6 +227,20 @@ class TestTraining:
         trainer.fit(console=QUIET)
         assert equal(before, trained.model.backbone.state_dict())
         assert not equal(before, trainer.model.backbone.state_dict())
+
+    @pytest.mark.parametrize(("mix", "micro", "sizes"), [(0.0, 1, [1] * 4), (0.0, 3, [2, 2]), (1.0, 2, [1, 1])])
+    def test_a_batch_in_parts_learns_from_their_mean(self, scenes, tmp_path, monkeypatch, mix, micro, sizes):
+        config = replace(SMALL, batch_size=4, mix=mix, norm="own")
+        plain = SemanticTrainer(config, tmp_path / "plain", scenes, device="cpu")
+        seen, losses = [], SemanticTrainer.losses
+        for part in plain.batch(0).split(len(sizes)):
+            (sum(losses(plain, part).values()) / len(sizes)).backward()
+        parted = SemanticTrainer(replace(config, micro_batch=micro), tmp_path / "parted", scenes, device="cpu")
+        monkeypatch.setattr(SemanticTrainer, "losses", lambda self, b: (seen.append(len(b)), losses(self, b))[1])
+        parted.train_step(parted.batch(0))
+        assert seen == sizes  # a mixed pair is two scenes
+        for a, b in zip(parted.model.parameters(), plain.model.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad)
 
     @pytest.mark.parametrize("changes", [{}, {"frozen": True}, {"features": "hypercolumn", "norm": "own"}])
     def test_resume_is_exact(self, scenes, tmp_path, changes):

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,53 @@ def test_checkpoints_evaluations_and_curves_come_in_their_rhythm(tmp_path):
     assert [int(row["step"]) for row in rows] == list(range(1, 10))
     assert [int(row["step"]) for row in rows if "val/slope" in row] == [4, 8, 9]
     assert all(row["loss/total"] == pytest.approx(row["loss/square"]) for row in rows)
+
+
+class Halves(Line):
+    """Learns from the halves of a batch, one after the other."""
+
+    def train_step(self, batch: Tensor) -> dict[str, float]:
+        error = lambda x: {"square": (self.model(x) - 3 * x).square().mean()}  # noqa: E731
+        return self.update(self.model, self.optimizer, [partial(error, x) for x in batch.chunk(2)], self.config.lr)
+
+
+def test_parts_of_a_batch_learn_what_the_batch_does(tmp_path):
+    whole, halves = Line(tmp_path / "a"), Halves(tmp_path / "b")
+    for line in (whole, halves):
+        line.fit(console=QUIET)
+    torch.testing.assert_close(halves.weights(), whole.weights())
+    for a, b in zip(*(read_metrics(line.run_dir / "metrics.jsonl") for line in (whole, halves)), strict=True):
+        assert all(b[k] == pytest.approx(a[k], rel=1e-5) for k in ("loss/total", "loss/square", "grad_norm"))
+
+
+def test_a_step_without_memory_costs_no_step_before_it(tmp_path):
+    def full(step):
+        if step == 6:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
+
+    line = Line(tmp_path, event=full)
+    with pytest.raises(InputError, match=r"step 7 does not \(CUDA out of memory. Tried.*GiB.\); a smaller batch"):
+        line.fit(console=QUIET)
+    assert steps_of(line) == [4, 6]
+    again, straight = Line(tmp_path), Line(tmp_path / "straight")
+    assert again.resume() and again.step == 6
+    for run in (again, straight):
+        run.fit(console=QUIET)
+    torch.testing.assert_close(again.weights(), straight.weights(), rtol=0, atol=0)
+
+
+def test_a_step_without_memory_leaves_no_statistics(tmp_path):
+    line = Line(tmp_path)
+    line.model = torch.nn.Sequential(torch.nn.BatchNorm1d(1), torch.nn.Linear(1, 1))
+    before = {k: v.clone() for k, v in line.model.state_dict().items()}
+
+    def losses():
+        line.model(torch.rand(8, 1))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        line.update(line.model, line.optimizer, losses, 0.1)
+    torch.testing.assert_close(line.model.state_dict(), before, rtol=0, atol=0)
 
 
 class Damaged(Line):

@@ -41,13 +41,13 @@ def some_batch(config, scenes=1) -> Batch:
 
 @pytest.mark.parametrize("anchors", ["lattice", "two_level"])
 @pytest.mark.parametrize("lattice", ["ponder", "cuboid"])
-def test_everything_learns_from_the_three_losses(anchors, lattice):
+def test_everything_learns_from_the_losses(anchors, lattice):
     torch.manual_seed(0)
     model = GaussianCross(replace(CONFIG, anchors=anchors, lattice=lattice, adaptive_weights=True))
     batch = some_batch(model.config, scenes=2)
     loss, terms = model.losses(model(batch), batch)
     loss.backward()
-    assert set(terms) == {"rgb", "depth", "feature"}
+    assert set(terms) == {"rgb", "depth", "feature", "points"}
     untouched = [k for k, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert untouched == []
 

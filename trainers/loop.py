@@ -14,7 +14,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -35,6 +35,9 @@ from .progress import progress_bar
 from .ranks import Ranks
 
 T = TypeVar("T")
+
+Losses = Callable[[], dict[str, Tensor] | tuple[Tensor, dict[str, Tensor]]]
+"""What `Trainer.update` calls."""
 
 MAX_BAD_STEPS = 20
 """Consecutive steps with a non-finite loss or gradient after which a run stops."""
@@ -68,7 +71,7 @@ class Trainer(ABC, Generic[T]):
 
     Attributes:
         kind: how checkpoints say what they are. title: on the progress bar.
-        remedy: what helps against losses that are not finite.
+        remedy: what helps against losses that are not finite. smaller: what helps where memory is short.
         step: optimiser steps taken.
         nan_steps: how many of them changed nothing because a loss or gradient was not finite.
         interrupted: the signal that ended the last `fit`, or None.
@@ -82,6 +85,7 @@ class Trainer(ABC, Generic[T]):
     model: Any  # of a type that each subclass knows better
     optimizer: torch.optim.Optimizer
     remedy = "lower the learning rate or check the data"
+    smaller = "a smaller batch needs less"
     workers = 1
     device = torch.device("cpu")  # unless the subclass chooses another
 
@@ -208,7 +212,8 @@ class Trainer(ABC, Generic[T]):
             the last evaluation; nothing on ranks other than 0.
 
         Raises:
-            InputError: the folder cannot be written, no finite losses any more, or no room for the last checkpoint.
+            InputError: the folder cannot be written, no finite losses any more, no memory for a step (what was learned
+                until then is saved), or no room for the last checkpoint.
         """
         console = console or Console()
         log = self._prepare() if self.ranks.first else None
@@ -227,7 +232,14 @@ class Trainer(ABC, Generic[T]):
                 if self.ranks.any(time.monotonic() >= ends or self.ended(interrupted, console), self.device):
                     break
                 begun = time.perf_counter()
-                metrics = self.train_step(next(batches))
+                try:
+                    metrics = self.train_step(next(batches))
+                except torch.cuda.OutOfMemoryError as error:
+                    if log and saved_at != self.step and self.step > begun_at:
+                        self.save()
+                    found = f"step {self.step + 1} does not ({str(error).splitlines()[0]})"
+                    expected = f"steps that fit into the memory of {self.device}"
+                    raise InputError(self.run_dir, expected, found, self.smaller) from error
                 metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
                 if self._bad_in_a_row >= MAX_BAD_STEPS:
                     found = f"{MAX_BAD_STEPS} steps in a row without one"
@@ -266,7 +278,7 @@ class Trainer(ABC, Generic[T]):
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        losses: Callable[[], dict[str, Tensor] | tuple[Tensor, dict[str, Tensor]]],
+        losses: Losses | Sequence[Losses],
         lr: float,
         grad_clip: float = 0.0,
         learning: Iterable[nn.Parameter] | None = None,
@@ -276,7 +288,8 @@ class Trainer(ABC, Generic[T]):
         When the loss or the gradient is not finite, parameters and buffers stay as they were.
 
         Args:
-            losses: computes the weighted terms, by name; or their sum, and the terms as they are to be logged.
+            losses: computes the weighted terms, by name; or their sum, and the terms as they are to be logged. Several
+                are of parts of the batch, one after the other in memory: what counts is their mean.
             lr: this step's learning rate, times each group's "lr_scale" where there is one.
             grad_clip: largest norm of the gradient; 0 does not clip.
             learning: what has a gradient, in the order in which its norm is summed; by default the optimiser's.
@@ -286,9 +299,11 @@ class Trainer(ABC, Generic[T]):
         # The forward pass updates running statistics, which one bad batch would spoil for good.
         before = [(b, b.clone()) for b in model.buffers()]
         optimizer.zero_grad(set_to_none=True)
-        found = losses()
-        loss, terms = found if isinstance(found, tuple) else (torch.stack(list(found.values())).sum(), found)
-        loss.backward()
+        try:
+            loss, terms = _backward(losses if isinstance(losses, Sequence) else [losses])
+        except torch.cuda.OutOfMemoryError:
+            _put_back(before)
+            raise
         learning = list(learning or (p for group in optimizer.param_groups for p in group["params"]))
         self.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, grad_clip or float("inf"))
@@ -296,14 +311,12 @@ class Trainer(ABC, Generic[T]):
             optimizer.step()
             self._bad_in_a_row = 0
         else:
-            for buffer, old in before:
-                buffer.copy_(old)
+            _put_back(before)
             self.nan_steps += 1
             self._bad_in_a_row += 1
         self.step += 1
-        scalars = {"loss/total": float(loss.detach()), "lr": lr, "grad_norm": float(norm)}
-        scalars |= {"nan_steps": float(self.nan_steps)}
-        return scalars | {f"loss/{k}": float(v.detach()) for k, v in terms.items()}
+        scalars = {"loss/total": float(loss), "lr": lr, "grad_norm": float(norm), "nan_steps": float(self.nan_steps)}
+        return scalars | {f"loss/{k}": float(v) for k, v in terms.items()}
 
     def _prepare(self) -> MetricLog:
         try:
@@ -323,6 +336,26 @@ class Trainer(ABC, Generic[T]):
             console.print(f"{error} {then}", style="yellow", soft_wrap=True, markup=False)
             return False
         return True
+
+
+def _backward(parts: Sequence[Losses]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The mean of the parts' losses and of their terms, without graphs; gradients are added up on the way."""
+    sums: list[Tensor] = []
+    logged: list[dict[str, Tensor]] = []
+    for part in parts:
+        found = part()
+        loss, terms = found if isinstance(found, tuple) else (torch.stack(list(found.values())).sum(), found)
+        (loss / len(parts) if len(parts) > 1 else loss).backward()
+        sums.append(loss.detach())
+        logged.append({name: term.detach() for name, term in terms.items()})
+    names = dict.fromkeys(name for terms in logged for name in terms)
+    means = {name: torch.stack([terms[name] for terms in logged if name in terms]).mean() for name in names}
+    return torch.stack(sums).mean(), means
+
+
+def _put_back(before: Sequence[tuple[Tensor, Tensor]]) -> None:
+    for buffer, old in before:
+        buffer.copy_(old)
 
 
 def default_workers() -> int:

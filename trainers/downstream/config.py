@@ -148,6 +148,9 @@ class SemanticTraining:
     """Optimiser and schedule."""
     batch_size: int = 32
     """Scenes per step."""
+    micro_batch: int = 0
+    """How many of them go through the network at once, to fit into memory; 0: all. Batch statistics are theirs, as they
+    are each GPU's where several share a batch, and gradients are averaged."""
     epochs: float = 800.0
     """Passes over the training scenes."""
     steps: int = 0
@@ -165,7 +168,7 @@ class SemanticTraining:
 
     def __post_init__(self) -> None:
         check_numbers(self, "batch_size", "epochs", "voxel_size", "max_voxels", "save_every")
-        check_numbers(self, "steps", "max_points", "eval_every", zero=True)
+        check_numbers(self, "steps", "max_points", "micro_batch", "eval_every", zero=True)
         if self.features in FIXED and not self.frozen:
             raise InputError(f"features {self.features}", "a probe", "fine-tuning", "these features cannot be trained")
         if self.cache and (not self.frozen or self.norm == "train"):

@@ -47,6 +47,9 @@ class InstanceTraining:
     """Optimiser and schedule."""
     batch_size: int = 12
     """Scenes per step."""
+    micro_batch: int = 0
+    """How many of them go through the network at once, to fit into memory; 0: all. Batch statistics are theirs, as they
+    are each GPU's where several share a batch, and gradients are averaged."""
     epochs: float = 800.0
     """Passes over the training scenes."""
     steps: int = 0
@@ -64,7 +67,7 @@ class InstanceTraining:
 
     def __post_init__(self) -> None:
         check_numbers(self, "batch_size", "epochs", "voxel_size", "min_region", "save_every")
-        check_numbers(self, "steps", "max_points", "eval_every", zero=True)
+        check_numbers(self, "steps", "max_points", "micro_batch", "eval_every", zero=True)
         if not 0 < self.crop <= 1:
             raise InputError("crop", "a share above 0 and up to 1", f"{self.crop}")
 

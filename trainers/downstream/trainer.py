@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -80,6 +82,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
     """
 
     for_tests: tuple[str, ...] = ()
+    smaller = "--micro-batch says how many scenes of a batch go through the network at once"
 
     def __init__(
         self,
@@ -119,11 +122,15 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
     def train_step(self, batch: PointBatch) -> dict[str, float]:
         """One update on the sum of the losses."""
         self.model.train()
-        batch = batch.to(self.device)
+        config = self.config
+        parts = batch.split(math.ceil(config.batch_size / config.micro_batch)) if config.micro_batch else [batch]
         self._statistics.before(self.step)
-        optim = self.config.optim
-        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
-        return self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, optim.grad_clip)
+        lr = one_cycle(self.step, self.rhythm.steps, config.optim.lr, config.optim.warmup)
+        losses = [partial(self._losses, part) for part in parts]
+        return self.update(self.model, self.optimizer, losses, lr, config.optim.grad_clip)
+
+    def _losses(self, part: PointBatch) -> dict[str, Tensor]:
+        return self.losses(part.to(self.device))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "classes": list(self.class_names), "seconds": self.clock.seconds}

@@ -11,19 +11,19 @@ from ...core.datasets.rooms.dataset import FIRST_SEED
 from ...core.errors import InputError
 from ...core.models import GaussianCross
 from .config import Setting
-from .rows import LONGER
+from .rows import BEST_TEACHER, LONGER
 from .tasks import MODEL, Job, read_results
 
 
 def export_model(
-    folder: Path, jobs: Sequence[Job], setting: Setting, row: str = LONGER, about: dict[str, Any] | None = None
+    folder: Path, jobs: Sequence[Job], setting: Setting, row: str = "", about: dict[str, Any] | None = None
 ) -> Job:
     """Write the model of a row, of its first seed, with a card in its ``config.json``. No score decides which: a model
     is not chosen by the rooms that say how good it is.
 
     Args:
         folder: what `GaussianCross.from_pretrained` then takes.
-        row: its name.
+        row: its name; that of the image/text teacher, the longer one where there is one, unless given.
         about: more for the card (the command, the machine).
 
     Returns:
@@ -32,10 +32,12 @@ def export_model(
     Raises:
         InputError: no such row, or it is not done.
     """
-    mine = sorted((j for j in jobs if j.row.name == row and j.row.start == "gaussiancross"), key=lambda job: job.seed)
-    job = next((job for job in mine if "probe-hypercolumn" in read_results(job)), None)
-    if job is None:
-        raise InputError("--export", "a row of GaussianCross that is pre-trained and probed", row)
+    names = (row,) if row else (LONGER, BEST_TEACHER)
+    done = [j for j in jobs if j.row.start == "gaussiancross" and "probe-hypercolumn" in read_results(j)]
+    mine = [j for name in names for j in sorted(done, key=lambda job: job.seed) if j.row.name == name]
+    if not mine:
+        raise InputError("--export", "a row of GaussianCross that is pre-trained and probed", " or ".join(names))
+    job = mine[0]
     results = read_results(job)
     scores = {task: {k: v for k, v in s.items() if k not in ("curves", "seconds")} for task, s in results.items()}
     size, first = setting.size, FIRST_SEED[setting.split]

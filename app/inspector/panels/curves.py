@@ -18,7 +18,7 @@ _EVERY = 2.0
 """Seconds between updates."""
 _POINTS = 300
 """Points per curve at most."""
-_INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d")
+_INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d", "#c4b5fd")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,13 @@ class Chart:
     log: bool = False
 
 
-_LOSSES = {"loss/total": "total", "loss/rgb": "RGB", "loss/depth": "depth", "loss/feature": "feature"}
+_LOSSES = {
+    "loss/total": "total",
+    "loss/rgb": "RGB",
+    "loss/depth": "depth",
+    "loss/feature": "feature",
+    "loss/points": "points",
+}
 
 GROUPS = {
     "Training": (
