@@ -134,6 +134,14 @@ OURS = (
         quick=True,
     ),
     Row(
+        "gaussiancross-builtin-ssl-longer",
+        "GaussianCross, label-free teacher, for longer",
+        "gaussiancross",
+        "gaussiancross",
+        "builtin-ssl",
+        longer=True,
+    ),
+    Row(
         LONGER,
         "GaussianCross, image/text teacher (has seen class names), for longer",
         "gaussiancross",
