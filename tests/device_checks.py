@@ -1,0 +1,164 @@
+"""Everything that computes on a device, on a pretended one, beside the same on the CPU; `test_devices.py` runs it.
+
+What it cannot show is CUDA's kernels: splats and sparse convolutions are the references here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from box_room import SMALL as PRETRAIN
+from box_room import write_box_room
+from gaussiancross.app.inspector import picking
+from gaussiancross.app.inspector.catalog import LAYERS
+from gaussiancross.app.inspector.export import world_gaussians
+from gaussiancross.app.inspector.renderer import Look, Renderer
+from gaussiancross.app.inspector.scores import ClassScores, Heat
+from gaussiancross.app.inspector.source import LiveSource
+from gaussiancross.core.live import LiveFeed
+from gaussiancross.core.query import Question, Words, ask
+from gaussiancross.core.splat import api
+from gaussiancross.trainers.clipgs import ClipGSTrainer, embed_triplets
+from gaussiancross.trainers.contrastive_pretrain import ContrastiveConfig, ContrastiveTrainer
+from gaussiancross.trainers.downstream import FixedProbe, SemanticTrainer
+from gaussiancross.trainers.downstream.instances import InstanceTrainer
+from gaussiancross.trainers.pretrain import Pretrainer
+from labelled_scenes import SMALL, labelled_scenes
+from pretended_device import DEVICE, NAME, Held, pretended
+from rich.console import Console
+from test_clipgs_train import config as clipgs_config  # noqa: F401 (a fixture)
+from test_clipgs_train import triplets  # noqa: F401 (a fixture)
+from test_inspector_layers import at_frame
+from test_instances import SMALL as INSTANCES
+from test_instances import shelves
+
+QUIET = Console(quiet=True)
+BOTH = (torch.device("cpu"), DEVICE)
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    monkeypatch.setitem(api._DEVICES, "reference", NAME)
+    with pretended():
+        yield DEVICE
+
+
+def trained(make, tmp_path):
+    """Trainers that were made for either device, after two steps, a resume, and all that is left of the run."""
+    trainers, steps = [], []
+    for device in BOTH:
+        trainer = make(device, tmp_path / device.type)
+        steps.append([trainer.train_step(trainer.batch(step)) for step in range(2)])
+        trainer.save()
+        trainer = make(device, tmp_path / device.type)
+        assert trainer.resume() and trainer.step == 2
+        trainers.append((trainer, trainer.fit(console=QUIET)))
+    (one, on_cpu), (other, elsewhere) = trainers
+    assert all(isinstance(p, Held) for p in other.model.parameters())
+    assert elsewhere.keys() == on_cpu.keys()
+    for here, there, much in zip(*steps, (1e-3, 0.05), strict=True):  # Adam's first step makes much of rounding errors
+        losses = {name: value for name, value in here.items() if name.startswith("loss/")}
+        assert {name: there[name] for name in losses} == pytest.approx(losses, rel=much)
+    return one, other
+
+
+def test_the_device_tells_those_who_mix(device):
+    layer, x = torch.nn.Linear(3, 2).to(device), torch.rand(4, 3)
+    with pytest.raises(RuntimeError, match="others on the CPU"):
+        layer(x)
+    with pytest.raises(TypeError, match="no array"):
+        layer(x.to(device)).detach().numpy()
+    with pytest.raises(RuntimeError, match="others on the CPU"):
+        x[torch.tensor([0], device=device)]
+    assert x.to(device)[torch.tensor([0])].device == device  # CUDA takes indices from the CPU
+
+
+def semantic(**changes):
+    scenes = labelled_scenes()
+    config = replace(SMALL, steps=3, **changes)
+    return lambda device, folder: SemanticTrainer(config, folder, scenes, device=device)
+
+
+@pytest.mark.parametrize("changes", [{"norm": "train"}, {"norm": "own", "features": "hypercolumn", "micro_batch": 1}])
+def test_segmentation(tmp_path, changes):
+    for trainer in trained(semantic(**changes), tmp_path):
+        assert trainer.test().miou_present > 0
+
+
+def test_a_probe(tmp_path):
+    config = replace(SMALL, frozen=True, norm="own", cache=True, features="hypercolumn")
+    scenes = labelled_scenes()
+    one, other = trained(lambda device, folder: FixedProbe(config, folder, scenes, device=device), tmp_path)
+    assert other.test().miou_present == pytest.approx(one.test().miou_present, abs=0.02)
+
+
+def test_instances(tmp_path):
+    config, scenes = replace(INSTANCES, steps=3), shelves(2)
+    trained(lambda device, folder: InstanceTrainer(config, folder, scenes, device=device), tmp_path)
+
+
+def test_contrast(tmp_path):
+    config, scenes = ContrastiveConfig(8, (8,) * 8, (1,) * 8, voxel_size=0.08, steps=3), labelled_scenes()
+    trained(
+        lambda device, folder: ContrastiveTrainer(config, folder, scenes.train, scenes.val, device=device), tmp_path
+    )
+
+
+def test_objects(tmp_path, clipgs_config):  # noqa: F811
+    config = replace(clipgs_config, epochs=1, optim=replace(clipgs_config.optim, amp=False))
+    one, other = trained(lambda device, folder: ClipGSTrainer(config, folder, device=device), tmp_path)
+    here, there = (embed_triplets(trainer.model, trainer.data.train) for trainer in (one, other))
+    assert here.shape == there.shape
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    return write_box_room(tmp_path_factory.mktemp("capture") / "room")
+
+
+@pytest.mark.parametrize("lifted", [0, 2])
+def test_pretraining_and_the_inspector(tmp_path, room, lifted):
+    model = replace(PRETRAIN.model, input=replace(PRETRAIN.model.input, lifted_frames=lifted))
+    config = replace(PRETRAIN, model=model, data=replace(PRETRAIN.data, data=str(room), teacher="builtin"), steps=3)
+    pictures = []
+    for trainer in trained(lambda d, folder: Pretrainer(config, folder, device=d, feed=LiveFeed()), tmp_path):
+        source = LiveSource(trainer.feed, trainer.data.train, trainer.data.teacher, device=trainer.device)
+        renderer = Renderer(source)
+        state = renderer.load(0)
+        means = state.gaussians.means
+        assert means.device == trainer.device
+        heat = Heat(means[:, 0], 0, state.stage, 0, 4, "x")
+        halves = torch.eye(2, device=means.device)[(means[:, 0] > 0).long()]
+        renderer.add_classes("halves", lambda index, state, scores=halves: ClassScores(scores, ("a", "b")))
+        camera = at_frame(state, 1, 64, 48, turn=0.2)
+        looks = [Look(layer=layer, frame=1, heat=heat, size=0.9) for layer in LAYERS]
+        looks += [Look(second="Features", mix="Split", at=0.4), Look(keep=torch.arange(len(means)) % 2 == 0)]
+        pictures.append([renderer.draw(0, look, camera, with_depth=look.layer != "Views").image for look in looks])
+        questions(state, trainer, camera)
+    for one, other in zip(*pictures, strict=True):
+        assert np.abs(one.astype(int) - other).mean() < 4
+
+
+def questions(state, trainer, camera):
+    picked = picking.pick(state, camera, 32, 24)
+    assert picked is not None and picking.renewed([picked], state)[0].index == picked.index
+    assert picking.pick_scores(state, [picked]).shape == (len(state.gaussians),)
+    picking.in_rectangle(state, camera, (8, 8), (40, 40))
+    words = Words.build(state.embeddings, trainer.data.teacher.text)
+    answer = ask(words, Question(("chair", "wall")))
+    assert answer.each.shape == (len(state.gaussians), 2)
+    assert len(world_gaussians(state)) == len(state.gaussians)
+
+
+def test_an_encoder(tmp_path, room):
+    scene = labelled_scenes().val.scene(0)
+    here, there = (
+        Pretrainer(replace(PRETRAIN, data=replace(PRETRAIN.data, data=str(room))), tmp_path, device=d).model.encode(
+            scene.coord, scene.color, scene.normal, hypercolumn=True
+        )
+        for d in BOTH
+    )
+    torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-3)
