@@ -59,7 +59,9 @@ def device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     match = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
-    return f"{match.group(1) if match else platform.processor() or platform.machine()}, {torch.get_num_threads()} cores"
+    name = match.group(1) if match else platform.processor() or platform.machine()
+    cores = torch.get_num_threads()
+    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -437,7 +437,7 @@ class TestEmbed:
         shipped = GaussianCross.from_pretrained("builtin")
         np.testing.assert_array_equal(np.load(out), shipped.encode(scene.coord, scene.color, scene.normal).numpy())
         about = read_pretrained("builtin").about
-        assert about["label_free"] is False and about["scores_on_held_out_rooms"]["probe-hypercolumn"]["miou"] > 0.3
+        assert about["label_free"] is False and about["scores_on_held_out_rooms"]["probe-hypercolumn"]["miou"] > 0.5
 
     def test_what_cannot_be_done_is_said(self, tmp_path, model, capsys):
         write_points(tmp_path / "room.ply", room())
