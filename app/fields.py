@@ -11,6 +11,7 @@ from typing import Literal
 from ..core.datasets import open_scenes
 from ..core.errors import InputError
 from ..core.io import read_gaussians
+from ..core.io.pretrained import BUILTIN as SHIPPED
 from ..core.io.scenesplat import is_scenesplat, read_scenesplat
 from ..core.query import Calibration, TextEncoder, TextVectors
 from ..core.query.calibration import NAME, load_calibration
@@ -84,7 +85,7 @@ def open_field(
     vectors = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
     if path.suffix.lower() == ".ply" or (path.is_dir() and is_scenesplat(path)):
         return _still(given, path, vectors)
-    if path.is_dir() and (checkpoint := find_checkpoint(path)) is not None:
+    if (path.is_dir() or given.what == SHIPPED) and (checkpoint := find_checkpoint(path)) is not None:
         return _run(given, checkpoint, vectors, device, progress)
     dataset = open_scenes(given.what, given.split)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
@@ -149,7 +150,7 @@ def _run(
     device: Device,
     progress: Callable[[int, int], object],
 ) -> Field:
-    from ..trainers.pretrain import load_run
+    from ..trainers.pretrain import load_run, run_folder
     from .commands.pretrain import pick_device
     from .inspector.source import ModelSource
 
@@ -162,10 +163,10 @@ def _run(
     if given.field == "lifted":
         return _lifted(dataset, teacher, index, spec, vectors, progress)
     _checked_index(index, len(dataset))
-    title = f"step {step} of {checkpoint.parent.parent.absolute().name}"
-    source = ModelSource(model.to(pick_device(device)), dataset, teacher, title, step)
+    run = run_folder(checkpoint)
+    title = run.absolute().name if step is None else f"step {step} of {run.absolute().name}"
+    source = ModelSource(model.to(pick_device(device)), dataset, teacher, title, step or 0)
     encoder = vectors or getattr(teacher, "text", None)
-    run = checkpoint.parent.parent
     calibration = None if vectors is not None else load_calibration(run / NAME, "model")
     return Field(source, index, "model", teacher, encoder, source.channels, calibration)
 

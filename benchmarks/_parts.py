@@ -46,6 +46,7 @@ class PartTimer:
     def __enter__(self) -> PartTimer:
         model = self.model
         self._module(model.backbone, "backbone", "lattice")
+        self._method(model.backbone, "stages", "backbone", "lattice")  # with a point loss, instead of the module's call
         self._module(model.lattice_net, "dense U-Net", "lattice")
         for name in ("head", "fine_head"):
             if hasattr(model, name):
@@ -125,7 +126,7 @@ class PartTimer:
         self._handles.append(module.register_forward_pre_hook(before))
         self._handles.append(module.register_forward_hook(after))
 
-    def _method(self, model: GaussianCross, name: str, part: str, then: str | None) -> None:
+    def _method(self, model: nn.Module, name: str, part: str, then: str | None) -> None:
         method = getattr(model, name)
 
         def marked(*args: Any, **kwargs: Any) -> Any:

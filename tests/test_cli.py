@@ -213,6 +213,18 @@ class TestView:
             state = source.load(0)
             assert state.gaussians is not None and len(state.gaussians) > 0 and state.frames is not None
 
+    @pytest.mark.parametrize("command", ["view", "query", "eval"])
+    def test_the_model_that_ships(self, capture, tmp_path, command):
+        """By name; its teacher is in its card, the scenes are given."""
+        if command == "view":
+            state = self.open("builtin", data=str(capture), device="cpu").load(0)
+            assert state.gaussians is not None and state.embeddings is not None and state.stage == 0
+        else:
+            asked = {"query": ["chair", "wall", "--views", "1", "--width", "120"], "eval": ["--views", "2"]}[command]
+            given = [command, "builtin", *asked, "--data", str(capture), "--out", str(tmp_path), "--device", "cpu"]
+            assert cli.main(given) == 0
+            assert (tmp_path / {"query": "answer.json", "eval": "metrics.json"}[command]).is_file()
+
     def test_capture(self, capture):
         state = self.open(capture).load(0)
         assert state.points is not None and len(state.points) > 100 and state.frames is not None
@@ -337,13 +349,15 @@ class TestBench:
 
 
 class TestPartTimer:
-    def test_parts_add_up_to_the_step_and_leave_no_trace(self, config, tmp_path):
+    @pytest.mark.parametrize("point_weight", [0.0, 3.0])
+    def test_parts_add_up_to_the_step_and_leave_no_trace(self, config, tmp_path, point_weight):
         import time
 
         from gaussiancross.benchmarks._parts import PartTimer
         from gaussiancross.trainers.pretrain import Pretrainer
 
-        config = replace(config, model=replace(config.model, anchors="two_level"))
+        model = replace(config.model, anchors="two_level", point_weight=point_weight)
+        config = replace(config, model=model)
         trainer = Pretrainer(config, tmp_path, device="cpu")
         batch = trainer.data.batch(0)
         trainer.train_step(batch)
@@ -358,7 +372,8 @@ class TestPartTimer:
             assert parts[part, "forward"] > 0 and parts[part, "backward"] > 0
         assert parts["optimiser", "forward"] > 0
         assert torch.nn.utils.clip_grad_norm_ is clip
-        assert "render" not in vars(trainer.model) and not trainer.model.backbone._forward_hooks
+        assert "render" not in vars(trainer.model) and "stages" not in vars(trainer.model.backbone)
+        assert not trainer.model.backbone._forward_hooks
         trainer.train_step(batch)
         assert len(timer.steps) == 1
 

@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.data import PretrainData
 from gaussiancross.trainers.interrupt import InterruptFlag
 from gaussiancross.trainers.log import MetricLog, read_metrics
-from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_run
+from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_probe, load_run, run_folder
 from gaussiancross.trainers.schedule import one_cycle
 
 
@@ -229,6 +231,19 @@ class TestResume:
         assert find_checkpoint(run.run_dir, step=4) is None
         with pytest.raises(InputError, match="neither"):
             load_run(run.run_dir / "tensorboard")
+
+    def test_load_run_of_a_saved_model(self, make_run, tmp_path):
+        run = make_run()
+        saved = run.model.save_pretrained(tmp_path / "saved", {"teacher": "builtin", "data": "rooms:3"})
+        model, config, step = load_run(saved)
+        assert step is None and (config.data.teacher, config.data.data) == ("builtin", "rooms:3")
+        assert config.model == run.config.model and not model.training
+        assert_same_weights(run, SimpleNamespace(model=model))
+        assert load_probe(saved) is None and run_folder(saved) == saved
+        assert load_run(Path("builtin"))[1].data.teacher == "builtin"
+        (saved / "config.json").write_text("{")
+        with pytest.raises(InputError, match="readable JSON"):
+            load_run(saved)
 
 
 class TestGuards:

@@ -16,7 +16,8 @@ from ..core.batch import Batch
 from ..core.config import from_dict, to_dict
 from ..core.device import default_device
 from ..core.errors import InputError
-from ..core.io.checkpoint import list_checkpoints, load_checkpoint
+from ..core.io.checkpoint import MODEL, list_checkpoints, load_checkpoint
+from ..core.io.pretrained import BUILTIN, is_saved_model, read_pretrained, shipped_model
 from ..core.live import LiveFeed, Snapshot
 from ..core.metrics import psnr
 from ..core.models import GaussianCross, Prediction
@@ -234,18 +235,31 @@ def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.O
 
 def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
     """The checkpoint that ``path`` means: itself, or the latest (or ``step``'s) of a run folder or of its
-    ``checkpoints/``."""
-    if (path / "model.safetensors").exists():
+    ``checkpoints/``; or a saved model, "builtin" being the one that ships."""
+    if str(path) == BUILTIN and not path.exists():
+        path = shipped_model()
+    if (path / MODEL).exists():
         return path
     found = list_checkpoints(path / "checkpoints") or list_checkpoints(path)
     return next((p for s, p in reversed(found) if step is None or s == step), None)
 
 
-def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int]:
-    """Model (CPU, eval mode), config and step from a run folder or one of its checkpoints."""
+def run_folder(checkpoint: Path) -> Path:
+    """Where a run keeps everything else; a saved model's own folder."""
+    return checkpoint if is_saved_model(checkpoint) else checkpoint.parent.parent
+
+
+def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int | None]:
+    """Model (CPU, eval mode), config and step from a run folder or one of its checkpoints; or a saved model, without a
+    step, in a config with the data and the teacher that its card names, or with the built-in rooms and none."""
     checkpoint = find_checkpoint(path)
     if checkpoint is None:
-        raise InputError(path, "a run folder with checkpoints/, or one checkpoint", "neither")
+        raise InputError(path, "a run folder with checkpoints/, one checkpoint, or a saved model", "neither")
+    if is_saved_model(checkpoint):
+        stored = read_pretrained(checkpoint)
+        model, about = GaussianCross.from_stored(stored), stored.about
+        data = DataConfig(data=str(about.get("data", "rooms")), teacher=str(about.get("teacher", "none")))
+        return model, PretrainConfig(model.config, data), None
     tensors, meta, _ = load_checkpoint(checkpoint)
     config = from_dict(PretrainConfig, meta["config"], str(checkpoint))
     model = GaussianCross(config.model)
@@ -256,5 +270,5 @@ def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int]:
 def load_probe(path: Path) -> LinearProbe | None:
     """The probe that watched the run, from the same place; None where there was none."""
     checkpoint = find_checkpoint(path)
-    probe = None if checkpoint is None else split_probe(load_checkpoint(checkpoint)[0])[1]
+    probe = None if checkpoint is None or is_saved_model(checkpoint) else split_probe(load_checkpoint(checkpoint)[0])[1]
     return None if probe is None else LinearProbe.of(probe)

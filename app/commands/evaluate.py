@@ -19,7 +19,7 @@ from ...core.io.images import write_color
 from ...core.models import Prediction
 from ...trainers.data import PretrainData
 from ...trainers.evaluation import evaluate
-from ...trainers.pretrain import find_checkpoint, load_run
+from ...trainers.pretrain import find_checkpoint, load_run, run_folder
 from ..plots import view_sheet
 from .pretrain import pick_device
 
@@ -38,7 +38,8 @@ class Eval:
     """Measure a pre-trained run on held-out views. Writes metrics.json and one sheet of pictures per scene."""
 
     run: tyro.conf.Positional[Path]
-    """A run folder (its latest checkpoint is taken) or one checkpoint."""
+    """A run folder (its latest checkpoint is taken), one checkpoint, or a saved model ("builtin": the one that
+    ships)."""
     data: str | None = None
     """Other data than the run's: "rooms:COUNT" or a path."""
     teacher: str | None = None
@@ -50,7 +51,7 @@ class Eval:
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to compute; "auto" takes CUDA when there is one."""
     out: Path | None = None
-    """Folder to write to; RUN/eval by default."""
+    """Folder to write to; RUN/eval by default, eval for a saved model."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -62,7 +63,7 @@ def run(given: Eval, console: Console | None = None) -> int:
     console = console or Console()
     checkpoint = find_checkpoint(given.run)
     if checkpoint is None:
-        raise InputError(given.run, "a run folder with checkpoints/, or one checkpoint", "neither")
+        raise InputError(given.run, "a run folder with checkpoints/, one checkpoint, or a saved model", "neither")
     model, config, step = load_run(checkpoint)
     overrides = {"data": given.data, "teacher": given.teacher, "eval_scenes": given.scenes, "eval_views": given.views}
     config = replace(config, data=replace(config.data, **{k: v for k, v in overrides.items() if v is not None}))
@@ -70,7 +71,8 @@ def run(given: Eval, console: Console | None = None) -> int:
     if data.teacher is not None and data.teacher_dim != config.model.teacher_dim:
         found = f"{data.teacher_dim}"
         raise InputError(config.data.teacher, f"features of width {config.model.teacher_dim}", found, "--teacher none")
-    out = given.out or (given.run if (given.run / "checkpoints").is_dir() else checkpoint.parent.parent) / "eval"
+    run = given.run if (given.run / "checkpoints").is_dir() else run_folder(checkpoint)
+    out = given.out or (Path("eval") if step is None else run / "eval")
     out.mkdir(parents=True, exist_ok=True)
     device = pick_device(given.device)
 
@@ -89,7 +91,12 @@ def run(given: Eval, console: Console | None = None) -> int:
         "metrics": {k: {"mean": float(v.nanmean()), "values": _json_ready(v)} for k, v in rows.items()},
     }
     (out / "metrics.json").write_text(json.dumps(summary, indent=1))
-    console.print(metrics_table(rows, f"{given.run}, step {step}, {config.data.data}"))
+    console.print(
+        metrics_table(
+            rows,
+            f"{given.run}, {config.data.data}" if step is None else f"{given.run}, step {step}, {config.data.data}",
+        )
+    )
     console.print(f"Pictures and metrics.json: {out}", soft_wrap=True, markup=False)
     return 0
 

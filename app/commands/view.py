@@ -14,6 +14,7 @@ import tyro
 from ...core.datasets import open_scenes, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
+from ...core.io.pretrained import BUILTIN as SHIPPED
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import TextVectors
 from ...core.query.calibration import NAME as CALIBRATION
@@ -32,8 +33,9 @@ class View:
     """Look at something in the browser."""
 
     what: tyro.conf.Positional[str] = "rooms:1"
-    """A run folder or one of its checkpoints; a capture; a Pointcept folder or one of its scenes; a .ply or .splat; a
-    SceneSplat folder; "rooms:COUNT", or "rooms:val:3" for one of them. A built-in room by default."""
+    """A run folder, one of its checkpoints or a saved model ("builtin" is the one that ships); a capture; a Pointcept
+    folder or one of its scenes; a .ply or .splat; a SceneSplat folder; "rooms:COUNT", or "rooms:val:3" for one of them.
+    A built-in room by default."""
     other: tyro.conf.Positional[str | None] = None
     """Another run or checkpoint to compare with, side by side, on the scenes of the first."""
     data: str | None = None
@@ -87,11 +89,11 @@ def main(args: Sequence[str]) -> int:
 
 def metrics_of(given: View) -> Path | None:
     """Where the curves of the run are that ``given.what`` names; None where it names no run."""
-    from ...trainers.pretrain import find_checkpoint
+    from ...trainers.pretrain import find_checkpoint, run_folder
 
     path = Path(given.what).expanduser()
     checkpoint = find_checkpoint(path) if path.is_dir() else None
-    return None if checkpoint is None else checkpoint.parent.parent / "metrics.jsonl"
+    return None if checkpoint is None else run_folder(checkpoint) / "metrics.jsonl"
 
 
 def open_source(given: View) -> SceneSource:
@@ -103,7 +105,7 @@ def open_source(given: View) -> SceneSource:
         if is_splat_ply(path):
             return SplatsSource(read_gaussians(path), path.stem, path.name)
         return PointsSource(read_points(path), path.name)
-    if path.is_dir():
+    if path.is_dir() or given.what == SHIPPED:
         from ...trainers.pretrain import find_checkpoint
 
         if (checkpoint := find_checkpoint(path)) is not None:
@@ -144,21 +146,21 @@ def is_splat_ply(path: Path) -> bool:
 
 
 def _open_run(given: View, checkpoint: Path) -> SceneSource:
-    from ...trainers.pretrain import load_probe, load_run
+    from ...trainers.pretrain import load_probe, load_run, run_folder
     from .pretrain import pick_device
 
     model, config, step = load_run(checkpoint)
     scenes = open_scenes(given.data or config.data.data, given.split)
-    run = checkpoint.parent.parent
+    run = run_folder(checkpoint)
     name = run.absolute().name
     if given.field == "lifted":
         return lifted_source(scenes, given.teacher or config.data.teacher, name)
     teacher = make_teacher(given.teacher or config.data.teacher)
-    probe, title = load_probe(checkpoint), f"step {step} of {name}"
-    source = ModelSource(model.to(pick_device(given.device)), scenes, teacher, title, step, probe=probe)
+    probe, title = load_probe(checkpoint), name if step is None else f"step {step} of {name}"
+    source = ModelSource(model.to(pick_device(given.device)), scenes, teacher, title, step or 0, probe=probe)
     source.calibration = load_calibration(run / CALIBRATION, "model")
-    if step not in [frame.step for frame in list_frames(run)]:
-        return source  # a checkpoint on its own
+    if step is None or step not in [frame.step for frame in list_frames(run)]:
+        return source  # a saved model, or a checkpoint on its own
     newest = Path(given.what).expanduser() != checkpoint
     return TimelineSource(source, run, None if newest else step, title=name)
 

@@ -137,6 +137,26 @@ class Pretrained(nn.Module, ABC):
         return folder
 
 
+def shipped_model() -> Path:
+    """Where the model lies that "builtin" names."""
+    return Path(str(files("gaussiancross.assets"))) / "rooms"
+
+
+def is_saved_model(folder: Path) -> bool:
+    """Whether a folder with a ``config.json`` is what `Pretrained.save_pretrained` writes, and no checkpoint.
+
+    Raises:
+        InputError: no JSON in it.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (ValueError, OSError) as error:
+        raise InputError(folder / CONFIG, "readable JSON", f"{error}") from error
+    return isinstance(config, dict) and config.get("format") == FORMAT
+
+
 def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     """What `Pretrained.from_pretrained` reads, before a model is built from it.
 
@@ -145,7 +165,7 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     """
     path = Path(where).expanduser()
     if not path.exists() and str(where) == BUILTIN:
-        path = Path(str(files("gaussiancross.assets"))) / "rooms"
+        path = shipped_model()
     elif not path.exists() and _HUB_NAME.fullmatch(str(where)) and (revision or not path.parent.is_dir()):
         path = _from_hub(str(where), revision)  # "runs/rooms" is a misspelt path where there is a folder "runs"
     if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # a run's folder has a config.json of its own
