@@ -128,7 +128,8 @@ def pictures(table: Table, size: Size) -> dict[str, Any]:
         groups = [_bar(table, row, columns) for row in probed]
         drawn["probe"] = bars(groups, ("last layer", "hypercolumn"), "Linear probe on held-out rooms", "% mIoU", NOTE)
     whole = [row for row in table.rows if row.group != "ablation"]
-    color = {row.name: k for k, row in enumerate(row for row in ROWS if row.group != "ablation")}
+    drawn_rows = [row.name for row in ROWS if row.group != "ablation" and row.start != "lifted"]
+    color = {name: k for k, name in enumerate(drawn_rows)}  # of a row the same in every picture
     lines = []
     for row in whole:
         means = [(share, table.mean(row.name, f"finetune-{share}")) for share in size.shares]
