@@ -91,12 +91,8 @@ def run(given: Eval, console: Console | None = None) -> int:
         "metrics": {k: {"mean": float(v.nanmean()), "values": _json_ready(v)} for k, v in rows.items()},
     }
     (out / "metrics.json").write_text(json.dumps(summary, indent=1))
-    console.print(
-        metrics_table(
-            rows,
-            f"{given.run}, {config.data.data}" if step is None else f"{given.run}, step {step}, {config.data.data}",
-        )
-    )
+    when = "" if step is None else f", step {step}"
+    console.print(metrics_table(rows, f"{given.run}{when}, {config.data.data}"))
     console.print(f"Pictures and metrics.json: {out}", soft_wrap=True, markup=False)
     return 0
 

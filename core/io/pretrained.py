@@ -39,7 +39,7 @@ PROBE_PREFIX = "probe."
 """Before the names of a run's linear probe, which lies beside the network's weights in its checkpoints."""
 
 BUILTIN = "builtin"
-"""Name of the pre-trained model that ships: ``assets/rooms``, the best of rooms-bench."""
+"""Name of the pre-trained model that ships: ``assets/rooms``, the first seed of rooms-bench's longest row."""
 
 TRAINED = "model"
 """Folder of a run that learned from labels which holds the network it trained."""

@@ -90,8 +90,8 @@ class GaussianCrossConfig:
     point_weight: float = 0.0
     """Weight of a fourth loss, none of the paper's: the teacher's features in the views, lifted onto the points, from
     the backbone's features by a linear layer. 0: off, the paper's three. See `losses.point_cosine`. At 3, as the
-    presets have it, the probe of the last layer found 0.221 mIoU in rooms-bench's ablation instead of 0.141, that of a
-    hypercolumn 0.411 instead of 0.279 (400 steps, two seeds); the tiny preset's step takes 5 % longer."""
+    presets have it, the probe of the last layer found 0.223 mIoU in rooms-bench's ablation instead of 0.143, that of a
+    hypercolumn 0.415 instead of 0.286 (400 steps, three seeds); the tiny preset's step takes 5 % longer."""
     point_stages: Literal["last", "all"] = "all"
     """What it is asked of: the backbone's last stage, or as much of all others together, a linear layer each. In
     rooms-bench's setting (400 steps on 60 rooms) the probe of a hypercolumn rose from 0.30 to 0.38 by it."""
