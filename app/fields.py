@@ -150,7 +150,7 @@ def _run(
     device: Device,
     progress: Callable[[int, int], object],
 ) -> Field:
-    from ..trainers.pretrain import load_run, run_folder
+    from ..trainers.pretrain import load_run, run_folder, run_name
     from .commands.pretrain import pick_device
     from .inspector.source import ModelSource
 
@@ -164,7 +164,7 @@ def _run(
         return _lifted(dataset, teacher, index, spec, vectors, progress)
     _checked_index(index, len(dataset))
     run = run_folder(checkpoint)
-    title = run.absolute().name if step is None else f"step {step} of {run.absolute().name}"
+    title = run_name(checkpoint) if step is None else f"step {step} of {run_name(checkpoint)}"
     source = ModelSource(model.to(pick_device(device)), dataset, teacher, title, step or 0)
     encoder = vectors or getattr(teacher, "text", None)
     calibration = None if vectors is not None else load_calibration(run / NAME, "model")

@@ -82,10 +82,12 @@ class Cameras:
         return replace(self, viewmats=self.viewmats @ inverse)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """World points [N, 3] → pixels [C, N, 2] and camera depths z [C, N] in metres."""
-        cam = torch.einsum("cij,nj->cni", self.viewmats[:, :3, :3], points) + self.viewmats[:, None, :3, 3]
-        z = cam[..., 2]
-        uv = torch.einsum("cij,cnj->cni", self.Ks, cam)[..., :2] / z.clamp_min(1e-8)[..., None]
+        """World points [N, 3] → pixels [C, N, 2] and camera depths z [C, N] in metres; exact under autocast, too, whose
+        products would be pixels and centimetres off."""
+        with torch.autocast(points.device.type, enabled=False):
+            cam = torch.einsum("cij,nj->cni", self.viewmats[:, :3, :3], points) + self.viewmats[:, None, :3, 3]
+            z = cam[..., 2]
+            uv = torch.einsum("cij,cnj->cni", self.Ks, cam)[..., :2] / z.clamp_min(1e-8)[..., None]
         return uv, z
 
     def unproject(self, depth: Tensor) -> Tensor:
@@ -96,9 +98,10 @@ class Cameras:
             indexing="ij",
         )
         pixels = torch.stack([u, v, torch.ones_like(u)], -1).to(depth.dtype)
-        rays = torch.einsum("cij,hwj->chwi", torch.linalg.inv(self.Ks), pixels)
         c2w = self.camera_to_worlds
-        return torch.einsum("cij,chwj->chwi", c2w[:, :3, :3], rays * depth[..., None]) + c2w[:, None, None, :3, 3]
+        with torch.autocast(depth.device.type, enabled=False):
+            rays = torch.einsum("cij,hwj->chwi", torch.linalg.inv(self.Ks), pixels)
+            return torch.einsum("cij,chwj->chwi", c2w[:, :3, :3], rays * depth[..., None]) + c2w[:, None, None, :3, 3]
 
     @staticmethod
     def cat(cameras: list[Cameras]) -> Cameras:

@@ -98,6 +98,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     here = bool(held)
     if kwargs.get("device") is not None:
         here = torch.device(kwargs["device"]).type == NAME
+        if here and kwargs.get("generator") is not None:
+            raise RuntimeError(f"{func} on {DEVICE} wants a generator of that device")
         kwargs = {**kwargs, "device": torch.device("cpu")}
     out = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
     if func is aten.copy_.default:
@@ -117,17 +119,24 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _check(func: Any, args: Any, others: list[Tensor]) -> None:
-    """What CUDA allows beside its own tensors: single numbers, copies, and indices on the CPU."""
-    strangers = [t for t in others if t.ndim > 0]
+    """What CUDA allows beside its own tensors: copies, numbers in what works element by element, and indices on the
+    CPU."""
+    strangers = others
     if func in (aten.copy_.default, aten._to_copy.default):
         return
-    if func in (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default):
+    if torch.Tag.pointwise in func.tags or func in _TAKE_NUMBERS:
+        strangers = [t for t in strangers if t.ndim > 0]
+    if func in _TAKE_INDICES and isinstance(args[0], Held):
         indices = {id(t) for t in tree_leaves(args[1])}
-        strangers = [t for t in strangers if id(t) not in indices or not isinstance(args[0], Held)]
+        strangers = [t for t in strangers if id(t) not in indices]
     if strangers:
         raise RuntimeError(
             f"{func} got tensors on {DEVICE} and others on the CPU: {[list(t.shape) for t in strangers]}"
         )
+
+
+_TAKE_INDICES = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
+_TAKE_NUMBERS = (*_TAKE_INDICES[1:], aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor)
 
 
 def _inner(value: Any) -> Any:

@@ -18,6 +18,6 @@ def test_everything_that_computes_on_a_device():
     """The pretended device stays in torch for as long as the process."""
     checks = Path(__file__).with_name("device_checks.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=checks.parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checks.parents[1], timeout=900)
     assert done.returncode == 0, done.stdout[-20_000:]
     assert " passed" in done.stdout and "skipped" not in done.stdout

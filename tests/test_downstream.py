@@ -242,6 +242,21 @@ class TestTraining:
         for a, b in zip(parted.model.parameters(), plain.model.parameters(), strict=True):
             torch.testing.assert_close(a.grad, b.grad)
 
+    def test_running_statistics_are_those_of_all_parts(self, scenes, tmp_path):
+        config = replace(SMALL, batch_size=4, mix=0.0, norm="train", frozen=True, micro_batch=1)
+        trainer = SemanticTrainer(config, tmp_path, scenes, device="cpu")
+        first = next(m for m in trainer.model.backbone.modules() if isinstance(m, torch.nn.BatchNorm1d))
+        seen = []
+        first.register_forward_pre_hook(lambda _, args: seen.append(args[0].mean(0)))
+        for step in range(2):
+            trainer.train_step(trainer.batch(step))
+        assert len(seen) == 8
+        torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0))
+
+    def test_a_run_goes_on_with_other_parts(self, scenes, tmp_path):
+        SemanticTrainer(SMALL, tmp_path, scenes, device="cpu").save()
+        assert SemanticTrainer(replace(SMALL, micro_batch=1), tmp_path, scenes, device="cpu").resume()
+
     @pytest.mark.parametrize("changes", [{}, {"frozen": True}, {"features": "hypercolumn", "norm": "own"}])
     def test_resume_is_exact(self, scenes, tmp_path, changes):
         config = replace(SMALL, **changes)

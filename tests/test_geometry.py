@@ -37,6 +37,14 @@ class TestCameras:
         assert (viewmat @ torch.tensor([1.0, 0.0, 1.0, 1.0]))[2] == pytest.approx(2, abs=1e-6)
         assert (viewmat @ torch.tensor([1.0, 0.0, 1.5, 1.0]))[1] < 0  # higher in the world is up in the image
 
+    def test_autocast_does_not_move_pixels(self):
+        cameras, points = some_cameras(), torch.from_numpy(some_points())
+        depth = torch.full((3, 48, 64), 2.5)
+        exact = (*cameras.project(points), cameras.unproject(depth))
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = (*cameras.project(points), cameras.unproject(depth))
+        assert all(torch.equal(a, b) for a, b in zip(exact, cast, strict=True))
+
     def test_looking_straight_down_works(self):
         viewmat = look_at(torch.tensor([0.0, 0.0, 3.0]), torch.tensor([0.0, 0.0, 0.0]))
         assert torch.isfinite(viewmat).all()

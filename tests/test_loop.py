@@ -104,6 +104,26 @@ def test_a_step_without_memory_costs_no_step_before_it(tmp_path):
     torch.testing.assert_close(again.weights(), straight.weights(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("when", ["optimiser", "after the update", "evaluation"])
+def test_what_a_step_without_memory_may_have_spoilt_is_not_kept(tmp_path, when):
+    def full(*_):
+        if line.step + (when == "optimiser") == 6:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return {}
+
+    line = Line(tmp_path, eval_every=6)
+    if when == "optimiser":
+        line.optimizer.register_step_post_hook(full)
+    elif when == "evaluation":
+        line.evaluate = full
+    else:
+        step = line.train_step
+        line.train_step = lambda batch: step(batch) | full()
+    with pytest.raises(InputError, match="the evaluation does not" if when == "evaluation" else "step 6 does not"):
+        line.fit(console=QUIET)
+    assert steps_of(line) == ([4, 6] if when == "evaluation" else [4])
+
+
 def test_a_step_without_memory_leaves_no_statistics(tmp_path):
     line = Line(tmp_path)
     line.model = torch.nn.Sequential(torch.nn.BatchNorm1d(1), torch.nn.Linear(1, 1))

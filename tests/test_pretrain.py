@@ -19,12 +19,13 @@ from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import checkpoint as checkpoint_io
 from gaussiancross.core.io.checkpoint import list_checkpoints
+from gaussiancross.core.io.pretrained import shipped_model
 from gaussiancross.core.live import LiveFeed
 from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.data import PretrainData
 from gaussiancross.trainers.interrupt import InterruptFlag
 from gaussiancross.trainers.log import MetricLog, read_metrics
-from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_probe, load_run, run_folder
+from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_probe, load_run, run_folder, run_name
 from gaussiancross.trainers.schedule import one_cycle
 
 
@@ -234,9 +235,10 @@ class TestResume:
 
     def test_load_run_of_a_saved_model(self, make_run, tmp_path):
         run = make_run()
-        saved = run.model.save_pretrained(tmp_path / "saved", {"teacher": "builtin", "data": "rooms:3"})
+        saved = run.model.save_pretrained(tmp_path / "saved", {"teacher": "builtin", "data": "rooms:3", "width": 80})
         model, config, step = load_run(saved)
-        assert step is None and (config.data.teacher, config.data.data) == ("builtin", "rooms:3")
+        assert step is None and (config.data.teacher, config.data.data, config.data.width) == ("builtin", "rooms:3", 80)
+        assert run_name(saved) == "saved" and run_name(shipped_model()) == "gaussiancross-rooms"
         assert config.model == run.config.model and not model.training
         assert_same_weights(run, SimpleNamespace(model=model))
         assert load_probe(saved) is None and run_folder(saved) == saved

@@ -180,6 +180,8 @@ def test_a_linear_head_reads_stages_at_their_own_resolution(which):
         stages = net.stages(*batch_of(scene(4, 12)))[which]
         expected = plain[1](plain[0](torch.cat(stages.spread(), 1)))
         assert torch.allclose(linear_of_stages(stages, *fast), expected, atol=1e-4)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.allclose(linear_of_stages(stages, *fast), expected, atol=1e-4)
 
 
 def test_tiny_scenes_train():

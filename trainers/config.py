@@ -80,14 +80,15 @@ class PretrainConfig:
 
 
 def without_teacher(config: PretrainConfig, option: str) -> str | None:
-    """What a person who starts a run without a teacher is told; None where there is one, or its loss is off anyway.
+    """What a person who starts a run without a teacher is told; None where there is one, or its losses are off anyway.
 
     Args:
         option: the flag that names the teacher of this command.
     """
-    if config.data.teacher != "none" or not config.model.loss_weights["feature"]:
+    model = config.model
+    if config.data.teacher != "none" or not (model.loss_weights["feature"] or model.point_weight):
         return None
     return (
-        "No teacher: colour and depth alone are learned from, without the paper's feature loss, and the run knows no "
+        "No teacher: colour and depth alone are learned from, without the losses of features, and the run knows no "
         f"words; {option} builtin gives one (it has seen class names), {option} builtin-ssl one that is label-free."
     )

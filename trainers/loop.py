@@ -14,9 +14,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -97,6 +97,7 @@ class Trainer(ABC, Generic[T]):
         self.step = self.nan_steps = 0
         self.interrupted: signal.Signals | None = None
         self._bad_in_a_row = 0
+        self._harmed = False  # whether the step at work has begun to change what is learned
 
     # --- what a training is ---------------------------------------------------------------------------------------
 
@@ -212,8 +213,8 @@ class Trainer(ABC, Generic[T]):
             the last evaluation; nothing on ranks other than 0.
 
         Raises:
-            InputError: the folder cannot be written, no finite losses any more, no memory for a step (what was learned
-                until then is saved), or no room for the last checkpoint.
+            InputError: the folder cannot be written, no finite losses any more, no memory for a step (rank 0 saves what
+                was learned until then), or no room for the last checkpoint.
         """
         console = console or Console()
         log = self._prepare() if self.ranks.first else None
@@ -232,14 +233,8 @@ class Trainer(ABC, Generic[T]):
                 if self.ranks.any(time.monotonic() >= ends or self.ended(interrupted, console), self.device):
                     break
                 begun = time.perf_counter()
-                try:
+                with self._memory(f"step {self.step + 1}", bool(log) and saved_at != self.step > begun_at):
                     metrics = self.train_step(next(batches))
-                except torch.cuda.OutOfMemoryError as error:
-                    if log and saved_at != self.step and self.step > begun_at:
-                        self.save()
-                    found = f"step {self.step + 1} does not ({str(error).splitlines()[0]})"
-                    expected = f"steps that fit into the memory of {self.device}"
-                    raise InputError(self.run_dir, expected, found, self.smaller) from error
                 metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
                 if self._bad_in_a_row >= MAX_BAD_STEPS:
                     found = f"{MAX_BAD_STEPS} steps in a row without one"
@@ -251,7 +246,8 @@ class Trainer(ABC, Generic[T]):
                     saved_at = self.step
                 try:
                     if self.finished or (eval_every and self.step % eval_every == 0):
-                        evaluation, evaluated_at = self.evaluate(), self.step
+                        with self._memory("the evaluation", saved_at != self.step):
+                            evaluation, evaluated_at = self.evaluate(), self.step
                         metrics |= evaluation
                 finally:
                     log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
@@ -263,7 +259,8 @@ class Trainer(ABC, Generic[T]):
             if saved_at != self.step and self.step > begun_at:
                 self.save()
             if self.interrupted is None and evaluated_at != self.step:
-                evaluation = self.evaluate()
+                with self._memory("the evaluation", unsaved=False):
+                    evaluation = self.evaluate()
                 unheard = self.finished and not evaluation.keys() & log.last.keys()  # the run ended while evaluating
                 if evaluation and (self.step > begun_at or unheard):
                     log(self.step, evaluation)
@@ -304,6 +301,7 @@ class Trainer(ABC, Generic[T]):
         except torch.cuda.OutOfMemoryError:
             _put_back(before)
             raise
+        self._harmed = True
         learning = list(learning or (p for group in optimizer.param_groups for p in group["params"]))
         self.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, grad_clip or float("inf"))
@@ -317,6 +315,21 @@ class Trainer(ABC, Generic[T]):
         self.step += 1
         scalars = {"loss/total": float(loss), "lr": lr, "grad_norm": float(norm), "nan_steps": float(self.nan_steps)}
         return scalars | {f"loss/{k}": float(v) for k, v in terms.items()}
+
+    @contextmanager
+    def _memory(self, what: str, unsaved: bool) -> Iterator[None]:
+        """Memory that does not suffice for ``what`` is told in a sentence; steps that are ``unsaved`` are saved first,
+        where the step at work has changed nothing yet."""
+        self._harmed = False
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            if unsaved and not self._harmed:
+                self.save()
+            found = f"{what} does not ({str(error).splitlines()[0]})"
+            raise InputError(
+                self.run_dir, f"what fits into the memory of {self.device}", found, self.smaller
+            ) from error
 
     def _prepare(self) -> MetricLog:
         try:

@@ -17,7 +17,7 @@ from ..core.config import from_dict, to_dict
 from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.io.checkpoint import MODEL, list_checkpoints, load_checkpoint
-from ..core.io.pretrained import BUILTIN, is_saved_model, read_pretrained, shipped_model
+from ..core.io.pretrained import BUILTIN, saved_card, shipped_model
 from ..core.live import LiveFeed, Snapshot
 from ..core.metrics import psnr
 from ..core.models import GaussianCross, Prediction
@@ -246,20 +246,25 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
 
 def run_folder(checkpoint: Path) -> Path:
     """Where a run keeps everything else; a saved model's own folder."""
-    return checkpoint if is_saved_model(checkpoint) else checkpoint.parent.parent
+    return checkpoint.parent.parent if saved_card(checkpoint) is None else checkpoint
+
+
+def run_name(checkpoint: Path) -> str:
+    """What the run of a checkpoint is called: as its folder, or as a saved model's card says."""
+    return str((saved_card(checkpoint) or {}).get("name") or run_folder(checkpoint).absolute().name)
 
 
 def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int | None]:
     """Model (CPU, eval mode), config and step from a run folder or one of its checkpoints; or a saved model, without a
-    step, in a config with the data and the teacher that its card names, or with the built-in rooms and none."""
+    step, in a config with the data, teacher and size of views that its card names."""
     checkpoint = find_checkpoint(path)
     if checkpoint is None:
         raise InputError(path, "a run folder with checkpoints/, one checkpoint, or a saved model", "neither")
-    if is_saved_model(checkpoint):
-        stored = read_pretrained(checkpoint)
-        model, about = GaussianCross.from_stored(stored), stored.about
-        data = DataConfig(data=str(about.get("data", "rooms")), teacher=str(about.get("teacher", "none")))
-        return model, PretrainConfig(model.config, data), None
+    card = saved_card(checkpoint)
+    if card is not None:
+        model = GaussianCross.from_pretrained(checkpoint)
+        known = {name: card[name] for name in ("data", "teacher", "width", "height") if name in card}
+        return model, PretrainConfig(model.config, from_dict(DataConfig, known, str(checkpoint))), None
     tensors, meta, _ = load_checkpoint(checkpoint)
     config = from_dict(PretrainConfig, meta["config"], str(checkpoint))
     model = GaussianCross(config.model)
@@ -270,5 +275,7 @@ def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int | None]:
 def load_probe(path: Path) -> LinearProbe | None:
     """The probe that watched the run, from the same place; None where there was none."""
     checkpoint = find_checkpoint(path)
-    probe = None if checkpoint is None or is_saved_model(checkpoint) else split_probe(load_checkpoint(checkpoint)[0])[1]
+    if checkpoint is None or saved_card(checkpoint) is not None:
+        return None
+    probe = split_probe(load_checkpoint(checkpoint)[0])[1]
     return None if probe is None else LinearProbe.of(probe)

@@ -82,7 +82,7 @@ def _origin(source: str) -> dict[str, Any]:
     if "checkpoint" not in about:
         return about
     _, config, _ = load_run(stored.path)
-    about |= {"data": config.data.data, "teacher": config.data.teacher}
+    about |= {name: getattr(config.data, name) for name in ("data", "teacher", "width", "height")}
     teacher = make_teacher(config.data.teacher)
     return about | ({"teacher fingerprint": teacher.fingerprint} if isinstance(teacher, ImageTeacher) else {})
 

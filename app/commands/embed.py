@@ -31,7 +31,8 @@ class Embed:
 
     scene: tyro.conf.Positional[str]
     """Anything that `gaussiancross view` opens: a .ply or .splat, a Pointcept scene or folder, a capture,
-    "rooms:COUNT" or "rooms:val:3", or a run (a scene of its data, by default a held-out one, by its own model)."""
+    "rooms:COUNT" or "rooms:val:3", or a run or saved model (a scene of its data, by default a held-out one, by its own
+    model)."""
     out: Path
     """The .npy file to write, float32."""
     model: str | None = None

@@ -19,7 +19,7 @@ from ...core.io.images import write_color
 from ...core.models import Prediction
 from ...trainers.data import PretrainData
 from ...trainers.evaluation import evaluate
-from ...trainers.pretrain import find_checkpoint, load_run, run_folder
+from ...trainers.pretrain import find_checkpoint, load_run, run_folder, run_name
 from ..plots import view_sheet
 from .pretrain import pick_device
 
@@ -51,7 +51,7 @@ class Eval:
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to compute; "auto" takes CUDA when there is one."""
     out: Path | None = None
-    """Folder to write to; RUN/eval by default, eval for a saved model."""
+    """Folder to write to; RUN/eval by default, eval/NAME for a saved model."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -72,7 +72,7 @@ def run(given: Eval, console: Console | None = None) -> int:
         found = f"{data.teacher_dim}"
         raise InputError(config.data.teacher, f"features of width {config.model.teacher_dim}", found, "--teacher none")
     run = given.run if (given.run / "checkpoints").is_dir() else run_folder(checkpoint)
-    out = given.out or (Path("eval") if step is None else run / "eval")
+    out = given.out or (Path("eval") / run_name(checkpoint) if step is None else run / "eval")
     out.mkdir(parents=True, exist_ok=True)
     device = pick_device(given.device)
 

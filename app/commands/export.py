@@ -34,8 +34,8 @@ class Export:
     """Write a picture, a video, splats, features or an offline page of something that `gaussiancross view` opens."""
 
     what: tyro.conf.Positional[str]
-    """As for `gaussiancross view`: a run, a checkpoint, a capture, a scene, a .ply or .splat, "rooms:COUNT",
-    "rooms:val:3"."""
+    """As for `gaussiancross view`: a run, a checkpoint, a saved model, a capture, a scene, a .ply or .splat,
+    "rooms:COUNT", "rooms:val:3"."""
     to: tyro.conf.Positional[Path]
     """The file to write; its ending says what: .png, .gif, .mp4, .ply, .splat, .npy (features) or .html."""
     index: Annotated[int, tyro.conf.arg(aliases=("--scene",))] = 0

@@ -36,9 +36,9 @@ NEAR = 0.05
 class Query:
     """Ask a scene for things: heat maps, the selection and labels as PLY, boxes and scores as JSON.
 
-    SCENE is a run folder or a checkpoint, Gaussians (a 3DGS .ply with feat_*, a SceneSplat folder with lang_feat.npy),
-    "rooms:val:3", or any posed capture. Rooms and captures are asked through the field that ships; with --field lifted,
-    through the teacher's features on the points, without training.
+    SCENE is a run folder, a checkpoint or a saved model ("builtin": the one that ships), Gaussians (a 3DGS .ply with
+    feat_*, a SceneSplat folder with lang_feat.npy), "rooms:val:3", or any posed capture. Rooms and captures are asked
+    through the field that ships; with --field lifted, through the teacher's features on the points, without training.
     """
 
     scene: tyro.conf.Positional[str]
@@ -59,7 +59,7 @@ class Query:
     field: Literal["auto", "model", "lifted"] = "auto"
     """Features of a model (a run's, or the field that ships), or of its teacher lifted onto the points."""
     data: str | None = None
-    """For a run: other scenes than its own."""
+    """For a run or a model: other scenes than its own."""
     split: Literal["train", "val", "test"] = "val"
     """Which scenes, where there is a choice."""
     index: int = 0

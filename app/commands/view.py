@@ -37,9 +37,9 @@ class View:
     folder or one of its scenes; a .ply or .splat; a SceneSplat folder; "rooms:COUNT", or "rooms:val:3" for one of them.
     A built-in room by default."""
     other: tyro.conf.Positional[str | None] = None
-    """Another run or checkpoint to compare with, side by side, on the scenes of the first."""
+    """Another run, checkpoint or saved model to compare with, side by side, on the scenes of the first."""
     data: str | None = None
-    """For a run: other scenes than its own, "rooms:COUNT", "rooms:val:3" or a path."""
+    """For a run or a model: other scenes than its own, "rooms:COUNT", "rooms:val:3" or a path."""
     teacher: str | None = None
     """For a run: another place of its teacher features, or "none". For scenes with frames: the teacher whose features
     are lifted onto the points without any training ("clip:…", "precomputed:FOLDER", …); "none" = the points alone."""
@@ -146,13 +146,12 @@ def is_splat_ply(path: Path) -> bool:
 
 
 def _open_run(given: View, checkpoint: Path) -> SceneSource:
-    from ...trainers.pretrain import load_probe, load_run, run_folder
+    from ...trainers.pretrain import load_probe, load_run, run_folder, run_name
     from .pretrain import pick_device
 
     model, config, step = load_run(checkpoint)
     scenes = open_scenes(given.data or config.data.data, given.split)
-    run = run_folder(checkpoint)
-    name = run.absolute().name
+    run, name = run_folder(checkpoint), run_name(checkpoint)
     if given.field == "lifted":
         return lifted_source(scenes, given.teacher or config.data.teacher, name)
     teacher = make_teacher(given.teacher or config.data.teacher)
@@ -173,6 +172,8 @@ def open_other(given: View) -> SceneSource | None:
 
     left, right = (find_checkpoint(Path(what).expanduser()) for what in (given.what, given.other))
     if left is None or right is None:
-        raise InputError(given.other if left else given.what, "a run or a checkpoint to compare", "none there")
+        raise InputError(
+            given.other if left else given.what, "a run, a checkpoint or a saved model to compare", "none there"
+        )
     data = given.data or load_run(left)[1].data.data
     return _open_run(replace(given, what=given.other, data=data), right)

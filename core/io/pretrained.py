@@ -142,19 +142,20 @@ def shipped_model() -> Path:
     return Path(str(files("gaussiancross.assets"))) / "rooms"
 
 
-def is_saved_model(folder: Path) -> bool:
-    """Whether a folder with a ``config.json`` is what `Pretrained.save_pretrained` writes, and no checkpoint.
+def saved_card(folder: Path) -> dict[str, Any] | None:
+    """What `Pretrained.save_pretrained` was told about the model in a folder; None where the folder holds something
+    else, such as a checkpoint.
 
     Raises:
-        InputError: no JSON in it.
+        InputError: a ``config.json`` that is no JSON.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return False
+        return None
     except (ValueError, OSError) as error:
         raise InputError(folder / CONFIG, "readable JSON", f"{error}") from error
-    return isinstance(config, dict) and config.get("format") == FORMAT
+    return dict(config.get("about") or {}) if isinstance(config, dict) and config.get("format") == FORMAT else None
 
 
 def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:

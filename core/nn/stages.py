@@ -49,8 +49,13 @@ def linear_of_stages(stages: Stages, norm: nn.BatchNorm1d, linear: nn.Linear) ->
         norm: without weights of its own; in training its running statistics are updated as it would do it.
 
     Returns:
-        [N, K] float32.
+        [N, K] float32, under autocast, too.
     """
+    with torch.autocast(linear.weight.device.type, enabled=False):
+        return _linear_of_stages(stages, norm, linear)
+
+
+def _linear_of_stages(stages: Stages, norm: nn.BatchNorm1d, linear: nn.Linear) -> Tensor:
     mean, var = _statistics(stages, norm)
     weight = linear.weight * (var + norm.eps).rsqrt()
     parts = weight.split([f.shape[1] for f in stages.features], 1)

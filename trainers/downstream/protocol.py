@@ -20,7 +20,7 @@ from .scenes import LabelledScenes, draws_labels
 from .semantic import Model
 from .trainer import SceneTrainer
 
-FREE = ("init", "seed", "eval_every", "save_every", "workers", "optim.amp")
+FREE = ("init", "seed", "eval_every", "save_every", "workers", "micro_batch", "optim.amp")
 """What may be chosen without leaving the published protocol. So may the folder of the data, and the size of a network
 that a pre-trained model takes the place of."""
 

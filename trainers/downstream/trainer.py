@@ -26,8 +26,8 @@ from .scenes import LabelledScenes, SemanticData
 
 M = TypeVar("M", bound=nn.Module)
 
-FOR_TESTS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers")
-"""Options that change nothing of what is learned: a run goes on with others."""
+FOR_TESTS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers", "micro_batch")
+"""Options that change nothing of what is learned, or no more than another machine would: a run goes on with others."""
 
 
 def learned_from(
@@ -124,12 +124,13 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         self.model.train()
         config = self.config
         parts = batch.split(math.ceil(config.batch_size / config.micro_batch)) if config.micro_batch else [batch]
-        self._statistics.before(self.step)
         lr = one_cycle(self.step, self.rhythm.steps, config.optim.lr, config.optim.warmup)
-        losses = [partial(self._losses, part) for part in parts]
+        losses = [partial(self._losses, part, self.step * len(parts) + k) for k, part in enumerate(parts)]
         return self.update(self.model, self.optimizer, losses, lr, config.optim.grad_clip)
 
-    def _losses(self, part: PointBatch) -> dict[str, Tensor]:
+    def _losses(self, part: PointBatch, number: int) -> dict[str, Tensor]:
+        """Of a part of a batch, the ``number``-th of all parts since the run began."""
+        self._statistics.before(number)
         return self.losses(part.to(self.device))
 
     def state(self) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def export_model(
         "licence": "Apache-2.0",
         "row": job.row.title,
         "teacher": job.row.teacher,
+        "width": setting.pretrain.data.width,
+        "height": setting.pretrain.data.height,
         "label_free": results["pretrain"]["label_free"],
         "seed": job.seed,
         "training_seeds": [0, size.pretrain_rooms - 1],
