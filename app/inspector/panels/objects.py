@@ -148,11 +148,11 @@ class ObjectsPanel:
             for i, (row, cosine) in enumerate(nearest)
         ]
         self._sheet.image = result_sheet(cells)
-        self._sheet.visible = self._pick.visible = bool(cells)
         self._pick.options = tuple(str(i + 1) for i in range(len(cells)))
         index = gallery.index
         how = "" if index.exact else f", {index.recall:.0%} of the nearest found"
         self._about.content = _say(f"{what}: nearest of {len(gallery):,}{how}")
+        self._sheet.visible = self._pick.visible = bool(cells)  # once all that they show is right
 
 
 def _greeting(count: int) -> str:
