@@ -101,13 +101,14 @@ def test_a_class_is_recoloured_where_it_stands(furnished):
     with Robot(furnished) as robot:
         session, panel = robot.session, robot.session.probe
         wait_for(lambda: len(panel._swatches) == len(Furnished.class_names), "the legend")
-        assert [s.label for s in panel._swatches] == sorted(Furnished.class_names)
-        robot.send(messages.GuiUpdateMessage(panel._swatches[1]._impl.uuid, {"value": (255, 0, 255)}))
-        name = panel._swatches[1].label
+        assert list(panel._swatches) == sorted(Furnished.class_names)
+        name = list(panel._swatches)[1]
+        swatch = panel._swatches[name].handle
+        robot.send(messages.GuiUpdateMessage(swatch._impl.uuid, {"value": (255, 0, 255)}))
         wait_for(lambda: (name, (255, 0, 255)) in session.view.style.colors, "the colour")
         points = box_room(24)
         colors = session.view.style.paint(Furnished.class_names, points.segment)
         assert (colors[points.segment == Furnished.class_names.index(name)] * 255).round().tolist()[0] == [255, 0, 255]
         robot.enter("Original colours", True)
         wait_for(lambda: not session.view.style.colors, "the original colours")
-        wait_for(lambda: panel._swatches[1].value != (255, 0, 255), "the swatch, too")
+        wait_for(lambda: swatch.value != (255, 0, 255), "the swatch, too")

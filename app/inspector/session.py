@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -93,6 +94,8 @@ class Session:
     def __init__(self, inspector: Inspector, client: viser.ClientHandle) -> None:
         self.inspector, self.client = inspector, client
         self.source, self.renderer, self.sides = inspector.sides()
+        self.lock = threading.RLock()
+        """Of `view` and of the controls that say what it is. Whoever holds it waits for nothing."""
         self.view = ViewState(layer="RGB")
         self.heat: Heat | None = None
         self.keep: torch.Tensor | None = None
@@ -150,7 +153,8 @@ class Session:
 
     def change(self, **values: Any) -> None:
         """Change what is looked at and draw what that touches."""
-        before, self.view = self.view, replace(self.view, **values)
+        with self.lock:
+            before, self.view = self.view, replace(self.view, **values)
         if self.view == before:
             return
         touched = {k for k in values if getattr(before, k) != getattr(self.view, k)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ....core.errors import InputError
 from ..timeline import TimelineSource
+from .controls import Link, assign
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -15,9 +16,9 @@ class ComparePanel:
     """All of it belongs to this browser."""
 
     def __init__(self, session: Session) -> None:
-        self._session, self._busy = session, False
+        self._session = session
         self._comparison = session.sides
-        gui, guard = session.client.gui, session.guarded
+        gui = session.client.gui
         if self._comparison is None:
             return
         other = self._comparison.other
@@ -27,11 +28,11 @@ class ComparePanel:
             self._on = gui.add_checkbox(
                 "Side by side", session.view.compare, hint="the same scene from the same camera (key C)"
             )
-            self._on.on_update(guard(lambda _: None if self._busy else self.toggle()))
+            self._on_link = Link(self._on, session, lambda on: None if on == session.view.compare else self.toggle())
             self._at = gui.add_slider("Divider (%)", 0, 100, 1, 50)
-            self._at.on_update(guard(lambda _: None if self._busy else session.change(at=self._at.value / 100)))
+            self._at_link = Link(self._at, session, lambda value: session.change(at=value / 100))
             self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, visible=False)
-            self._step.on_update(guard(lambda _: None if self._busy else self._seek()))
+            self._step_link = Link(self._step, session, self._seek)
         self.update()
 
     def toggle(self) -> None:
@@ -50,29 +51,18 @@ class ComparePanel:
         view = self._session.view
         steps = () if self._right is None else self._right.steps
         stage = None if self._right is None else self._right.stage()
-        self._busy = True
-        try:
-            left, right = self._comparison.names()
-            _set(self._text, "content", f"Left: **{left}** · right: **{right}**")
-            _set(self._on, "value", view.compare)
-            _set(self._at, "visible", view.compare)
-            _set(self._at, "value", round(100 * view.at))
-            _set(self._step, "visible", view.compare and len(steps) > 1)
-            if len(steps) > 1:
-                _set(self._step, "max", len(steps) - 1)
-                _set(self._step, "value", steps.index(stage) if stage in steps else len(steps) - 1)
-        finally:
-            self._busy = False
+        left, right = self._comparison.names()
+        assign(self._text, "content", f"Left: **{left}** · right: **{right}**")
+        self._on_link.show(view.compare)
+        assign(self._at, "visible", view.compare)
+        self._at_link.show(round(100 * view.at))
+        assign(self._step, "visible", view.compare and len(steps) > 1)
+        if len(steps) > 1:
+            self._step_link.show(steps.index(stage) if stage in steps else len(steps) - 1, max=len(steps) - 1)
         if view.compare and self._comparison.stale(view.scene):
             self._session.redraw_canvas()
 
-    def _seek(self) -> None:
+    def _seek(self, place: int) -> None:
         assert self._right is not None
-        self._right.seek(self._right.steps[self._step.value])
+        self._right.seek(self._right.steps[place])
         self._session.redraw_canvas()
-
-
-def _set(handle: object, name: str, value: object) -> None:
-    """Assign only what differs: every assignment is a message to the browser."""
-    if getattr(handle, name) != value:
-        setattr(handle, name, value)

@@ -24,6 +24,7 @@ from ..export import (
 from ..offline import MAX_GAUSSIANS, page_work
 from ..source import SceneState
 from ..video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from .controls import assign
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -54,10 +55,10 @@ class JobBar:
         job = self._session.exports.job
         running = job is not None and not job.done
         for handle in (self._text, self._bar, self._stop):
-            _set(handle, "visible", running)
+            assign(handle, "visible", running)
         if job is not None and running:
-            _set(self._text, "content", f"Making the {job.title}: {job.share:.0%}")
-            _set(self._bar, "value", round(100 * job.share))
+            assign(self._text, "content", f"Making the {job.title}: {job.share:.0%}")
+            assign(self._bar, "value", round(100 * job.share))
 
 
 class ExportPanel:
@@ -171,10 +172,10 @@ class ExportPanel:
     def _path_changed(self) -> None:
         keys = self._path.value == "Key frames"
         for handle in (self._edit, self._loop, self._about):
-            _set(handle, "visible", keys)
+            assign(handle, "visible", keys)
         count = len(self._keys)
         words = "*Move the camera, add a key frame; repeat.*" if not count else f"{count} key frame{'s'[: count != 1]}"
-        _set(self._about, "content", words)
+        assign(self._about, "content", words)
         if self._line is not None:
             self._line.remove()
             self._line = None
@@ -226,9 +227,3 @@ class ExportPanel:
 def even(pixels: int) -> int:
     """The next smaller even number: video encoders take no other sizes."""
     return pixels - pixels % 2
-
-
-def _set(handle: object, name: str, value: object) -> None:
-    """Assign only what differs: every assignment is a message to the browser."""
-    if getattr(handle, name) != value:
-        setattr(handle, name, value)

@@ -18,6 +18,7 @@ from ..object_desk import label_list
 from ..scores import Heat
 from ..search import Found, objects
 from ..source import SceneState
+from .controls import Link
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -40,7 +41,6 @@ class FoundPanel:
         self._layer: Layer = "RGB"
         self._cut = 0.0
         self._showing = "Everything"
-        self._busy = False
         self._objects: list[QueryObject] = []
         self._boxes: list[Any] = []
         gui, guard = session.client.gui, session.guarded
@@ -48,12 +48,12 @@ class FoundPanel:
             self._summary = gui.add_html("")
             self._histogram = gui.add_html("")
             self._slider = gui.add_slider("Threshold", 0.0, 1.0, 0.005, 0.5, hint="what scores higher is selected")
-            self._slider.on_update(guard(lambda _: None if self._busy else self._set_cut(self._slider.value)))
+            self._cut_link = Link(self._slider, session, self._set_cut)
             self._show = gui.add_button_group("Show", _SHOWS, hint="in every rendered layer")
             self._show.on_click(guard(lambda _: self._choose(plain(self._show.value))))
             self._show.options = tuple(marked(n, self._showing) for n in _SHOWS)
             self._invert = gui.add_checkbox("Invert", False, hint="select what scores lower instead")
-            self._invert.on_update(guard(lambda _: None if self._busy else self._changed()))
+            self._invert_link = Link(self._invert, session, lambda _: self._changed())
             self._do = gui.add_button_group(" ", ("Automatic threshold", "Clear"))
             self._do.on_click(guard(lambda _: self._act(self._do.value)))
         with gui.add_folder("Objects", visible=False) as self._list:
@@ -86,7 +86,7 @@ class FoundPanel:
         if not (again and moved):
             self._cut = found.cut
         if not again:
-            self._set_busy(lambda: setattr(self._invert, "value", False))
+            self._invert_link.show(False)
             if not meant:
                 self._choose("Everything", quiet=True)
         self._cut = min(max(self._cut, found.low), found.high)
@@ -95,16 +95,11 @@ class FoundPanel:
             self._layer = self._session.view.layer
         if state.gaussians is not None:
             self._session.set_heat(Heat(found.scores, found.scene, found.stage, found.low, found.high, found.label))
-
-        def widgets() -> None:
-            self._slider.min, self._slider.max = found.low, found.high
-            self._slider.value = self._cut
-            self._slider.visible = self._histogram.visible = scored
-            self._do.options = ("Automatic threshold", "Clear") if scored else ("Clear",)
-            self._show.visible = state.gaussians is not None
-            self._folder.visible = True
-
-        self._set_busy(widgets)
+        self._cut_link.show(self._cut, min=found.low, max=found.high)
+        self._slider.visible = self._histogram.visible = scored
+        self._do.options = ("Automatic threshold", "Clear") if scored else ("Clear",)
+        self._show.visible = state.gaussians is not None
+        self._folder.visible = True
         self._changed()
 
     def clear(self, quiet: bool = False) -> None:
@@ -131,7 +126,7 @@ class FoundPanel:
             self.clear()
         elif self._found is not None:
             self._cut = self._found.cut
-            self._set_busy(lambda: setattr(self._slider, "value", self._cut))
+            self._cut_link.show(self._cut)
             self._changed()
 
     def _set_cut(self, cut: float) -> None:
@@ -240,13 +235,6 @@ class FoundPanel:
             )
             top = np.array([o.box_min[0], o.box_min[1], o.box_max[2]])
             self._boxes.append(scene.add_label(f"/objects/{i}/name", str(i + 1), position=top, anchor="bottom-center"))
-
-    def _set_busy(self, change: Any) -> None:
-        self._busy = True
-        try:
-            change()
-        finally:
-            self._busy = False
 
 
 def _row(i: int, o: QueryObject, scored: bool, name: str = "") -> str:

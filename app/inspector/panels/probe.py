@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import viser
 
 from ..classes import ClassStyle, ClassTable, Rgb, class_table
 from ..layers import to_image
+from .controls import Link, assign
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -31,10 +33,8 @@ class ProbePanel:
         self._session = session
         self._state: SceneState | None = None
         self._table: ClassTable | None = None
-        self._rows: list[viser.GuiCheckboxHandle] = []
-        self._swatches: list[viser.GuiRgbHandle] = []
-        self._shown: tuple[str, ...] = ()
-        self._busy = False
+        self._ticks: dict[str, Link] = {}
+        self._swatches: dict[str, Link] = {}
         gui, guard = session.client.gui, session.guarded
         self._text = gui.add_html("")
         self._layer = gui.add_button_group("Layer", ("Probe", "Labels", "RGB"), visible=False)
@@ -64,40 +64,35 @@ class ProbePanel:
         self._write()
 
     def _write(self) -> None:
-        table, style = self._table, self._session.view.style
-        present = () if table is None else tuple(sorted(table.names[i] for i in table.present()[:_ROWS]))
-        self._busy = True
-        try:
-            colors = [] if table is None else _palette(table, style)
-            _set(self._text, "content", _NOTHING if table is None else _as_html(table, colors, style))
+        with self._session.lock:  # a choice and a measurement may both want to write
+            table, style = self._table, self._session.view.style
+            present = () if table is None else tuple(sorted(table.names[i] for i in table.present()[:_ROWS]))
+            colors = {} if table is None else dict(zip(table.names, _palette(table, style), strict=True))
+            assign(self._text, "content", _NOTHING if table is None else _as_html(table, list(colors.values()), style))
             for part in (self._legend, self._recolor):
-                _set(part, "visible", bool(present))
+                assign(part, "visible", bool(present))
             splats = self._state is not None and self._state.gaussians is not None
-            _set(self._layer, "visible", bool(present) and splats)
-            if present and present != self._shown:
-                self._rebuild(present)
-            for name, row, swatch in zip(self._shown, self._rows, self._swatches, strict=True):
-                _set(row, "value", name not in style.hidden)
-                if table is not None and name in table.names:
-                    _set(swatch, "value", colors[table.names.index(name)])
-        finally:
-            self._busy = False
+            assign(self._layer, "visible", bool(present) and splats)
+            if present and present != tuple(self._ticks):
+                self._rebuild({name: colors[name] for name in present})
+            for name, tick in self._ticks.items():
+                tick.show(name not in style.hidden)
+                if name in colors:
+                    self._swatches[name].show(colors[name])
 
-    def _rebuild(self, present: tuple[str, ...]) -> None:
+    def _rebuild(self, colors: dict[str, Rgb]) -> None:
+        for link in (*self._ticks.values(), *self._swatches.values()):
+            link.handle.remove()
+        self._ticks, self._swatches = {}, {}
         session = self._session
-        gui, guard = session.client.gui, session.guarded
-        for row in (*self._rows, *self._swatches):
-            row.remove()
-        self._rows, self._swatches, self._shown = [], [], present
-        for name in present:
+        gui, hidden = session.client.gui, session.view.style.hidden
+        for name, color in colors.items():
             with self._legend:
-                row = gui.add_checkbox(name, name not in session.view.style.hidden)
-            row.on_update(guard(lambda _, name=name, row=row: self._toggle(name, row.value)))
+                tick = gui.add_checkbox(name, name not in hidden)
+            self._ticks[name] = Link(tick, session, partial(self._toggle, name))
             with self._recolor:
-                swatch = gui.add_rgb(name, (128, 128, 128))
-            swatch.on_update(guard(lambda _, name=name, swatch=swatch: self._paint(name, swatch.value)))
-            self._rows.append(row)
-            self._swatches.append(swatch)
+                swatch = gui.add_rgb(name, color)
+            self._swatches[name] = Link(swatch, session, partial(self._paint, name))
 
     # --- what people do -------------------------------------------------------------------------------------
 
@@ -107,17 +102,16 @@ class ProbePanel:
 
     def _toggle(self, name: str, shown: bool) -> None:
         hidden = self._session.view.style.hidden
-        if not self._busy and shown == (name in hidden):
+        if shown == (name in hidden):
             self._restyle(hidden=hidden ^ {name})
 
     def _choose(self, which: str) -> None:
-        hidden, present = self._session.view.style.hidden, frozenset(self._shown)
+        hidden, present = self._session.view.style.hidden, frozenset(self._ticks)
         chosen = {"All": hidden - present, "None": hidden | present, "Invert": hidden ^ present}
         self._restyle(hidden=chosen[which])
 
     def _paint(self, name: str, color: Rgb) -> None:
-        if not self._busy:
-            self._restyle(colors=self._session.view.style.recoloured(name, color).colors)
+        self._restyle(colors=self._session.view.style.recoloured(name, color).colors)
 
     def _show_layer(self, name: str) -> None:
         self._session.panel.choose_layer("Classes" if name == "Probe" else name)  # type: ignore[arg-type]
@@ -163,9 +157,3 @@ def _as_html(table: ClassTable, colors: list[Rgb], style: ClassStyle) -> str:
         '<table style="width:100%;border-collapse:collapse;margin-top:.4em"><tr style="opacity:.6;font-size:.85em">'
         f'<td></td><td>class</td><td style="text-align:right">points %</td>{iou_head}</tr>{"".join(rows)}</table></div>'
     )
-
-
-def _set(handle: object, name: str, value: object) -> None:
-    """Assign only what differs: every assignment is a message to the browser."""
-    if getattr(handle, name) != value:
-        setattr(handle, name, value)

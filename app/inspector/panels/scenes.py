@@ -10,6 +10,7 @@ import viser
 from ....core.errors import InputError
 from ..layers import BACKGROUND
 from ..scenes import MAX_ADDED, MAX_UPLOAD, Up, contact_sheet, picture_of, preview, read_upload
+from .controls import Link, assign
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -26,7 +27,6 @@ class ScenesPanel:
         self._session = session
         self._page = 0
         self._shown: object = None
-        self._busy = False
         gui, guard = session.client.gui, session.guarded
         dark = np.full((8, 16, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
         self._sheet = gui.add_image(dark, format="jpeg", jpeg_quality=88)
@@ -43,7 +43,7 @@ class ScenesPanel:
         )
         self._upload.on_upload(guard(lambda _: self._received()))
         self._up = gui.add_dropdown("Up", get_args(Up), hint="guessed for files, which do not say")
-        self._up.on_update(guard(lambda _: None if self._busy else session.set_up(self._up.value)))
+        self._up_link = Link(self._up, session, session.set_up)
         self.update()
 
     # --- what is shown --------------------------------------------------------------------------------------
@@ -53,12 +53,8 @@ class ScenesPanel:
         session = self._session
         names, scene = session.renderer.scene_names, session.view.scene
         state = session.renderer.state(scene)
-        self._busy = True
-        try:
-            _set(self._up, "value", session.view.up)
-            _set(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
-        finally:
-            self._busy = False
+        self._up_link.show(session.view.up)
+        assign(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
         thumbs = session.renderer.thumbnails
         indices = range(self._page * PAGE, min((self._page + 1) * PAGE, len(names)))
         missing = [i for i in indices if i not in thumbs and (i != scene or state is not None)]
@@ -70,7 +66,7 @@ class ScenesPanel:
         self._shown = (known, scene)
         self._sheet.image = contact_sheet([(f"{i + 1}  {names[i]}", thumbs.get(i), i == scene) for i in indices])
         self._pick.options = tuple(f"● {i + 1}" if i == scene else str(i + 1) for i in indices)
-        _set(self._turn, "visible", len(names) > PAGE)
+        assign(self._turn, "visible", len(names) > PAGE)
 
     def _make(self, index: int) -> None:
         """Render thread: the small picture of one scene."""
@@ -97,9 +93,3 @@ class ScenesPanel:
         if len(renderer.scene_names) - len(renderer.source.scene_names) >= MAX_ADDED:
             raise InputError(name, f"at most {MAX_ADDED} files from browsers", "one more", "restart to forget them")
         self._session.select_scene(renderer.add_scene(read_upload(name, content)))
-
-
-def _set(handle: object, name: str, value: object) -> None:
-    """Assign only what differs: every assignment is a message to the browser."""
-    if getattr(handle, name) != value:
-        setattr(handle, name, value)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import viser
 
 from ....core.errors import InputError
+from ..feature_colors import Method
+from .controls import Link
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -47,7 +49,7 @@ class SettingsPanel:
             initial_value=inspector.renderer.colors.method,
             hint="for all browsers; UMAP tells more apart, and takes a while to fit",
         )
-        self._method.on_update(guard(lambda _: self._on_method()))
+        self._method_link = Link(self._method, session, self._on_method)
         self._colors = gui.add_markdown("")
         refit = gui.add_button("Refit feature colours", icon=viser.Icon.REFRESH, color="gray")
         refit.on_click(guard(lambda _: self._refit()))
@@ -69,18 +71,10 @@ class SettingsPanel:
             text = f"No UMAP ({colors.failed}): these are PCA's."
         if self._colors.content != text:
             self._colors.content = text
-        if self._method.value != colors.method:  # another browser chose
-            self._method.value = colors.method
+        self._method_link.show(colors.method)  # another browser may have chosen
 
-    def _on_method(self) -> None:
-        colors = self._session.renderer.colors
-        if self._method.value == colors.method:
-            return
-        try:
-            colors.method = self._method.value
-        except InputError:
-            self._method.value = colors.method
-            raise
+    def _on_method(self, method: Method) -> None:
+        self._session.renderer.colors.method = method
         self._session.inspector.redraw()
 
     def _on_rate(self) -> None:

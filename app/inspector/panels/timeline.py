@@ -11,6 +11,7 @@ from ..compare import steps_work
 from ..export import MAX_VIDEO_SIDE, file_name
 from ..timeline import TimelineSource
 from ..video import Format
+from .controls import Link, assign
 from .export import FORMATS, JobBar, even
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class TimelinePanel:
     """Moves the position of this browser's source; steps that are not encoded yet take a moment each."""
 
     def __init__(self, session: Session) -> None:
-        self._session, self._busy = session, False
+        self._session = session
         source = session.source
         self._source = source if isinstance(source, TimelineSource) else None
         gui, guard = session.client.gui, session.guarded
@@ -33,7 +34,7 @@ class TimelinePanel:
             self._text.content = "*This is no run: there is no time line.*"
             return
         self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps, in this browser")
-        self._slider.on_update(guard(lambda _: self._slid()))
+        self._slider_link = Link(self._slider, session, self._slid)
         self._moves = gui.add_button_group(" ", ("‹ older", "newer ›", "newest"))
         self._moves.on_click(guard(lambda _: self._move(self._moves.value)))
         self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, color="gray")
@@ -64,16 +65,11 @@ class TimelinePanel:
             text = f"**Step {stage if stage is not None else 0:,}** · {where} · {steps[0]:,} to {steps[-1]:,}"
             if source.live and source.position is not None:
                 text += "\n\nTraining goes on; *newest* follows it again."
-        self._busy = True
-        try:
-            _set(self._text, "content", text)
-            for handle in (self._slider, self._moves, self._play, self._speed, self._video):
-                _set(handle, "visible", enough)
-            if enough:
-                _set(self._slider, "max", len(steps) - 1)
-                _set(self._slider, "value", shown)
-        finally:
-            self._busy = False
+        assign(self._text, "content", text)
+        for handle in (self._slider, self._moves, self._play, self._speed, self._video):
+            assign(handle, "visible", enough)
+        if enough:
+            self._slider_link.show(shown, max=len(steps) - 1)
         if self._playing:
             self._advance(steps, stage)
 
@@ -97,11 +93,10 @@ class TimelinePanel:
         if self._playing and self._source.stage() == steps[-1]:
             self._seek(steps[0])
 
-    def _slid(self) -> None:
+    def _slid(self, place: int) -> None:
         assert self._source is not None
-        if not self._busy:
-            self._toggle(False)
-            self._seek(self._source.steps[self._slider.value])
+        self._toggle(False)
+        self._seek(self._source.steps[place])
 
     def _move(self, what: str) -> None:
         assert self._source is not None
@@ -135,9 +130,3 @@ class TimelinePanel:
             file_name(session.source.scene_names[session.view.scene], session.view.layer, "time-line"),
         )
         session.exports.start("time line", work)
-
-
-def _set(handle: object, name: str, value: object) -> None:
-    """Assign only what differs: every assignment is a message to the browser."""
-    if getattr(handle, name) != value:
-        setattr(handle, name, value)

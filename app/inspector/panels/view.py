@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -15,6 +13,7 @@ from ..catalog import GROUPS, INFO, MIXABLE, Layer, available, missing
 from ..clouds import PointColor
 from ..layers import BACKGROUND, Image, to_image
 from ..renderer import Mix
+from .controls import Link, assign
 
 if TYPE_CHECKING:
     from ..scores import ClassScores
@@ -29,10 +28,9 @@ class ViewPanel:
         self.layer_chosen = False
         gui, source = session.client.gui, session.source
         guard = session.guarded
-        self._busy = False
 
         self._scene = gui.add_dropdown("Scene", source.scene_names, initial_value=source.scene_names[0])
-        self._scene.on_update(guard(lambda _: self._on_scene()))
+        self._scene_link = Link(self._scene, session, self._on_scene)
         step = gui.add_button_group(" ", ("‹ previous", "next ›"))
         step.on_click(guard(lambda _: session.select_scene(session.view.scene + (1 if step.value == "next ›" else -1))))
         self._step = step
@@ -44,12 +42,12 @@ class ViewPanel:
         self._mix = gui.add_button_group("Two layers", _MIXES, hint="side by side (key X), or one over the other (B)")
         self._mix.on_click(guard(lambda _: session.change(mix=_plain(self._mix.value))))
         self._second: Any = gui.add_dropdown("Second layer", MIXABLE, initial_value=session.view.second)
-        self._second.on_update(guard(lambda _: None if self._busy else session.change(second=self._second.value)))
+        self._second_link = Link(self._second, session, lambda layer: session.change(second=layer))
         self._at = gui.add_slider("Split at (%)", 0, 100, 1, round(100 * session.view.at))
-        self._at_link = _Link(self._at, session, lambda value: session.change(at=value / 100))
+        self._at_link = Link(self._at, session, lambda value: session.change(at=value / 100))
         self._legend = gui.add_html("", visible=False)
         self._classes: Any = gui.add_dropdown("Classes from", ("",), visible=False)
-        self._classes.on_update(guard(lambda _: None if self._busy else session.change(classes=self._classes.value)))
+        self._classes_link = Link(self._classes, session, lambda name: session.change(classes=name))
         self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="fade from colours to features")
         self._blend.on_update(guard(lambda _: session.change(blend=self._blend.value)))
         self._size = gui.add_slider(
@@ -60,13 +58,13 @@ class ViewPanel:
         self._point_color = gui.add_dropdown("Point colours", modes)
         self._point_color.on_update(guard(lambda _: session.change(point_color=self._point_color.value)))
         self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * session.view.point_size))
-        self._point_size_link = _Link(self._point_size, session, lambda value: session.change(point_size=value / 1000))
+        self._point_size_link = Link(self._point_size, session, lambda value: session.change(point_size=value / 1000))
 
         with gui.add_folder("Target and render at a dataset camera") as self._views:
             dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
             self._image = gui.add_image(dark, format="jpeg", jpeg_quality=92)
             self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="moves the 3D view there, too")
-            self._frame_link = _Link(self._frame, session, session.select_frame)
+            self._frame_link = Link(self._frame, session, session.select_frame)
             go = gui.add_button_group(" ", ("Go there", "Enlarge"))
             go.on_click(guard(lambda _: self._go(go.value)))
             self._errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
@@ -89,8 +87,8 @@ class ViewPanel:
     def show_classes(self, known: ClassScores | None) -> None:
         """Colours and names of the classes that Gaussians have, the most frequent ones first."""
         text = "" if known is None else _swatches(known)
-        _set(self._legend, "content", text)
-        _set(self._legend, "visible", bool(text))
+        assign(self._legend, "content", text)
+        assign(self._legend, "visible", bool(text))
 
     def show_views(self, image: Image) -> None:
         self._image.image = image
@@ -105,111 +103,72 @@ class ViewPanel:
         """Make the controls say what the session shows."""
         view = self._session.view
         state = self._session.renderer.state(view.scene)
-        self._busy = True
-        try:
-            shown = available(state, self._session.heat is not None, bool(self._session.renderer.class_providers))
-            for name, group in self._layers.items():
-                options = tuple(_marked(n, view.layer) for n in GROUPS[name] if n in shown)
-                _set(group, "visible", bool(options))
-                if options and tuple(group.options) != options:
-                    group.options = options
-            self._update_absent(missing(state, shown))
-            self._update_mix(shown)
-            frames = 0 if state is None or state.frames is None else len(state.frames)
-            layers = {view.layer, view.second} if view.mix != "Off" else {view.layer}
-            drawn = INFO[view.layer].kind in ("splat", "camera")
-            _set(self._blend, "visible", "RGB" in layers and view.mix == "Off" and "Features" in shown)
-            sized = any(INFO[n].kind == "splat" and n not in ("Centres", "Depth") for n in layers)
-            _set(self._size, "visible", sized and state is not None and state.gaussians is not None)
-            _set(self._extras, "visible", view.layer != "Views")
-            _set(self._overlay, "visible", drawn)
-            _set(self._frusta, "visible", frames > 0)
-            points = any(INFO[n].kind == "cloud" for n in layers) or (view.overlay and drawn)
-            _set(self._point_color, "visible", points)
-            _set(self._point_size, "visible", points)
-            self._point_size_link.show(max(1.0, float(round(1000 * view.point_size))))
-            names = self._session.renderer.scene_names
-            if tuple(self._scene.options) != names:
-                self._scene.options = names
-            _set(self._scene, "value", names[view.scene])
-            for handle in (self._scene, self._step):
-                _set(handle, "visible", len(names) > 1)
-            _set(self._views, "visible", frames > 0)
-            if frames:
-                _set(self._frame, "max", max(1, frames - 1))
-                self._frame_link.show(min(view.frame, frames - 1))
-        finally:
-            self._busy = False
+        shown = available(state, self._session.heat is not None, bool(self._session.renderer.class_providers))
+        for name, group in self._layers.items():
+            options = tuple(_marked(n, view.layer) for n in GROUPS[name] if n in shown)
+            assign(group, "visible", bool(options))
+            if options and tuple(group.options) != options:
+                group.options = options
+        self._update_absent(missing(state, shown))
+        self._update_mix(shown)
+        frames = 0 if state is None or state.frames is None else len(state.frames)
+        layers = {view.layer, view.second} if view.mix != "Off" else {view.layer}
+        drawn = INFO[view.layer].kind in ("splat", "camera")
+        assign(self._blend, "visible", "RGB" in layers and view.mix == "Off" and "Features" in shown)
+        sized = any(INFO[n].kind == "splat" and n not in ("Centres", "Depth") for n in layers)
+        assign(self._size, "visible", sized and state is not None and state.gaussians is not None)
+        assign(self._extras, "visible", view.layer != "Views")
+        assign(self._overlay, "visible", drawn)
+        assign(self._frusta, "visible", frames > 0)
+        points = any(INFO[n].kind == "cloud" for n in layers) or (view.overlay and drawn)
+        assign(self._point_color, "visible", points)
+        assign(self._point_size, "visible", points)
+        self._point_size_link.show(max(1.0, float(round(1000 * view.point_size))))
+        names = self._session.renderer.scene_names
+        self._scene_link.show(names[view.scene], options=names)
+        for handle in (self._scene, self._step):
+            assign(handle, "visible", len(names) > 1)
+        assign(self._views, "visible", frames > 0)
+        if frames:
+            self._frame_link.show(min(view.frame, frames - 1), max=max(1, frames - 1))
 
     def _update_absent(self, why: dict[Layer, str]) -> None:
         """Layers that cannot be shown, greyed out, with the reasons as their tooltip."""
-        _set(self._absent, "visible", bool(why))
+        assign(self._absent, "visible", bool(why))
         if why and tuple(self._absent.options) != tuple(why):
             self._absent.options = tuple(why)
         reasons: dict[str, list[str]] = {}
         for layer, reason in why.items():
             reasons.setdefault(reason, []).append(layer)
         text = ". ".join(f"{', '.join(layers)}: {reason}" for reason, layers in reasons.items())
-        _set(self._absent, "hint", text)
+        assign(self._absent, "hint", text)
 
     def _update_mix(self, shown: frozenset[Layer]) -> None:
         view = self._session.view
         seconds = tuple(n for n in MIXABLE if n in shown and n != view.layer)
         possible = len(seconds) > 0 and view.layer in MIXABLE
         on = possible and view.mix != "Off"
-        _set(self._mix, "visible", possible)
+        assign(self._mix, "visible", possible)
         options = tuple(_marked(n, view.mix) for n in _MIXES)
         if tuple(self._mix.options) != options:
             self._mix.options = options
-        _set(self._second, "visible", on)
-        _set(self._at, "visible", on)
+        assign(self._second, "visible", on)
+        assign(self._at, "visible", on)
         if on:
-            if tuple(self._second.options) != seconds:
-                self._second.options = seconds
-            if view.second in seconds:
-                _set(self._second, "value", view.second)
-            _set(self._at, "label", "Split at (%)" if view.mix == "Split" else "Opacity (%)")
+            self._second_link.show(view.second, options=seconds)
+            assign(self._at, "label", "Split at (%)" if view.mix == "Split" else "Opacity (%)")
             self._at_link.show(round(100 * view.at))
         providers = self._session.renderer.class_providers
         choice = len(providers) > 1 and (view.layer == "Classes" or (on and view.second == "Classes"))
-        if choice and tuple(self._classes.options) != providers:
-            self._classes.options = providers
-        _set(self._classes, "visible", choice)
+        if choice:
+            self._classes_link.show(view.classes, options=providers)
+        assign(self._classes, "visible", choice)
 
-    def _on_scene(self) -> None:
+    def _on_scene(self, name: str) -> None:
         names = self._session.renderer.scene_names
-        if self._scene.value not in names:  # the page offers no other; whatever talks to us may
-            raise InputError("the scene", "one of the list", str(self._scene.value)[:80])
-        index = names.index(self._scene.value)
-        if not self._busy and index != self._session.view.scene:
-            self._session.select_scene(index)
-
-
-class _Link:
-    """A slider and what it stands for, without echoes: while somebody drags it, values that it said a moment ago must
-    not be sent back to it.
-
-    Args:
-        change: called with the value when somebody moved the slider.
-    """
-
-    def __init__(self, handle: Any, session: Session, change: Callable[[Any], None]) -> None:
-        self._handle, self._change = handle, change
-        self._agreed, self._lock = handle.value, threading.RLock()
-        handle.on_update(session.guarded(lambda _: self._moved()))
-
-    def _moved(self) -> None:
-        with self._lock:
-            value = self._handle.value
-            if value != self._agreed:
-                self._agreed = value
-                self._change(value)
-
-    def show(self, value: float) -> None:
-        """Make the slider say what has been chosen elsewhere."""
-        with self._lock:
-            if value != self._agreed:
-                self._agreed = self._handle.value = value
+        if name not in names:  # the page offers no other; whatever talks to us may
+            raise InputError("the scene", "one of the list", str(name)[:80])
+        self._session.select_scene(names.index(name))
 
 
 def _plain(option: str) -> Any:
@@ -233,9 +192,3 @@ def _swatches(known: ClassScores) -> str:
     return (
         f'<div style="display:flex;flex-wrap:wrap;gap:.15em .9em;padding:.2em .9em .5em;font-size:.8em">{items}</div>'
     )
-
-
-def _set(handle: object, name: str, value: object) -> None:
-    """Assign only what differs: every assignment is a message to the browser."""
-    if getattr(handle, name) != value:
-        setattr(handle, name, value)
