@@ -153,8 +153,7 @@ class Session:
 
     def change(self, **values: Any) -> None:
         """Change what is looked at and draw what that touches."""
-        with self.lock:
-            before, self.view = self.view, replace(self.view, **values)
+        before = self._look_at(**values)
         if self.view == before:
             return
         touched = {k for k in values if getattr(before, k) != getattr(self.view, k)}
@@ -176,6 +175,12 @@ class Session:
         if touched & {"frusta", "scene"}:
             self.frusta.show()
         self.panel.update()
+
+    def _look_at(self, **values: Any) -> ViewState:
+        """Replace parts of `view`; returns what it was."""
+        with self.lock:
+            before, self.view = self.view, replace(self.view, **values)
+        return before
 
     def select_scene(self, index: int) -> None:
         """Show another scene; wraps around at either end."""
@@ -362,17 +367,16 @@ class Session:
         self._shown_stage = self.source.stage() if state.stage is None else state.stage
         fresh = self._placed_scene != view.scene
         if fresh:
-            self._placed_scene = view.scene
-            self.view = replace(self.view, frame=overview_frame(state))
-            self.view = replace(self.view, up=guess_up(state))
+            self._look_at(frame=overview_frame(state), up=guess_up(state))
             self.client.scene.set_up_direction(UP[self.view.up])
             if view.layer not in renderer.layers(view.scene, self.heat is not None):
-                self.view = replace(self.view, layer="RGB" if state.gaussians is not None else "Points")
+                self._look_at(layer="RGB" if state.gaussians is not None else "Points")
             self._place_first()
+            self._placed_scene = view.scene
             self.frusta.show()
             self._ask_points()
         elif self.view.layer == "Points" and state.gaussians is not None and not self.panel.layer_chosen:
-            self.view = replace(self.view, layer="RGB")  # the first weights have arrived
+            self._look_at(layer="RGB")  # the first weights have arrived
             self._ask_points()
         elif self.view.point_color in ("Features", "Probe") and self._points_shown():
             self._ask("points", self._draw_points, "background")
@@ -437,7 +441,7 @@ class Session:
         if self.closed or state is None or self._sized_scene == scene:
             return
         self._sized_scene = scene
-        self.view = replace(self.view, point_size=point_size(state))
+        self._look_at(point_size=point_size(state))
         self.panel.update()
 
     def _draw_points(self) -> None:

@@ -1,0 +1,64 @@
+"""Controls that say what is looked at, and are told when somebody else changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import viser
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+
+class Link:
+    """A control and what it stands for, without echoes and without losses.
+
+    Somebody may move the control while the panel is writing to it, from another thread: what the page sent wins over
+    what was true before, and a value that it sent a moment ago is not sent back while it is being dragged.
+
+    Args:
+        handle: the control; its value is what the two agree on at first.
+        change: called with the value when somebody moved the control, under ``session.lock``; when it raises, the next
+            `show` puts the control back.
+
+    Attributes:
+        handle: the control.
+    """
+
+    def __init__(self, handle: Any, session: Session, change: Callable[[Any], None]) -> None:
+        self.handle, self._lock, self._change = handle, session.lock, change
+        self._agreed = handle.value
+        handle.on_update(session.guarded(self._moved))
+
+    def _moved(self, event: viser.GuiEvent) -> None:
+        if event.client is None:  # an assignment of ours
+            return
+        with self._lock:
+            value = self.handle.value
+            if value != self._agreed:
+                self._agreed = value
+                self._change(value)
+
+    def show(self, value: Any, **limits: Any) -> None:
+        """Make the control say what has been chosen elsewhere.
+
+        Args:
+            value: of no effect where it is none of the options: the control says the first of them then.
+            limits: properties that decide which values the control can take: ``options`` or ``min`` and ``max``.
+        """
+        options = limits.get("options", ())
+        if options and value not in options:
+            value = options[0]
+        with self._lock:
+            other = {name: limit for name, limit in limits.items() if getattr(self.handle, name) != limit}
+            for name, limit in other.items():
+                setattr(self.handle, name, limit)
+            if other or value != self._agreed:
+                self._agreed = self.handle.value = value
+
+
+def assign(handle: object, name: str, value: object) -> None:
+    """Assign only what differs: every assignment is a message to the browser."""
+    if getattr(handle, name) != value:
+        setattr(handle, name, value)

@@ -1,0 +1,109 @@
+"""A control that a page and the viewer both move."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gaussiancross.app.inspector.panels.controls import Link, assign
+
+
+class Handle:
+    """As viser's: assignments are sent to the page and call back without a client, a page's come with one."""
+
+    def __init__(self, value: Any, **limits: Any) -> None:
+        vars(self).update(limits, _value=value, sent=[], callback=None)
+
+    def on_update(self, callback) -> None:
+        self.callback = callback
+
+    @property
+    def value(self) -> Any:
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._value = value
+        self.sent.append(value)
+        self.callback(SimpleNamespace(client=None))
+
+    def page(self, value: Any):
+        """The page's message; its callback runs when what is returned is called."""
+        self._value = value
+        return lambda: self.callback(SimpleNamespace(client="a page"))
+
+
+@pytest.fixture
+def linked():
+    handle, changes = Handle(1, min=0, max=9), []
+    session: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
+    return handle, changes, Link(handle, session, changes.append)
+
+
+class TestLink:
+    def test_what_is_chosen_elsewhere_is_shown_and_not_heard(self, linked):
+        handle, changes, link = linked
+        link.show(3)
+        link.show(3)
+        assert handle.sent == [3] and changes == []
+
+    def test_what_a_page_sends_is_heard_once_and_not_sent_back(self, linked):
+        handle, changes, link = linked
+        callback = handle.page(4)
+        callback()
+        callback()
+        link.show(4)
+        assert changes == [4] and handle.sent == []
+
+    def test_a_page_moves_it_while_the_old_value_is_being_shown(self, linked):
+        handle, changes, link = linked
+        callback = handle.page(4)
+        link.show(1)  # still true when it was read
+        callback()
+        assert changes == [4] and handle.value == 4
+
+    def test_an_echo_does_not_fight_a_drag(self, linked):
+        handle, changes, link = linked
+        first = handle.page(4)
+        first()
+        second = handle.page(5)
+        link.show(4)
+        second()
+        assert changes == [4, 5] and handle.sent == []
+
+    def test_what_is_refused_is_put_back(self, linked):
+        handle, _, link = linked
+
+        def refuse(value: int) -> None:
+            raise ValueError(value)
+
+        link._change = refuse
+        with pytest.raises(ValueError, match="4"):
+            handle.page(4)()
+        link.show(1)
+        assert handle.value == 1 and handle.sent == [1]
+
+    def test_limits_come_first_and_the_value_again(self, linked):
+        handle, changes, link = linked
+        link.show(1, min=1, max=5)
+        assert (handle.min, handle.max, handle.sent, changes) == (1, 5, [1], [])
+        link.show(1, min=1, max=5)
+        assert handle.sent == [1]
+
+    def test_the_first_option_stands_for_what_is_none(self):
+        handle, changes = Handle("a", options=("a", "b")), []
+        session: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
+        link = Link(handle, session, changes.append)
+        link.show("z", options=("c", "d"))
+        assert handle.value == "c" and handle.options == ("c", "d") and changes == []
+
+
+def test_only_what_differs_is_assigned():
+    handle = Handle(1)
+    handle.on_update(lambda _: None)
+    assign(handle, "value", 1)
+    assign(handle, "value", 2)
+    assert handle.sent == [2]
