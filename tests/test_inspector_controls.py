@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from gaussiancross.app.inspector.panels.controls import Link, assign
 
 
