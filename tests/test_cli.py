@@ -218,7 +218,7 @@ class TestView:
         """By name; its teacher is in its card, the scenes are given."""
         if command == "view":
             state = self.open("builtin", data=str(capture), device="cpu").load(0)
-            assert state.gaussians is not None and state.embeddings is not None and state.stage == 0
+            assert state.gaussians is not None and state.embeddings is not None and state.stage is None
         else:
             asked = {"query": ["chair", "wall", "--views", "1", "--width", "120"], "eval": ["--views", "2"]}[command]
             given = [command, "builtin", *asked, "--data", str(capture), "--out", str(tmp_path), "--device", "cpu"]

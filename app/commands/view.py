@@ -156,7 +156,7 @@ def _open_run(given: View, checkpoint: Path) -> SceneSource:
         return lifted_source(scenes, given.teacher or config.data.teacher, name)
     teacher = make_teacher(given.teacher or config.data.teacher)
     probe, title = load_probe(checkpoint), name if step is None else f"step {step} of {name}"
-    source = ModelSource(model.to(pick_device(given.device)), scenes, teacher, title, step or 0, probe=probe)
+    source = ModelSource(model.to(pick_device(given.device)), scenes, teacher, title, step, probe=probe)
     source.calibration = load_calibration(run / CALIBRATION, "model")
     if step is None or step not in [frame.step for frame in list_frames(run)]:
         return source  # a saved model, or a checkpoint on its own
