@@ -1,37 +1,81 @@
-"""Segmentation scores: the confusion matrix, instance AP and the Lovász loss at the size of real scenes."""
+"""Segmentation scores at the size of real scenes: the confusion matrix, instance AP and the Lovász loss.
+
+Beside what a user would write instead, where there is something, and beside what cannot be left out: reading the
+predictions, sorting the errors of every class, one product of the masks with the instances.
+"""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
-from datetime import date
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
+import tyro
+from torch import Tensor
 
 from ..core.losses import lovasz_softmax
 from ..core.metrics import InstanceAP, confusion_matrix, semantic_scores
-from ._machine import device_name
+from ._machine import environment, markdown, write_report
+
+Call = Callable[[], object]
 
 
-def best(run: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """(wall, processor) time of the fastest of some calls, in ms; the first is not counted."""
-    run()
-    times = []
-    for _ in range(repeats):
-        wall, processor = time.perf_counter(), time.process_time()
-        run()
-        times.append((time.perf_counter() - wall, time.process_time() - processor))
-    return min(t[0] for t in times) * 1e3, min(t[1] for t in times) * 1e3
+@dataclass(frozen=True)
+class MetricsBench:
+    """Time the scores that every evaluation ends with."""
+
+    points: int = 1_000_000
+    """Points whose classes are compared; instances are of a fifth of them, the Lovász loss of a tenth."""
+    repeats: int = 5
+    """Runs of each, of which the fastest counts."""
+    threads: int = 2
+    """Cores to use."""
+    out: Path = Path("bench")
+    """Folder for metrics.json and .md."""
 
 
-def semantic(points: int, classes: int) -> Callable[[], object]:
+@dataclass(frozen=True)
+class Case:
+    """What is timed.
+
+    Attributes:
+        ours: our way.
+        peers: other ways to the same figure, by name.
+        floor: the part of the work that no way can leave out, and its name.
+    """
+
+    name: str
+    ours: Call
+    peers: dict[str, Call]
+    floor: tuple[str, Call]
+
+
+def semantic(points: int, classes: int) -> Case:
     """mIoU, mAcc and allAcc of one prediction."""
     prediction, target = torch.randint(0, classes, (2, points))
-    return lambda: semantic_scores(confusion_matrix(prediction, target, classes))
+
+    def counted_per_class() -> Tensor:  # as most training code does it: three histograms
+        right = torch.where(prediction == target, prediction, classes)
+        counts = [torch.bincount(x, minlength=classes + 1)[:classes] for x in (right, prediction, target)]
+        return counts[0] / (counts[1] + counts[2] - counts[0])
+
+    peers: dict[str, Call] = {"three histograms, mIoU alone": counted_per_class}
+    if find_spec("torchmetrics") is not None:
+        from torchmetrics.functional.classification import multiclass_jaccard_index
+
+        peers["torchmetrics, mIoU alone"] = lambda: multiclass_jaccard_index(prediction, target, classes)
+    return Case(
+        f"mIoU, mAcc, allAcc of {points:,} points × {classes} classes",
+        lambda: semantic_scores(confusion_matrix(prediction, target, classes)),
+        peers,
+        ("reading both", lambda: (reading(prediction), reading(target))),
+    )
 
 
-def instances(points: int, count: int, classes: int = 20) -> Callable[[], object]:
+def instances(points: int, count: int, classes: int = 20) -> Case:
     """AP, AP50 and AP25 of a scene of ``count`` instances and as many predictions, each off by a tenth of its points,
     and as many again of no use."""
     instance = torch.arange(points) * count // points
@@ -46,32 +90,64 @@ def instances(points: int, count: int, classes: int = 20) -> Callable[[], object
         metric.add(segment, instance, masks, kinds, confidence)
         return metric.scores()
 
-    return run
+    def in_pairs() -> object:  # every prediction with every instance of its class, as ScanNet's script does
+        own = [(instance == i, 2 + i % (classes - 2)) for i in range(count)]
+        return [(m & t).sum() for m, kind in zip(masks, kinds, strict=True) for t, k in own if k == kind]
+
+    return Case(
+        f"AP, AP50, AP25 of {points:,} points, {count} instances, {2 * count} predictions",
+        run,
+        {"overlaps pair by pair, alone": in_pairs},
+        ("reading the masks", lambda: reading(masks)),
+    )
 
 
-def lovasz(points: int, classes: int) -> Callable[[], object]:
+def lovasz(points: int, classes: int) -> Case:
     """Lovász-softmax, forward and backward."""
     logits, labels = torch.randn(points, classes, requires_grad=True), torch.randint(0, classes, (points,))
-    return lambda: torch.autograd.grad(lovasz_softmax(logits, labels), logits)
+    errors = logits.detach().T.contiguous()
+    return Case(
+        f"Lovász-softmax of {points:,} points × {classes} classes, forward + backward",
+        lambda: torch.autograd.grad(lovasz_softmax(logits, labels), logits),
+        {},
+        ("sorting every class", lambda: errors.sort(1)),
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--small", action="store_true", help="a smoke test: few points, and figures mean little")
-    args = parser.parse_args()
-    n, repeats = (1_000, 1) if args.small else (1_000_000, 5)
-    print(f"metrics benchmark, {date.today()}, {device_name(torch.device('cpu'))}, torch {torch.__version__}")
+def reading(values: Tensor) -> Tensor:
+    """Reads them all, as fast as this machine does: as float32, whatever they are."""
+    flat = values.flatten().view(torch.uint8)
+    return flat[: len(flat) // 4 * 4].view(torch.float32).sum()
+
+
+def best(run: Call, repeats: int) -> tuple[float, float]:
+    """(wall, processor) time of the fastest of some calls, in ms; the first is not counted."""
+    run()
+    times = []
+    for _ in range(repeats):
+        wall, processor = time.perf_counter(), time.process_time()
+        run()
+        times.append((time.perf_counter() - wall, time.process_time() - processor))
+    return min(t[0] for t in times) * 1e3, min(t[1] for t in times) * 1e3
+
+
+def main() -> int:
+    given = tyro.cli(MetricsBench, prog="gaussiancross bench metrics")
+    torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    rows = {
-        f"mIoU, mAcc, allAcc of {n:,} points × 200 classes": semantic(n, 200),
-        f"AP, AP50, AP25 of {n // 5:,} points, 100 instances, 200 predictions": instances(n // 5, 100),
-        f"Lovász-softmax of {n // 10:,} points × 20 classes, forward + backward": lovasz(n // 10, 20),
-        f"Lovász-softmax of {n // 10:,} points × 200 classes, forward + backward": lovasz(n // 10, 200),
-    }
-    for name, run in rows.items():
-        wall, processor = best(run, repeats)
-        print(f"{name:72s} {wall:8.1f} ms   ({processor:.1f} ms of processor time)")
+    n = given.points
+    cases = [semantic(n, 200), instances(n // 5, 100), lovasz(n // 10, 20), lovasz(n // 10, 200)]
+    report, rows = {"environment": environment(torch.device("cpu")), "cases": []}, []
+    for case in cases:
+        wall, processor = best(case.ours, given.repeats)
+        others = {name: best(run, given.repeats)[0] for name, run in (*case.peers.items(), case.floor)}
+        report["cases"].append({"name": case.name, "ms": wall, "processor_ms": processor, "others_ms": others})
+        ratios = "; ".join(f"{name} {ms:.1f} ms ({ms / wall:.2g} ×)" for name, ms in others.items())
+        rows.append((case.name, f"{wall:.1f} ms", f"{processor:.1f} ms", ratios))
+    header = ("", "ours", "processor time", "beside it (× as long)")
+    write_report(given.out, "metrics", report, markdown(header, rows))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -459,7 +459,7 @@ class TestSources:
         assert renderer.canvas(0, "Features", free_camera()).image.shape == (30, 40, 3)
         assert renderer.views(0, 0, 240, errors=True).shape[1] == 240
         assert renderer.points(0, "Features", 10**6)[1].std() > 1
-        assert renderer.colors.describe().startswith("Gaussians: teacher")
+        assert renderer.colors.describe().startswith("Gaussians")
 
     def test_still_sources(self):
         scene = box_room()

@@ -92,6 +92,13 @@ class TestLink:
         link.show(1, min=1, max=5)
         assert handle.sent == [1]
 
+    def test_new_limits_do_not_cost_what_a_page_sends(self, linked):
+        handle, changes, link = linked
+        callback = handle.page(4)
+        link.show(2, max=5)
+        callback()
+        assert changes == [4] and (handle.value, handle.max) == (4, 5)
+
     def test_the_first_option_stands_for_what_is_none(self):
         handle, changes = Handle("a", options=("a", "b")), []
         session: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)

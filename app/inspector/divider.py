@@ -83,5 +83,6 @@ class Divider:
         self.dragging = event.phase != "end"
 
     def _move(self) -> None:
-        self._session.change(at=self._wanted)
+        with self._session.lock:  # the last one to come is where the pointer is
+            self._session.change(at=self._wanted)
         self.update()

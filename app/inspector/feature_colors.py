@@ -91,8 +91,9 @@ class FeatureColors:
         if known is None or known[0].mean.shape[0] != features.shape[-1] or self._due(kind, known[1], stage):
             flat = features.flatten(0, -2)
             basis = PcaBasis.fit(flat[:: max(1, len(flat) // 50_000)], None if known is None else known[0])
+            sample = sampled(flat)
             with self._lock:
-                self._bases[kind], self._samples[kind] = (basis, stage), sampled(flat)
+                self._bases[kind], self._samples[kind] = (basis, stage), sample
                 self._stale.discard(kind)
                 self.version += 1
             self._lay_out(kind)
@@ -127,7 +128,7 @@ class FeatureColors:
     def describe(self) -> str:
         """Which step the colours stem from, for the settings panel."""
         names = {"embedding": "Gaussians", "backbone": "points"}
-        steps = [f"{names[k]}: " + ("teacher" if s is None else f"step {s:,}") for k, (_, s) in self._bases.items()]
+        steps = [names[k] + ("" if s is None else f": step {s:,}") for k, (_, s) in self._bases.items()]
         return ", ".join(steps) or "not fitted yet"
 
     # --- UMAP -----------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class Session:
         self.inspector, self.client = inspector, client
         self.source, self.renderer, self.sides = inspector.sides()
         self.lock = threading.RLock()
-        """Of `view` and of the controls that say what it is. Whoever holds it waits for nothing."""
+        """Of `view` and of what else the controls say. Held for moments; the render thread may want it."""
         self.view = ViewState(layer="RGB")
         self.heat: Heat | None = None
         self.keep: torch.Tensor | None = None
@@ -187,6 +187,11 @@ class Session:
         index %= len(self.renderer.scene_names)
         self.change(scene=index, frame=0)
         self._ask("load", self._load, "background", urgent=True)
+
+    def turn_scene(self, by: int) -> None:
+        """So many scenes on, or back."""
+        with self.lock:
+            self.select_scene(self.view.scene + by)
 
     def select_frame(self, frame: int, move: bool = True) -> None:
         """Compare another dataset view, and go there."""
@@ -364,12 +369,14 @@ class Session:
         if self.closed:
             return
         state = renderer.load(view.scene)
+        if self.view.scene != view.scene:
+            return  # another one was chosen meanwhile, and asked for
         self._shown_stage = self.source.stage() if state.stage is None else state.stage
         fresh = self._placed_scene != view.scene
         if fresh:
             self._look_at(frame=overview_frame(state), up=guess_up(state))
             self.client.scene.set_up_direction(UP[self.view.up])
-            if view.layer not in renderer.layers(view.scene, self.heat is not None):
+            if self.view.layer not in renderer.layers(view.scene, self.heat is not None):
                 self._look_at(layer="RGB" if state.gaussians is not None else "Points")
             self._place_first()
             self._placed_scene = view.scene
@@ -598,6 +605,6 @@ class Session:
         add("Blend two layers, or not", "B", lambda: self.panel.toggle("Blend"))
         add("Compare, or not", "C", self.comparison.toggle)
         add("Go to the dataset camera", "0", self.go_to_frame)
-        add("Next scene", "N", lambda: self.select_scene(self.view.scene + 1))
+        add("Next scene", "N", lambda: self.turn_scene(1))
         add("Keys and mouse", "H", self.help.show_keys)
-        add("Previous scene", "P", lambda: self.select_scene(self.view.scene - 1))
+        add("Previous scene", "P", lambda: self.turn_scene(-1))

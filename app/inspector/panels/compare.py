@@ -25,10 +25,10 @@ class ComparePanel:
         self._right = other if isinstance(other, TimelineSource) else None
         with gui.add_folder("Compare"):
             self._text = gui.add_markdown("")
-            self._on = gui.add_checkbox(
+            on = gui.add_checkbox(
                 "Side by side", session.view.compare, hint="the same scene from the same camera (key C)"
             )
-            self._on_link = Link(self._on, session, lambda on: None if on == session.view.compare else self.toggle())
+            self._on = Link(on, session, lambda wanted: None if wanted == session.view.compare else self.toggle())
             self._at = gui.add_slider("Divider (%)", 0, 100, 1, 50)
             self._at_link = Link(self._at, session, lambda value: session.change(at=value / 100))
             self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, visible=False)
@@ -42,23 +42,25 @@ class ComparePanel:
         source = self._session.source
         if self._right is not None and self._comparison.same_run and self._right.stage() == source.stage():
             self._right.seek(self._right.steps[0] if self._right.steps else None)  # the same twice is no comparison
-        self._session.change(compare=not self._session.view.compare)
+        with self._session.lock:
+            self._session.change(compare=not self._session.view.compare)
 
     def update(self) -> None:
         """Called ten times a second."""
         if self._comparison is None:
             return
-        view = self._session.view
-        steps = () if self._right is None else self._right.steps
-        stage = None if self._right is None else self._right.stage()
         left, right = self._comparison.names()
         assign(self._text, "content", f"Left: **{left}** · right: **{right}**")
-        self._on_link.show(view.compare)
-        assign(self._at, "visible", view.compare)
-        self._at_link.show(round(100 * view.at))
-        assign(self._step, "visible", view.compare and len(steps) > 1)
-        if len(steps) > 1:
-            self._step_link.show(steps.index(stage) if stage in steps else len(steps) - 1, max=len(steps) - 1)
+        steps = () if self._right is None else self._right.steps
+        with self._session.lock:
+            view = self._session.view
+            self._on.show(view.compare)
+            assign(self._at, "visible", view.compare)
+            self._at_link.show(round(100 * view.at))
+            assign(self._step, "visible", view.compare and len(steps) > 1)
+            if self._right is not None and len(steps) > 1:
+                stage = self._right.stage()
+                self._step_link.show(steps.index(stage) if stage in steps else len(steps) - 1, max=len(steps) - 1)
         if view.compare and self._comparison.stale(view.scene):
             self._session.redraw_canvas()
 

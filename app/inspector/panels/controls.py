@@ -1,4 +1,4 @@
-"""Controls that say what is looked at, and are told when somebody else changes it."""
+"""Controls that a page moves, and that say what was chosen elsewhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Link:
                 self._change(value)
 
     def show(self, value: Any, **limits: Any) -> None:
-        """Make the control say what has been chosen elsewhere.
+        """Make the control say what has been chosen elsewhere. Whoever reads that in another thread than it is changed
+        in holds ``session.lock`` from the reading on.
 
         Args:
             value: of no effect where it is none of the options: the control says the first of them then.
@@ -51,11 +52,14 @@ class Link:
         if options and value not in options:
             value = options[0]
         with self._lock:
+            sent = self.handle.value
             other = {name: limit for name, limit in limits.items() if getattr(self.handle, name) != limit}
             for name, limit in other.items():
                 setattr(self.handle, name, limit)
+            if sent != self._agreed and self.handle.value == sent:
+                return  # a page has moved it, which `_moved` is about to hear
             if other or value != self._agreed:
-                self._agreed = self.handle.value = value
+                self.handle.value = self._agreed = type(self._agreed)(value)
 
 
 def assign(handle: object, name: str, value: object) -> None:

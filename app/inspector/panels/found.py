@@ -81,6 +81,10 @@ class FoundPanel:
             meant: False = nothing in the scene is meant: the scores are shown, and nothing is selected.
             again: the same question to newer weights: the threshold stays where it was put.
         """
+        with self._session.lock:
+            self._show_new(state, found, meant, again)
+
+    def _show_new(self, state: SceneState, found: Found, meant: bool, again: bool) -> None:
         moved = self._found is not None and abs(self._cut - self._found.cut) > 1e-6
         self._found, self._meant = found, meant
         if not (again and moved):

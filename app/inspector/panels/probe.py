@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import viser
 
@@ -46,7 +47,7 @@ class ProbePanel:
         self._recolor = gui.add_folder("Colours of classes", expand_by_default=False, visible=False)
         with self._recolor:
             original = gui.add_button("Original colours", icon=viser.Icon.REFRESH, color="gray", order=1e9)
-            original.on_click(guard(lambda _: self._restyle(colors=())))
+            original.on_click(guard(lambda _: self._restyle(lambda style: replace(style, colors=()))))
         self._write()
 
     # --- what is shown --------------------------------------------------------------------------------------
@@ -96,22 +97,25 @@ class ProbePanel:
 
     # --- what people do -------------------------------------------------------------------------------------
 
-    def _restyle(self, **values: Any) -> None:
-        self._session.change(style=replace(self._session.view.style, **values))
-        self._write()
+    def _restyle(self, change: Callable[[ClassStyle], ClassStyle]) -> None:
+        with self._session.lock:
+            self._session.change(style=change(self._session.view.style))
+            self._write()
 
     def _toggle(self, name: str, shown: bool) -> None:
-        hidden = self._session.view.style.hidden
-        if shown == (name in hidden):
-            self._restyle(hidden=hidden ^ {name})
+        self._restyle(lambda style: replace(style, hidden=style.hidden - {name} if shown else style.hidden | {name}))
 
     def _choose(self, which: str) -> None:
-        hidden, present = self._session.view.style.hidden, frozenset(self._ticks)
-        chosen = {"All": hidden - present, "None": hidden | present, "Invert": hidden ^ present}
-        self._restyle(hidden=chosen[which])
+        present = frozenset(self._ticks)
+
+        def chosen(style: ClassStyle) -> ClassStyle:
+            known = {"All": style.hidden - present, "None": style.hidden | present, "Invert": style.hidden ^ present}
+            return replace(style, hidden=known[which])
+
+        self._restyle(chosen)
 
     def _paint(self, name: str, color: Rgb) -> None:
-        self._restyle(colors=self._session.view.style.recoloured(name, color).colors)
+        self._restyle(lambda style: style.recoloured(name, color))
 
     def _show_layer(self, name: str) -> None:
         self._session.panel.choose_layer("Classes" if name == "Probe" else name)  # type: ignore[arg-type]

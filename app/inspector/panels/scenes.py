@@ -53,7 +53,8 @@ class ScenesPanel:
         session = self._session
         names, scene = session.renderer.scene_names, session.view.scene
         state = session.renderer.state(scene)
-        self._up_link.show(session.view.up)
+        with session.lock:
+            self._up_link.show(session.view.up)
         assign(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
         thumbs = session.renderer.thumbnails
         indices = range(self._page * PAGE, min((self._page + 1) * PAGE, len(names)))

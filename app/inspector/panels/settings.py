@@ -8,7 +8,7 @@ import viser
 
 from ....core.errors import InputError
 from ..feature_colors import Method
-from .controls import Link
+from .controls import Link, assign
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -43,13 +43,13 @@ class SettingsPanel:
             "Largest picture (px)", tuple(str(w) for w in _WIDTHS), initial_value=str(_nearest(inspector.max_width))
         )
         self._width.on_update(guard(lambda _: self._on_width()))
-        self._method = gui.add_dropdown(
+        method = gui.add_dropdown(
             "Feature colours",
             ("PCA", "UMAP"),
             initial_value=inspector.renderer.colors.method,
             hint="for all browsers; UMAP tells more apart, and takes a while to fit",
         )
-        self._method_link = Link(self._method, session, self._on_method)
+        self._method = Link(method, session, self._on_method)
         self._colors = gui.add_markdown("")
         refit = gui.add_button("Refit feature colours", icon=viser.Icon.REFRESH, color="gray")
         refit.on_click(guard(lambda _: self._refit()))
@@ -69,9 +69,9 @@ class SettingsPanel:
             text = f"Fitting UMAP: {colors.progress:.0%}. The colours change when it is done."
         elif colors.failed:
             text = f"No UMAP ({colors.failed}): these are PCA's."
-        if self._colors.content != text:
-            self._colors.content = text
-        self._method_link.show(colors.method)  # another browser may have chosen
+        assign(self._colors, "content", text)
+        with self._session.lock:
+            self._method.show(colors.method)  # another browser may have chosen
 
     def _on_method(self, method: Method) -> None:
         self._session.renderer.colors.method = method

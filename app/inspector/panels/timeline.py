@@ -54,8 +54,14 @@ class TimelinePanel:
         if source is None:
             return
         self._bar.update()
-        steps, stage = source.steps, source.stage()
-        enough = len(steps) > 1
+        steps = source.steps
+        with self._session.lock:
+            self._show(source, steps)
+            if self._playing:
+                self._advance(steps, source.stage())
+
+    def _show(self, source: TimelineSource, steps: tuple[int, ...]) -> None:
+        stage, enough = source.stage(), len(steps) > 1
         shown = steps.index(stage) if stage in steps else len(steps) - 1
         if not enough:
             text = "*Nothing to scrub through yet: the run keeps a step now and then.*"
@@ -70,8 +76,6 @@ class TimelinePanel:
             assign(handle, "visible", enough)
         if enough:
             self._slider_link.show(shown, max=len(steps) - 1)
-        if self._playing:
-            self._advance(steps, stage)
 
     def _advance(self, steps: tuple[int, ...], stage: int | None) -> None:
         """On to the next step once this one has been seen for long enough."""

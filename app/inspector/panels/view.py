@@ -17,7 +17,7 @@ from .controls import Link, assign
 
 if TYPE_CHECKING:
     from ..scores import ClassScores
-    from ..session import Session
+    from ..session import Session, ViewState
 
 _MIXES: tuple[Mix, ...] = get_args(Mix)
 
@@ -32,7 +32,7 @@ class ViewPanel:
         self._scene = gui.add_dropdown("Scene", source.scene_names, initial_value=source.scene_names[0])
         self._scene_link = Link(self._scene, session, self._on_scene)
         step = gui.add_button_group(" ", ("‹ previous", "next ›"))
-        step.on_click(guard(lambda _: session.select_scene(session.view.scene + (1 if step.value == "next ›" else -1))))
+        step.on_click(guard(lambda _: session.turn_scene(1 if step.value == "next ›" else -1)))
         self._step = step
 
         self._layers = {name: gui.add_button_group(name, layers, visible=False) for name, layers in GROUPS.items()}
@@ -49,14 +49,14 @@ class ViewPanel:
         self._classes: Any = gui.add_dropdown("Classes from", ("",), visible=False)
         self._classes_link = Link(self._classes, session, lambda name: session.change(classes=name))
         self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="fade from colours to features")
-        self._blend.on_update(guard(lambda _: session.change(blend=self._blend.value)))
+        Link(self._blend, session, lambda share: session.change(blend=share))
         self._size = gui.add_slider(
             "Gaussian size (%)", 5, 150, 5, 100, hint="below 50 they show as separate ellipsoids"
         )
-        self._size.on_update(guard(lambda _: session.change(gaussian_size=self._size.value / 100)))
+        Link(self._size, session, lambda percent: session.change(gaussian_size=percent / 100))
         modes = tuple(m for m in get_args(PointColor) if m not in ("Labels", "Probe") or source.class_names)
         self._point_color = gui.add_dropdown("Point colours", modes)
-        self._point_color.on_update(guard(lambda _: session.change(point_color=self._point_color.value)))
+        Link(self._point_color, session, lambda mode: session.change(point_color=mode))
         self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * session.view.point_size))
         self._point_size_link = Link(self._point_size, session, lambda value: session.change(point_size=value / 1000))
 
@@ -67,13 +67,13 @@ class ViewPanel:
             self._frame_link = Link(self._frame, session, session.select_frame)
             go = gui.add_button_group(" ", ("Go there", "Enlarge"))
             go.on_click(guard(lambda _: self._go(go.value)))
-            self._errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
-            self._errors.on_update(guard(lambda _: session.change(errors=self._errors.value)))
+            errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
+            Link(errors, session, lambda shown: session.change(errors=shown))
         with gui.add_folder("On top of the render") as self._extras:
             self._overlay = gui.add_checkbox("Points", False, hint="hidden where the render is nearer")
-            self._overlay.on_update(guard(lambda _: session.change(overlay=self._overlay.value)))
+            Link(self._overlay, session, lambda shown: session.change(overlay=shown))
             self._frusta = gui.add_checkbox("Dataset cameras", False, hint="click one to go there")
-            self._frusta.on_update(guard(lambda _: session.change(frusta=self._frusta.value)))
+            Link(self._frusta, session, lambda shown: session.change(frusta=shown))
         self.update()
 
     def choose_layer(self, layer: Layer) -> None:
@@ -82,7 +82,8 @@ class ViewPanel:
 
     def toggle(self, mix: Mix) -> None:
         """Share the canvas in this way, or stop if it is shared so already."""
-        self._session.change(mix="Off" if self._session.view.mix == mix else mix)
+        with self._session.lock:
+            self._session.change(mix="Off" if self._session.view.mix == mix else mix)
 
     def show_classes(self, known: ClassScores | None) -> None:
         """Colours and names of the classes that Gaussians have, the most frequent ones first."""
@@ -101,7 +102,10 @@ class ViewPanel:
 
     def update(self) -> None:
         """Make the controls say what the session shows."""
-        view = self._session.view
+        with self._session.lock:
+            self._show(self._session.view)
+
+    def _show(self, view: ViewState) -> None:
         state = self._session.renderer.state(view.scene)
         shown = available(state, self._session.heat is not None, bool(self._session.renderer.class_providers))
         for name, group in self._layers.items():
