@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -33,6 +33,9 @@ class InputConfig:
     lifted_frames: int = 0
     """The teacher's features of up to so many frames, none of them a target, are lifted onto the points and enter the
     Gaussians' lattice and heads (never the backbone). 0 = the points alone."""
+    pairs: int = 0
+    """Also draw two more views of each scene's points, masked apart and augmented in place and colour, for the loss by
+    contrast; of the voxels that both hold, so many at most are compared (PointContrast: 4,096). 0 = no contrast."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +131,31 @@ class Views:
 
 
 @dataclass(frozen=True)
+class ViewPair:
+    """Two views of the points of one scene (see `view_pairs`).
+
+    Attributes:
+        points: of both, as a batch of two.
+        matches: [P, 2] rows of ``points``, the voxel in the first and in the second view, each at most once.
+    """
+
+    points: PointBatch
+    matches: Tensor
+
+    def to(self, device: torch.device | str) -> ViewPair:
+        return ViewPair(self.points.to(device), self.matches.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
-    """B scenes and their target views."""
+    """B scenes and their target views; where there is contrast, a pair of views of each scene's points."""
 
     points: PointBatch
     views: list[Views]
+    pairs: list[ViewPair] = field(default_factory=list)
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(self.points.to(device), [v.to(device) for v in self.views])
+        return Batch(self.points.to(device), [v.to(device) for v in self.views], [p.to(device) for p in self.pairs])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""The three distillation losses of GaussianCross (§3.4) and how they are weighed; Lovász-softmax for segmentation.
+"""The three distillation losses of GaussianCross (§3.4), the point losses that may join them, and how they are weighed;
+Lovász-softmax for segmentation.
 
 Each returns a mean over what it compares, so that weights mean the same at any resolution and number of views.
 """
@@ -138,3 +139,15 @@ class _LovaszExtension(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_output, None, None
+
+
+def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """PointInfoNCE (PointContrast, Xie et al. 2020), −mean_i log softmax_j(cos(a_i, b_j) / τ)_i, both ways; [P, C]
+    each, row i of one matches row i of the other. In float32 or wider. 0, with gradients of 0, without a pair."""
+    if not len(first):
+        return first.sum() + second.sum()
+    wide = torch.promote_types(first.dtype, torch.float32)
+    with torch.autocast(first.device.type, enabled=False):  # cosines in bfloat16, over τ, would be off by tenths
+        logits = F.normalize(first.to(wide), dim=1) @ F.normalize(second.to(wide), dim=1).T / temperature
+    here = torch.arange(len(first), device=first.device)
+    return (F.cross_entropy(logits, here) + F.cross_entropy(logits.T, here)) / 2

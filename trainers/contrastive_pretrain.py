@@ -7,37 +7,27 @@ each other's positives; all other voxels drawn from the scene are negatives (Poi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.random import Generator
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..core.augment import AugmentConfig, SceneAugmentConfig, augment_scene
-from ..core.batch import PointBatch, make_points
+from ..core.augment import SceneAugmentConfig
+from ..core.batch import ViewPair, make_points
 from ..core.device import default_device
 from ..core.errors import InputError
+from ..core.losses import info_nce
 from ..core.metrics import effective_rank
 from ..core.nn.spunet import SpUNet
 from ..core.scene import SceneDataset
+from ..core.view_pairs import COLOURS, make_view_pair
 from .config import OptimConfig
 from .loop import Rhythm, Trainer
 from .pretrain import make_optimizer
 from .schedule import WarmStatistics, one_cycle
-
-COLOURS = SceneAugmentConfig(
-    AugmentConfig(rotate_probability=1.0),
-    drop_probability=0.0,
-    elastic=(),
-    contrast_probability=0.5,
-    color_shift=0.1,
-    color_noise=0.05,
-)
-"""Views differ in geometry and in colour: otherwise colour alone tells which voxels match."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +62,6 @@ class ContrastiveConfig:
     """Steps between checkpoints."""
     seed: int = 0
     """Of weights, scene order and views."""
-
-
-@dataclass(frozen=True)
-class ViewPair:
-    """Two views of one scene.
-
-    Attributes:
-        points: of both, as a batch of two.
-        matches: [P, 2] rows of ``points``, the voxel in the first and in the second view, each at most once.
-    """
-
-    points: PointBatch
-    matches: Tensor
 
 
 class ContrastiveTrainer(Trainer[ViewPair]):
@@ -135,19 +112,23 @@ class ContrastiveTrainer(Trainer[ViewPair]):
     def batch(self, step: int) -> ViewPair:
         epoch, position = divmod(step, len(self._train))
         index = int(np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self._train))[position])
-        return make_views(self._scene(index), self.config, np.random.default_rng([self.config.seed, 2, step]))
+        config, rng = self.config, np.random.default_rng([self.config.seed, 2, step])
+        return make_view_pair(
+            self._scene(index), config.voxel_size, config.mask_ratio, config.pairs, rng, config.augment
+        )
 
     def train_step(self, batch: ViewPair) -> dict[str, float]:
         """One update on the matches of one scene."""
         self.model.train()
-        points, matches = batch.points.to(self.device), batch.matches.to(self.device)
+        batch = batch.to(self.device)
         optim = self.config.optim
         lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
 
         def losses() -> dict[str, Tensor]:
+            points = batch.points
             features = self.model(points.grid_coord, points.feat, points.offset)
-            return {"contrast": info_nce(features[matches[:, 0]], features[matches[:, 1]], self.config.temperature)}
+            return {"contrast": info_nce(*features[batch.matches.T], temperature=self.config.temperature)}
 
         return self.update(self.model, self.optimizer, losses, lr, optim.grad_clip)
 
@@ -160,47 +141,3 @@ class ContrastiveTrainer(Trainer[ViewPair]):
             points = make_points(self.val.scene(index), self.config.voxel_size)[0].to(self.device)
             ranks.append(effective_rank(self.model(points.grid_coord, points.feat, points.offset)))
         return {"eval/effective_rank": sum(ranks) / max(1, len(ranks))}
-
-
-def make_views(scene, config: ContrastiveConfig, rng: Generator) -> ViewPair:
-    """Two masked, augmented copies of a scene, and which of their voxels hold the same point."""
-    n = len(scene)
-    # The points' own numbers travel as instance ids through everything that drops or reorders points.
-    numbered = replace(scene, segment=None, instance=np.arange(n))
-    parts, voxel_of = [], []
-    for _ in range(2):
-        kept = rng.random(n) >= config.mask_ratio
-        kept[rng.integers(n, size=2)] = True
-        view = augment_scene(numbered[kept], config.augment, rng)
-        points, inverse = make_points(view, config.voxel_size, rng)
-        of_point = np.full(n, -1)
-        assert view.instance is not None
-        of_point[view.instance] = inverse.numpy()
-        parts.append(replace(points, instance=None))
-        voxel_of.append(of_point)
-    matches = match(voxel_of[0], voxel_of[1], config.pairs, rng)
-    matches[:, 1] += len(parts[0].coord)
-    return ViewPair(PointBatch.cat(parts), torch.from_numpy(matches))
-
-
-def match(first: np.ndarray, second: np.ndarray, most: int, rng: Generator) -> np.ndarray:
-    """At most ``most`` pairs [P, 2] of voxels that share a point, drawn at random; every voxel is in one pair at most.
-
-    Args:
-        first, second: [N] voxel of every point of the scene in either view, −1 where the view lacks the point.
-    """
-    both = rng.permutation(np.flatnonzero((first >= 0) & (second >= 0)))
-    both = both[np.unique(first[both], return_index=True)[1]]
-    both = both[np.unique(second[both], return_index=True)[1]]
-    both = rng.permutation(both)[:most]
-    return np.stack([first[both], second[both]], 1)
-
-
-def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """PointInfoNCE, −mean_i log softmax_j(cos(a_i, b_j) / τ)_i, both ways; [P, C] each, row i of one matches row i of
-    the other. 0, with gradients of 0, without a pair."""
-    if not len(first):
-        return first.sum() + second.sum()
-    logits = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature
-    here = torch.arange(len(first), device=first.device)
-    return (F.cross_entropy(logits, here) + F.cross_entropy(logits.T, here)) / 2

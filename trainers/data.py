@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.batch import Batch, InputConfig, PointBatch, SceneInput, Views, make_input
+from ..core.batch import Batch, InputConfig, PointBatch, SceneInput, ViewPair, Views, make_input
 from ..core.datasets import open_dataset
 from ..core.datasets.capture import cache_folder
 from ..core.errors import InputError
 from ..core.lifting import lift_voxels
 from ..core.scene import PointScene, PosedFrames, SceneDataset
 from ..core.teachers import Teacher, keep_features, make_teacher
+from ..core.view_pairs import make_view_pair
 from .config import DataConfig
 from .loop import prefetched
 
@@ -67,7 +68,7 @@ class PretrainData:
 
     def batch(self, step: int) -> Batch:
         """The training batch of ``step``, on the CPU."""
-        points, views = [], []
+        points, views, pairs = [], [], []
         for slot in range(self.config.batch_size):
             rng = np.random.default_rng([self.seed, 2, step, slot])
             scene = self._train_scene(self.scene_index(step, slot))
@@ -76,7 +77,9 @@ class PretrainData:
             picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
             points.append(self._lifted(scene, given, frames, rng, picked.tolist()))
             views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
-        return Batch(PointBatch.cat(points), views)
+            if self.input.pairs:
+                pairs.append(self._pair(scene, np.random.default_rng([self.seed, 3, step, slot])))
+        return Batch(PointBatch.cat(points), views, pairs)
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Batches from ``start`` on, the next ones prepared in a thread: `trainers.loop.prefetched`."""
@@ -119,6 +122,12 @@ class PretrainData:
         if len(others) == 0:
             return given.points
         return lift_voxels(scene, given, frames, self.teacher, others.tolist())
+
+    def _pair(self, scene: PointScene, rng: np.random.Generator) -> ViewPair:
+        given = self.input
+        if given.max_points is not None and len(scene) > given.max_points:
+            scene = scene[rng.permutation(len(scene))[: given.max_points]]
+        return make_view_pair(scene, given.voxel_size, given.mask_ratio, given.pairs, rng)
 
     def _views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> Views:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)

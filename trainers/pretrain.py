@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ..core.io.checkpoint import MODEL, list_checkpoints, load_checkpoint
 from ..core.io.pretrained import BUILTIN, saved_card, shipped_model
 from ..core.live import LiveFeed, Snapshot
 from ..core.metrics import psnr
-from ..core.models import GaussianCross, Prediction
+from ..core.models import GaussianCross, GaussianCrossConfig, Prediction
 from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
 from .evaluation import evaluate
@@ -163,11 +164,15 @@ class Pretrainer(Trainer[Batch]):
         return to_dict(self.config.model)
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        """Also of checkpoints from before this training shared its loop with others."""
+        """Also of checkpoints from before this training shared its loop with others, or before the model had an option
+        that it has now: that was at its default."""
         weights, meta, extra = super().read(path)
         if "kind" not in meta:
             meta = {**meta, "kind": self.kind, "match": meta.get("config", {}).get("model", {})}
             extra = {"state": extra, "nan_steps": extra["nan_steps"]}
+        if meta["kind"] == self.kind:
+            known = from_dict(GaussianCrossConfig, meta["match"], str(path))
+            meta = {**meta, "match": json.loads(json.dumps(to_dict(known)))}
         return weights, meta, extra
 
     def save(self) -> Path:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..batch import Batch, InputConfig, PointBatch, Views
+from ..batch import Batch, InputConfig, PointBatch, ViewPair, Views
 from ..cameras import Cameras
 from ..config import from_dict, to_dict
 from ..cuboid import CuboidLattice
@@ -25,6 +25,7 @@ from ..losses import (
     LOSS_NAMES,
     depth_l1,
     feature_cosine,
+    info_nce,
     point_cosine_of_cells,
     rgb_l1,
     to_tokens,
@@ -98,6 +99,11 @@ class GaussianCrossConfig:
     point_standardize: bool = True
     """Whether lifted features are standardised first (`Standardize`). There, the probe of the last layer rose from 0.16
     to 0.21 by it, that of a hypercolumn from 0.25 to 0.30."""
+    contrast_weight: float = 1.0
+    """Weight of a fifth loss, where ``input.pairs`` asks for it: contrast of two views of the points, by the backbone's
+    last stage (`losses.info_nce`)."""
+    contrast_temperature: float = 0.07
+    """Of its softmax over negatives (PointContrast, MSC: 0.07 and 0.4)."""
     adaptive_weights: bool = False
     """Inferred reading of "adaptive": learn the loss weights by uncertainty (Kendall) instead."""
     depth_min_alpha: float = 0.1
@@ -110,11 +116,15 @@ class GaussianCrossConfig:
             raise InputError("loss_weights", "positive weights to start learning them from", str(self.loss_weights))
         if self.point_weight < 0:
             raise InputError("point_weight", "0 or more", str(self.point_weight))
+        if self.input.pairs < 0 or self.contrast_weight <= 0 or self.contrast_temperature <= 0:
+            found = f"{self.input.pairs}, {self.contrast_weight}, {self.contrast_temperature}"
+            raise InputError("contrast", "0 pairs or more, a weight and a temperature above 0", found)
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of every loss that is used."""
-        return self.loss_weights | ({"points": self.point_weight} if self.point_weight else {})
+        points = {"points": self.point_weight} if self.point_weight else {}
+        return self.loss_weights | points | ({"contrast": self.contrast_weight} if self.input.pairs else {})
 
 
 @dataclass(frozen=True)
@@ -325,6 +335,8 @@ class GaussianCross(Pretrained):
                     terms["points"] = self._point_loss(p.stages, lift_views(batch.points.coord[span], views))
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value)
+        if batch.pairs:
+            sums["contrast"] = self._contrast(batch.pairs)
         terms = {k: torch.stack(v).mean() for k, v in sums.items()}
         if self.config.adaptive_weights:
             return uncertainty_sum(terms, dict(self.log_variance.items())), terms
@@ -344,6 +356,15 @@ class GaussianCross(Pretrained):
             for layer, features, level in zip(self.point_projections, stages.features, stages.levels, strict=True)
         )
         return last + torch.stack(others).mean() if others else last
+
+    def _contrast(self, pairs: list[ViewPair]) -> list[Tensor]:
+        """`info_nce` of each scene's two views, all of which go through the backbone together."""
+        features = self.backbone_features(PointBatch.cat([pair.points for pair in pairs]))
+        own = features.split([len(pair.points.coord) for pair in pairs])
+        return [
+            info_nce(*known[pair.matches.T], temperature=self.config.contrast_temperature)
+            for known, pair in zip(own, pairs, strict=True)
+        ]
 
     # --- for anyone who only wants features -----------------------------------------------------------------
 

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...core.config import to_dict
+from ...core.config import from_dict, to_dict
 from ...core.errors import InputError
 from ..interrupt import InterruptFlag
 from .config import Setting, Size
@@ -200,9 +200,13 @@ def _work(numbers: Any, failures: Any, names: Sequence[Any], setting: Setting, r
 
 
 def check_setting(job: Job, setting: Setting) -> None:
-    """Raises `InputError` where a job's folder holds results of another setting."""
+    """Raises `InputError` where a job's folder holds results of another setting. An option that they do not know was at
+    its default."""
     path = job.folder / "results.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["setting"] != _plain(setting):
+    if not path.is_file():
+        return
+    stored = json.loads(path.read_text(encoding="utf-8"))["setting"]
+    if _plain(from_dict(Setting, stored, str(path))) != _plain(setting):
         hint = "give another --out, or delete that folder"
         raise InputError(job.folder, "results of the setting that is asked for", "those of another", hint)
 

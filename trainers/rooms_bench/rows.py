@@ -92,6 +92,9 @@ def views(count: int) -> Change:
 BEST_TEACHER = "gaussiancross-builtin"
 """GaussianCross with the image/text teacher, for as long as the other main rows."""
 
+CONTRAST = "gaussiancross-builtin-ssl-contrast"
+"""GaussianCross with the label-free teacher and with the contrastive baseline's loss beside its own."""
+
 LONGER = "gaussiancross-builtin-longer"
 """The same with more time: the model that ships."""
 
@@ -124,6 +127,14 @@ OURS = (
         "gaussiancross",
         "gaussiancross",
         "builtin-ssl",
+    ),
+    Row(
+        CONTRAST,
+        "GaussianCross, label-free teacher, and contrast of two views",
+        "gaussiancross",
+        "gaussiancross",
+        "builtin-ssl",
+        given(pairs=2048),
     ),
     Row(
         BEST_TEACHER,

@@ -44,6 +44,7 @@ _LOSSES = {
     "loss/depth": "depth",
     "loss/feature": "feature",
     "loss/points": "points",
+    "loss/contrast": "contrast",
 }
 
 GROUPS = {
