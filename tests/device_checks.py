@@ -138,7 +138,7 @@ def room(tmp_path_factory):
 
 @pytest.mark.parametrize("lifted", [0, 2])
 def test_pretraining_and_the_inspector(tmp_path, room, lifted):
-    model = replace(PRETRAIN.model, input=replace(PRETRAIN.model.input, lifted_frames=lifted))
+    model = replace(PRETRAIN.model, input=replace(PRETRAIN.model.input, lifted_frames=lifted, pairs=20 * lifted))
     config = replace(PRETRAIN, model=model, data=replace(PRETRAIN.data, data=str(room), teacher="builtin"), steps=3)
     drawn = []
     for trainer in trained(lambda d, folder: Pretrainer(config, folder, device=d, feed=LiveFeed()), tmp_path):
