@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from PIL import Image, ImageDraw, ImageFont
 
-COLORS = ("#3b6fb6", "#e07b39", "#3a9a6e", "#a0559a", "#b8a02e", "#7a7f87", "#c84d4d", "#4fb0c6")
+COLORS = ("#3b6fb6", "#e07b39", "#3a9a6e", "#a0559a", "#b8a02e", "#7a7f87", "#c84d4d", "#4fb0c6", "#7d5a3c")
 INK, FAINT, GRID = "#22252b", "#6d727c", "#e4e6ea"
 SCALE = 2
 """Drawn larger and made smaller: smooth lines."""

@@ -28,7 +28,7 @@ from gaussiancross.trainers.rooms_bench.data import TOKENS, Kept, SmallRooms, Sm
 from gaussiancross.trainers.rooms_bench.export import export_model
 from gaussiancross.trainers.rooms_bench.jobs import clock
 from gaussiancross.trainers.rooms_bench.report import Mean, Table, goals, main_table, sentences, verdict
-from gaussiancross.trainers.rooms_bench.rows import ABLATIONS, BEST_TEACHER, REFERENCE, ROWS, SPLATS
+from gaussiancross.trainers.rooms_bench.rows import ABLATIONS, BEST_TEACHER, CONTRAST, REFERENCE, ROWS, SPLATS
 from gaussiancross.trainers.rooms_bench.tasks import Interrupted, Workplace
 from rich.console import Console
 
@@ -206,8 +206,8 @@ class TestRows:
         model = place.pretrain_config(choose_rows(("points-alone",))[0], 0).model
         assert set(model.loss_weights.values()) == {0.0} and model.point_weight == longer.model.point_weight > 0
 
-    @pytest.mark.parametrize("name", [row.name for row in ABLATIONS])
-    def test_every_ablation_takes_a_step(self, boxes, tmp_path, name):
+    @pytest.mark.parametrize("name", [CONTRAST, *(row.name for row in ABLATIONS)])
+    def test_every_change_takes_a_step(self, boxes, tmp_path, name):
         place, row = Workplace(SETTING, tmp_path), choose_rows((name,))[0]
         config = place.pretrain_config(row, 0)
         teacher = place.teacher(row.teacher)
@@ -216,6 +216,7 @@ class TestRows:
         metrics = trainer.train_step(data.batch(0))
         assert math.isfinite(metrics["loss/total"]) and metrics["nan_steps"] == 0
         assert ("loss/points" in metrics) == (SPLATS not in (name, row.against))
+        assert ("loss/contrast" in metrics) == (name == CONTRAST)
 
     def test_names(self):
         assert [r.name for r in choose_rows(("contrastive", "random"))] == ["random", "contrastive"]

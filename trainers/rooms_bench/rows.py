@@ -32,7 +32,7 @@ class Row:
         change: of the common pre-training.
         whole: whether it is also fine-tuned, on every share and on instances, or only probed.
         quick: whether the quick variant has it.
-        against: an ablation's other side, a row's name.
+        against: the row that this one changes one thing of.
     """
 
     name: str
@@ -92,8 +92,11 @@ def views(count: int) -> Change:
 BEST_TEACHER = "gaussiancross-builtin"
 """GaussianCross with the image/text teacher, for as long as the other main rows."""
 
+LABEL_FREE = "gaussiancross-builtin-ssl"
+"""The same with the label-free teacher."""
+
 CONTRAST = "gaussiancross-builtin-ssl-contrast"
-"""GaussianCross with the label-free teacher and with the contrastive baseline's loss beside its own."""
+"""The same, and the contrastive baseline's loss beside its own."""
 
 LONGER = "gaussiancross-builtin-longer"
 """The same with more time: the model that ships."""
@@ -122,7 +125,7 @@ BASELINES = (
 OURS = (
     Row("gaussiancross-none", "GaussianCross, colour and depth alone", "gaussiancross", "gaussiancross"),
     Row(
-        "gaussiancross-builtin-ssl",
+        LABEL_FREE,
         "GaussianCross, label-free teacher",
         "gaussiancross",
         "gaussiancross",
@@ -130,11 +133,12 @@ OURS = (
     ),
     Row(
         CONTRAST,
-        "GaussianCross, label-free teacher, and contrast of two views",
+        "GaussianCross, label-free teacher, and contrast",
         "gaussiancross",
         "gaussiancross",
         "builtin-ssl",
         given(pairs=2048),
+        against=LABEL_FREE,
     ),
     Row(
         BEST_TEACHER,
