@@ -1,7 +1,7 @@
 """Segmentation scores at the size of real scenes: the confusion matrix, instance AP and the Lovász loss.
 
-Beside what a user would write instead, where there is something, and beside what cannot be left out: reading the
-predictions, sorting the errors of every class, one product of the masks with the instances.
+Beside what a user would write instead, where there is something, and beside what cannot be left out: reading
+predictions and masks, sorting the errors of every class.
 """
 
 from __future__ import annotations

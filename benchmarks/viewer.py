@@ -172,7 +172,9 @@ def _page(room: Gaussians, given: Viewer, add: Add) -> None:
         add("pictures per second while orbiting", rate, f"{rate:.1f}, {inspector.pace.width} pixels wide")
         seconds = []
         with _chromium() if given.browser else contextlib.nullcontext() as chromium:
-            for _ in range(4 if chromium else 0):
+            for _ in range(4):
+                if chromium is None:
+                    break
                 started = time.perf_counter()
                 with _opened(chromium, inspector.url) as page:
                     _until_seen(page)

@@ -34,8 +34,9 @@ class InputConfig:
     """The teacher's features of up to so many frames, none of them a target, are lifted onto the points and enter the
     Gaussians' lattice and heads (never the backbone). 0 = the points alone."""
     pairs: int = 0
-    """Also draw two more views of each scene's points, masked apart and augmented in place and colour, for the loss by
-    contrast; of the voxels that both hold, so many at most are compared (PointContrast: 4,096). 0 = no contrast."""
+    """Also draw two more views of each scene's points for the loss by contrast: ``mask_ratio`` of them dropped in every
+    mode, and augmented in place and colour (`view_pairs.COLOURS`). Of the voxels that both hold, so many at most
+    are compared (PointContrast: 4,096). 0 = no contrast."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -78,6 +77,9 @@ class Pretrainer(Trainer[Batch]):
         super().__init__(config, run_dir, Rhythm(config.steps, config.eval_every, config.save_every, config.keep))
         self.device = default_device(device)
         self.data = data or PretrainData(config.data, config.model.input, config.seed)
+        if self.data.input.pairs != config.model.input.pairs:
+            found = f"{self.data.input.pairs} in the data, {config.model.input.pairs} in the model"
+            raise InputError("pairs", "one number of them", found)
         self.config: PretrainConfig = replace(config, model=replace(config.model, teacher_dim=self.data.teacher_dim))
         if model is None:
             torch.manual_seed(config.seed)
@@ -164,15 +166,15 @@ class Pretrainer(Trainer[Batch]):
         return to_dict(self.config.model)
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        """Also of checkpoints from before this training shared its loop with others, or before the model had an option
-        that it has now: that was at its default."""
+        """Also of checkpoints from before this training shared its loop with others, or before there was contrast."""
         weights, meta, extra = super().read(path)
         if "kind" not in meta:
             meta = {**meta, "kind": self.kind, "match": meta.get("config", {}).get("model", {})}
             extra = {"state": extra, "nan_steps": extra["nan_steps"]}
         if meta["kind"] == self.kind:
-            known = from_dict(GaussianCrossConfig, meta["match"], str(path))
-            meta = {**meta, "match": json.loads(json.dumps(to_dict(known)))}
+            model, given = GaussianCrossConfig(), {"pairs": 0, **meta["match"].get("input", {})}
+            later = {name: getattr(model, name) for name in ("contrast_weight", "contrast_temperature")}
+            meta = {**meta, "match": {**later, **meta["match"], "input": given}}
         return weights, meta, extra
 
     def save(self) -> Path:

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -560,13 +561,18 @@ class Session:
 
     # --- when something goes wrong ---------------------------------------------------------------------------
 
-    def guarded(self, callback: Callable[[Any], Any]) -> Callable[[Any], None]:
-        """The callback, but an exception in it becomes a notification and a log entry, and its time is charged."""
+    def guarded(self, callback: Callable[[Any], Any], alone: bool = False) -> Callable[[Any], None]:
+        """The callback, but an exception in it becomes a notification and a log entry, and its time is charged.
+
+        Args:
+            alone: with `lock` held, for what reads before it changes.
+        """
 
         def run(event: Any) -> None:
             begun = time.thread_time()
             try:
-                callback(event)
+                with self.lock if alone else nullcontext():
+                    callback(event)
             except Exception as error:
                 if not isinstance(error, InputError):
                     log.exception("inspector: a callback failed")

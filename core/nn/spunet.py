@@ -7,6 +7,8 @@ convolutions, a 5³ stem. Parameter names and shapes are Pointcept's, so its che
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,19 @@ class BatchNorm(nn.BatchNorm1d):
         if self.own_statistics and not self.training:
             return nn.functional.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(input)
+
+
+@contextmanager
+def kept_statistics(module: nn.Module) -> Iterator[None]:
+    """Forward passes within leave the running statistics of its batch norms as they are, in every mode."""
+    norms = [(m, m.momentum) for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
+    for norm, _ in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in norms:
+            norm.momentum = momentum
 
 
 _norm = partial(BatchNorm, eps=1e-3, momentum=0.01)

@@ -206,7 +206,11 @@ def check_setting(job: Job, setting: Setting) -> None:
     if not path.is_file():
         return
     stored = json.loads(path.read_text(encoding="utf-8"))["setting"]
-    if _plain(from_dict(Setting, stored, str(path))) != _plain(setting):
+    try:
+        same = _plain(from_dict(Setting, stored, str(path))) == _plain(setting)
+    except InputError:  # options that there are no more
+        same = False
+    if not same:
         hint = "give another --out, or delete that folder"
         raise InputError(job.folder, "results of the setting that is asked for", "those of another", hint)
 

@@ -50,12 +50,12 @@ class FoundPanel:
             self._slider = gui.add_slider("Threshold", 0.0, 1.0, 0.005, 0.5, hint="what scores higher is selected")
             self._cut_link = Link(self._slider, session, self._set_cut)
             self._show = gui.add_button_group("Show", _SHOWS, hint="in every rendered layer")
-            self._show.on_click(guard(lambda _: self._choose(plain(self._show.value))))
+            self._show.on_click(guard(lambda _: self._choose(plain(self._show.value)), alone=True))
             self._show.options = tuple(marked(n, self._showing) for n in _SHOWS)
             self._invert = gui.add_checkbox("Invert", False, hint="select what scores lower instead")
             self._invert_link = Link(self._invert, session, lambda _: self._changed())
             self._do = gui.add_button_group(" ", ("Automatic threshold", "Clear"))
-            self._do.on_click(guard(lambda _: self._act(self._do.value)))
+            self._do.on_click(guard(lambda _: self._act(self._do.value), alone=True))
         with gui.add_folder("Objects", visible=False) as self._list:
             self._count = gui.add_html("")
             self._draw_boxes = gui.add_checkbox("Boxes in the picture", True)
@@ -112,14 +112,16 @@ class FoundPanel:
         Args:
             quiet: the page shows something else already.
         """
-        self._found, self._session.selection, self._objects = None, None, []
-        self._choose("Everything", quiet=True)
-        self._folder.visible = self._list.visible = False
-        self._show_boxes()
-        self._session.set_keep(None)
-        self._session.set_heat(None)
-        if self._session.view.layer == "Heat" and not quiet:
-            self._session.change(layer=self._layer)
+        session = self._session
+        with session.lock:
+            self._found, session.selection, self._objects = None, None, []
+            self._choose("Everything", quiet=True)
+            self._folder.visible = self._list.visible = False
+            self._show_boxes()
+            session.set_keep(None)
+            session.set_heat(None)
+            if session.view.layer == "Heat" and not quiet:
+                session.change(layer=self._layer)
 
     # --- what people do -------------------------------------------------------------------------------------
 

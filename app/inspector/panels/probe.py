@@ -106,9 +106,8 @@ class ProbePanel:
         self._restyle(lambda style: replace(style, hidden=style.hidden - {name} if shown else style.hidden | {name}))
 
     def _choose(self, which: str) -> None:
-        present = frozenset(self._ticks)
-
         def chosen(style: ClassStyle) -> ClassStyle:
+            present = frozenset(self._ticks)
             known = {"All": style.hidden - present, "None": style.hidden | present, "Invert": style.hidden ^ present}
             return replace(style, hidden=known[which])
 

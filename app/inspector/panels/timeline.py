@@ -36,9 +36,9 @@ class TimelinePanel:
         self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps, in this browser")
         self._slider_link = Link(self._slider, session, self._slid)
         self._moves = gui.add_button_group(" ", ("‹ older", "newer ›", "newest"))
-        self._moves.on_click(guard(lambda _: self._move(self._moves.value)))
+        self._moves.on_click(guard(lambda _: self._move(self._moves.value), alone=True))
         self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, color="gray")
-        self._play.on_click(guard(lambda _: self._toggle()))
+        self._play.on_click(guard(lambda _: self._toggle(), alone=True))
         self._speed = gui.add_slider("Steps per second", 1, 12, 1, 4, hint="at most; a new step is encoded first")
         with gui.add_folder("Time line as a video", expand_by_default=False) as self._video:
             self._format = gui.add_dropdown("Format", FORMATS)
