@@ -18,7 +18,7 @@ _EVERY = 2.0
 """Seconds between updates."""
 _POINTS = 300
 """Points per curve at most."""
-_INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d", "#c4b5fd")
+_INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d", "#c4b5fd", "#fdba74")
 
 
 @dataclass(frozen=True)
