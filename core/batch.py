@@ -35,7 +35,7 @@ class InputConfig:
     Gaussians' lattice and heads (never the backbone). 0 = the points alone."""
     pairs: int = 0
     """Also draw two more views of each scene's points for the loss by contrast: ``mask_ratio`` of them dropped in every
-    mode, and augmented in place and colour (`view_pairs.COLOURS`). Of the voxels that both hold, so many at most
+    mode, and augmented in place and colour (`view_pairs.VIEW_AUGMENT`). Of the voxels that both hold, so many at most
     are compared (PointContrast: 4,096). 0 = no contrast."""
 
 

@@ -15,7 +15,7 @@ from .augment import AugmentConfig, SceneAugmentConfig, augment_scene
 from .batch import PointBatch, ViewPair, make_points
 from .scene import PointScene
 
-COLOURS = SceneAugmentConfig(
+VIEW_AUGMENT = SceneAugmentConfig(
     AugmentConfig(rotate_probability=1.0),
     drop_probability=0.0,
     elastic=(),
@@ -32,7 +32,7 @@ def make_view_pair(
     mask_ratio: float,
     most: int,
     rng: np.random.Generator,
-    augment: SceneAugmentConfig = COLOURS,
+    augment: SceneAugmentConfig = VIEW_AUGMENT,
 ) -> ViewPair:
     """Two masked, augmented copies of a scene, and which of their voxels hold the same point.
 

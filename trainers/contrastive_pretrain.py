@@ -23,7 +23,7 @@ from ..core.losses import info_nce
 from ..core.metrics import effective_rank
 from ..core.nn.spunet import SpUNet
 from ..core.scene import SceneDataset
-from ..core.view_pairs import COLOURS, make_view_pair
+from ..core.view_pairs import VIEW_AUGMENT, make_view_pair
 from .config import OptimConfig
 from .loop import Rhythm, Trainer
 from .pretrain import make_optimizer
@@ -46,7 +46,7 @@ class ContrastiveConfig:
     """Edge of the voxels, metres."""
     mask_ratio: float = 0.5
     """Share of the points that each view lacks, drawn apart."""
-    augment: SceneAugmentConfig = field(default_factory=lambda: COLOURS)
+    augment: SceneAugmentConfig = field(default_factory=lambda: VIEW_AUGMENT)
     """Of each view."""
     pairs: int = 2048
     """Matched voxels that a scene contributes, at most (PointContrast: 4,096)."""
