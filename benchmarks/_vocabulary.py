@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from ..core.datasets.classes import SCANNET20
-from ..core.datasets.rooms.captions import SYNONYMS, Description
-from ..core.gaussians import Gaussians, quat_to_rotmat
+from ..core.data.classes import SCANNET20
+from ..core.data.scene import PointScene
+from ..core.geometry.gaussians import Gaussians, quat_to_rotmat
 from ..core.query import Calibration, Words, ask, calibrate, choose_cut, peak, roc_auc, template_for
 from ..core.query.ask import Question
-from ..core.scene import PointScene
+from ..core.synthetic.rooms.captions import SYNONYMS, Description
 
 LEAST = 100
 """Points that a thing shows to be asked for (of 100,000 in a room)."""

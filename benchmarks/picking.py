@@ -16,13 +16,13 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 
-from ..app.inspector.picking import CLOSE, pick, pick_scores, prepare
-from ..app.inspector.renderer import Look, Renderer
-from ..app.inspector.scores import Heat
-from ..app.inspector.search import Found, Question, Words, ask, objects, words_for
-from ..app.inspector.source import SceneState
-from ..core.cameras import Cameras, intrinsics, look_at
-from ..core.gaussians import Gaussians
+from ..app.query.picking import CLOSE, pick, pick_scores, prepare
+from ..app.query.search import Found, Question, Words, ask, objects, words_for
+from ..app.render.renderer import Look, Renderer
+from ..app.render.scores import Heat
+from ..app.scenes.source import SceneState
+from ..core.geometry.cameras import Cameras, intrinsics, look_at
+from ..core.geometry.gaussians import Gaussians
 from ._machine import environment
 
 Parts = dict[str, tuple[float, float]]

@@ -18,13 +18,13 @@ from rich.console import Console
 from ..core.config import to_dict
 from ..core.device import default_device
 from ..core.errors import InputError
-from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Variant, choose_rows, make_jobs, run_jobs
-from ..trainers.rooms_bench.export import export_model
-from ..trainers.rooms_bench.jobs import check_setting
-from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
-from ..trainers.rooms_bench.tasks import read_results
 from ._charts import Bar, Curve, bars, curves
 from ._machine import command_line, environment, markdown, write_report
+from .rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Variant, choose_rows, make_jobs, run_jobs
+from .rooms_bench.export import export_model
+from .rooms_bench.jobs import check_setting
+from .rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
+from .rooms_bench.tasks import read_results
 
 NOTE = "* with a teacher that has seen class names"
 

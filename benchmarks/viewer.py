@@ -25,12 +25,12 @@ import tyro
 from PIL import Image
 
 from ..app.inspector import Inspector, SplatsSource
-from ..app.inspector.renderer import Look, Renderer
-from ..core.cameras import Cameras, intrinsics, look_at
+from ..app.render.renderer import Look, Renderer
 from ..core.datasets.rooms import Rooms, RoomsConfig
 from ..core.device import default_device
 from ..core.errors import InputError
-from ..core.gaussians import Gaussians
+from ..core.geometry.cameras import Cameras, intrinsics, look_at
+from ..core.geometry.gaussians import Gaussians
 from ..core.io import write_gaussians
 from ._browser import BlindBrowser
 from ._machine import environment, markdown, write_report

@@ -12,21 +12,21 @@ import pytest
 import torch
 from box_room import SMALL as PRETRAIN
 from box_room import write_box_room
-from gaussiancross.app.inspector import picking
-from gaussiancross.app.inspector.catalog import LAYERS
-from gaussiancross.app.inspector.export import world_gaussians
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.scores import ClassScores, Heat
-from gaussiancross.app.inspector.source import LiveSource
-from gaussiancross.core.live import LiveFeed
+from gaussiancross.app.export.files import world_gaussians
+from gaussiancross.app.query import picking
+from gaussiancross.app.render.catalog import LAYERS
+from gaussiancross.app.render.renderer import Look, Renderer
+from gaussiancross.app.render.scores import ClassScores, Heat
+from gaussiancross.app.scenes.source import LiveSource
 from gaussiancross.core.query import Question, Words, ask
 from gaussiancross.core.splat import api
-from gaussiancross.trainers.clipgs import ClipGSTrainer, embed_triplets
-from gaussiancross.trainers.contrastive_pretrain import ContrastiveConfig, ContrastiveTrainer
+from gaussiancross.trainers.clipgs.fit_object import FAST, fit_gaussians
+from gaussiancross.trainers.clipgs.trainer import ClipGSTrainer, embed_triplets
 from gaussiancross.trainers.downstream import FixedProbe, SemanticTrainer
 from gaussiancross.trainers.downstream.instances import InstanceTrainer
-from gaussiancross.trainers.fit_object import FAST, fit_gaussians
-from gaussiancross.trainers.pretrain import Pretrainer
+from gaussiancross.trainers.engine.live import LiveFeed
+from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from labelled_scenes import SMALL, labelled_scenes
 from pretended_device import DEVICE, NAME, Held, pretended
 from rich.console import Console

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from gaussiancross.core.cameras import Cameras
+from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
+from gaussiancross.core.geometry.cameras import Cameras
 from gaussiancross.core.query import TextEncoder
 from gaussiancross.core.query.text import Encoded
-from gaussiancross.core.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.teachers import ImageTeacher, TeacherInfo
 
 H, W, D = 3, 4, 16

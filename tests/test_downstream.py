@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import PointBatch, make_points
+from gaussiancross.core.data.batch import PointBatch, make_points
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.field import features_at
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.features.interpolate import features_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.models import GaussianCross, GaussianCrossConfig
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.core.scene import PointScene
 from gaussiancross.trainers.downstream import (
     FixedProbe,
     LabelConfig,
@@ -33,8 +33,8 @@ from gaussiancross.trainers.downstream.scenes import SemanticData, fewer_labels
 from gaussiancross.trainers.downstream.segmenter import backbone_of
 from gaussiancross.trainers.downstream.semantic import segmentation_losses
 from gaussiancross.trainers.downstream.testing import PASSES, THIRTEEN, Pass, fragments, vote
-from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.loop import prefetched
+from gaussiancross.trainers.engine.log import read_metrics
+from gaussiancross.trainers.engine.loop import prefetched
 from labelled_scenes import CLASSES, COLORS, NETWORK, SMALL, labelled_scene, labelled_scenes
 from rich.console import Console
 

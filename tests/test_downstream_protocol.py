@@ -14,8 +14,8 @@ import pytest
 import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.finetune import class_table, published_table
-from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
-from gaussiancross.core.datasets.splits import mark_drawn, write_names
+from gaussiancross.core.data.classes import S3DIS, SCANNET20, SCANNET200
+from gaussiancross.core.datasets.scenes.splits import mark_drawn, write_names
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import load_weights
 from gaussiancross.core.models import load_pretrained
@@ -33,7 +33,7 @@ from gaussiancross.trainers.downstream.results import (
 )
 from gaussiancross.trainers.downstream.run import SemanticRun, changes, run_semantic
 from gaussiancross.trainers.downstream.scenes import draws_labels
-from gaussiancross.trainers.log import read_metrics
+from gaussiancross.trainers.engine.log import read_metrics
 from labelled_scenes import CLASSES, SMALL, labelled_scenes
 from raw_data import write_label_table, write_s3dis_room, write_scannet_scene
 from rich.console import Console

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.draw import Cell, add_legend, fit, sheet
-from gaussiancross.app.inspector.layers import (
+from gaussiancross.app.inspector.origin import is_loopback, origin_allowed
+from gaussiancross.app.inspector.panels.curves import aligned
+from gaussiancross.app.inspector.worker import RenderBudget, RenderWorker
+from gaussiancross.app.render.draw import Cell, add_legend, fit, sheet
+from gaussiancross.app.render.layers import (
     MARK,
     class_colors,
     colormap,
@@ -19,20 +22,17 @@ from gaussiancross.app.inspector.layers import (
     over_background,
     to_image,
 )
-from gaussiancross.app.inspector.origin import is_loopback, origin_allowed
-from gaussiancross.app.inspector.panels.curves import aligned
-from gaussiancross.app.inspector.renderer import FeatureColors, Renderer, bounds, depth_range
-from gaussiancross.app.inspector.source import LiveSource, ModelSource, PointsSource, SceneState, SplatsSource
-from gaussiancross.app.inspector.worker import RenderBudget, RenderWorker
-from gaussiancross.core.batch import InputConfig
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.app.render.renderer import FeatureColors, Renderer, bounds, depth_range
+from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState, SplatsSource
 from gaussiancross.core.config import to_dict
-from gaussiancross.core.gaussians import Gaussians
-from gaussiancross.core.live import LiveFeed, Snapshot
+from gaussiancross.core.data.batch import InputConfig
+from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
+from gaussiancross.core.features.pca import PcaBasis
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.models import GaussianCross, GaussianCrossConfig
-from gaussiancross.core.pca import PcaBasis
-from gaussiancross.core.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.teachers import TeacherInfo
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
 
 
 class Clock:

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.clouds import centers_in_world
-from gaussiancross.app.inspector.export import (
+from gaussiancross.app.export.files import (
     MAX_SIDE,
     checked_selection,
     features_work,
@@ -25,13 +24,14 @@ from gaussiancross.app.inspector.export import (
     video_work,
     world_gaussians,
 )
+from gaussiancross.app.export.offline import Labels, kept, packed, page_title, page_work
 from gaussiancross.app.inspector.jobs import Download, Exports, Progress, limited
-from gaussiancross.app.inspector.offline import Labels, kept, packed, page_title, page_work
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.source import SceneState, SplatsSource
-from gaussiancross.app.inspector.video import Pose, dataset_path, find_ffmpeg, orbit, spline
+from gaussiancross.app.render.clouds import centers_in_world
+from gaussiancross.app.render.renderer import Look, Renderer
+from gaussiancross.app.render.video import Pose, dataset_path, find_ffmpeg, orbit, spline
+from gaussiancross.app.scenes.source import SceneState, SplatsSource
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import quat_to_rotmat
+from gaussiancross.core.geometry.gaussians import quat_to_rotmat
 from gaussiancross.core.io import read_gaussians, read_splat
 from gaussiancross.core.splat import rasterize
 from PIL import Image
@@ -66,7 +66,7 @@ def turned_state() -> SceneState:
 
 class TestPictures:
     def test_png_of_strips_is_the_picture(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.inspector.export._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.files._STRIP", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, Look(layer="RGB"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -75,7 +75,7 @@ class TestPictures:
         assert np.abs(read - whole).max() <= 10 and np.abs(read - whole).mean() < 0.5
 
     def test_legend_is_drawn_once(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.inspector.export._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.files._STRIP", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, Look(layer="Depth"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -302,7 +302,7 @@ class TestPage:
 
 
 def room_scripts() -> int:
-    from gaussiancross.app.inspector import offline
+    from gaussiancross.app.export import offline
 
     return offline._TEMPLATE.read_text(encoding="utf-8").count("<script")
 

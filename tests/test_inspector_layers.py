@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.catalog import GROUPS, INFO, LAYERS, available
-from gaussiancross.app.inspector.clouds import HIDDEN, MASK_SEED, kept_points
-from gaussiancross.app.inspector.layers import class_colors, colormap
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.scores import ClassScores, Heat
-from gaussiancross.app.inspector.source import ModelSource, PointsSource, SceneState
-from gaussiancross.app.inspector.views import Turn
-from gaussiancross.core.augment import NO_AUGMENT
-from gaussiancross.core.batch import InputConfig, make_input
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.app.render.catalog import GROUPS, INFO, LAYERS, available
+from gaussiancross.app.render.clouds import HIDDEN, MASK_SEED, kept_points
+from gaussiancross.app.render.layers import class_colors, colormap
+from gaussiancross.app.render.renderer import Look, Renderer
+from gaussiancross.app.render.scores import ClassScores, Heat
+from gaussiancross.app.render.views import Turn
+from gaussiancross.app.scenes.source import ModelSource, PointsSource, SceneState
+from gaussiancross.core.data.augment import NO_AUGMENT
+from gaussiancross.core.data.batch import InputConfig, make_input
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from test_inspector import Boxes, FlatTeacher, StubModel, as_gaussians, box_frames, box_room, free_camera
 
 

@@ -7,18 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector import scenes as scenes_module
-from gaussiancross.app.inspector.classes import (
-    PLAIN,
-    class_table,
-    default_colors,
-    point_segment,
-    probe_scores,
-)
-from gaussiancross.app.inspector.layers import class_colors
 from gaussiancross.app.inspector.panels.curves import GROUPS, aligned, positive
-from gaussiancross.app.inspector.renderer import Renderer
-from gaussiancross.app.inspector.scenes import (
+from gaussiancross.app.render import thumbnails as scenes_module
+from gaussiancross.app.render.classes import PLAIN, class_table, default_colors, point_segment, probe_scores
+from gaussiancross.app.render.layers import class_colors
+from gaussiancross.app.render.renderer import Renderer
+from gaussiancross.app.render.scores import ClassScores
+from gaussiancross.app.render.thumbnails import (
     THUMBNAIL,
     UP,
     contact_sheet,
@@ -29,12 +24,11 @@ from gaussiancross.app.inspector.scenes import (
     turned,
     up_of,
 )
-from gaussiancross.app.inspector.scores import ClassScores
-from gaussiancross.app.inspector.source import LiveSource, ModelSource, PointsSource, SceneState
+from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import write_gaussians, write_points, write_splat
-from gaussiancross.core.live import LiveFeed, Snapshot
-from gaussiancross.trainers.probe import LinearProbe
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
+from gaussiancross.trainers.pretraining.online_probe import LinearProbe
 from test_inspector import Boxes, StubModel, as_gaussians, box_frames, box_room, free_camera
 
 NAMES = Boxes.class_names
@@ -87,7 +81,7 @@ class TestProbeLayer:
 
     def test_layer_shows_the_probe_and_obeys_the_style(self, renderer):
         assert renderer.class_providers == ("Probe",) and "Classes" in renderer.layers(0)
-        from gaussiancross.app.inspector.renderer import Look
+        from gaussiancross.app.render.renderer import Look
 
         plain = renderer.draw(0, Look(layer="Classes"), free_camera(80, 60)).image.astype(int)
         hidden = PLAIN.toggled("floor")

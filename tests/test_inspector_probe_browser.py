@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from gaussiancross.app.inspector import Inspector, ModelSource, PointsSource
 from gaussiancross.core.io import write_points
-from gaussiancross.core.live import LiveFeed
+from gaussiancross.trainers.engine.live import LiveFeed
 from PIL import Image
 from test_inspector import Boxes, StubModel, box_room
 from test_inspector_browser import browser, click, differs, open_and_wait, page, pixels, wait_for  # noqa: F401

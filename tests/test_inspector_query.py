@@ -7,17 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.histogram import histogram_svg
-from gaussiancross.app.inspector.search import (
-    Found,
-    Question,
-    Words,
-    ask,
-    objects,
-    read_phrases,
-    words_for,
-)
-from gaussiancross.app.inspector.source import SceneState
+from gaussiancross.app.query.histogram import histogram_svg
+from gaussiancross.app.query.search import Found, Question, Words, ask, objects, read_phrases, words_for
+from gaussiancross.app.scenes.source import SceneState
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import MAX_LETTERS, MAX_PHRASES, TextVectors
 from test_inspector import as_gaussians, box_room

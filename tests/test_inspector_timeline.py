@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.compare import Comparison, PartnerRenderer, steps_work
-from gaussiancross.app.inspector.export import finish
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.source import LiveSource, ModelSource, SceneState, SplatsSource
-from gaussiancross.app.inspector.timeline import StateCache, TimelineSource, state_bytes
-from gaussiancross.app.inspector.video import Pose
+from gaussiancross.app.export.files import finish
+from gaussiancross.app.render.compare import Comparison, PartnerRenderer, steps_work
+from gaussiancross.app.render.renderer import Look, Renderer
+from gaussiancross.app.render.video import Pose
+from gaussiancross.app.scenes.source import LiveSource, ModelSource, SceneState, SplatsSource
+from gaussiancross.app.scenes.timeline import StateCache, TimelineSource, state_bytes
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import save_checkpoint
-from gaussiancross.core.live import LiveFeed, Snapshot
-from gaussiancross.trainers.timeline import MAX_FRAMES, Timeline, least_missed, list_frames
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
+from gaussiancross.trainers.pretraining.timeline import MAX_FRAMES, Timeline, least_missed, list_frames
 from PIL import Image
 from test_inspector import Boxes, StubModel, as_gaussians, box_room, free_camera
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import list_checkpoints
-from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.loop import MAX_BAD_STEPS, Rhythm, Trainer
+from gaussiancross.trainers.engine.log import read_metrics
+from gaussiancross.trainers.engine.loop import MAX_BAD_STEPS, Rhythm, Trainer
 from rich.console import Console
 from torch import Tensor
 

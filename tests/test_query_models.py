@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector import search
-from gaussiancross.app.inspector.lifted import LiftedSource, lifted_state, surfels
-from gaussiancross.app.inspector.search import BUILTIN, OWN, VECTORS, TextModels, Words, words_for
-from gaussiancross.app.inspector.source import SceneState
-from gaussiancross.core.gaussians import quat_to_rotmat
-from gaussiancross.core.lifting import Lifted
+from gaussiancross.app.query import search
+from gaussiancross.app.query.search import BUILTIN, OWN, VECTORS, TextModels, Words, words_for
+from gaussiancross.app.scenes.lifted import LiftedSource, lifted_state, surfels
+from gaussiancross.app.scenes.source import SceneState
+from gaussiancross.core.features.lifting import Lifted
+from gaussiancross.core.geometry.gaussians import quat_to_rotmat
 from gaussiancross.core.query import Calibration, Question, TextVectors, ask
 from gaussiancross.core.teachers import TeacherInfo
 from test_inspector import Boxes, as_gaussians, box_frames, box_room

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.benchmarks._vocabulary import LEAST, RoomTruth, Tally, at_points, examine
-from gaussiancross.core.datasets.classes import SCANNET20
-from gaussiancross.core.datasets.rooms.captions import SYNONYMS, Description
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.data.classes import SCANNET20
+from gaussiancross.core.data.scene import PointScene
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.query import TextVectors, Words
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.synthetic.rooms.captions import SYNONYMS, Description
 
 THINGS = {
     -1: Description("wall", ("wall",), ("white",)),

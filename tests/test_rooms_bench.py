@@ -13,23 +13,23 @@ import torch
 from box_room import SMALL
 from gaussiancross.benchmarks import _charts, rooms
 from gaussiancross.benchmarks._data import BoxRooms
-from gaussiancross.core.augment import NO_SCENE_AUGMENT
+from gaussiancross.benchmarks.rooms_bench import MICRO, Job, Setting, choose_rows, make_jobs, read_results, run_jobs
+from gaussiancross.benchmarks.rooms_bench import data as bench_data
+from gaussiancross.benchmarks.rooms_bench import tasks as bench_tasks
+from gaussiancross.benchmarks.rooms_bench.data import TOKENS, Kept, SmallRooms, SmallTeacher
+from gaussiancross.benchmarks.rooms_bench.export import export_model
+from gaussiancross.benchmarks.rooms_bench.jobs import clock
+from gaussiancross.benchmarks.rooms_bench.report import Mean, Table, goals, main_table, sentences, verdict
+from gaussiancross.benchmarks.rooms_bench.rows import ABLATIONS, BEST_TEACHER, CONTRAST, REFERENCE, ROWS, SPLATS
+from gaussiancross.benchmarks.rooms_bench.tasks import Interrupted, Workplace
+from gaussiancross.core.data.augment import NO_SCENE_AUGMENT
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.pretrained import read_pretrained
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
-from gaussiancross.trainers.contrastive_pretrain import ContrastiveConfig, ContrastiveTrainer
-from gaussiancross.trainers.data import PretrainData
-from gaussiancross.trainers.pretrain import Pretrainer
-from gaussiancross.trainers.rooms_bench import MICRO, Job, Setting, choose_rows, make_jobs, read_results, run_jobs
-from gaussiancross.trainers.rooms_bench import data as bench_data
-from gaussiancross.trainers.rooms_bench import tasks as bench_tasks
-from gaussiancross.trainers.rooms_bench.data import TOKENS, Kept, SmallRooms, SmallTeacher
-from gaussiancross.trainers.rooms_bench.export import export_model
-from gaussiancross.trainers.rooms_bench.jobs import clock
-from gaussiancross.trainers.rooms_bench.report import Mean, Table, goals, main_table, sentences, verdict
-from gaussiancross.trainers.rooms_bench.rows import ABLATIONS, BEST_TEACHER, CONTRAST, REFERENCE, ROWS, SPLATS
-from gaussiancross.trainers.rooms_bench.tasks import Interrupted, Workplace
+from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
+from gaussiancross.trainers.pretraining.data import PretrainData
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from rich.console import Console
 
 SIZE = replace(MICRO, probe_steps=3, shares=(50, 100))

@@ -283,7 +283,7 @@ def test_large_features_and_full_disks_stop_nothing(tmp_path: Path, monkeypatch:
     large = Averages(1e6)
     got = KeptTeacher(large, "d", tmp_path).features("scene0", frames, [0])
     assert cosine_error(large.features("scene0", frames, [0]), got.numpy()).max() < 1e-3
-    monkeypatch.setattr("gaussiancross.core.teachers.kept.SPARE", 1 << 62)
+    monkeypatch.setattr("gaussiancross.core.teachers.memoized.SPARE", 1 << 62)
     teacher = Averages()
     kept = KeptTeacher(teacher, "full", tmp_path)
     with pytest.warns(UserWarning, match="in memory only"):
@@ -294,8 +294,8 @@ def test_large_features_and_full_disks_stop_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_training_data_keeps_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gaussiancross.trainers.config import DataConfig
-    from gaussiancross.trainers.data import _teacher
+    from gaussiancross.trainers.pretraining.config import DataConfig
+    from gaussiancross.trainers.pretraining.data import _teacher
 
     monkeypatch.setitem(base._KINDS, "averages", lambda _: Averages())
     monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path))

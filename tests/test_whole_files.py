@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gaussiancross.benchmarks.rooms_bench.data import _kept
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.io.whole import whole_files
+from gaussiancross.core.io.atomic import whole_files
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.trainers.rooms_bench.data import _kept
 from safetensors.torch import save_file
 
 resource = pytest.importorskip("resource", reason="the system cannot limit the size of files")

@@ -22,11 +22,11 @@ from ...core.io import write_color
 from ...core.io.images import read_color
 from ...core.query import Answer, Cut, Example, PhraseAnswer, Question, Words, ask, choose_cut, template_for
 from ...core.teachers import ImageTeacher, Teacher
-from ..answers import AnswerPictures, Finding, original_rows, write_labels, write_selection
-from ..fields import Field, OpenField, open_field
-from ..inspector.renderer import Renderer
-from ..inspector.search import objects, words_for
-from ..inspector.source import SceneState
+from ..query.report import AnswerPictures, Finding, original_rows, write_labels, write_selection
+from ..query.search import objects, words_for
+from ..render.renderer import Renderer
+from ..scenes.open import Field, OpenField, open_field
+from ..scenes.source import SceneState
 
 NEAR = 0.05
 """Metres around a position whose features are its example."""
@@ -247,7 +247,7 @@ def _crop(path: Path, teacher: Teacher | None) -> Example:
 def _positions(at: Sequence[tuple[float, float, float]], state: SceneState) -> list[Example]:
     if not at:
         return []
-    from ..inspector.clouds import centers_in_world
+    from ..render.clouds import centers_in_world
 
     assert state.embeddings is not None
     centers, out = centers_in_world(state), []

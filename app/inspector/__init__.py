@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..scenes.source import LiveSource, ModelSource, PointsSource, SceneSource, SceneState, SplatsSource
+    from ..scenes.timeline import TimelineSource
     from .inspector import Inspector
-    from .source import LiveSource, ModelSource, PointsSource, SceneSource, SceneState, SplatsSource
-    from .timeline import TimelineSource
 
 __all__ = [
     "Inspector",

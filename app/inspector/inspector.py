@@ -17,23 +17,23 @@ import numpy as np
 import torch
 import viser
 
-from ...core.cameras import Cameras, intrinsics
 from ...core.errors import InputError
-from ...core.live import LiveFeed
+from ...core.geometry.cameras import Cameras, intrinsics
 from ...core.query import TextEncoder
-from .compare import Comparison
+from ...trainers.engine.live import LiveFeed
+from ..render.compare import Comparison
+from ..render.layers import BACKGROUND
+from ..render.renderer import Look, Renderer
+from ..scenes.source import SceneSource
+from ..scenes.timeline import TimelineSource
 from .icons import keep_icons_open
-from .layers import BACKGROUND
 from .limits import open_tunnel, refuse_tunnels
 from .origin import is_loopback, refuse_foreign_origins
-from .renderer import Look, Renderer
 from .session import Session
-from .source import SceneSource
-from .timeline import TimelineSource
 from .worker import RenderWorker, ThreadTime
 
 if TYPE_CHECKING:
-    from .object_desk import ObjectDesk
+    from ..objects.recognizer import ObjectDesk
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ class Inspector:
 
 def written_series(path: Path) -> dict[str, list[tuple[int, float]]]:
     """The curves of a ``metrics.jsonl``: metric → [(step, value), …]."""
-    from ...trainers.log import read_metrics
+    from ...trainers.engine.log import read_metrics
 
     series: dict[str, list[tuple[int, float]]] = {}
     for row in read_metrics(path):

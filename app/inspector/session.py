@@ -17,11 +17,17 @@ import viser
 from numpy.typing import NDArray
 from viser import transforms as tf
 
-from ...core.cameras import Cameras
 from ...core.errors import InputError
-from .catalog import INFO, LAYERS, Layer
-from .classes import PLAIN, ClassStyle
-from .clouds import PointColor, bounds, overview_frame, point_size
+from ...core.geometry.cameras import Cameras
+from ..render.catalog import INFO, LAYERS, Layer
+from ..render.classes import PLAIN, ClassStyle
+from ..render.clouds import PointColor, bounds, overview_frame, point_size
+from ..render.renderer import Canvas, Look, Mix
+from ..render.scores import Heat
+from ..render.thumbnails import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
+from ..render.video import Pose
+from ..render.views import SAME_PLACE
+from ..scenes.timeline import TimelineSource
 from .divider import Divider
 from .frusta import Frusta
 from .jobs import Exports
@@ -41,12 +47,6 @@ from .panels import (
     ViewPanel,
 )
 from .placing import Placing
-from .renderer import Canvas, Look, Mix
-from .scenes import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
-from .scores import Heat
-from .timeline import TimelineSource
-from .video import Pose
-from .views import SAME_PLACE
 from .worker import Lane
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .atomic import whole_files
 from .checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
-from .foreign import read_weights
-from .whole import whole_files
+from .torch_files import read_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from ..config import from_dict, to_dict
 from ..errors import InputError
+from ..io.atomic import whole_files
 from ..io.checkpoint import load_weights
-from ..io.whole import whole_files
 from .clipgs import ClipGS, ClipGSConfig
 
 BUILTIN = "builtin"

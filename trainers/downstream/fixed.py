@@ -16,20 +16,20 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from ...core.batch import PointBatch, make_points
-from ...core.datasets.capture import cache_folder
+from ...core.data.batch import PointBatch, make_points
+from ...core.data.scene import IGNORE, SceneDataset
 from ...core.device import default_device
 from ...core.errors import InputError
-from ...core.field import features_at
-from ...core.lifting import lift
+from ...core.features.interpolate import features_at
+from ...core.features.lifting import lift
+from ...core.io.cache import cache_folder
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
-from ...core.scene import IGNORE, SceneDataset
 from ...core.teachers import Teacher, keep_features, make_teacher
-from ..loop import Rhythm, Trainer
-from ..schedule import one_cycle
+from ..engine.loop import Rhythm, Trainer
+from ..engine.schedule import one_cycle
 from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
 from .segmenter import Segmenter, backbone_of, fingerprint

@@ -16,8 +16,8 @@ from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.io.pretrained import TRAINED
 from ...core.metrics import SemanticScores
-from ..log import read_metrics
-from ..progress import progress_bar
+from ..engine.log import read_metrics
+from ..engine.progress import progress_bar
 from .config import SemanticTraining
 from .fixed import FixedProbe
 from .presets import PRESETS, Task, held_out

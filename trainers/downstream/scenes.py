@@ -13,12 +13,12 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ...core.augment import augment_scene, mix3d, sphere_crop, voxelize
-from ...core.batch import PointBatch, make_points
+from ...core.data.augment import augment_scene, mix3d, sphere_crop, voxelize
+from ...core.data.batch import PointBatch, make_points
+from ...core.data.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from ...core.datasets import PointceptDataset, open_dataset
-from ...core.datasets.splits import draw_points, draw_scenes, is_drawn, with_labels_at
+from ...core.datasets.scenes.splits import draw_points, draw_scenes, is_drawn, with_labels_at
 from ...core.errors import InputError
-from ...core.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from .config import LabelConfig, SemanticTraining
 
 CACHED = 32
@@ -147,7 +147,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
     """The part of a training set that a data-efficient run may see; all of it for 100 per cent and 0 points.
 
     Smaller draws lie in larger ones of the same seed. Pointcept folders with tasks/ give their own lists
-    (`core.datasets.splits`), which the published figures are made with.
+    (`core.datasets.scenes.splits`), which the published figures are made with.
     """
     scenes, points = _lists(config)
     index = list(range(len(dataset)))

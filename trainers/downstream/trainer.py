@@ -14,12 +14,12 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...core.batch import PointBatch
 from ...core.config import flat, to_dict
+from ...core.data.batch import PointBatch
 from ...core.device import default_device
 from ...core.errors import InputError
-from ..loop import Rhythm, Trainer, default_workers
-from ..schedule import WarmStatistics, one_cycle
+from ..engine.loop import Rhythm, Trainer, default_workers
+from ..engine.schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ....core.errors import InputError
-from ..timeline import TimelineSource
+from ...scenes.timeline import TimelineSource
 from .controls import Link, assign
 
 if TYPE_CHECKING:

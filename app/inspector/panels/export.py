@@ -10,7 +10,7 @@ import viser
 from numpy.typing import NDArray
 
 from ....core.errors import InputError
-from ..export import (
+from ...export.files import (
     MAX_SIDE,
     MAX_VIDEO_SIDE,
     checked_selection,
@@ -21,9 +21,9 @@ from ..export import (
     selection_work,
     splats_work,
 )
-from ..offline import MAX_GAUSSIANS, page_work
-from ..source import SceneState
-from ..video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from ...export.offline import MAX_GAUSSIANS, page_work
+from ...render.video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from ...scenes.source import SceneState
 from .controls import assign
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import viser
 from numpy.typing import NDArray
 
 from ....core.query import QueryObject
-from ..catalog import Layer
-from ..histogram import histogram_svg
-from ..object_desk import label_list
-from ..scores import Heat
-from ..search import Found, objects
-from ..source import SceneState
+from ...objects.recognizer import label_list
+from ...query.histogram import histogram_svg
+from ...query.search import Found, objects
+from ...render.catalog import Layer
+from ...render.scores import Heat
+from ...scenes.source import SceneState
 from .controls import Link
 
 if TYPE_CHECKING:

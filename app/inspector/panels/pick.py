@@ -10,10 +10,10 @@ import torch
 import viser
 from numpy.typing import NDArray
 
-from ..catalog import INFO
-from ..picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
-from ..search import Found
-from ..source import SceneState
+from ...query.picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from ...query.search import Found
+from ...render.catalog import INFO
+from ...scenes.source import SceneState
 from .found import group_facts, marked, plain
 
 if TYPE_CHECKING:

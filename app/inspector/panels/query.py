@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 import viser
 
 from ....core.query import PRESENT, TextEncoder, TextVectors, template_for
-from ..search import Answer, Found, Mode, PhraseAnswer, Question, TextModels, Words, ask, read_phrases, words_for
-from ..source import SceneState
+from ...query.search import (
+    Answer,
+    Found,
+    Mode,
+    PhraseAnswer,
+    Question,
+    TextModels,
+    Words,
+    ask,
+    read_phrases,
+    words_for,
+)
+from ...scenes.source import SceneState
 
 if TYPE_CHECKING:
     from ..session import Session

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..picking import prepare
-from ..source import SceneState
+from ...query.picking import prepare
+from ...scenes.source import SceneState
 from .found import FoundPanel
 from .pick import PickPanel
 from .query import QueryPanel

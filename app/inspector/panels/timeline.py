@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import viser
 
-from ..compare import steps_work
-from ..export import MAX_VIDEO_SIDE, file_name
-from ..timeline import TimelineSource
-from ..video import Format
+from ...export.files import MAX_VIDEO_SIDE, file_name
+from ...render.compare import steps_work
+from ...render.video import Format
+from ...scenes.timeline import TimelineSource
 from .controls import Link, assign
 from .export import FORMATS, JobBar, even
 
