@@ -32,7 +32,7 @@ from ..core.datasets.rooms import Rooms
 from ..core.errors import InputError
 from ..core.features.lifting import Lifted
 from ..core.io.images import write_color
-from ..core.query import PRESENT, Calibration, Question, Words, ask, template_for
+from ..core.query import PRESENT, Calibration, Query, QueryableFeatures, ask, template_for
 from ..core.query.calibration import NAME, load_calibration, save_calibration
 from ..core.synthetic.rooms import build_room
 from ..core.synthetic.rooms.captions import describe
@@ -169,8 +169,8 @@ def _features(state: SceneState, coord: np.ndarray) -> Tensor:
     return at_points(world_gaussians(state), state.embeddings, coord)
 
 
-def _words(opened: Field, features: Tensor) -> Words:
-    return Words.build(features, opened.encoder, opened.channels, opened.calibration)
+def _words(opened: Field, features: Tensor) -> QueryableFeatures:
+    return QueryableFeatures.build(features, opened.encoder, opened.channels, opened.calibration)
 
 
 def _row(
@@ -187,7 +187,7 @@ def _row(
         renderer = Renderer(_Still(state))
         renderer.load(0)
         words = _words(one, features)
-        answer = ask(words, Question((phrase,), template=template_for(words.encoder)))
+        answer = ask(words, Query((phrase,), template=template_for(words.encoder)))
         found = findings_of(answer, words, state)
         if not found:
             return [Cell(None, "unknown")] * (1 + len(opened))

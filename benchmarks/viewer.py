@@ -25,7 +25,7 @@ import tyro
 from PIL import Image
 
 from ..app.inspector import Inspector, SplatsSource
-from ..app.render.renderer import Look, Renderer
+from ..app.render.renderer import Renderer, RenderOptions
 from ..core.datasets.rooms import Rooms, RoomsConfig
 from ..core.device import default_device
 from ..core.errors import InputError
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 SMALL, LARGE = (480, 360), (1280, 960)
 LOOKS = (
-    Look(),
-    Look(layer="Depth"),
-    Look(layer="Features"),
-    Look(layer="Opacity"),
-    Look(mix="Split"),
-    Look(mix="Blend"),
+    RenderOptions(),
+    RenderOptions(layer="Depth"),
+    RenderOptions(layer="Features"),
+    RenderOptions(layer="Opacity"),
+    RenderOptions(mix="Split"),
+    RenderOptions(mix="Blend"),
 )
 
 _VIEW = "import sys; from gaussiancross.app.cli import main; sys.exit(main())"

@@ -260,7 +260,7 @@ class TestView:
         for command, words in (
             (embed.Embed, ["x", "--out", "x.npy"]),
             (export.Export, ["x", "x.png"]),
-            (query.Query, ["x", "sofa"]),
+            (query.QueryCommand, ["x", "sofa"]),
         ):
             assert tyro.cli(command, args=[*words, "--index", "2"]).index == 2
         assert tyro.cli(export.Export, args=["x", "x.png", "--scene", "2"]).index == 2  # as it was called before

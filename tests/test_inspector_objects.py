@@ -14,7 +14,7 @@ from gaussiancross.app.objects.load_object import read_any_object
 from gaussiancross.app.objects.recognizer import (
     PICTURE,
     Gallery,
-    ObjectDesk,
+    ObjectRecognizer,
     label_list,
     object_picture,
     result_sheet,
@@ -53,7 +53,7 @@ def desk(folder):
     model = ClipGS(config).eval()
     files = sorted(folder.glob("*.npz"))
     gallery = Gallery(embed_files(model, files))
-    return ObjectDesk(lambda: (model, str(folder / "words.npy"), SHAPES), gallery)
+    return ObjectRecognizer(lambda: (model, str(folder / "words.npy"), SHAPES), gallery)
 
 
 class TestDesk:

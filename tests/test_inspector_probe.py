@@ -81,11 +81,11 @@ class TestProbeLayer:
 
     def test_layer_shows_the_probe_and_obeys_the_style(self, renderer):
         assert renderer.class_providers == ("Probe",) and "Classes" in renderer.layers(0)
-        from gaussiancross.app.render.renderer import Look
+        from gaussiancross.app.render.renderer import RenderOptions
 
-        plain = renderer.draw(0, Look(layer="Classes"), free_camera(80, 60)).image.astype(int)
+        plain = renderer.draw(0, RenderOptions(layer="Classes"), free_camera(80, 60)).image.astype(int)
         hidden = PLAIN.toggled("floor")
-        other = renderer.draw(0, Look(layer="Classes", style=hidden), free_camera(80, 60)).image.astype(int)
+        other = renderer.draw(0, RenderOptions(layer="Classes", style=hidden), free_camera(80, 60)).image.astype(int)
         changed = np.abs(plain - other).max(-1) > 12
         assert 0.02 < changed.mean() < 0.9
         assert np.ptp(other[changed], axis=1).mean() < np.ptp(plain[changed], axis=1).mean()  # grey now

@@ -13,7 +13,7 @@ import pytest
 import torch
 from gaussiancross.app.export.files import finish
 from gaussiancross.app.render.compare import Comparison, PartnerRenderer, steps_work
-from gaussiancross.app.render.renderer import Look, Renderer
+from gaussiancross.app.render.renderer import Renderer, RenderOptions
 from gaussiancross.app.render.video import Pose
 from gaussiancross.app.scenes.source import LiveSource, ModelSource, SceneState, SplatsSource
 from gaussiancross.app.scenes.timeline import StateCache, TimelineSource, state_bytes
@@ -177,13 +177,13 @@ class TestComparison:
         renderer = Renderer(source)
         renderer.load(0)
         comparison = Comparison(renderer, source.twin(0))
-        image = comparison.draw(0, Look(at=0.5), free_camera(120, 90)).image
-        alone = renderer.draw(0, Look(), free_camera(120, 90)).image
+        image = comparison.draw(0, RenderOptions(at=0.5), free_camera(120, 90)).image
+        alone = renderer.draw(0, RenderOptions(), free_camera(120, 90)).image
         assert comparison.names() == ("step 20", "step 0") and comparison.same_run
         assert np.abs(image[40:, :50].astype(int) - alone[40:, :50]).max() < 12
         assert image[40:, 70:].mean() < 60 < alone[40:, 70:].mean()
         for at in (0.0, 1.0):
-            assert comparison.draw(0, Look(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
+            assert comparison.draw(0, RenderOptions(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
 
     def test_other_runs_wear_similar_colours_for_the_same_things(self):
         scene = box_room(12)
@@ -210,7 +210,7 @@ class TestComparison:
         renderer.load(0)
         pose = Pose(np.array([2.0, 1.5, 1.2]), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), 1.0)
         movie = Image.open(
-            io.BytesIO(finish(steps_work(renderer, source, 0, Look(), pose, (96, 72), "GIF", "v")).content)
+            io.BytesIO(finish(steps_work(renderer, source, 0, RenderOptions(), pose, (96, 72), "GIF", "v")).content)
         )
         levels = []
         for i in range(movie.n_frames):

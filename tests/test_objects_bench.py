@@ -29,7 +29,7 @@ from gaussiancross.trainers.clipgs.config import ClipGSRun
 DIM = 16
 
 
-class Words:
+class QueryableFeatures:
     """Every word is a direction; only the words of objects are known."""
 
     dim = DIM
@@ -52,7 +52,7 @@ class Thumbnails(ImageTeacher):
     def __init__(self) -> None:
         self.info = TeacherInfo("thumbnails", DIM, "none", None, True)
         self.size = (64, 64)
-        self.text = Words()
+        self.text = QueryableFeatures()
         self._to = torch.randn(12, DIM, generator=torch.Generator().manual_seed(0))
 
     def maps(self, images):

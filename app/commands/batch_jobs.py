@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ...core.datasets.prepare.tasks import Task, existing_parent, run_tasks
 from ...core.errors import InputError
-from ...core.io.atomic import whole_files
+from ...core.io.atomic import atomic_dir
 
 OPTIONS = "prepare.json"
 """File with the options that decided what lies in a folder."""
@@ -38,7 +38,7 @@ def check_options(out: Path, options: Options) -> None:
 
 def keep_options(out: Path, options: Options) -> None:
     """Write them into the folder, beside those that an earlier command decided."""
-    with whole_files(out) as staging:
+    with atomic_dir(out) as staging:
         (staging / OPTIONS).write_text(json.dumps({**_options(out), **options}, indent=1), encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from ..inspector.panels.export import even
 from ..render.catalog import Layer
 from ..render.clouds import bounds, point_size
 from ..render.compare import steps_work
-from ..render.renderer import Look, Renderer
+from ..render.renderer import Renderer, RenderOptions
 from ..render.video import Format, Pose, dataset_path, orbit
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
@@ -90,7 +90,7 @@ def export_work(given: Export, renderer: Renderer, state: SceneState) -> Work:
     if kind == "html":
         return page_work(renderer, given.index, start, target, None, name)
     layer: Layer = "Points" if state.gaussians is None and given.layer == "RGB" else given.layer
-    look = Look(layer=layer, frame=given.frame, point_size=point_size(state))
+    look = RenderOptions(layer=layer, frame=given.frame, point_size=point_size(state))
     width, height = given.width, max(1, round(given.width / aspect))
     if kind == "png":
         return picture_work(renderer, given.index, look, start, width, height, name)

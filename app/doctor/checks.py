@@ -45,7 +45,7 @@ OPTIONAL = {
 
 MIN_MEMORY_GB, MIN_DISK_GB = 4.0, 5.0
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

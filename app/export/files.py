@@ -29,7 +29,7 @@ from ...core.io import write_gaussians, write_points, write_splat
 from ..inspector.jobs import Download, Progress, Work
 from ..render.catalog import INFO
 from ..render.layers import Image, to_image
-from ..render.renderer import Look, Renderer, written
+from ..render.renderer import Renderer, RenderOptions, written
 from ..render.video import MAX_FRAMES, Format, Pose, open_writer
 from ..scenes.source import SceneState
 
@@ -62,7 +62,9 @@ def file_name(*parts: object) -> str:
 # --- still pictures -------------------------------------------------------------------------------------------
 
 
-def picture_work(renderer: Renderer, scene: int, look: Look, pose: Pose, width: int, height: int, name: str) -> Work:
+def picture_work(
+    renderer: Renderer, scene: int, look: RenderOptions, pose: Pose, width: int, height: int, name: str
+) -> Work:
     """A PNG of any size up to `MAX_SIDE`, drawn in strips. Two layers at once and sheets are drawn in one go."""
     if min(width, height) < 16 or max(width, height) > MAX_SIDE:
         raise InputError("a picture", f"16 to {MAX_SIDE} pixels on either side", f"{width} × {height}")
@@ -147,7 +149,7 @@ def video_work(
 def path_work(
     renderer: Renderer,
     scene: int,
-    look: Look,
+    look: RenderOptions,
     path: Sequence[Pose],
     size: tuple[int, int],
     fps: float,

@@ -35,5 +35,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = {"Inspector": "inspector", "TimelineSource": "timeline"}.get(name, "source")
-    return getattr(import_module(f".{module}", __name__), name)
+    module = {"Inspector": ".inspector", "TimelineSource": "..scenes.timeline"}.get(name, "..scenes.source")
+    return getattr(import_module(module, __name__), name)

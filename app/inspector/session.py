@@ -22,7 +22,7 @@ from ...core.geometry.cameras import Cameras
 from ..render.catalog import INFO, LAYERS, Layer
 from ..render.classes import PLAIN, ClassStyle
 from ..render.clouds import PointColor, bounds, overview_frame, point_size
-from ..render.renderer import Canvas, Look, Mix
+from ..render.renderer import Canvas, Mix, RenderOptions
 from ..render.scores import Heat
 from ..render.thumbnails import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
 from ..render.video import Pose
@@ -100,7 +100,7 @@ class Session:
         self.view = ViewState(layer="RGB")
         self.heat: Heat | None = None
         self.keep: torch.Tensor | None = None
-        """[N] bool, False = not drawn; see `Look.keep`."""
+        """[N] bool, False = not drawn; see `RenderOptions.keep`."""
         self.selection: NDArray[np.int64] | None = None
         """[K] ascending indices of the selected Gaussians (of points, in a scene without Gaussians), or None."""
         self.note = ""
@@ -214,7 +214,7 @@ class Session:
         self.panel.update()
 
     def set_keep(self, keep: torch.Tensor | None) -> None:
-        """Draw only some of the Gaussians, see `Look.keep`; from any thread."""
+        """Draw only some of the Gaussians, see `RenderOptions.keep`; from any thread."""
         if keep is None and self.keep is None:
             return
         self.keep = keep
@@ -236,10 +236,10 @@ class Session:
         near = max(0.75 * extent / math.tan(0.5 * camera.fov), 0.4)
         self._place(center + ray / far * min(far, near), center, camera.fov)
 
-    def look(self) -> Look:
+    def look(self) -> RenderOptions:
         """What the canvas of this browser shows: for `Renderer.draw`."""
         view = self.view
-        return Look(
+        return RenderOptions(
             layer=view.layer,
             second=view.second,
             mix=view.mix,
@@ -417,7 +417,7 @@ class Session:
             self._show_classes(look)
         self._show(canvas, 75 if moving else 90)
 
-    def _show_classes(self, look: Look) -> None:
+    def _show_classes(self, look: RenderOptions) -> None:
         """Names and colours of the classes in the picture, for the panel."""
         shown: list[Layer] = [layer for layer in self._layers_shown() if INFO[layer].group == "Classes"]
         known = None

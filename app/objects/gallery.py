@@ -14,7 +14,7 @@ from ...core.errors import InputError
 from ...core.models.clipgs import ClipGS
 from ...core.models.clipgs_builtin import BUILTIN, CARD, load_builtin_clipgs
 from .load_object import OBJECT_FILES
-from .recognizer import Gallery, ObjectDesk
+from .recognizer import Gallery, ObjectRecognizer
 from .search import embed_files, find_objects, load_gallery
 
 
@@ -44,7 +44,9 @@ def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
     return model, str(meta.get("tower", "")), tuple(labels)
 
 
-def open_desk(spec: str, objects: Path | None, tower: str = "", console: Console | None = None) -> ObjectDesk | None:
+def open_desk(
+    spec: str, objects: Path | None, tower: str = "", console: Console | None = None
+) -> ObjectRecognizer | None:
     """Objects for the viewer; None where no model was asked for and none ships.
 
     Args:
@@ -52,7 +54,9 @@ def open_desk(spec: str, objects: Path | None, tower: str = "", console: Console
             gallery. tower: another image/text model than the run's.
     """
     if objects is None:
-        return None if spec == BUILTIN and not has_builtin() else ObjectDesk(partial(open_clipgs, spec), None, tower)
+        return (
+            None if spec == BUILTIN and not has_builtin() else ObjectRecognizer(partial(open_clipgs, spec), None, tower)
+        )
     model, own_tower, labels = open_clipgs(spec)
     objects = objects.expanduser()
     if objects.suffix == ".npz" and objects.is_file():
@@ -68,4 +72,4 @@ def open_desk(spec: str, objects: Path | None, tower: str = "", console: Console
             console.print(sentence, style="yellow", soft_wrap=True, markup=False)
         if not embedded.files:
             raise InputError(objects, f"objects as {', '.join(OBJECT_FILES)}", "none that can be used")
-    return ObjectDesk(lambda: (model, own_tower, labels), Gallery(embedded), tower)
+    return ObjectRecognizer(lambda: (model, own_tower, labels), Gallery(embedded), tower)

@@ -101,7 +101,7 @@ class OpenObject:
     picture: Image
 
 
-class ObjectDesk:
+class ObjectRecognizer:
     """Model, towers and gallery, opened when first needed.
 
     Args:

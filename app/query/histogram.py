@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..render.layers import colormap, to_image
-from .search import Found
+from .search import QueryResult
 
 BINS = 64
 _WIDTH, _HEIGHT, _BASE = 320, 96, 14
@@ -18,7 +18,7 @@ def _rgb(color: NDArray[np.uint8]) -> str:
     return "#" + bytes(color).hex()
 
 
-def histogram_svg(found: Found, cut: float) -> str:
+def histogram_svg(found: QueryResult, cut: float) -> str:
     """Counts on a square-root scale, so that a small object beside a large room can be seen.
 
     Bars above the threshold wear the colours of the heat map, the others are grey. A line marks the threshold, a small

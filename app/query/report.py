@@ -23,7 +23,7 @@ from ..export.files import world_gaussians
 from ..render.clouds import bounds
 from ..render.draw import Cell, sheet
 from ..render.layers import Image, over_background, to_image
-from ..render.renderer import Look, Renderer
+from ..render.renderer import Renderer, RenderOptions
 from ..render.scores import Heat
 from ..render.thumbnails import guess_up, turned
 from ..scenes.source import SceneState
@@ -41,7 +41,7 @@ _PALETTE = ((255, 209, 92), (102, 204, 255), (255, 130, 170), (140, 230, 140), (
 
 
 @dataclass(frozen=True)
-class Finding:
+class PhraseResult:
     """One phrase that could be asked, and what it found.
 
     Attributes:
@@ -178,31 +178,31 @@ class AnswerPictures:
         self._renderer, self._scene, self._state = renderer, scene, state
         self._width, self._label = width, label
 
-    def best(self, finding: Finding, count: int) -> list[tuple[Cameras, int | None]]:
+    def best(self, finding: PhraseResult, count: int) -> list[tuple[Cameras, int | None]]:
         """The views that show the most of a finding, or of the best scores where nothing is selected."""
         weight = torch.from_numpy(finding.selected).float()
         if not finding.selected.any():
             weight = (finding.scores >= finding.scores.topk(min(200, len(finding.scores))).values[-1]).float()
         return best_views(self._state, weight, count)
 
-    def rows(self, finding: Finding, count: int) -> list[list[Cell]]:
+    def rows(self, finding: PhraseResult, count: int) -> list[list[Cell]]:
         """[count][3]: the scene, the heat map, the selection; from the best views."""
         return [
             [self.scene_cell(camera, frame), self.heat_cell(finding, camera), self.selection_cell(finding, camera)]
             for camera, frame in self.best(finding, count)
         ]
 
-    def phrase(self, finding: Finding, count: int) -> Image:
+    def phrase(self, finding: PhraseResult, count: int) -> Image:
         """A sheet of one phrase."""
         rows = self.rows(finding, count)
         return self._sheet(rows, ["scene", self._title(finding), "selected"], [""] * len(rows))
 
-    def page(self, findings: Sequence[Finding]) -> Image:
+    def page(self, findings: Sequence[PhraseResult]) -> Image:
         """A sheet with one row per phrase."""
         rows = [self.rows(f, 1)[0] for f in findings]
         return self._sheet(rows, ["scene", self._label, "selected"], [f.answer.phrase for f in findings])
 
-    def _title(self, finding: Finding) -> str:
+    def _title(self, finding: PhraseResult) -> str:
         return f"{finding.answer.phrase}: {finding.verdict}"
 
     def _sheet(self, rows: list[list[Cell]], columns: list[str], names: list[str]) -> Image:
@@ -218,19 +218,21 @@ class AnswerPictures:
         if frame is not None and self._state.frames is not None:
             color = self._state.frames.read(frame, width, height).color
             return Cell((color * 255 + 0.5).astype(np.uint8), f"frame {self._state.frames.names[frame]}")
-        return Cell(self._renderer.draw(self._scene, Look(layer="RGB"), camera.resized(width, height)).image)
+        return Cell(self._renderer.draw(self._scene, RenderOptions(layer="RGB"), camera.resized(width, height)).image)
 
-    def heat_cell(self, finding: Finding, camera: Cameras) -> Cell:
+    def heat_cell(self, finding: PhraseResult, camera: Cameras) -> Cell:
         """Scores splatted as one channel, over the darkened render, with legend and threshold."""
         cut = finding.cut
         how = {"floor": "default", "best": "best 1 %", "given": "given"}.get(cut.method, "between two groups")
         heat = Heat(
             finding.scores, self._scene, self._state.stage, cut.low, cut.high, f"selected above {cut.value:.2f} ({how})"
         )
-        image = self._renderer.draw(self._scene, Look(layer="Heat", heat=heat), camera.resized(*self._size(camera)))
+        image = self._renderer.draw(
+            self._scene, RenderOptions(layer="Heat", heat=heat), camera.resized(*self._size(camera))
+        )
         return Cell(image.image)
 
-    def selection_cell(self, finding: Finding, camera: Cameras) -> Cell:
+    def selection_cell(self, finding: PhraseResult, camera: Cameras) -> Cell:
         """The selection in its colours, the rest in dark grey, boxes around the objects."""
         gaussians = self._state.gaussians
         assert gaussians is not None

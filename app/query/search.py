@@ -16,10 +16,10 @@ from ...core.query import (
     Calibration,
     Mode,
     PhraseAnswer,
+    Query,
+    QueryableFeatures,
     QueryObject,
-    Question,
     TextEncoder,
-    Words,
     ask,
     choose_cut,
     group,
@@ -32,12 +32,12 @@ from ..scenes.source import SceneSource, SceneState
 
 __all__ = [
     "Answer",
-    "Found",
     "Mode",
     "PhraseAnswer",
-    "Question",
-    "TextModels",
-    "Words",
+    "Query",
+    "QueryResult",
+    "QueryableFeatures",
+    "TextEncoderChoice",
     "ask",
     "objects",
     "read_phrases",
@@ -48,7 +48,7 @@ __all__ = [
 OWN, VECTORS, BUILTIN = "The teacher's own", "Text vectors", "Built-in"
 
 
-class TextModels:
+class TextEncoderChoice:
     """The text sides that a page can ask with, best first: the teacher's own, the vectors that the page was started
     with, the built-in one.
 
@@ -99,7 +99,7 @@ def words_for(
     encoder: TextEncoder | None,
     channels: Sequence[str] | None,
     calibration: Calibration | None = None,
-) -> Words | str:
+) -> QueryableFeatures | str:
     """What words can be asked of a scene; else a sentence that says what is missing.
 
     Args:
@@ -113,7 +113,7 @@ def words_for(
         return "Words need features, and these Gaussians carry none."
     width = state.embeddings.shape[1]
     if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
-        return Words.build(state.embeddings, encoder, channels, calibration, keep=state.memo)
+        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, keep=state.memo)
     if encoder is None:
         return (
             "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text side of the "
@@ -126,7 +126,7 @@ def words_for(
 
 
 @dataclass(frozen=True)
-class Found:
+class QueryResult:
     """Scores of one scene's Gaussians, and what they mean.
 
     Attributes:
@@ -148,11 +148,13 @@ class Found:
     method: str
 
     @staticmethod
-    def of(scores: Tensor, state: SceneState, scene: int, label: str, what: str, floor: float | None = None) -> Found:
+    def of(
+        scores: Tensor, state: SceneState, scene: int, label: str, what: str, floor: float | None = None
+    ) -> QueryResult:
         """With a threshold from the scores, and the range of the colours; see `core.query.choose_cut`."""
         scores = scores.detach().float().cpu()
         cut = choose_cut(scores, floor)
-        return Found(scores, scene, state.stage, label, what, cut.low, cut.high, cut.value, cut.method)
+        return QueryResult(scores, scene, state.stage, label, what, cut.low, cut.high, cut.value, cut.method)
 
     def selected(self, cut: float) -> NDArray[np.bool_]:
         """[N] whether the score is above the cut."""

@@ -23,7 +23,7 @@ from .clouds import centers_in_world, subset
 from .draw import caption, divide
 from .feature_colors import ColorBasis
 from .layers import Image
-from .renderer import FAR, Canvas, Look, Renderer
+from .renderer import FAR, Canvas, Renderer, RenderOptions
 from .video import Format, Pose
 
 _ALIGNED_ON = 20_000
@@ -59,7 +59,7 @@ class Comparison:
         return state is None or state.stage != self.other.stage()
 
     @torch.no_grad()
-    def draw(self, scene: int, look: Look, cameras: Cameras, with_depth: bool = False) -> Canvas:
+    def draw(self, scene: int, look: RenderOptions, cameras: Cameras, with_depth: bool = False) -> Canvas:
         """``look.layer`` of both, the right one from the column ``look.at`` · width on."""
         index = self._index(scene)
         if self.stale(scene):
@@ -144,7 +144,7 @@ def steps_work(
     main: Renderer,
     source: TimelineSource,
     scene: int,
-    look: Look,
+    look: RenderOptions,
     pose: Pose,
     size: tuple[int, int],
     kind: Format,

@@ -33,16 +33,16 @@ from .layers import (
 )
 from .scores import ClassProvider, ClassScores, Heat, label_scores
 from .sheets import DEPTH_ERROR, MIN_ALPHA, RGB_ERROR, views_sheet
-from .views import Targets, Turn
+from .views import CameraRotation, Targets
 
 __all__ = [
     "LAYERS",
     "Canvas",
     "FeatureColors",
     "Layer",
-    "Look",
     "Mix",
     "PointColor",
+    "RenderOptions",
     "Renderer",
     "bounds",
     "depth_range",
@@ -65,7 +65,7 @@ DOTS = 400_000
 
 
 @dataclass(frozen=True)
-class Look:
+class RenderOptions:
     """What to draw, but for the scene and the camera.
 
     Attributes:
@@ -122,7 +122,7 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class Painted:
+class LayerImage:
     """One layer before words are drawn on it.
 
     Attributes:
@@ -233,10 +233,10 @@ class Renderer:
         self, index: int, layer: Layer, cameras: Cameras, blend: float = 0.0, with_depth: bool = False
     ) -> Canvas:
         """One layer from a free camera: `draw` with nothing but a layer and a blend."""
-        return self.draw(index, Look(layer=layer, blend=blend), cameras, with_depth)
+        return self.draw(index, RenderOptions(layer=layer, blend=blend), cameras, with_depth)
 
     @torch.no_grad()
-    def draw(self, index: int, look: Look, cameras: Cameras, with_depth: bool = False) -> Canvas:
+    def draw(self, index: int, look: RenderOptions, cameras: Cameras, with_depth: bool = False) -> Canvas:
         """What the canvas shows: one layer, or two that share it.
 
         Args:
@@ -268,18 +268,18 @@ class Renderer:
         return Canvas(divide(image, split, look.layer, look.second, look.grip), depth, one.note or two.note)
 
     @torch.no_grad()
-    def paint(self, index: int, look: Look, cameras: Cameras) -> Painted:
+    def paint(self, index: int, look: RenderOptions, cameras: Cameras) -> LayerImage:
         """``look.layer`` alone, without words: for pictures that are drawn in strips and `written` on as a whole."""
         return self._paint(index, look.layer, look, cameras, False)
 
-    def _paint(self, index: int, layer: Layer, look: Look, cameras: Cameras, with_depth: bool) -> Painted:
+    def _paint(self, index: int, layer: Layer, look: RenderOptions, cameras: Cameras, with_depth: bool) -> LayerImage:
         state, kind = self.state(index), INFO[layer].kind
         if kind == "camera" and state is not None and state.frames is not None and look.frame < len(state.frames):
             return self._paint_camera(index, state, layer, look, cameras)
         if kind == "cloud" and state is not None:
             return self._paint_cloud(index, state, layer, look, cameras)
         if state is None or state.gaussians is None or kind == "camera":
-            return Painted(_blank(cameras), note="nothing to render yet")
+            return LayerImage(_blank(cameras), note="nothing to render yet")
         gaussians = state.gaussians
         if look.keep is not None and len(look.keep) == len(gaussians):
             gaussians = replace(gaussians, opacities=gaussians.opacities * look.keep.to(gaussians.opacities))
@@ -290,10 +290,10 @@ class Renderer:
             near, far = self.depth_range(index)
             alpha, depth = splats.alpha[0, ..., 0], splats.depth[0, ..., 0]
             colors = depth_colors(depth, near, far, alpha > MIN_ALPHA)
-            return Painted(colors.cpu(), _surface(splats), legend=Legend.numbers(near, far, "m"))
+            return LayerImage(colors.cpu(), _surface(splats), legend=Legend.numbers(near, far, "m"))
         if layer == "Alpha":
             splats = splat(state, gaussians, cameras)
-            return Painted(splats.alpha[0].expand(-1, -1, 3).cpu(), _surface(splats))
+            return LayerImage(splats.alpha[0].expand(-1, -1, 3).cpu(), _surface(splats))
         if layer == "Centres":
             radius = state.memo("dots", lambda: 0.3 * point_size(state))
             gaussians = replace(
@@ -313,7 +313,7 @@ class Renderer:
 
     def _paint_colors(
         self, index: int, state: SceneState, gaussians: Gaussians, cameras: Cameras, blend: float
-    ) -> Painted:
+    ) -> LayerImage:
         note = ""
         if blend > 0:
             painted, bad = self.embedding_colors(index, state)
@@ -324,7 +324,9 @@ class Renderer:
                 note = f"{bad:,} Gaussians with features that are not finite (magenta)" if bad else ""
         return replace(_plain(splat(state, gaussians, cameras)), note=note)
 
-    def _paint_heat(self, index: int, state: SceneState, gaussians: Gaussians, look: Look, cameras: Cameras) -> Painted:
+    def _paint_heat(
+        self, index: int, state: SceneState, gaussians: Gaussians, look: RenderOptions, cameras: Cameras
+    ) -> LayerImage:
         heat = look.heat
         if heat is None or not heat.fits(index, state):
             dim = replace(gaussians, colors=gaussians.colors * 0.4)
@@ -337,8 +339,8 @@ class Renderer:
         return _paint_values(state, replace(gaussians, features=values[:, None]), cameras, legend, faded=True)
 
     def _paint_classes(
-        self, index: int, state: SceneState, layer: Layer, gaussians: Gaussians, look: Look, cameras: Cameras
-    ) -> Painted:
+        self, index: int, state: SceneState, layer: Layer, gaussians: Gaussians, look: RenderOptions, cameras: Cameras
+    ) -> LayerImage:
         known = self.class_scores(index, layer, look.classes, look.style)
         if known is None or len(known.scores) != len(gaussians):
             dim = replace(gaussians, colors=gaussians.colors * 0.4)
@@ -352,12 +354,14 @@ class Renderer:
         # A little of the render's light and shade: in one flat colour per class the shape of things would be lost.
         light = (splats.color[0] / splats.alpha[0].clamp_min(1e-6)).mean(-1, keepdim=True).clamp(0, 1)
         alpha = splats.alpha[0]
-        return Painted(over_background(flat * (SHADE + (1 - SHADE) * light) * alpha, alpha).cpu(), _surface(splats))
+        return LayerImage(over_background(flat * (SHADE + (1 - SHADE) * light) * alpha, alpha).cpu(), _surface(splats))
 
-    def _paint_cloud(self, index: int, state: SceneState, layer: Layer, look: Look, cameras: Cameras) -> Painted:
+    def _paint_cloud(
+        self, index: int, state: SceneState, layer: Layer, look: RenderOptions, cameras: Cameras
+    ) -> LayerImage:
         drawn = self.points(index, look.point_color, DOTS, layer == "Masked", look.style)
         if drawn is None:
-            return Painted(_blank(cameras), note="no points")
+            return LayerImage(_blank(cameras), note="no points")
         coord, colors, note = drawn
         device = "cpu" if state.gaussians is None else state.gaussians.means.device
         points = dots(coord, colors, look.point_size).to(device)
@@ -366,13 +370,15 @@ class Renderer:
 
     # --- layers of a dataset camera -------------------------------------------------------------------------
 
-    def _paint_camera(self, index: int, state: SceneState, layer: Layer, look: Look, cameras: Cameras) -> Painted:
+    def _paint_camera(
+        self, index: int, state: SceneState, layer: Layer, look: RenderOptions, cameras: Cameras
+    ) -> LayerImage:
         assert state.frames is not None
-        turn = Turn.between(cameras, state.frames.cameras[look.frame])
+        turn = CameraRotation.between(cameras, state.frames.cameras[look.frame])
         if turn is None:
             words = f"{layer}: only where dataset camera {look.frame} stands"
             if state.gaussians is None:
-                return Painted(_blank(cameras), words=words)
+                return LayerImage(_blank(cameras), words=words)
             dim = replace(state.gaussians, colors=state.gaussians.colors * 0.4)
             return replace(_plain(splat(state, dim, cameras)), words=words)
         black, inside = torch.tensor(BACKGROUND), turn.inside[..., None]
@@ -381,22 +387,24 @@ class Renderer:
             return self._paint_tokens(index, state, layer, look, turn)
         color, depth, _ = self.targets.read(state, index, look.frame)
         if layer == "Target":
-            return Painted(torch.where(inside, turn.sample(color, smooth=True), black))
+            return LayerImage(torch.where(inside, turn.sample(color, smooth=True), black))
         measured = turn.depth(depth)
         if layer == "Target depth":
-            return Painted(depth_colors(measured, near, far), legend=Legend.numbers(near, far, "m"))
+            return LayerImage(depth_colors(measured, near, far), legend=Legend.numbers(near, far, "m"))
         assert state.gaussians is not None
         splats = splat(state, state.gaussians, cameras)
         if layer == "RGB error":
             wrong = (splats.color[0].cpu() - turn.sample(color, smooth=True)).abs().mean(-1)
             legend = Legend.numbers(0, RGB_ERROR, title="mean difference, colours 0 to 1", digits=2)
-            return Painted(torch.where(inside, colormap(wrong / RGB_ERROR), black), legend=legend)
+            return LayerImage(torch.where(inside, colormap(wrong / RGB_ERROR), black), legend=legend)
         known = (splats.alpha[0, ..., 0].cpu() > MIN_ALPHA) & (measured > 0)
         wrong = (splats.depth[0, ..., 0].cpu() - measured).abs()
         legend = Legend.numbers(0, DEPTH_ERROR, "m", "difference of depths", 2)
-        return Painted(depth_colors(wrong, 0, DEPTH_ERROR, known), legend=legend)
+        return LayerImage(depth_colors(wrong, 0, DEPTH_ERROR, known), legend=legend)
 
-    def _paint_tokens(self, index: int, state: SceneState, layer: Layer, look: Look, turn: Turn) -> Painted:
+    def _paint_tokens(
+        self, index: int, state: SceneState, layer: Layer, look: RenderOptions, turn: CameraRotation
+    ) -> LayerImage:
         black, inside = torch.tensor(BACKGROUND), turn.inside[..., None]
         if layer == "Teacher":
             tokens = self.source.teacher_features(index, look.frame)
@@ -404,12 +412,12 @@ class Renderer:
             basis = self.colors.fitted("embedding")
             if tokens is not None and basis is not None:
                 colors = feature_colors(tokens.to(basis.mean.device), basis)[0]
-                return Painted(torch.where(inside, turn.sample(colors), black))
+                return LayerImage(torch.where(inside, turn.sample(colors), black))
         elif (wrong := self.targets.cosine_error(state, index, look.frame)) is not None:
             legend = Legend.numbers(0, 1, title="1 - cosine to the teacher", digits=2)
             colors = turn.sample(colormap(wrong))
-            return Painted(torch.where(inside, colors, black), legend=legend)
-        return Painted(black.expand(*turn.inside.shape, 3), words="No teacher features for this camera")
+            return LayerImage(torch.where(inside, colors, black), legend=legend)
+        return LayerImage(black.expand(*turn.inside.shape, 3), words="No teacher features for this camera")
 
     # --- feature colours ------------------------------------------------------------------------------------
 
@@ -499,13 +507,13 @@ def splat(state: SceneState, gaussians: Gaussians, cameras: Cameras) -> Splats:
     return rasterize(gaussians, seen.viewmats, seen.Ks, seen.width, seen.height)
 
 
-def _plain(splats: Splats) -> Painted:
-    return Painted(over_background(splats.color[0], splats.alpha[0]).cpu(), _surface(splats))
+def _plain(splats: Splats) -> LayerImage:
+    return LayerImage(over_background(splats.color[0], splats.alpha[0]).cpu(), _surface(splats))
 
 
 def _paint_values(
     state: SceneState, gaussians: Gaussians, cameras: Cameras, legend: Legend, faded: bool = False
-) -> Painted:
+) -> LayerImage:
     """The one feature of the Gaussians, in [0, 1], as colours: it is splatted, then coloured, so that the legend holds
     for what is seen through several Gaussians, too. The render's light and shade keeps the shape of things.
 
@@ -522,7 +530,7 @@ def _paint_values(
     if faded:
         dark = 0.3 * torch.lerp(light.expand_as(color), color, 0.5)
         colors = torch.lerp(dark, colors, (2 * value[..., None] - 0.2).clamp(0.1, 1))
-    return Painted(over_background(colors * alpha, alpha).cpu(), _surface(splats), legend=legend)
+    return LayerImage(over_background(colors * alpha, alpha).cpu(), _surface(splats), legend=legend)
 
 
 def _gaussian_values(state: SceneState, layer: Layer) -> tuple[Tensor, Legend]:
@@ -558,13 +566,13 @@ def _surface(splats: Splats) -> Tensor:
     return splats.depth[0, ..., 0].masked_fill(splats.alpha[0, ..., 0] <= 0.5, FAR)
 
 
-def _occluding(painted: Painted) -> NDArray[np.float32]:
+def _occluding(painted: LayerImage) -> NDArray[np.float32]:
     if painted.depth is None:
         return np.full(painted.colors.shape[:2], FAR, np.float32)
     return painted.depth.cpu().numpy().astype(np.float32)
 
 
-def written(image: Image, painted: Painted, left: int = 0, right: int | None = None) -> Image:
+def written(image: Image, painted: LayerImage, left: int = 0, right: int | None = None) -> Image:
     """The image with the layer's legend and words in its columns ``left`` to ``right``."""
     if painted.legend is not None:
         image = draw_legend(image, painted.legend, left, right)

@@ -22,7 +22,7 @@ WIDEST = 960
 
 
 @dataclass(frozen=True)
-class Turn:
+class CameraRotation:
     """Where a free camera's pixels lie in a dataset camera's picture. Two pinhole cameras with one centre see the same
     rays: u_d ~ K_d R_d R_cᵀ K_c⁻¹ u_c, whatever the depth.
 
@@ -37,7 +37,7 @@ class Turn:
     stretch: Tensor
 
     @staticmethod
-    def between(cameras: Cameras, target: Cameras) -> Turn | None:
+    def between(cameras: Cameras, target: Cameras) -> CameraRotation | None:
         """From one free camera to one dataset camera; None when they are not at the same place."""
         view, goal = cameras.viewmats[0].double().cpu(), target.viewmats[0].double().cpu()
         apart = torch.linalg.inv(view)[:3, 3] - torch.linalg.inv(goal)[:3, 3]
@@ -51,7 +51,7 @@ class Turn:
         z = rays[..., 2]
         uv = (rays @ target.Ks[0].double().cpu().T)[..., :2] / z.clamp_min(1e-6)[..., None]
         grid = 2 * uv / torch.tensor([target.width, target.height]) - 1
-        return Turn(grid.float(), (z > 1e-6) & (grid.abs() < 1).all(-1), z.float())
+        return CameraRotation(grid.float(), (z > 1e-6) & (grid.abs() < 1).all(-1), z.float())
 
     def sample(self, picture: Tensor, smooth: bool = False) -> Tensor:
         """[h, w, C] of the dataset camera, at any resolution → [H, W, C]; 0 outside."""

@@ -14,7 +14,7 @@ from ...core.io.cache import cache_folder
 from ...core.io.pretrained import read_pretrained
 from ...core.models import GaussianCross
 from ...core.query.calibration import NAME, load_calibration
-from ...core.teachers import keep_features
+from ...core.teachers import memoize_features
 from ...core.teachers.builtin import BuiltinTeacher
 from .source import ModelSource
 
@@ -41,7 +41,7 @@ def shipped_field(dataset: SceneDataset, data: str, device: torch.device | str =
         raise InputError(folder(), f"a field of the teacher {teacher.fingerprint}", f"one of {expected}", hint)
     model = GaussianCross.from_stored(stored).to(device)
     source = ModelSource(
-        model, dataset, keep_features(teacher, data, cache_folder()), f"{Path(data).name}, shipped field"
+        model, dataset, memoize_features(teacher, data, cache_folder()), f"{Path(data).name}, shipped field"
     )
     source.calibration = load_calibration(folder() / NAME, "model")
     return source

@@ -29,7 +29,7 @@ Device = Literal["auto", "cuda", "cpu"]
 
 @dataclass(frozen=True)
 class OpenField:
-    """What to open; see `commands.query.Query` for the words."""
+    """What to open; see `commands.query.QueryCommand` for the words."""
 
     what: str
     field: Literal["auto", "model", "lifted"] = "auto"

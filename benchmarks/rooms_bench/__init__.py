@@ -8,10 +8,10 @@ jobs       all of them, resumable, side by side
 report     means over seeds, tables, what helps in words
 """
 
-from .config import FULL, MICRO, PRETRAIN, QUICK, SETTINGS, Setting, Size, Variant
+from .config import FULL, MICRO, PRETRAIN, QUICK, SETTINGS, BenchConfig, Size, Variant
 from .jobs import make_jobs, run_jobs
 from .rows import REFERENCE, ROWS, Row, choose_rows
-from .tasks import Job, Workplace, read_results
+from .tasks import Job, TaskRunner, read_results
 
 __all__ = [
     "FULL",
@@ -21,12 +21,12 @@ __all__ = [
     "REFERENCE",
     "ROWS",
     "SETTINGS",
+    "BenchConfig",
     "Job",
     "Row",
-    "Setting",
     "Size",
+    "TaskRunner",
     "Variant",
-    "Workplace",
     "choose_rows",
     "make_jobs",
     "read_results",

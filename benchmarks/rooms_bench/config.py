@@ -187,7 +187,7 @@ INSTANCES = InstanceTraining(
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchConfig:
     """All that decides the figures, besides the row and the seed."""
 
     rooms: RoomsConfig = field(default_factory=RoomsConfig)
@@ -206,13 +206,13 @@ class Setting:
     """Instance segmentation."""
 
 
-SETTINGS: dict[Variant, Setting] = {
-    "micro": Setting(
+SETTINGS: dict[Variant, BenchConfig] = {
+    "micro": BenchConfig(
         rooms=RoomsConfig(frames=4, width=160, height=120, points=8_000),
         size=MICRO,
         pretrain=replace(PRETRAIN, model=replace(PRETRAIN.model, lattice_cells=1_024, lattice_shape=(16, 16, 4))),
     ),
-    "quick": Setting(size=QUICK),
-    "full": Setting(size=FULL),
+    "quick": BenchConfig(size=QUICK),
+    "full": BenchConfig(size=FULL),
 }
 """What each variant does."""

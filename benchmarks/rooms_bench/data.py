@@ -28,7 +28,7 @@ from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
 from ...core.features.lifting import lift
 from ...core.geometry.cameras import Cameras
-from ...core.io.atomic import whole_files
+from ...core.io.atomic import atomic_dir
 from ...core.io.cache import cache_folder
 from ...core.teachers import make_teacher
 from ...core.teachers.base import ImageTeacher, TeacherInfo
@@ -39,7 +39,7 @@ TOKENS = (30, 40)
 
 
 @dataclass(frozen=True)
-class Kept:
+class RoomCacheConfig:
     """What is kept of a room."""
 
     points: int
@@ -57,7 +57,7 @@ class SmallRooms:
         root: where the files are kept; the `cache_folder` unless given.
     """
 
-    def __init__(self, rooms: Rooms, kept: Kept, root: Path | None = None) -> None:
+    def __init__(self, rooms: Rooms, kept: RoomCacheConfig, root: Path | None = None) -> None:
         self.rooms, self.kept = rooms, kept
         self.names, self.class_names = rooms.names, rooms.class_names
         digest = hashlib.sha256(json.dumps([rooms.root.name, rooms.split, asdict(kept)]).encode()).hexdigest()[:8]
@@ -203,6 +203,6 @@ def _kept(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArr
         return load_file(path)
     except (OSError, SafetensorError):  # not there yet, or cut short by a full disk
         arrays = {k: np.ascontiguousarray(v) for k, v in make().items()}
-    with whole_files(path.parent) as staging:
+    with atomic_dir(path.parent) as staging:
         save_file(arrays, staging / path.name)
     return arrays

@@ -10,13 +10,13 @@ from typing import Any
 from ...core.datasets.rooms import FIRST_SEED
 from ...core.errors import InputError
 from ...core.models import GaussianCross
-from .config import Setting
+from .config import BenchConfig
 from .rows import BEST_TEACHER, LONGER
 from .tasks import MODEL, Job, read_results
 
 
 def export_model(
-    folder: Path, jobs: Sequence[Job], setting: Setting, row: str = "", about: dict[str, Any] | None = None
+    folder: Path, jobs: Sequence[Job], setting: BenchConfig, row: str = "", about: dict[str, Any] | None = None
 ) -> Job:
     """Write the model of a row, of its first seed, with a card in its ``config.json``. No score decides which: a model
     is not chosen by the rooms that say how good it is.

@@ -25,9 +25,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ...core.config import from_dict, to_dict
 from ...core.errors import InputError
 from ...trainers.engine.interrupt import InterruptFlag
-from .config import Setting, Size
+from .config import BenchConfig, Size
 from .rows import Row
-from .tasks import Interrupted, Job, Scores, Workplace, open_tasks, read_results
+from .tasks import Interrupted, Job, Scores, TaskRunner, open_tasks, read_results
 
 STRIDE = 0.5
 """Seconds between two looks at how far the jobs are."""
@@ -41,13 +41,17 @@ def make_jobs(rows: Sequence[Row], size: Size, out: Path) -> list[Job]:
 
 
 def run_jobs(
-    jobs: Sequence[Job], setting: Setting, workers: int = 1, root: Path | None = None, console: Console | None = None
+    jobs: Sequence[Job],
+    setting: BenchConfig,
+    workers: int = 1,
+    root: Path | None = None,
+    console: Console | None = None,
 ) -> bool:
     """Do what is still to be done.
 
     Args:
         workers: processes, one thread each; 1 works in this process, with its threads.
-        root: see `Workplace`.
+        root: see `TaskRunner`.
 
     Returns:
         whether everything is done; False when interrupted.
@@ -60,7 +64,7 @@ def run_jobs(
         check_setting(job, setting)
     todo = [job for job in jobs if open_tasks(job, setting)]
     with InterruptFlag() as interrupted, _bar(console) as bar:
-        watch = _Watch(jobs, setting, workers, bar)
+        watch = _ProgressMonitor(jobs, setting, workers, bar)
         if workers == 1 or len(todo) <= 1:
             _in_turn(todo, setting, root, interrupted, watch)
         else:
@@ -68,7 +72,7 @@ def run_jobs(
     return not any(open_tasks(job, setting) for job in jobs)
 
 
-def do_job(workplace: Workplace, job: Job, interrupted: Any, watch: Any = None) -> None:
+def do_job(workplace: TaskRunner, job: Job, interrupted: Any, watch: Any = None) -> None:
     """All open tasks of a job.
 
     Raises:
@@ -88,8 +92,10 @@ def do_job(workplace: Workplace, job: Job, interrupted: Any, watch: Any = None) 
 # --- one process --------------------------------------------------------------------------------------------------
 
 
-def _in_turn(jobs: Sequence[Job], setting: Setting, root: Path | None, interrupted: Any, watch: _Watch) -> None:
-    workplace = Workplace(setting, root)
+def _in_turn(
+    jobs: Sequence[Job], setting: BenchConfig, root: Path | None, interrupted: Any, watch: _ProgressMonitor
+) -> None:
+    workplace = TaskRunner(setting, root)
     for job in jobs:
         try:
             do_job(workplace, job, interrupted, watch)
@@ -101,7 +107,12 @@ def _in_turn(jobs: Sequence[Job], setting: Setting, root: Path | None, interrupt
 
 
 def _side_by_side(
-    jobs: Sequence[Job], setting: Setting, root: Path | None, workers: int, interrupted: Any, watch: _Watch
+    jobs: Sequence[Job],
+    setting: BenchConfig,
+    root: Path | None,
+    workers: int,
+    interrupted: Any,
+    watch: _ProgressMonitor,
 ) -> None:
     try:
         prepare(jobs, setting, root, interrupted, watch)
@@ -151,13 +162,15 @@ _SURROUNDINGS = {
 }
 
 
-def prepare(jobs: Sequence[Job], setting: Setting, root: Path | None, interrupted: Any, watch: _Watch) -> None:
+def prepare(
+    jobs: Sequence[Job], setting: BenchConfig, root: Path | None, interrupted: Any, watch: _ProgressMonitor
+) -> None:
     """Make the rooms and teachers' tokens that the jobs read, which all of them share.
 
     Raises:
         Interrupted: between two rooms; those that are made stay.
     """
-    workplace = Workplace(setting, root)
+    workplace = TaskRunner(setting, root)
     steps: list[tuple[str, Callable[[], None]]] = []
     for rooms in (workplace.train, workplace.held_out):
         steps += [(f"room {name}", partial(rooms.make, i)) for i, name in enumerate(rooms.names)]
@@ -179,12 +192,12 @@ def _tell(processes: Sequence[SpawnProcess]) -> None:
             os.kill(process.pid, signal.SIGTERM)
 
 
-def _work(numbers: Any, failures: Any, names: Sequence[Any], setting: Setting, root: Path | None) -> None:
+def _work(numbers: Any, failures: Any, names: Sequence[Any], setting: BenchConfig, root: Path | None) -> None:
     """A process's share: jobs by number until there is none left."""
     from .rows import choose_rows  # rows hold functions, which do not travel between processes
 
     torch.set_num_threads(1)
-    workplace = Workplace(setting, root)
+    workplace = TaskRunner(setting, root)
     with InterruptFlag() as interrupted:
         for i in iter(numbers.get, None):
             name, seed, folder = names[i]
@@ -199,7 +212,7 @@ def _work(numbers: Any, failures: Any, names: Sequence[Any], setting: Setting, r
 # --- what lies on the disk ----------------------------------------------------------------------------------------
 
 
-def check_setting(job: Job, setting: Setting) -> None:
+def check_setting(job: Job, setting: BenchConfig) -> None:
     """Raises `InputError` where a job's folder holds results of another setting. An option that they do not know was at
     its default."""
     path = job.folder / "results.json"
@@ -207,7 +220,7 @@ def check_setting(job: Job, setting: Setting) -> None:
         return
     stored = json.loads(path.read_text(encoding="utf-8"))["setting"]
     try:
-        same = _plain(from_dict(Setting, stored, str(path))) == _plain(setting)
+        same = _plain(from_dict(BenchConfig, stored, str(path))) == _plain(setting)
     except InputError:  # options that there are no more
         same = False
     if not same:
@@ -215,7 +228,7 @@ def check_setting(job: Job, setting: Setting) -> None:
         raise InputError(job.folder, "results of the setting that is asked for", "those of another", hint)
 
 
-def _store(job: Job, setting: Setting, task: str, scores: Scores) -> None:
+def _store(job: Job, setting: BenchConfig, task: str, scores: Scores) -> None:
     tasks = {**read_results(job), task: scores}
     report = {"row": job.row.name, "seed": job.seed, "setting": _plain(setting), "tasks": tasks}
     path = job.folder / "results.json"
@@ -228,7 +241,7 @@ def _store(job: Job, setting: Setting, task: str, scores: Scores) -> None:
         raise InputError(job.folder, "a folder that can be written", str(error)) from error
 
 
-def _plain(setting: Setting) -> Any:
+def _plain(setting: BenchConfig) -> Any:
     """What has to be equal, in JSON types: further seeds may join those that are done."""
     plain = json.loads(json.dumps(to_dict(setting)))
     del plain["size"]["seeds"]
@@ -238,10 +251,10 @@ def _plain(setting: Setting) -> Any:
 # --- how far --------------------------------------------------------------------------------------------------------
 
 
-class _Watch:
+class _ProgressMonitor:
     """The bar: tasks done, and about how long the rest will take, from what like tasks took so far."""
 
-    def __init__(self, jobs: Sequence[Job], setting: Setting, workers: int, bar: Progress) -> None:
+    def __init__(self, jobs: Sequence[Job], setting: BenchConfig, workers: int, bar: Progress) -> None:
         self._jobs, self._setting, self._workers, self._bar = jobs, setting, workers, bar
         total = sum(len(job.row.tasks(setting.size)) for job in jobs)
         self._task = bar.add_task("tasks", total=total, note="", left="")

@@ -16,18 +16,18 @@ from rich.console import Console
 from ...core.datasets.rooms import Rooms
 from ...core.io.pretrained import Pretrained
 from ...core.models import GaussianCross
-from ...trainers.downstream import FixedProbe, LabelConfig, LabelledScenes, NetworkConfig, SemanticTrainer
+from ...trainers.downstream import CachedFeatureProbe, LabelConfig, LabelledScenes, NetworkConfig, SemanticTrainer
 from ...trainers.downstream.fixed import field_source
 from ...trainers.downstream.instances import InstanceTrainer
-from ...trainers.downstream.scenes import Chosen, fewer_labels
+from ...trainers.downstream.scenes import SceneSubset, fewer_labels
 from ...trainers.engine.log import read_metrics
 from ...trainers.engine.loop import Trainer
 from ...trainers.pretraining.config import PretrainConfig
 from ...trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
 from ...trainers.pretraining.data import PretrainData
 from ...trainers.pretraining.trainer import Pretrainer
-from .config import Setting
-from .data import Kept, SmallRooms, SmallTeacher, image_teacher, lifted_source
+from .config import BenchConfig
+from .data import RoomCacheConfig, SmallRooms, SmallTeacher, image_teacher, lifted_source
 from .rows import Row
 
 MODEL = "model"
@@ -54,7 +54,7 @@ class Job:
     folder: Path
 
 
-class Workplace:
+class TaskRunner:
     """The rooms and what is done with them. Nothing is opened before it is needed.
 
     Args:
@@ -62,7 +62,7 @@ class Workplace:
         root: where rooms and what is kept of them lie; the `cache_folder` unless given.
     """
 
-    def __init__(self, setting: Setting, root: Path | None = None) -> None:
+    def __init__(self, setting: BenchConfig, root: Path | None = None) -> None:
         self.setting, self._root = setting, root
         self._console = Console(quiet=True)
 
@@ -81,7 +81,7 @@ class Workplace:
 
     def _open(self, split: str, count: int) -> SmallRooms:
         data = self.setting.pretrain.data
-        kept = Kept(self.setting.size.points, data.width, data.height)
+        kept = RoomCacheConfig(self.setting.size.points, data.width, data.height)
         return SmallRooms(Rooms(split, count, self.setting.rooms, self._root), kept, self._root)
 
     def teacher(self, spec: str) -> SmallTeacher | None:
@@ -161,7 +161,7 @@ class Workplace:
             save_every=self.setting.pretrain.save_every,
             seed=job.seed,
         )
-        looked_at = Chosen(self.held_out, range(min(len(self.held_out), self.setting.pretrain.data.eval_scenes)))
+        looked_at = SceneSubset(self.held_out, range(min(len(self.held_out), self.setting.pretrain.data.eval_scenes)))
         trainer = ContrastiveTrainer(config, work, self.unlabelled, looked_at)
         self._fit(trainer)
         return self._keep(job, work, trainer.model, label_free=True)
@@ -193,7 +193,7 @@ class Workplace:
 
     def _probe(self, job: Job, work: Path, features: str) -> Scores:
         size = self.setting.size
-        scenes = LabelledScenes(Chosen(self.train, range(min(len(self.train), size.probe_rooms))), self.held_out)
+        scenes = LabelledScenes(SceneSubset(self.train, range(min(len(self.train), size.probe_rooms))), self.held_out)
         config = replace(
             self.setting.probe,
             labels=LabelConfig("rooms"),
@@ -207,7 +207,7 @@ class Workplace:
             source = field_source(GaussianCross.from_pretrained(job.folder / MODEL))
         elif features == "lifted":
             source = lifted_source(image_teacher(job.row.teacher), config.voxel_size, self.train, self.held_out)
-        trainer = FixedProbe(config, work, scenes, self._model(job), source)
+        trainer = CachedFeatureProbe(config, work, scenes, self._model(job), source)
         scores = self._fit(trainer)
         return {**_semantic(scores), "width": trainer.features.shape[1]}
 
@@ -270,7 +270,7 @@ def read_results(job: Job) -> dict[str, Scores]:
     return json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
 
 
-def open_tasks(job: Job, setting: Setting) -> Sequence[str]:
+def open_tasks(job: Job, setting: BenchConfig) -> Sequence[str]:
     """The tasks that are still to be done, in order."""
     done = read_results(job)
     return [task for task in job.row.tasks(setting.size) if task not in done]

@@ -14,7 +14,7 @@ from ..errors import InputError
 
 
 @contextmanager
-def whole_files(folder: Path | str) -> Iterator[Path]:
+def atomic_dir(folder: Path | str) -> Iterator[Path]:
     """A folder to write files into, which move to ``folder`` when the block ends well and are removed otherwise.
 
     Args:

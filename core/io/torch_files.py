@@ -51,7 +51,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise InputError(path, "a readable safetensors file", f"a damaged one ({error})") from error
-    content = load_inert(path)
+    content = load_tensors_only(path)
     while isinstance(content, Mapping) and (key := next((k for k in CONTAINERS if _is_mapping(content, k)), None)):
         content = content[key]
     weights = {k: v.detach() for k, v in content.items() if isinstance(v, Tensor)} if _is_named(content) else {}
@@ -61,7 +61,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return weights
 
 
-def load_inert(path: Path | str, arrays: bool = False) -> Any:
+def load_tensors_only(path: Path | str, arrays: bool = False) -> Any:
     """What ``torch.save`` wrote, with inert stand-ins for everything but tensors, numbers, strings and containers.
 
     Args:

@@ -12,7 +12,7 @@ cache         a dataset's features on the disk (`shards`), one file per scene; `
 
 from .base import ImageTeacher, Teacher, TeacherInfo
 from .cache import CachedTeacher, plan_cache, write_cache
-from .memoized import KeptTeacher, keep_features
+from .memoized import MemoizingTeacher, memoize_features
 from .pooled import image_vectors, text_vectors
 from .precomputed import PrecomputedTeacher
 from .registry import make_teacher
@@ -20,13 +20,13 @@ from .registry import make_teacher
 __all__ = [
     "CachedTeacher",
     "ImageTeacher",
-    "KeptTeacher",
+    "MemoizingTeacher",
     "PrecomputedTeacher",
     "Teacher",
     "TeacherInfo",
     "image_vectors",
-    "keep_features",
     "make_teacher",
+    "memoize_features",
     "plan_cache",
     "text_vectors",
     "write_cache",

@@ -23,7 +23,7 @@ SPARE = 5 << 30
 """Bytes of the disk that are left alone: from there on, features stay in memory only."""
 
 
-class KeptTeacher(ImageTeacher):
+class MemoizingTeacher(ImageTeacher):
     """An `ImageTeacher` whose features of a dataset's frames are kept, as float16 (int8 where that overflows).
 
     What it gives is what was stored, also the first time, and frames are shown to the teacher one at a time: a
@@ -104,6 +104,6 @@ class KeptTeacher(ImageTeacher):
             self._shards = None
 
 
-def keep_features(teacher: Teacher | None, data: str, root: Path | None) -> Teacher | None:
-    """``teacher``, remembering what it computes (see `KeptTeacher`); unchanged if it computes nothing."""
-    return KeptTeacher(teacher, data, root) if isinstance(teacher, ImageTeacher) else teacher
+def memoize_features(teacher: Teacher | None, data: str, root: Path | None) -> Teacher | None:
+    """``teacher``, remembering what it computes (see `MemoizingTeacher`); unchanged if it computes nothing."""
+    return MemoizingTeacher(teacher, data, root) if isinstance(teacher, ImageTeacher) else teacher

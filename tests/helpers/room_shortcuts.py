@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 from gaussiancross.core.data.scene import PointScene
+from numpy.typing import NDArray
 
 _HEIGHT_BIN = 0.05
 _COLOR_BINS = 16

@@ -19,7 +19,7 @@ from ...core.metrics.retrieval import retrieval_scores
 from ...core.metrics.zero_shot import zero_shot_scores
 from ...core.models.clipgs import MAX_LOGIT_SCALE, ClipGS, Precision, has_bfloat16
 from ...core.models.uni3d import load_uni3d
-from ..engine.loop import Rhythm, Trainer
+from ..engine.loop import Trainer, TrainSchedule
 from ..engine.ranks import Ranks
 from ..engine.schedule import WarmStatistics, warmup_cosine
 from ..pretraining.runs import find_checkpoint
@@ -54,7 +54,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         self.data = ClipGSData(config, train, ranks.rank, ranks.world)
         self.val = val if train is not None else _held_out(config)
         config = replace(config, model=replace(config.model, embed_dim=self.data.train.dim))
-        rhythm = Rhythm(self.data.steps, config.eval_every, config.save_every, config.keep)
+        rhythm = TrainSchedule(self.data.steps, config.eval_every, config.save_every, config.keep)
         super().__init__(config, run_dir, rhythm)
         self.config: ClipGSRun = config
         self.device = default_device(device)
@@ -116,7 +116,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
     def about(self) -> dict[str, Any]:
         return {"tower": self.data.train.tower}
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         return to_dict(self.config.model)
 
 

@@ -48,7 +48,7 @@ class SceneList:
         return None
 
 
-class Chosen:
+class SceneSubset:
     """Some scenes of a dataset, perhaps with fewer labels.
 
     Args:
@@ -109,7 +109,7 @@ class LabelledScenes:
         train = fewer_labels(_open(config, config.train), config, seed)
         val = _open(config, config.val)
         if config.val_scenes and config.val_scenes < len(val):
-            val = Chosen(val, range(config.val_scenes))
+            val = SceneSubset(val, range(config.val_scenes))
         if shared := sorted({*train.names} & {*val.names}):
             expected, found = "different scenes", f"{len(shared)} in both, such as {shared[0]}"
             what = f"labels.train {config.train!r} and labels.val {config.val!r}"
@@ -131,7 +131,7 @@ class LabelledScenes:
 
 def _label_file(dataset: SceneDataset) -> str:
     """Where a scene's labels should be, in brackets, for errors."""
-    while isinstance(dataset, Chosen):
+    while isinstance(dataset, SceneSubset):
         dataset = dataset.inner
     return f" ({dataset.labels}.npy)" if isinstance(dataset, PointceptDataset) else ""
 
@@ -155,7 +155,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
         kept = set(draw_scenes(dataset.names, config.scenes, seed))
         index = [i for i, name in enumerate(dataset.names) if name in kept]
     if not config.points or points.is_file():
-        return dataset if len(index) == len(dataset) else Chosen(dataset, index)
+        return dataset if len(index) == len(dataset) else SceneSubset(dataset, index)
 
     def relabel(scene: PointScene) -> PointScene:
         # A key of the name alone: the draw does not depend on which other scenes there are.
@@ -163,7 +163,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
             scene, draw_points(labels_of(scene).numpy(), config.points, seed, crc32(scene.name.encode()))
         )
 
-    return Chosen(dataset, index, relabel)
+    return SceneSubset(dataset, index, relabel)
 
 
 def _lists(config: LabelConfig) -> tuple[Path, Path]:

@@ -59,7 +59,9 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
     ) -> None:
         if config.fixed:
             found = "cache" if config.cache else config.features
-            raise InputError("SemanticTrainer", "features of a backbone that runs in every step", found, "`FixedProbe`")
+            raise InputError(
+                "SemanticTrainer", "features of a backbone that runs in every step", found, "`CachedFeatureProbe`"
+            )
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         backbone = backbone_of(model or config.init, config.network, config.seed)
         start = fingerprint(backbone) if model or config.init else ""

@@ -44,7 +44,7 @@ MAX_BAD_STEPS = 20
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class TrainSchedule:
     """How long a training is, and what happens on the way."""
 
     steps: int
@@ -89,7 +89,7 @@ class Trainer(ABC, Generic[T]):
     workers = 1
     device = torch.device("cpu")  # unless the subclass chooses another
 
-    def __init__(self, config: Any, run_dir: Path | str, rhythm: Rhythm) -> None:
+    def __init__(self, config: Any, run_dir: Path | str, rhythm: TrainSchedule) -> None:
         if rhythm.steps < 1 or rhythm.save_every < 1 or rhythm.keep < 0 or rhythm.eval_every < 0:
             raise InputError("steps and save_every", "at least 1 each", f"{rhythm.steps} and {rhythm.save_every}")
         self.config, self.run_dir, self.rhythm = config, Path(run_dir), rhythm
@@ -97,7 +97,7 @@ class Trainer(ABC, Generic[T]):
         self.step = self.nan_steps = 0
         self.interrupted: signal.Signals | None = None
         self._bad_in_a_row = 0
-        self._harmed = False  # whether the step at work has begun to change what is learned
+        self._weights_modified = False  # whether the step at work has begun to change what is learned
 
     # --- what a training is ---------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Trainer(ABC, Generic[T]):
         """What else a checkpoint tells those who use its weights, in JSON types."""
         return {}
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         """The part of the config, in JSON types, that a checkpoint has to share; all of it by default."""
         return to_dict(self.config)
 
@@ -140,7 +140,7 @@ class Trainer(ABC, Generic[T]):
         """Where scalars go. `fit` calls it on rank 0 before the first step, when the run folder is there."""
         return MetricLog(self.run_dir, self.step, None)
 
-    def ended(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
+    def should_stop(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
         """Whether to end before the next step, which this may hold back."""
         return interrupted() is not None
 
@@ -163,7 +163,7 @@ class Trainer(ABC, Generic[T]):
         Raises:
             InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
         """
-        meta = {"kind": self.kind, "config": to_dict(self.config), "match": self.must_match(), "step": self.step}
+        meta = {"kind": self.kind, "config": to_dict(self.config), "match": self.resume_signature(), "step": self.step}
         meta |= self.about()
         extra = {"state": self.state(), "nan_steps": self.nan_steps}
         keep = self.rhythm.keep or sys.maxsize
@@ -181,7 +181,7 @@ class Trainer(ABC, Generic[T]):
         weights, meta, extra = self.read(path)
         if meta.get("kind") != self.kind:
             raise InputError(path, f"a run of kind {self.kind}", f"{meta.get('kind', 'GaussianCross')}")
-        saved, mine = meta.get("match", {}), json.loads(json.dumps(self.must_match()))
+        saved, mine = meta.get("match", {}), json.loads(json.dumps(self.resume_signature()))
         changed = sorted(k for k in {*saved, *mine} if saved.get(k) != mine.get(k))
         if changed:
             hint = "give the options that it was trained with, or start a new run folder"
@@ -230,7 +230,7 @@ class Trainer(ABC, Generic[T]):
         ):
             task = bar.add_task("steps", total=total, completed=self.step, note=self.note({}))
             while self.step < total:
-                if self.ranks.any(time.monotonic() >= ends or self.ended(interrupted, console), self.device):
+                if self.ranks.any(time.monotonic() >= ends or self.should_stop(interrupted, console), self.device):
                     break
                 begun = time.perf_counter()
                 with self._memory(f"step {self.step + 1}", bool(log) and saved_at != self.step > begun_at):
@@ -242,7 +242,7 @@ class Trainer(ABC, Generic[T]):
                 if log is None:
                     continue
                 # First of all: an evaluation may fail, or be killed, where training did not.
-                if (self.finished or self.step % self.rhythm.save_every == 0) and self.try_save(console):
+                if (self.finished or self.step % self.rhythm.save_every == 0) and self.save_or_warn(console):
                     saved_at = self.step
                 try:
                     if self.finished or (eval_every and self.step % eval_every == 0):
@@ -301,7 +301,7 @@ class Trainer(ABC, Generic[T]):
         except torch.cuda.OutOfMemoryError:
             _put_back(before)
             raise
-        self._harmed = True
+        self._weights_modified = True
         learning = list(learning or (p for group in optimizer.param_groups for p in group["params"]))
         self.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, grad_clip or float("inf"))
@@ -320,11 +320,11 @@ class Trainer(ABC, Generic[T]):
     def _memory(self, what: str, unsaved: bool) -> Iterator[None]:
         """Memory that does not suffice for ``what`` is told in a sentence; steps that are ``unsaved`` are saved first,
         where the step at work has changed nothing yet."""
-        self._harmed = False
+        self._weights_modified = False
         try:
             yield
         except torch.cuda.OutOfMemoryError as error:
-            if unsaved and not self._harmed:
+            if unsaved and not self._weights_modified:
                 self.save()
             found = f"{what} does not ({str(error).splitlines()[0]})"
             raise InputError(
@@ -339,7 +339,7 @@ class Trainer(ABC, Generic[T]):
         except OSError as error:
             raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
 
-    def try_save(self, console: Console) -> bool:
+    def save_or_warn(self, console: Console) -> bool:
         """Save on the way: a full disk is told, and costs no more than this checkpoint. `fit` tries the last one once
         more after the evaluation."""
         try:

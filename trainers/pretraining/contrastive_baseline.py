@@ -24,7 +24,7 @@ from ...core.errors import InputError
 from ...core.losses.contrastive import info_nce
 from ...core.metrics import effective_rank
 from ...core.nn.spunet import SpUNet
-from ..engine.loop import Rhythm, Trainer
+from ..engine.loop import Trainer, TrainSchedule
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import OptimConfig
 from .trainer import make_optimizer
@@ -89,7 +89,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
         val: SceneDataset,
         device: str | torch.device | None = None,
     ) -> None:
-        super().__init__(config, run_dir, Rhythm(config.steps, config.eval_every, config.save_every))
+        super().__init__(config, run_dir, TrainSchedule(config.steps, config.eval_every, config.save_every))
         self.config: ContrastiveConfig = config
         if not len(train):
             raise InputError("scenes", "at least one to learn from", "none")

@@ -18,7 +18,7 @@ from ...core.datasets import open_dataset
 from ...core.errors import InputError
 from ...core.features.lifting import lift_voxels
 from ...core.io.cache import cache_folder
-from ...core.teachers import Teacher, keep_features, make_teacher
+from ...core.teachers import Teacher, make_teacher, memoize_features
 from ..engine.loop import prefetched
 from .config import DataConfig
 
@@ -137,7 +137,7 @@ class PretrainData:
 
 def _teacher(config: DataConfig) -> Teacher | None:
     where = {"auto": cache_folder(), "memory": None}.get(config.teacher_cache, Path(config.teacher_cache).expanduser())
-    return keep_features(make_teacher(config.teacher), config.data, where)
+    return memoize_features(make_teacher(config.teacher), config.data, where)
 
 
 def _required(frames: PosedFrames | None, name: str) -> PosedFrames:

@@ -20,7 +20,7 @@ from ...core.metrics import psnr
 from ...core.models import GaussianCross, GaussianCrossConfig, Prediction
 from ..engine.live import LiveFeed, Snapshot
 from ..engine.log import MetricLog
-from ..engine.loop import Rhythm, Trainer, memory_gb
+from ..engine.loop import Trainer, TrainSchedule, memory_gb
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
@@ -69,7 +69,9 @@ class Pretrainer(Trainer[Batch]):
         model: GaussianCross | None = None,
         after_save: Callable[[int], None] | None = None,
     ) -> None:
-        super().__init__(config, run_dir, Rhythm(config.steps, config.eval_every, config.save_every, config.keep))
+        super().__init__(
+            config, run_dir, TrainSchedule(config.steps, config.eval_every, config.save_every, config.keep)
+        )
         self.device = default_device(device)
         self.data = data or PretrainData(config.data, config.model.input, config.seed)
         if self.data.input.pairs != config.model.input.pairs:
@@ -157,7 +159,7 @@ class Pretrainer(Trainer[Batch]):
         if self.probe is not None and probe is not None:
             self.probe.load(probe, state.get("probe", {}))
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         return to_dict(self.config.model)
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
@@ -193,7 +195,7 @@ class Pretrainer(Trainer[Batch]):
         self._timeline.offer(self.step, self.weights)
         return log
 
-    def ended(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
+    def should_stop(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
         """Waits while a viewer has paused the run, answering what it asks for."""
         while self.feed is not None and not self.feed.wait_while_paused(lambda: interrupted() is not None):
             if interrupted() is not None:
@@ -213,7 +215,7 @@ class Pretrainer(Trainer[Batch]):
     def _answer(self, console: Console) -> None:
         """Give viewers what they asked for: a checkpoint, a newer snapshot."""
         if self.feed is not None and self.feed.take_save_request():
-            self.try_save(console)
+            self.save_or_warn(console)
         self._publish()
 
     def _publish(self, always: bool = False) -> None:

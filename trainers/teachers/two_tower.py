@@ -32,14 +32,14 @@ from ...core.config import to_dict
 from ...core.datasets.captioned_rooms import CaptionedRoom, captioned_room
 from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
-from ...core.io.atomic import whole_files
+from ...core.io.atomic import atomic_dir
 from ...core.nn.two_tower import TwoTower, TwoTowerConfig
 from ...core.query.text import CANONICAL
 from ...core.synthetic.objects import CATEGORIES, wording
 from ...core.synthetic.rooms.captions import vocabulary
 from ...core.teachers.builtin import CARD, WEIGHTS, BuiltinTeacher
 from ...core.teachers.vocabulary import Vocabulary
-from ..engine.loop import Rhythm, Trainer
+from ..engine.loop import Trainer, TrainSchedule
 from ..engine.schedule import one_cycle
 from .caption_scores import caption_scores
 from .captions import CaptionedObject, Crop, RegionBatch, captioned_object, object_crop, region_batch, room_crop
@@ -107,7 +107,7 @@ class TwoTowerTrainer(Trainer[RegionBatch]):
     ) -> None:
         if len(words) >= config.model.words:
             raise InputError("--model.words", f"more than the vocabulary's {len(words)}", str(config.model.words))
-        super().__init__(config, config.run_dir, Rhythm(config.steps, save_every=config.save_every))
+        super().__init__(config, config.run_dir, TrainSchedule(config.steps, save_every=config.save_every))
         torch.manual_seed(config.seed)
         self.rooms, self.objects = rooms, objects
         self.model = TwoTower(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -180,7 +180,7 @@ class TwoTowerTrainer(Trainer[RegionBatch]):
         self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         return {"model": to_dict(self.config.model), "words": list(self.vocabulary.words)}
 
 
@@ -240,12 +240,12 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
         "config": to_dict(config.model),
         "words": list(trainer.vocabulary.words),
     }
-    with whole_files(folder) as staging:
+    with atomic_dir(folder) as staging:
         save_file(weights, staging / WEIGHTS)
         (staging / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     scores = caption_scores(BuiltinTeacher(folder), load_rooms(config.held_out, "val", every=3))
     card["scores_on_held_out_rooms"] = {k: round(v, 4) for k, v in scores.items()}
-    with whole_files(folder) as staging:
+    with atomic_dir(folder) as staging:
         (staging / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return scores
 

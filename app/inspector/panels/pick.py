@@ -11,7 +11,7 @@ import viser
 from numpy.typing import NDArray
 
 from ...query.picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
-from ...query.search import Found
+from ...query.search import QueryResult
 from ...render.catalog import INFO
 from ...scenes.source import SceneState
 from .found import group_facts, marked, plain
@@ -132,7 +132,7 @@ class PickPanel:
             if included < len(picks):
                 what += f" without {len(picks) - included}"
             self._tab.query.forget()
-            self._tab.found.show(state, Found.of(scores, state, index, _LABEL, what, CLOSE), again=again)
+            self._tab.found.show(state, QueryResult.of(scores, state, index, _LABEL, what, CLOSE), again=again)
         self._show(state)
 
     def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
@@ -153,7 +153,9 @@ class PickPanel:
         self._show(None)
         self._tab.query.forget()
         stage = state.stage
-        self._tab.found.show(state, Found(scores, session.view.scene, stage, "in the box", "box", 0.0, 1.0, 0.5, "box"))
+        self._tab.found.show(
+            state, QueryResult(scores, session.view.scene, stage, "in the box", "box", 0.0, 1.0, 0.5, "box")
+        )
 
     # --- what is shown --------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...query.picking import prepare
 from ...scenes.source import SceneState
-from .found import FoundPanel
+from .found import ResultPanel
 from .pick import PickPanel
 from .query import QueryPanel
 
@@ -22,7 +22,7 @@ class SearchTab:
         self._seen: tuple[int, int | None] | None = None
         self.pick = PickPanel(session, self)
         self.query = QueryPanel(session, self)
-        self.found = FoundPanel(session, self)
+        self.found = ResultPanel(session, self)
 
     def loaded(self, index: int, state: SceneState) -> None:
         """A scene is shown, or the same one with newer weights. In the render thread."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ...data.scene import IGNORE, PointScene
 from ...errors import InputError
-from ...io.torch_files import load_inert
+from ...io.torch_files import load_tensors_only
 
 SCENE_SHARES = (1, 5, 10, 20)
 """Per cent of the training scenes."""
@@ -72,7 +72,7 @@ def read_point_lists(path: Path | str) -> dict[str, NDArray[np.int64]]:
         InputError: missing, damaged, or no such mapping.
     """
     path = Path(path)
-    content = load_inert(path, arrays=True)
+    content = load_tensors_only(path, arrays=True)
     points = {}
     for name, index in content.items() if isinstance(content, Mapping) else ():
         array = np.asarray([] if isinstance(index, Mapping) else index)

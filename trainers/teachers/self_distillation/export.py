@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ....core.config import to_dict
 from ....core.datasets.rooms import Rooms
 from ....core.features.pca import PcaBasis
-from ....core.io.atomic import whole_files
+from ....core.io.atomic import atomic_dir
 from ....core.io.images import write_color
 from ....core.nn.tokens import TokenNet
 from ....core.teachers.builtin_ssl import CARD, WEIGHTS, BuiltinSslTeacher
@@ -58,7 +58,7 @@ def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
         "parameters": sum(p.numel() for p in net.parameters()),
         "config": to_dict(config.model),
     }
-    with whole_files(folder) as staging:
+    with atomic_dir(folder) as staging:
         save_file({k: v.contiguous() for k, v in weights.items()}, staging / WEIGHTS)
         _write_card(staging, card)
     teacher = BuiltinSslTeacher(folder)
@@ -68,7 +68,7 @@ def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
     card["held_out_seeds"] = [Rooms("val", config.held_out).seed(i) for i in (0, -1)]
     card["protocol"] = _PROTOCOL.format(fit=len(fit.images), test=len(test.images), rooms=rooms)
     card["scores_on_held_out_rooms"] = {name: s.summary() for name, s in scores.items()}
-    with whole_files(folder) as staging:
+    with atomic_dir(folder) as staging:
         _write_card(staging, card)
     (folder / PICTURE).parent.mkdir(exist_ok=True)
     write_color(folder / PICTURE, feature_sheet(teacher, test))

@@ -15,7 +15,7 @@ from ....core.config import to_dict
 from ....core.errors import InputError
 from ....core.metrics.representation import effective_rank
 from ....core.nn.tokens import TokenNet, TokenNetConfig
-from ...engine.loop import Rhythm, Trainer
+from ...engine.loop import Trainer, TrainSchedule
 from .crops import ColorFrames, CropConfig, CropPairs, crop_pairs
 from .objective import ClusterHead, ObjectiveConfig, distillation, tokens
 
@@ -83,7 +83,7 @@ class SslTrainer(Trainer[CropPairs]):
     def __init__(self, config: SslTraining, frames: ColorFrames) -> None:
         if config.batch < 1:
             raise InputError("batch", "at least 1", str(config.batch))
-        super().__init__(config, config.run_dir, Rhythm(config.steps, save_every=config.save_every))
+        super().__init__(config, config.run_dir, TrainSchedule(config.steps, save_every=config.save_every))
         self.config: SslTraining = config
         self.frames = frames
         with torch.random.fork_rng(devices=[]):
@@ -130,6 +130,6 @@ class SslTrainer(Trainer[CropPairs]):
         for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             mine.lerp_(theirs, 1 - momentum)
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         free = {"run_dir", "steps", "threads", "save_every", "seconds", "export", "held_out"}
         return {k: v for k, v in to_dict(self.config).items() if k not in free}
