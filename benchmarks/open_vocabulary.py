@@ -207,7 +207,7 @@ class _Still:
     def __init__(self, state: SceneState) -> None:
         self.scene_names, self._state = (state.name,), state
 
-    def stage(self) -> None:
+    def step(self) -> None:
         return None
 
     def load(self, index: int) -> SceneState:

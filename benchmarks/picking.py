@@ -40,7 +40,7 @@ class _Still:
     def __init__(self, state: SceneState) -> None:
         self._state = state
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         return None
 
     def load(self, index: int) -> SceneState:

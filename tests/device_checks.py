@@ -147,7 +147,7 @@ def test_pretraining_and_the_inspector(tmp_path, room, lifted):
         state = renderer.load(0)
         means = state.gaussians.means
         assert means.device == trainer.device
-        heat = Heat(means[:, 0], 0, state.stage, 0, 4, "x")
+        heat = Heat(means[:, 0], 0, state.step, 0, 4, "x")
         halves = torch.eye(2, device=means.device)[(means[:, 0] > 0).long()]
         renderer.add_classes("halves", lambda index, state, scores=halves: ClassScores(scores, ("a", "b")))
         camera = at_frame(state, 1, 64, 48, turn=0.2)

@@ -209,7 +209,7 @@ class TestView:
     def test_run_and_checkpoint(self, run_dir):
         for path in (run_dir, run_dir / "checkpoints" / f"step-{SMALL.steps:09d}"):
             source = self.open(path, device="cpu")
-            assert source.stage() == SMALL.steps and source.scene_names == ("box",)
+            assert source.step() == SMALL.steps and source.scene_names == ("box",)
             state = source.load(0)
             assert state.gaussians is not None and len(state.gaussians) > 0 and state.frames is not None
 
@@ -218,7 +218,7 @@ class TestView:
         """By name; its teacher is in its card, the scenes are given."""
         if command == "view":
             state = self.open("builtin", data=str(capture), device="cpu").load(0)
-            assert state.gaussians is not None and state.embeddings is not None and state.stage is None
+            assert state.gaussians is not None and state.embeddings is not None and state.step is None
         else:
             asked = {"query": ["chair", "wall", "--views", "1", "--width", "120"], "eval": ["--views", "2"]}[command]
             given = [command, "builtin", *asked, "--data", str(capture), "--out", str(tmp_path), "--device", "cpu"]

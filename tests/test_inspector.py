@@ -403,12 +403,12 @@ class TestSources:
         feed = LiveFeed()
         model = StubModel()
         source = LiveSource(feed, Boxes(), device="cpu", make_model=lambda: model)
-        assert source.stage() is None and source.load(0).gaussians is None and source.load(0).points is not None
+        assert source.step() is None and source.load(0).gaussians is None and source.load(0).points is not None
         for step, grey in ((1, 0.25), (2, 0.75)):
             feed.publish(Snapshot(step, {"grey": torch.tensor(grey)}))
-            assert source.stage() == step
+            assert source.step() == step
             state = source.load(1)
-            assert state is source.load(1) and state.stage == step
+            assert state is source.load(1) and state.step == step
             assert torch.allclose(state.gaussians.colors, torch.tensor(grey))
         assert model.calls == 2
         assert state.gaussians.features is None and state.embeddings.shape == (len(state.gaussians), 8)
@@ -425,7 +425,7 @@ class TestSources:
         assert torch.allclose(state.gaussians.colors, torch.tensor(0.25))
 
     def test_cameras_follow_the_networks_world(self):
-        source = ModelSource(StubModel(), Boxes(), stage=7)
+        source = ModelSource(StubModel(), Boxes(), step=7)
         state = source.load(0)
         assert not torch.allclose(state.transform, torch.eye(4, dtype=torch.float64))
         world = free_camera()

@@ -39,7 +39,7 @@ class Furnished:
             has_teacher=teacher,
         )
 
-    def stage(self):
+    def step(self):
         return None
 
     def load(self, index):
@@ -139,7 +139,7 @@ class TestTwoLayers:
         assert RenderOptions(layer="RGB", second="Target", mix="Blend").mixed
 
     def test_points_share_the_canvas_where_the_networks_world_is_another(self):
-        renderer = Renderer(ModelSource(StubModel(), Boxes(), stage=1))
+        renderer = Renderer(ModelSource(StubModel(), Boxes(), step=1))
         state = renderer.load(0)
         assert not torch.allclose(state.transform, torch.eye(4, dtype=torch.float64))
         camera = free_camera(80, 60)
@@ -333,7 +333,7 @@ class TestDatasetCameras:
 class TestStableColours:
     def test_both_sides_scenes_and_stages_wear_one_basis(self):
         model = StubModel()
-        renderer = Renderer(ModelSource(model, Boxes(), stage=5))
+        renderer = Renderer(ModelSource(model, Boxes(), step=5))
         for index in (0, 1):
             renderer.load(index)
             renderer.draw(index, RenderOptions(second="Features", mix="Split"), free_camera())

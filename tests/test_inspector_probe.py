@@ -44,7 +44,7 @@ def stub_probe(classes: int = 6) -> LinearProbe:
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    renderer = Renderer(ModelSource(StubModel(), Boxes(), stage=7, probe=stub_probe()))
+    renderer = Renderer(ModelSource(StubModel(), Boxes(), step=7, probe=stub_probe()))
     renderer.load(0)
     return renderer
 

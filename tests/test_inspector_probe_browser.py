@@ -21,7 +21,7 @@ def tab(view, name: str) -> None:
 
 
 def test_probe_legend_hides_and_recolours(page):  # noqa: F811
-    with Inspector(ModelSource(StubModel(), Boxes(), stage=7, probe=stub_probe()), port=0) as inspector:
+    with Inspector(ModelSource(StubModel(), Boxes(), step=7, probe=stub_probe()), port=0) as inspector:
         before = open_and_wait(page, inspector)
         tab(page, "Classes")
         page.get_by_text("Probe against labels").wait_for(timeout=20_000)

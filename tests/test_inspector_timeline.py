@@ -130,11 +130,11 @@ class TestTimelineSource:
 
     def test_every_step_has_its_weights(self, tmp_path: Path):
         source = self.source(tmp_path)
-        assert source.steps == (0, 10, 20) and source.stage() == 20
+        assert source.steps == (0, 10, 20) and source.step() == 20
         for step, grey in ((None, 0.9), (0, 0.1), (10, 0.5), (20, 0.9), (0, 0.1)):
             source.seek(step)
             state = source.load(0)
-            assert abs(self.grey(state) - grey) < 1e-3 and state.stage == (20 if step is None else step)
+            assert abs(self.grey(state) - grey) < 1e-3 and state.step == (20 if step is None else step)
         with pytest.raises(InputError, match="step 15"):
             source.seek(15)
 
@@ -154,12 +154,12 @@ class TestTimelineSource:
         source = TimelineSource(live, tmp_path, live=True)
         assert source.load(0).gaussians is None  # nothing published yet
         feed.publish(Snapshot(7, {"grey": torch.tensor(0.7)}))
-        assert source.stage() == 7 and abs(self.grey(source.load(0)) - 0.7) < 1e-3
+        assert source.step() == 7 and abs(self.grey(source.load(0)) - 0.7) < 1e-3
         source.seek(0)
         feed.publish(Snapshot(8, {"grey": torch.tensor(0.8)}))
-        assert source.stage() == 0 and abs(self.grey(source.load(0)) - 0.1) < 1e-3
+        assert source.step() == 0 and abs(self.grey(source.load(0)) - 0.1) < 1e-3
         source.seek(None)
-        assert source.stage() == 8 and abs(self.grey(source.load(0)) - 0.8) < 1e-3
+        assert source.step() == 8 and abs(self.grey(source.load(0)) - 0.8) < 1e-3
 
     def test_memory_is_bounded(self, tmp_path: Path):
         state = self.source(tmp_path).load(0)

@@ -86,7 +86,7 @@ def test_a_calibration_belongs_to_the_teachers_own_words():
 def test_a_lifted_source_shows_points_with_their_features():
     source = LiftedSource(Boxes(), Gray())
     loaded = source.load(1)
-    assert loaded is source.load(1) and loaded.stage is None and source.stage() is None
+    assert loaded is source.load(1) and loaded.step is None and source.step() is None
     assert len(loaded.gaussians) == len(loaded.points) == len(loaded.embeddings)
     assert loaded.embeddings.shape[1] == 8 and 0 < (loaded.embeddings.norm(dim=1) > 0.99).float().mean() < 1
     assert source.teacher_features(1, 2).shape == (3, 4, 8)

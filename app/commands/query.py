@@ -190,7 +190,7 @@ def write_answer(
         "name": state.name,
         "field": opened.kind,
         "teacher": opened.teacher_name,
-        "step": state.stage,
+        "step": state.step,
         "count": 0 if state.gaussians is None else len(state.gaussians),
         "calibrated": None if opened.calibration is None else opened.calibration._asdict(),
         "phrases": about,

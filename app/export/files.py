@@ -241,7 +241,7 @@ def selection_work(state: SceneState, chosen: NDArray, title: str, name: str) ->
         "format": "gaussiancross-selection",
         "source": title,
         "scene": state.name,
-        "step": state.stage,
+        "step": state.step,
         "of": of,
         "total": total,
         "count": len(chosen),

@@ -94,7 +94,7 @@ def page_work(
     yield Progress(0.7)
     note = f"{len(pick):,} {'Gaussians' if state.gaussians is not None else 'points'}"
     note += f" of {total:,}" if len(pick) < total else ""
-    note += "" if state.stage is None else f", step {state.stage:,}"
+    note += "" if state.step is None else f", step {state.step:,}"
     content = page(
         gaussians[torch.from_numpy(pick)],
         title=page_title(renderer.source.title, state.name),

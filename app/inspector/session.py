@@ -115,8 +115,8 @@ class Session:
         self._moving_shown = False
         self._placed_scene: int | None = None
         self._sized_scene: int | None = None
-        self._shown_stage: int | None = None
-        self._asked_stage: int | None = None
+        self._shown_step: int | None = None
+        self._requested_step: int | None = None
         self._size = (client.camera.image_width, client.camera.image_height)
         self._point_handle: viser.PointCloudHandle | None = None
         self._notified: dict[str, float] = {}
@@ -308,7 +308,7 @@ class Session:
 
     def wants_newer(self) -> bool:
         """Whether newer weights would be shown: what is there has been shown already."""
-        return self.view.follow and not self._back_in_time and self._shown_stage == self.source.stage()
+        return self.view.follow and not self._back_in_time and self._shown_step == self.source.step()
 
     @property
     def _back_in_time(self) -> bool:
@@ -321,9 +321,9 @@ class Session:
             self._ask_canvas()
         if still or self.divider.dragging:
             self.divider.update()
-        stage = self.source.stage()
-        if (self.view.follow or self._back_in_time) and stage not in (self._shown_stage, self._asked_stage):
-            self._asked_stage = stage
+        step = self.source.step()
+        if (self.view.follow or self._back_in_time) and step not in (self._shown_step, self._requested_step):
+            self._requested_step = step
             self.refresh()
         size = (self.client.camera.image_width, self.client.camera.image_height)
         if size != self._size:  # the window was resized
@@ -372,7 +372,7 @@ class Session:
         state = renderer.load(view.scene)
         if self.view.scene != view.scene:
             return  # another one was chosen meanwhile, and asked for
-        self._shown_stage = self.source.stage() if state.stage is None else state.stage
+        self._shown_step = self.source.step() if state.step is None else state.step
         fresh = self._placed_scene != view.scene
         if fresh:
             self._look_at(frame=overview_frame(state), up=guess_up(state))
@@ -483,9 +483,9 @@ class Session:
     # --- the camera -----------------------------------------------------------------------------------------
 
     @property
-    def shown_stage(self) -> int | None:
-        """The stage that has been loaded last."""
-        return self._shown_stage
+    def shown_step(self) -> int | None:
+        """The step that has been loaded last."""
+        return self._shown_step
 
     def redraw_canvas(self) -> None:
         """Draw the canvas again, small first."""

@@ -131,7 +131,7 @@ class QueryResult:
 
     Attributes:
         scores: [N] float32, CPU.
-        scene, stage: of the state they belong to.
+        scene, step: of the state they belong to.
         label: what the numbers are. what: what was asked for ("sofa", "2 picks").
         low, high: range that the colours and the histogram cover.
         cut: the automatic threshold. method: how it was found, see `core.query.Cut`; "box": there is nothing to cut.
@@ -139,7 +139,7 @@ class QueryResult:
 
     scores: Tensor
     scene: int
-    stage: int | None
+    step: int | None
     label: str
     what: str
     low: float
@@ -154,7 +154,7 @@ class QueryResult:
         """With a threshold from the scores, and the range of the colours; see `core.query.choose_cut`."""
         scores = scores.detach().float().cpu()
         cut = choose_cut(scores, floor)
-        return QueryResult(scores, scene, state.stage, label, what, cut.low, cut.high, cut.value, cut.method)
+        return QueryResult(scores, scene, state.step, label, what, cut.low, cut.high, cut.value, cut.method)
 
     def selected(self, cut: float) -> NDArray[np.bool_]:
         """[N] whether the score is above the cut."""

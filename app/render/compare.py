@@ -56,7 +56,7 @@ class Comparison:
     def stale(self, scene: int) -> bool:
         """Whether the right side would show something newer than it does."""
         state = self._partner.state(self._index(scene))
-        return state is None or state.stage != self.other.stage()
+        return state is None or state.step != self.other.step()
 
     @torch.no_grad()
     def draw(self, scene: int, look: RenderOptions, cameras: Cameras, with_depth: bool = False) -> Canvas:
@@ -83,14 +83,14 @@ class Comparison:
 
     def names(self) -> tuple[str, str]:
         """What the two sides are called: by their steps where it is one run, else by their runs."""
-        stages = self._main.source.stage(), self.other.stage()
-        steps = [None if s is None else f"step {s:,}" for s in stages]
+        steps = self._main.source.step(), self.other.step()
+        labels = [None if s is None else f"step {s:,}" for s in steps]
         if self.same_run:
-            return steps[0] or "nothing yet", steps[1] or "nothing yet"
+            return labels[0] or "nothing yet", labels[1] or "nothing yet"
         names = [PurePath(source.title.split(" of ")[-1]).name for source in (self._main.source, self.other)]
         if names[0] == names[1]:
             names = ["left", "right"]
-        left, right = (f"{n}, {s}" if s else n for n, s in zip(names, steps, strict=True))
+        left, right = (f"{n}, {s}" if s else n for n, s in zip(names, labels, strict=True))
         return left, right
 
     def _index(self, scene: int) -> int:
@@ -128,7 +128,7 @@ class PartnerRenderer(Renderer):
         self.colors = self._own
         reference, _ = self._main.embedding_colors(self._main.source.scene_names.index(name), other)
         assert reference is not None
-        wanted = (self._main.colors.version, state.stage)
+        wanted = (self._main.colors.version, state.step)
         if self._basis is None or self._fitted != wanted:
             self._basis, self._fitted = aligned_basis(state, other, reference), wanted
             self._own.version += 1

@@ -36,7 +36,7 @@ class ColorBasis(Protocol):
 class FeatureColors:
     """The bases of a run: one for the embeddings (the teacher's space), one for the backbone's features.
 
-    A basis is fitted once and then stays, through scenes, stages and browsers, until `refresh`; the next one is
+    A basis is fitted once and then stays, through scenes, steps and browsers, until `refresh`; the next one is
     rotated onto it. Without a teacher the embeddings of an untrained network mean nothing, and colours fitted to
     them would stay meaningless: such a basis is refitted, aligned, each time the number of steps has doubled.
 
@@ -81,19 +81,19 @@ class FeatureColors:
         for kind in tuple(self._bases):
             self._lay_out(kind)
 
-    def basis(self, kind: str, features: Tensor, stage: int | None) -> ColorBasis:
+    def basis(self, kind: str, features: Tensor, step: int | None) -> ColorBasis:
         """The basis of ``kind``, fitted to ``features`` [N, D] if there is none yet or it is out of date.
 
         Args:
-            stage: steps behind the features; None for features that never change (a teacher's).
+            step: optimiser steps behind the features; None for features that never change (a teacher's).
         """
         known = self._bases.get(kind)
-        if known is None or known[0].mean.shape[0] != features.shape[-1] or self._due(kind, known[1], stage):
+        if known is None or known[0].mean.shape[0] != features.shape[-1] or self._due(kind, known[1], step):
             flat = features.flatten(0, -2)
             basis = PcaBasis.fit(flat[:: max(1, len(flat) // 50_000)], None if known is None else known[0])
             sample = sampled(flat)
             with self._lock:
-                self._bases[kind], self._samples[kind] = (basis, stage), sample
+                self._bases[kind], self._samples[kind] = (basis, step), sample
                 self._stale.discard(kind)
                 self.version += 1
             self._lay_out(kind)
@@ -120,10 +120,10 @@ class FeatureColors:
             self._stale = set(self._bases)
             self.version += 1
 
-    def _due(self, kind: str, fitted: int | None, stage: int | None) -> bool:
+    def _due(self, kind: str, fitted: int | None, step: int | None) -> bool:
         if kind in self._stale:
             return True
-        return self.follow and fitted is not None and stage is not None and stage >= 2 * fitted + 10
+        return self.follow and fitted is not None and step is not None and step >= 2 * fitted + 10
 
     def describe(self) -> str:
         """Which step the colours stem from, for the settings panel."""

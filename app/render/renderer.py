@@ -167,7 +167,7 @@ class Renderer:
     # --- states ---------------------------------------------------------------------------------------------
 
     def load(self, index: int) -> SceneState:
-        """Bring scene ``index`` to the newest stage."""
+        """Bring scene ``index`` to the newest step."""
         count = len(self.source.scene_names)
         if self.thumbnails.get(index, self) is None:
             del self.thumbnails[index]  # now there is something to make it from
@@ -446,7 +446,7 @@ class Renderer:
                 maps = [first] + [self.source.teacher_features(index, int(i)) for i in picks[1:]]
                 stacked = torch.cat([m.flatten(0, 1) for m in maps if m is not None])
                 return self.colors.basis("embedding", stacked.to(device), None)
-        return self.colors.basis("embedding", state.embeddings, state.stage)
+        return self.colors.basis("embedding", state.embeddings, state.step)
 
     # --- dataset views: targets beside renders --------------------------------------------------------------
 
@@ -490,7 +490,7 @@ class Renderer:
         if mode == "Features" and state.points is None:
             features, bad = self.embedding_colors(index, state)
         elif mode == "Features" and state.point_features is not None:
-            basis = self.colors.basis("backbone", state.point_features, state.stage)
+            basis = self.colors.basis("backbone", state.point_features, state.step)
             features, bad = feature_colors(state.point_features, basis)
         elif mode in ("Labels", "Probe") and (segment := point_segment(state, mode)) is not None:
             classes = style.paint(tuple(self.source.class_names), segment)

@@ -29,21 +29,21 @@ class Heat:
     Attributes:
         scores: [N] float; NaN = no score, drawn dark.
         scene: index of the scene they belong to.
-        stage: of the state they were computed from (`SceneState.stage`).
+        step: of the state they were computed from (`SceneState.step`).
         low, high: scores at either end of the colour bar.
         label: what the numbers are ("cosine to the pick").
     """
 
     scores: Tensor
     scene: int
-    stage: int | None
+    step: int | None
     low: float = 0.0
     high: float = 1.0
     label: str = ""
 
     def fits(self, scene: int, state: SceneState) -> bool:
         """Whether these are scores of this state's Gaussians."""
-        same = self.scene == scene and self.stage == state.stage
+        same = self.scene == scene and self.step == state.step
         return same and state.gaussians is not None and len(self.scores) == len(state.gaussians)
 
 

@@ -68,7 +68,7 @@ class LiftedSource:
         ready = getattr(self._dataset, "ready", None)
         return None if ready is not None and not ready(index) else (None, self._dataset.frames(index))
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         return None
 
     def load(self, index: int) -> SceneState:

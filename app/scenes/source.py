@@ -30,11 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SceneState:
-    """One scene at one stage of a run. Immutable, shared by all browsers.
+    """One scene at one step of a run. Immutable, shared by all browsers.
 
     Attributes:
         name: of the scene.
-        stage: optimiser steps behind the weights; None for what does not change.
+        step: optimiser steps behind the weights; None for what does not change.
         points: the scene's points, or None.
         frames: its posed frames, or None.
         gaussians: what is rendered, or None; without ``features`` (see ``embeddings``).
@@ -51,7 +51,7 @@ class SceneState:
     """
 
     name: str
-    stage: int | None = None
+    step: int | None = None
     points: PointScene | None = None
     frames: PosedFrames | None = None
     gaussians: Gaussians | None = None
@@ -80,7 +80,7 @@ class SceneState:
 
 
 class SceneSource(Protocol):
-    """Implementations are called from the render thread only, except for the attributes and ``stage``.
+    """Implementations are called from the render thread only, except for the attributes and ``step``.
 
     Attributes:
         title: what the page calls it.
@@ -92,12 +92,12 @@ class SceneSource(Protocol):
     scene_names: tuple[str, ...]
     class_names: tuple[str, ...]
 
-    def stage(self) -> int | None:
-        """The newest stage that ``load`` would return; None when it does not change. Cheap, any thread."""
+    def step(self) -> int | None:
+        """The newest step that ``load`` would return; None when it does not change. Cheap, any thread."""
         ...
 
     def load(self, index: int) -> SceneState:
-        """Scene ``index`` at the newest stage. May be slow."""
+        """Scene ``index`` at the newest step. May be slow."""
         ...
 
     def teacher_features(self, index: int, frame: int) -> Tensor | None:
@@ -118,7 +118,7 @@ class PointsSource:
         else:
             self.scene_names, self.class_names = tuple(scenes.names), tuple(scenes.class_names)
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         return None
 
     def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
@@ -158,7 +158,7 @@ class SplatsSource:
         plain = replace(gaussians, features=None)
         self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=gaussians.features)
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         return None
 
     def load(self, index: int) -> SceneState:
@@ -183,7 +183,7 @@ class ModelSource:
         model: in eval mode from here on; its device is where everything is computed.
         dataset: scenes and frames.
         teacher: the frozen 2D teacher of the run, or None.
-        stage: optimiser steps behind the weights.
+        step: optimiser steps behind the weights.
         keep: encoded scenes to keep.
         probe: classes from the backbone's features, or None.
     """
@@ -194,14 +194,14 @@ class ModelSource:
         dataset: SceneDataset,
         teacher: Teacher | None = None,
         title: str = "checkpoint",
-        stage: int | None = None,
+        step: int | None = None,
         keep: int = 3,
         probe: LinearProbe | None = None,
     ) -> None:
         self.title = title
         self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
         self._model, self._dataset, self._teacher = model.eval(), dataset, teacher
-        self._stage = self._in_model = stage
+        self._step = self._in_model = step
         self._probe = None if probe is None else probe.eval().to(next(model.parameters()).device)
         self._data: Recent[int, tuple[PointScene, PosedFrames | None]] = Recent(keep)
         self._states: Recent[int, SceneState] = Recent(keep)
@@ -229,22 +229,22 @@ class ModelSource:
         """Points or frames for a small picture of a scene; None where they would have to be made first."""
         return _preview(self._dataset, index)
 
-    def stage(self) -> int | None:
-        return self._stage
+    def step(self) -> int | None:
+        return self._step
 
     def load(self, index: int) -> SceneState:
-        return self._encoded(index, self._stage)
+        return self._encoded(index, self._step)
 
-    def at(self, index: int, stage: int, weights: Callable[[], Mapping[str, Tensor]]) -> SceneState:
-        """Scene ``index`` with the ``weights()`` of another ``stage`` of the same network; they stay in the model. Of
+    def at(self, index: int, step: int, weights: Callable[[], Mapping[str, Tensor]]) -> SceneState:
+        """Scene ``index`` with the ``weights()`` of another ``step`` of the same network; they stay in the model. Of
         a source that has been asked this, `load` belongs to whoever asked (see `TimelineSource`)."""
-        if self._in_model != stage:
+        if self._in_model != step:
             self._in_model = None  # should the weights not fit, the model is neither here nor there
             own, probe = split_probe(weights())
             self._model.load_state_dict(own)
             self._probe = None if probe is None else LinearProbe.of(probe).to(next(self._model.parameters()).device)
-            self._in_model = stage
-        return self._encoded(index, stage)
+            self._in_model = step
+        return self._encoded(index, step)
 
     def teacher_features(self, index: int, frame: int) -> Tensor | None:
         if self._teacher is None:
@@ -264,9 +264,9 @@ class ModelSource:
         return self._data.get(index, lambda: (self._dataset.scene(index), self._dataset.frames(index)))
 
     @torch.no_grad()
-    def _encoded(self, index: int, stage: int | None) -> SceneState:
+    def _encoded(self, index: int, step: int | None) -> SceneState:
         known = self._states.peek(index)
-        if known is not None and known.stage == stage:
+        if known is not None and known.step == step:
             return known
         scene, frames = self._scene(index)
         given = make_input(scene, self._model.config.input)
@@ -278,10 +278,10 @@ class ModelSource:
         gaussians = self._model.gaussians(points, features)[0].detach()
         plain = replace(gaussians, features=None)
         projection = None if self._teacher is None else getattr(self._model, "projection", None)
-        projection = copy.deepcopy(projection)  # of this stage: a live model's weights move on
+        projection = copy.deepcopy(projection)  # of this step: a live model's weights move on
         state = SceneState(
             name=self.scene_names[index],
-            stage=stage,
+            step=step,
             points=scene,
             frames=frames,
             gaussians=plain,
@@ -336,7 +336,7 @@ class LiveSource(ModelSource):
         super().__init__(model, dataset, teacher, title)
         self._feed = feed
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         snapshot = self._feed.snapshot
         return None if snapshot is None else snapshot.step
 

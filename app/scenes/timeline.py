@@ -77,16 +77,16 @@ class TimelineSource:
         other._list, other._cache = self._list, self._cache
         return other
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         if self.position is not None:
             return self.position
         if self.live:
-            return self.base.stage()
+            return self.base.step()
         steps = self.steps
-        return steps[-1] if steps else self.base.stage()
+        return steps[-1] if steps else self.base.step()
 
     def load(self, index: int) -> SceneState:
-        frames, step = self.frames(), self.stage()
+        frames, step = self.frames(), self.step()
         if (self.position is None and self.live) or not frames:
             return self.base.load(index)
         frame = next((f for f in frames if f.step == step), None)

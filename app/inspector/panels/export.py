@@ -202,7 +202,7 @@ class ExportPanel:
         chosen: NDArray[np.int64] | None = None
         if self._what.value == _SELECTED or kind == "zip":
             chosen = checked_selection(session.selection, len(state.gaussians if state.gaussians is not None else ()))
-        step = None if state.stage is None else f"step-{state.stage}"
+        step = None if state.step is None else f"step-{state.step}"
         name = file_name(state.name, step, "selection" if chosen is not None else None)
         if kind in ("ply", "splat"):
             session.exports.start(f".{kind}", splats_work(state, kind, chosen, name))

@@ -98,7 +98,7 @@ class ResultPanel:
         if self._session.view.layer != "Heat":
             self._layer = self._session.view.layer
         if state.gaussians is not None:
-            self._session.set_heat(Heat(found.scores, found.scene, found.stage, found.low, found.high, found.label))
+            self._session.set_heat(Heat(found.scores, found.scene, found.step, found.low, found.high, found.label))
         self._cut_link.show(self._cut, min=found.low, max=found.high)
         self._slider.visible = self._histogram.visible = scored
         self._do.options = ("Automatic threshold", "Clear") if scored else ("Clear",)

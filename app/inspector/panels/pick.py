@@ -152,9 +152,9 @@ class PickPanel:
         self._picks = ()
         self._show(None)
         self._tab.query.forget()
-        stage = state.stage
+        step = state.step
         self._tab.found.show(
-            state, QueryResult(scores, session.view.scene, stage, "in the box", "box", 0.0, 1.0, 0.5, "box")
+            state, QueryResult(scores, session.view.scene, step, "in the box", "box", 0.0, 1.0, 0.5, "box")
         )
 
     # --- what is shown --------------------------------------------------------------------------------------
