@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.origin import is_loopback, origin_allowed
+from gaussiancross.app.inspector.access import is_loopback, origin_allowed
 from gaussiancross.app.inspector.panels.curves import aligned
 from gaussiancross.app.inspector.worker import RenderBudget, RenderWorker
 from gaussiancross.app.render.draw import Cell, add_legend, fit, sheet

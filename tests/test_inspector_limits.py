@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gaussiancross.app.export.files import MAX_SIDE
 from gaussiancross.app.inspector import Inspector, SplatsSource
-from gaussiancross.app.inspector import limits as limits_module
+from gaussiancross.app.inspector import access as access_module
 from gaussiancross.app.inspector import session as session_module
 from gaussiancross.app.render import thumbnails as scenes_module
 from robot import Robot, wait_for
@@ -175,8 +175,8 @@ def test_share_opens_one_with_a_warning(tunnels, capsys):
 
 def test_a_relay_that_does_not_answer_is_a_sentence(tunnels, monkeypatch, capsys):
     tunnels.answers = False
-    monkeypatch.setattr(limits_module, "TUNNEL_SECONDS", 0.3)
-    monkeypatch.setattr(limits_module.open_tunnel, "__defaults__", (0.3,))
+    monkeypatch.setattr(access_module, "TUNNEL_SECONDS", 0.3)
+    monkeypatch.setattr(access_module.open_tunnel, "__defaults__", (0.3,))
     source = SplatsSource(as_gaussians(box_room(4)), "box", device="cpu")
     with Inspector(source, port=0, public=True) as inspector:
         assert inspector.public_url is None

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 from gaussiancross.app.inspector import Inspector
-from gaussiancross.app.inspector.icons import keep_icons_open
 from gaussiancross.app.inspector.placing import Placing
+from gaussiancross.app.inspector.viser_internals import keep_icon_archive_open
 from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
 from gaussiancross.app.render.video import Pose
 from gaussiancross.app.scenes.source import PointsSource, SplatsSource
@@ -55,7 +55,7 @@ def test_icons_are_the_same_from_an_archive_opened_once(monkeypatch):
     names = ("eye", "search", "download")
     expected = [svg_from_icon(name) for name in names]
     monkeypatch.setattr(icons, "zipfile", icons.zipfile)  # put back what follows
-    keep_icons_open()
+    keep_icon_archive_open()
     assert [svg_from_icon(name) for name in names] == expected
     with icons.zipfile.ZipFile(icons.ICONS_DIR / "tabler-icons.zip") as one:
         pass

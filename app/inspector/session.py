@@ -31,7 +31,6 @@ from ..scenes.timeline import TimelineSource
 from .divider import Divider
 from .frusta import Frusta
 from .jobs import Exports
-from .limits import cap_uploads
 from .panels import (
     ComparePanel,
     CurvesPanel,
@@ -47,6 +46,7 @@ from .panels import (
     ViewPanel,
 )
 from .placing import Placing
+from .viser_internals import limit_uploads
 from .worker import Lane
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Session:
                 with tabs.add_tab("Objects", viser.Icon.BOX if wide else None):
                     self.objects = ObjectsPanel(self, inspector.desk)
             self._add_shortcuts()
-        cap_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
+        limit_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
         client.camera.on_update(self.guarded(self._camera_moved))
         self.select_scene(0)
 
