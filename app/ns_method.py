@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
+from ..trainers.ns import moved_modules
+
 if TYPE_CHECKING:
     from ..trainers.ns.config import GaussianCrossTrainerConfig
     from ..trainers.ns.trainer import GaussianCrossTrainer, Viewer
@@ -29,6 +31,9 @@ def open_inspector(run: Pretrainer, host: str, port: int, public: bool) -> Viewe
     from .inspector.attach import watch
 
     return watch(run, host, port, public)
+
+
+moved_modules.install()
 
 
 class BrokenTrainer:
