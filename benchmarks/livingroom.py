@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..app.render.plots import view_sheet
 from ..core.data.batch import Batch
@@ -21,6 +18,7 @@ from ..core.models import Prediction
 from ..core.nn.heads import HeadConfig
 from ..trainers.pretraining.config import PretrainConfig
 from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.evaluation import constant_cosine, constant_feature
 from ..trainers.pretraining.presets import TINY
 from ..trainers.pretraining.trainer import Pretrainer
 from ._machine import environment, markdown, write_report
@@ -71,13 +69,14 @@ def main() -> int:
     trainer.fit(given.seconds)
     trained = time.perf_counter() - started
 
+    direction = constant_feature(data)
     constant: list[float] = []
 
     def keep_pictures(scene: str, batch: Batch, prediction: Prediction) -> None:
         views = batch.views[0]
         write_color(given.out / f"{name}.png", view_sheet(views, prediction))
-        if views.teacher is not None:
-            constant.append(constant_cosine(data, views.teacher))
+        if direction is not None and views.teacher is not None:
+            constant.append(float(constant_cosine(direction, views.teacher).mean()))
 
     given.out.mkdir(parents=True, exist_ok=True)
     metrics = trainer.evaluate(keep_pictures)
@@ -140,15 +139,6 @@ def calibrate(config: PretrainConfig, run_dir: Path, data: PretrainData, device:
     finally:
         batches.close()
     return statistics.median(times[2:])
-
-
-def constant_cosine(data: PretrainData, teacher: Tensor) -> float:
-    """Mean cosine of held-out teacher features [M, h, w, D] to the mean direction of training ones: the trivial
-    prediction. Where features share a large common part it is high, and a cosine means little without it."""
-    batches = [data.batch(step) for step in range(4)]
-    seen = [normalize(v.teacher, dim=-1).flatten(0, 2) for b in batches for v in b.views if v.teacher is not None]
-    mean = normalize(torch.cat(seen).mean(0), dim=0)
-    return float((normalize(teacher.cpu(), dim=-1) @ mean).mean())
 
 
 def _frames(scenes) -> int:

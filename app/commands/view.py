@@ -11,8 +11,8 @@ from typing import Literal
 
 import tyro
 
-from ...core.data.scene import SceneDataset
-from ...core.datasets import open_scenes, read_pointcept_scene
+from ...core.data.scene import PosedFrames, SceneDataset
+from ...core.datasets import Capture, open_scenes, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
 from ...core.io.pretrained import BUILTIN as SHIPPED
@@ -117,14 +117,30 @@ def open_source(given: View) -> SceneSource:
     if path.is_file() and path.name != "transforms.json":
         raise InputError(path, "a folder, a .ply or a .splat", "another file")
     dataset = open_scenes(given.what, given.split)
-    if given.field != "lifted" and given.teacher in (None, BUILTIN) and dataset.frames(0) is not None:
+    alone = given.field != "lifted" and given.teacher == "none"
+    if alone and not isinstance(dataset, Capture):
+        return PointsSource(dataset, path.name)  # at once: frames of rooms would have to be rendered first
+    frames = dataset.frames(0)
+    measured = frames is not None and measures_depth(frames)
+    if not measured:
+        dataset.scene(0)  # from a file of points; where there is none it is refused here, before the page opens
+    if alone or (given.field != "lifted" and given.teacher is None and not measured):
+        return PointsSource(dataset, path.name)
+    if not measured:
+        found = "no frames" if frames is None else "no depth in any of them"
+        hint = "give --teacher none to see the points alone"
+        raise InputError(dataset.names[0], "posed frames with depth to lift features from", found, hint)
+    if given.field != "lifted" and given.teacher in (None, BUILTIN):
         from ...core.device import pick_device
         from ..scenes.bundled import shipped_field
 
         return shipped_field(dataset, given.what, pick_device(given.device))
-    if given.teacher not in (None, "none") or given.field == "lifted":
-        return lifted_source(dataset, given.teacher or BUILTIN, path.name)
-    return PointsSource(dataset, path.name)
+    return lifted_source(dataset, given.teacher or BUILTIN, path.name)
+
+
+def measures_depth(frames: PosedFrames) -> bool:
+    """Whether any frame has a pixel with depth, which lifting features needs. Reads frames until one has."""
+    return any(bool(frames.read(i, 64, 48).depth.any()) for i in range(len(frames)))
 
 
 def lifted_source(dataset: SceneDataset, spec: str, name: str) -> SceneSource:

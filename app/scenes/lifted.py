@@ -101,6 +101,7 @@ def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) 
         gaussians=surfels(scene, point_size(SceneState(scene.name, points=scene)) / 0.6),
         embeddings=lifted.features,
         has_teacher=frames is not None,
+        gaussian_per_point=True,
     )
 
 

@@ -48,6 +48,7 @@ class SceneState:
         lift: blended codes [..., F] → [..., D] features comparable with the teacher's by their cosine.
         input: how the points become network input, or None.
         point_classes: [V, K] probabilities of the classes per voxel, from the run's probe; None without one.
+        gaussian_per_point: Gaussian i draws point i, so that a selection of Gaussians [N] is one of the points, too.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SceneState:
     lift: Callable[[Tensor], Tensor] | None = None
     input: InputConfig | None = None
     point_classes: Tensor | None = None
+    gaussian_per_point: bool = False
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:

@@ -97,6 +97,26 @@ def transforms_points(path: Path | str) -> Path | None:
     return points
 
 
+def check_depth(path: Path | str) -> None:
+    """Raise `InputError` for a capture that no points can be made of: without depth in any frame and without a point
+    cloud. Reads the JSON alone; a list of frames that is empty or malformed is left to `read_transforms`.
+
+    Args:
+        path: ``transforms.json`` or the folder that holds it.
+    """
+    path = transforms_file(path)
+    entries = _read_json(path).get("frames")
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        return
+    if not any(entry.get("depth_file_path") for entry in entries) and transforms_points(path) is None:
+        raise InputError(
+            path,
+            'frames with "depth_file_path"',
+            f"no depth in any of {len(entries)} frames",
+            'add depth images (16-bit PNG, millimetres) to the frames, or a point cloud as "ply_file_path"',
+        )
+
+
 def transforms_file(path: Path | str) -> Path:
     """``path`` itself, or the ``transforms.json`` in it."""
     path = Path(path)

@@ -26,10 +26,10 @@ from ...io.cache import cache_folder
 from ...io.frames import has_depth
 from ...io.lru import ArrayCache
 from ...io.ply import read_points
-from ...io.transforms import read_transforms, transforms_points
+from ...io.transforms import check_depth, read_transforms, transforms_points
 from .fuse import fuse_points
 from .pose_check import check_poses
-from .rgbd import is_rgbd_export, read_rgbd_export
+from .rgbd import check_layout, is_rgbd_export, read_rgbd_export
 
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -56,7 +56,7 @@ class Capture:
         depth_unit: metres per unit of the depth files of a ``transforms.json``.
 
     Raises:
-        InputError: no capture under ``path``.
+        InputError: no capture under ``path``, or one with neither depth nor a point cloud.
     """
 
     class_names: tuple[str, ...] = ()
@@ -84,6 +84,11 @@ class Capture:
             raise InputError(
                 path, "a capture (color/ and pose/, or transforms.json) or a folder of captures", "found 0 scenes"
             )
+        for folder in self.folders:  # now, by what is listed: a training or a page would stumble over it later
+            if is_rgbd_export(folder):
+                check_layout(folder)
+            else:
+                check_depth(folder)
         self.names = tuple(folder.name for folder in self.folders)
         self.split = split
         self.holdout = holdout

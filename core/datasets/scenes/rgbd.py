@@ -37,6 +37,15 @@ def is_rgbd_export(folder: Path | str) -> bool:
     return (folder / "color").is_dir() and (folder / "pose").is_dir()
 
 
+def check_layout(folder: Path) -> None:
+    """Raise `InputError` unless ``folder`` has the subfolders of one exported scene."""
+    layout = "color/<i>.jpg, depth/<i>.png, pose/<i>.txt and intrinsic/intrinsic_depth.txt"
+    missing = [part for part in ("color", "depth", "pose") if not (folder / part).is_dir()]
+    if missing:
+        found = "no " + ", no ".join(f"{part}/" for part in missing) if folder.is_dir() else "no such folder"
+        raise InputError(folder, f"an RGB-D scene with {layout}", found)
+
+
 def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: ArrayCache | None = None) -> PosedFrames:
     """The usable frames of one scene. Image headers are read now, pixels when asked for.
 
@@ -53,11 +62,7 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
         InputError: no such layout, unreadable intrinsics, or no usable frame.
     """
     folder = Path(folder)
-    layout = "color/<i>.jpg, depth/<i>.png, pose/<i>.txt and intrinsic/intrinsic_depth.txt"
-    missing = [part for part in ("color", "depth", "pose") if not (folder / part).is_dir()]
-    if missing:
-        found = "no " + ", no ".join(f"{part}/" for part in missing) if folder.is_dir() else "no such folder"
-        raise InputError(folder, f"an RGB-D scene with {layout}", found)
+    check_layout(folder)
     colors = {p.stem: p for p in sorted((folder / "color").iterdir()) if p.suffix.lower() in COLOR_SUFFIXES}
     if not colors:
         raise InputError(folder / "color", "images <i>.jpg or <i>.png", "none")
