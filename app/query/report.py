@@ -226,7 +226,7 @@ class AnswerPictures:
         cut = finding.cut
         how = {"floor": "default", "best": "best 1 %", "given": "given"}.get(cut.method, "between two groups")
         heat = Heat(
-            finding.scores, self._scene, self._state.stage, cut.low, cut.high, f"selected above {cut.value:.2f} ({how})"
+            finding.scores, self._scene, self._state.step, cut.low, cut.high, f"selected above {cut.value:.2f} ({how})"
         )
         image = self._renderer.draw(
             self._scene, RenderOptions(layer="Heat", heat=heat), camera.resized(*self._size(camera))
