@@ -113,7 +113,7 @@ class TestTime:
         monkeypatch.setattr(pretrain, "measure_costs", lambda *args: Costs(6.0))
         assert cli.main(command(capture, tmp_path / "straight", "--seconds", "60")) == 0
         with monkeypatch.context() as patch:
-            patch.setattr(Pretrainer, "ended", lambda run, interrupted, console: run.step == 4)
+            patch.setattr(Pretrainer, "should_stop", lambda run, interrupted, console: run.step == 4)
             assert cli.main(command(capture, tmp_path / "broken", "--seconds", "60")) == 0
         monkeypatch.setattr(pretrain, "measure_costs", lambda *args: Costs(0.1))  # the machine has less to do now
         assert cli.main(command(capture, tmp_path / "broken", "--seconds", "60")) == 0
