@@ -23,12 +23,14 @@ from ...core.config import from_dict
 from ...core.datasets import Capture, open_dataset
 from ...core.device import pick_device
 from ...core.io.checkpoint import latest_checkpoint, load_meta
+from ...core.report import report_of
 from ...trainers.engine.live import LiveFeed
 from ...trainers.pretraining.adapt import ADAPTABLE, STEPS, for_capture, like_checkpoint, measure_costs
 from ...trainers.pretraining.config import PretrainConfig, without_teacher
 from ...trainers.pretraining.data import PretrainData
 from ...trainers.pretraining.presets import FIELD, FULL, TINY
 from ...trainers.pretraining.trainer import Pretrainer
+from ..reporting import ConsoleReport
 
 CPU_PIXELS = 320 * 240
 """Views of more pixels than this are no work for a CPU."""
@@ -109,14 +111,18 @@ def prepare(given: Pretrain, console: Console) -> Pretrainer:
     config = replace(config, data=replace(config.data, data=given.data or config.data.data))
     if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
         console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
-    train = open_dataset(config.data.data, "train")
+    report = ConsoleReport(f"opening {config.data.data}")
+    train = open_dataset(config.data.data, "train", report=report)
     adaptable = given.adaptable if given.seconds is not None else given.adaptable - {STEPS}
     saved_config = _saved_config(given.run_dir)
     if saved_config is not None:
         config = like_checkpoint(config, saved_config, adaptable)
     elif isinstance(train, Capture):
         config = _for_capture(config, adaptable, console)
-    data = PretrainData(config.data, config.model.input, config.seed, train=train)
+    data = PretrainData(config.data, config.model.input, config.seed, train=train, report=report)
+    if report_of(data.train) is report:
+        with report:
+            data.open_first_scene()
     if saved_config is None and given.seconds is not None and STEPS in adaptable:
         console.print("Timing some steps first.")
         costs = measure_costs(config, given.run_dir, data, device, given.seconds)
@@ -128,6 +134,7 @@ def prepare(given: Pretrain, console: Console) -> Pretrainer:
         console.print(missing, style="yellow", soft_wrap=True, markup=False, highlight=False)
     if trainer.resume():
         console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
+    report.bars = False  # from here on the training's own bar is shown
     return trainer
 
 

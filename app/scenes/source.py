@@ -20,6 +20,7 @@ from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.query import Calibration, TextEncoder
+from ...core.report import report_of
 from ...core.teachers import Teacher
 from ...trainers.engine.live import LiveFeed
 from ...trainers.pretraining.online_probe import LinearProbe, split_probe, with_probe
@@ -274,7 +275,10 @@ class ModelSource:
         given = make_input(scene, self._model.config.input)
         points = given.points
         if self._model.config.input.lifted_frames and self._teacher is not None and frames is not None:
-            points = lift_voxels(scene, given, frames, self._teacher)
+            report, what = report_of(self._dataset), f"{scene.name}: lifting features"
+            points = lift_voxels(
+                scene, given, frames, self._teacher, progress=lambda done, total: report.progress(what, done, total)
+            )
         points = points.to(next(self._model.parameters()).device)
         features = self._model.backbone_features(points)
         gaussians = self._model.gaussians(points, features)[0].detach()
