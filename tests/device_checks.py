@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.export.files import world_gaussians
 from gaussiancross.app.query import picking
 from gaussiancross.app.render.catalog import LAYERS
 from gaussiancross.app.render.renderer import Renderer, RenderOptions
 from gaussiancross.app.render.scores import ClassScores, Heat
+from gaussiancross.app.scenes.geometry import world_gaussians
 from gaussiancross.app.scenes.source import LiveSource
 from gaussiancross.core.query import Query, QueryableFeatures, ask
 from gaussiancross.core.splat import api

@@ -11,24 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.export.files import (
-    MAX_SIDE,
-    checked_selection,
-    features_work,
-    file_name,
-    finish,
-    path_work,
-    picture_work,
-    selection_work,
-    splats_work,
-    video_work,
-    world_gaussians,
-)
+from gaussiancross.app.export.camera_path import Pose, dataset_path, orbit, spline
+from gaussiancross.app.export.files import checked_selection, features_work, file_name, selection_work, splats_work
 from gaussiancross.app.export.offline import Labels, kept, packed, page_title, page_work
-from gaussiancross.app.inspector.jobs import Download, Exports, Progress, limited
-from gaussiancross.app.render.clouds import centers_in_world
+from gaussiancross.app.export.pictures import MAX_SIDE, picture_work
+from gaussiancross.app.export.video import path_work, video_work
+from gaussiancross.app.export.video_files import find_ffmpeg
+from gaussiancross.app.export.work import Download, Progress, finish
+from gaussiancross.app.inspector.jobs import Exports, limited
 from gaussiancross.app.render.renderer import Renderer, RenderOptions
-from gaussiancross.app.render.video import Pose, dataset_path, find_ffmpeg, orbit, spline
+from gaussiancross.app.scenes.geometry import centers_in_world, world_gaussians
 from gaussiancross.app.scenes.source import SceneState, SplatsSource
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.geometry.gaussians import quat_to_rotmat
@@ -66,7 +58,7 @@ def turned_state() -> SceneState:
 
 class TestPictures:
     def test_png_of_strips_is_the_picture(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.export.files._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.pictures._STRIP", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, RenderOptions(layer="RGB"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -75,7 +67,7 @@ class TestPictures:
         assert np.abs(read - whole).max() <= 10 and np.abs(read - whole).mean() < 0.5
 
     def test_legend_is_drawn_once(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.export.files._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.pictures._STRIP", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, RenderOptions(layer="Depth"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from gaussiancross.app.export.files import MAX_SIDE
+from gaussiancross.app.export.pictures import MAX_SIDE
 from gaussiancross.app.inspector import Inspector, SplatsSource
 from gaussiancross.app.inspector import access as access_module
 from gaussiancross.app.inspector import session as session_module
-from gaussiancross.app.render import thumbnails as scenes_module
+from gaussiancross.app.scenes import uploads
 from helpers.inspector import as_gaussians, box_room
 from helpers.robot import Robot, wait_for
 
@@ -50,7 +50,7 @@ def test_long_texts_are_refused(robot):
 def test_large_files_are_dropped_while_they_arrive(robot, monkeypatch, honest):
     from viser import _messages as m
 
-    monkeypatch.setattr(scenes_module, "MAX_UPLOAD", 2_000_000)
+    monkeypatch.setattr(uploads, "MAX_UPLOAD", 2_000_000)
     monkeypatch.setattr(session_module, "MAX_UPLOAD", 2_000_000)
     with Robot(robot.inspector) as sender:
         button = sender.handle("Open a .ply or .splat file")._impl.uuid

@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 import pytest
+from gaussiancross.app.export.camera_path import Pose
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.inspector.placing import Placing
 from gaussiancross.app.inspector.viser_internals import keep_icon_archive_open
 from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
-from gaussiancross.app.render.video import Pose
 from gaussiancross.app.scenes.source import PointsSource, SplatsSource
 from gaussiancross.trainers.engine.live import LiveFeed
 from helpers.inspector import Boxes, Clock, as_gaussians, box_room

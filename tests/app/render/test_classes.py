@@ -7,23 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.render import thumbnails as scenes_module
 from gaussiancross.app.render.classes import PLAIN, class_table, default_colors, point_segment, probe_scores
 from gaussiancross.app.render.layers import class_colors
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.render.scores import ClassScores
-from gaussiancross.app.render.thumbnails import (
-    THUMBNAIL,
-    UP,
-    contact_sheet,
-    guess_up,
-    read_upload,
-    thumbnail,
-    top_view,
-    turned,
-    up_of,
-)
+from gaussiancross.app.render.thumbnails import THUMBNAIL, contact_sheet, preview, thumbnail, top_view
+from gaussiancross.app.scenes import uploads
+from gaussiancross.app.scenes.geometry import UP, guess_up, up_of, z_up_to
 from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState
+from gaussiancross.app.scenes.uploads import read_upload
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import write_gaussians, write_points, write_splat
 from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
@@ -119,7 +111,7 @@ class TestUp:
         walls[:, 0] = np.where(rng.random(3000) < 0.5, walls[:, 0], 6.0)
         things = np.c_[rng.random((2000, 2)) * [5, 4], rng.random(2000) * 0.9]
         room = np.concatenate([floor, walls, things])
-        assert up_of(np.stack([turned(p, up) for p in room])) == up
+        assert up_of(np.stack([z_up_to(p, up) for p in room])) == up
 
     def test_known_worlds_are_not_guessed(self):
         flat = np.random.default_rng(0).random((1000, 3)).astype(np.float32) * [5, 0.1, 5]
@@ -129,9 +121,9 @@ class TestUp:
         assert guess_up(SceneState("empty")) == "+z"
         assert up_of(np.full((50, 3), np.nan)) == "+z"
 
-    def test_turned_is_a_rotation(self):
+    def test_z_up_to_is_a_rotation(self):
         for up, direction in UP.items():
-            matrix = np.stack([turned(axis, up) for axis in np.eye(3)], 1)
+            matrix = np.stack([z_up_to(axis, up) for axis in np.eye(3)], 1)
             assert np.linalg.det(matrix) == pytest.approx(1)
             assert matrix[:, 2].tolist() == list(direction)
 
@@ -155,8 +147,8 @@ class TestPictures:
     def test_pictures_without_a_network(self):
         model = StubModel()
         source = ModelSource(model, Boxes())
-        assert scenes_module.preview(source, 1).shape[2] == 3 and model.calls == 0
-        assert scenes_module.preview(PointsSource(box_room()), 0) is not None
+        assert preview(source, 1).shape[2] == 3 and model.calls == 0
+        assert preview(PointsSource(box_room()), 0) is not None
 
     def test_scenes_that_would_have_to_be_made_are_not(self):
         class Lazy(Boxes):
@@ -164,7 +156,7 @@ class TestPictures:
                 return index == 0
 
         source = PointsSource(Lazy())
-        assert scenes_module.preview(source, 0) is not None and scenes_module.preview(source, 1) is None
+        assert preview(source, 0) is not None and preview(source, 1) is None
 
 
 class TestUploads:
@@ -195,7 +187,7 @@ class TestUploads:
         assert "gaussiancross-upload" not in str(error.value)
 
     def test_size_is_capped(self, monkeypatch):
-        monkeypatch.setattr(scenes_module, "MAX_UPLOAD", 10_000_000)
+        monkeypatch.setattr(uploads, "MAX_UPLOAD", 10_000_000)
         with pytest.raises(InputError, match="at most 10 MB, found 12 MB"):
             read_upload("x.ply", bytes(12_000_000))
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gaussiancross.app.export.files import finish
-from gaussiancross.app.render.compare import Comparison, PartnerRenderer, steps_work
+from gaussiancross.app.export.camera_path import Pose
+from gaussiancross.app.export.video import steps_work
+from gaussiancross.app.export.work import finish
+from gaussiancross.app.render.compare import Comparison, PartnerRenderer
 from gaussiancross.app.render.renderer import Renderer, RenderOptions
-from gaussiancross.app.render.video import Pose
 from gaussiancross.app.scenes.source import SplatsSource
 from helpers.inspector import as_gaussians, box_room, free_camera, grey_timeline
 from PIL import Image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from gaussiancross.app.render.renderer import FeatureColors
+from gaussiancross.app.render.feature_colors import FeatureColors
 
 
 # --- colours of a run -----------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.render.renderer import Renderer, bounds, depth_range
+from gaussiancross.app.render.renderer import Renderer
+from gaussiancross.app.scenes.geometry import bounds, depth_range
 from gaussiancross.app.scenes.source import PointsSource, SceneState, SplatsSource
 from helpers.inspector import Boxes, as_gaussians, box_frames, box_room, free_camera
 
