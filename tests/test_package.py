@@ -27,8 +27,8 @@ def modules() -> list[Path]:
 
 
 def imported(path: Path, module_level: bool) -> set[str]:
-    """Absolute names that a file imports: "gaussiancross.core.data.scene", "torch.nn". Imports for type checkers only do
-    not count; with ``module_level`` neither do those inside functions."""
+    """Absolute names that a file imports: "gaussiancross.core.data.scene", "torch.nn". Imports for type checkers only
+    do not count; with ``module_level`` neither do those inside functions."""
     package = ["gaussiancross", *path.relative_to(ROOT).parent.parts]
     found: set[str] = set()
 

@@ -13,7 +13,7 @@ from ...core.geometry.gaussians import Gaussians
 from ...core.query import Calibration, TextEncoder
 from ...core.report import report_of
 from ...core.teachers import Teacher
-from ..render.clouds import point_size
+from .geometry import point_size
 from .recent import Recent
 from .source import SceneState
 
