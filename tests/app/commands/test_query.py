@@ -113,7 +113,7 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
         def frames(self, index: int):
             return frames
 
-    monkeypatch.setattr(fields, "open_scenes", lambda data, split: Dataset())
+    monkeypatch.setattr(fields, "open_scenes", lambda data, split, report: Dataset())
     monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
     crop = tmp_path / "crop.png"
     color = frames.read(0, 64, 48).color
