@@ -72,7 +72,7 @@ def main(args: Sequence[str]) -> int:
     report = ConsoleReport(f"opening {given.what}")
     with report:
         source, other = open_source(given, report), open_other(given, report)
-        desk = open_desk(given.object_model, given.objects, report=report)
+        recognizer = open_desk(given.object_model, given.objects, report=report)
     inspector = Inspector(
         source,
         given.host,
@@ -82,7 +82,7 @@ def main(args: Sequence[str]) -> int:
         tour=True,
         public=given.share,
         metrics=metrics_of(given),
-        desk=desk,
+        recognizer=recognizer,
     )
     try:
         print("Ctrl-C ends it.")
