@@ -28,9 +28,9 @@ def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianC
 
 def open_inspector(run: Pretrainer, host: str, port: int, public: bool) -> Viewer:
     """The inspector, watching a running training."""
-    from .inspector.attach import watch
+    from .inspector.attach import attach_inspector
 
-    return watch(run, host, port, public)
+    return attach_inspector(run, host, port, public)
 
 
 moved_modules.install()

@@ -194,9 +194,9 @@ def _viewer(trainer: Pretrainer, given: Pretrain) -> Iterator[None]:
     if not given.view:
         yield
         return
-    from ..inspector.attach import watch
+    from ..inspector.attach import attach_inspector
 
-    inspector = watch(trainer, given.host, given.port, given.share)
+    inspector = attach_inspector(trainer, given.host, given.port, given.share)
     try:
         yield
     finally:
