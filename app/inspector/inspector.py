@@ -118,7 +118,7 @@ class Inspector:
         self._server.scene.set_up_direction("+z")
         self._server.scene.set_background_image(self.shared.blank)
         self.worker.start()
-        if feed is None:  # else a training would pay for what no browser has asked for yet
+        if feed is None:  # a training would pay for an image that no browser needs yet
             self.worker.submit("first scene", self._prepare)
         self._pulse = threading.Thread(target=self._beat, name="inspector-pulse", daemon=True)
         self._pulse.start()

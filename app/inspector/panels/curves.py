@@ -117,12 +117,12 @@ class CurvesPanel(Panel):
         self, group: str, position: int, chart: Chart, names: tuple[str, ...], data: tuple[NDArray[np.float64], ...]
     ) -> None:
         key = f"{group}/{chart.title}"
-        known = self._charts.get(key)
-        if known is not None and known[0] == names:
-            known[1].data = data
+        chart_names, handle = self._charts.get(key, ((), None))
+        if handle is not None and chart_names == names:
+            handle.data = data
             return
-        if known is not None:
-            known[1].remove()
+        if handle is not None:
+            handle.remove()
         self._empty.visible = False
         self._folders[group].visible = True
         with self._folders[group]:

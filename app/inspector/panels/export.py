@@ -64,9 +64,9 @@ class ExportPanel(Panel):
         gui, guard = context.gui, context.guarded
         self._bar = JobBar(context)
         with gui.add_folder("Image"):
-            self._picture_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
+            self._image_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
             save = gui.add_button("Save image (.png)", icon=viser.Icon.CAMERA, color="gray")
-            save.on_click(guard(lambda _: self._save_picture()))
+            save.on_click(guard(lambda _: self._save_image()))
         with gui.add_folder("Data"):
             self._what = gui.add_dropdown("Content", (_WHOLE, _SELECTED), hint="select in the Search tab")
             for label, kind, icon, hint in (
@@ -113,9 +113,9 @@ class ExportPanel(Panel):
 
     # --- images and videos ------------------------------------------------------------------------------------
 
-    def _save_picture(self) -> None:
+    def _save_image(self) -> None:
         context = self.context
-        width, height = context.camera.picture_size(int(self._picture_width.value), MAX_SIDE)
+        width, height = context.camera.image_size(int(self._image_width.value), MAX_SIDE)
         name = file_name(self._state().name, context.view.layer, f"{width}x{height}")
         work = picture_work(
             context.renderer, context.view.scene, context.model.options(), context.camera.pose(), width, height, name
@@ -124,7 +124,7 @@ class ExportPanel(Panel):
 
     def _save_video(self) -> None:
         context, kind = self.context, self._format.value
-        width, height = context.camera.picture_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
+        width, height = context.camera.image_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
         poses = self._poses(round(self._seconds.value * self._fps.value))
         name = file_name(self._state().name, context.view.layer, self._path.value)
         work = path_work(

@@ -55,19 +55,19 @@ class ObjectsPanel(Panel):
             form.on_submit(guard(lambda _: self._relabel()))
         gallery = self._recognizer.gallery
         with gui.add_folder("Gallery"):
-            self._about = gui.add_html(note_html(_greeting(0 if gallery is None else len(gallery))))
+            self._status = gui.add_html(note_html(_greeting(0 if gallery is None else len(gallery))))
             available = gallery is not None
             with gui.add_form(None) as form:
                 self._text = gui.add_text("Text", "", visible=available, hint="Enter searches")
                 button = gui.add_button("Search", icon=viser.Icon.SEARCH, visible=available)
             button.on_click(guard(lambda _: form.submit()))
-            form.on_submit(guard(lambda _: self._search_words()))
+            form.on_submit(guard(lambda _: self._search_text()))
             self._image = gui.add_upload_button(
                 "Search by image", icon=viser.Icon.PHOTO, color="gray", mime_type=",".join(IMAGES), visible=available
             )
-            self._image.on_upload(guard(lambda _: self._search_picture()))
-            self._like = gui.add_button("Similar to the open object", icon=viser.Icon.COPY, color="gray", visible=False)
-            self._like.on_click(guard(lambda _: self._search_like()))
+            self._image.on_upload(guard(lambda _: self._search_image()))
+            self._similar = gui.add_button("Similar to the open object", icon=viser.Icon.COPY, color="gray", visible=False)
+            self._similar.on_click(guard(lambda _: self._search_similar()))
             self._sheet = gui.add_image(blank, format="jpeg", jpeg_quality=90, visible=False)
             self._pick = gui.add_button_group("Open", ("1",), visible=False)
             self._pick.on_click(guard(lambda _: self._open_result(int(self._pick.value) - 1)))
@@ -83,21 +83,21 @@ class ObjectsPanel(Panel):
         if self._object is not None:
             self._later("labels", self._label)
 
-    def _search_words(self) -> None:
-        words = self._text.value.strip()[:200]
-        if words:
-            self._later("search", lambda: self._find_words(words))
+    def _search_text(self) -> None:
+        text = self._text.value.strip()[:200]
+        if text:
+            self._later("search", lambda: self._find_text(text))
 
-    def _search_picture(self) -> None:
+    def _search_image(self) -> None:
         file = self._image.value
         self._later(
             "search", lambda: self._show_nearest(self._recognizer.picture(file.name, file.content), file.name[:60])
         )
 
-    def _search_like(self) -> None:
-        found = self._object
-        if found is not None:
-            self._later("search", lambda: self._show_nearest(found.vector, f"similar to {found.name}"))
+    def _search_similar(self) -> None:
+        opened = self._object
+        if opened is not None:
+            self._later("search", lambda: self._show_nearest(opened.vector, f"similar to {opened.name}"))
 
     def _open_result(self, index: int) -> None:
         gallery = self._recognizer.gallery
@@ -111,16 +111,16 @@ class ObjectsPanel(Panel):
 
     # --- render thread ----------------------------------------------------------------------------------------
 
-    def _show(self, found: OpenObject) -> None:
-        self._object = found
-        self._picture.image = result_sheet([(found.picture, found.name)], 1)
+    def _show(self, opened: OpenObject) -> None:
+        self._object = opened
+        self._picture.image = result_sheet([(opened.picture, opened.name)], 1)
         self._picture.visible = True
-        self._like.visible = self._recognizer.gallery is not None
+        self._similar.visible = self._recognizer.gallery is not None
         self._label()
         renderer = self.context.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) < MAX_ADDED:
             # With a transform, z is up; without one the up direction would be estimated.
-            state = SceneState(found.name, gaussians=standing(found.gaussians), transform=torch.eye(4))
+            state = SceneState(opened.name, gaussians=standing(opened.gaussians), transform=torch.eye(4))
             self.context.loader.select_scene(renderer.add_scene(state))
 
     def _label(self) -> None:
@@ -132,13 +132,13 @@ class ObjectsPanel(Panel):
             raise
         self._scores.content = _bars(scores[:BEST], len(scores))
 
-    def _find_words(self, words: str) -> None:
+    def _find_text(self, text: str) -> None:
         try:
-            vector = self._recognizer.words(words)
+            vector = self._recognizer.words(text)
         except InputError as error:  # an unknown word is an answer, not a failure
-            self._about.content = note_html(str(error))
+            self._status.content = note_html(str(error))
             return
-        self._show_nearest(vector, words)
+        self._show_nearest(vector, text)
 
     def _show_nearest(self, vector: Tensor, title: str) -> None:
         gallery = self._recognizer.gallery
@@ -146,7 +146,7 @@ class ObjectsPanel(Panel):
             return
         nearest = gallery.nearest(vector, SHOWN)
         self._results = [row for row, _ in nearest]
-        self._about.content = note_html(f"{title}: rendering the nearest …")  # meshes take about a second each, once
+        self._status.content = note_html(f"{title}: rendering the nearest …")  # meshes take about a second each, once
         cells = [
             (gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}")
             for i, (row, cosine) in enumerate(nearest)
@@ -155,7 +155,7 @@ class ObjectsPanel(Panel):
         self._pick.options = tuple(str(i + 1) for i in range(len(cells)))
         index = gallery.index
         how = "" if index.exact else f", recall {index.recall:.0%}"
-        self._about.content = note_html(f"{title}: nearest of {len(gallery):,}{how}")
+        self._status.content = note_html(f"{title}: nearest of {len(gallery):,}{how}")
         self._sheet.visible = self._pick.visible = bool(cells)  # shown last, when both are complete
 
 

@@ -192,9 +192,9 @@ class PickPanel:
         if label is not None:
             facts.append(("label", html.escape(label)))
         for name in renderer.class_providers:
-            known = renderer.class_scores(index, "Classes", name)
-            if known is not None and p.kind == "gaussian" and len(known.scores) > p.index:
-                facts.append((html.escape(name), _best_classes(known.scores[p.index], known.names)))
+            classes = renderer.class_scores(index, "Classes", name)
+            if classes is not None and p.kind == "gaussian" and len(classes.scores) > p.index:
+                facts.append((html.escape(name), _best_classes(classes.scores[p.index], classes.names)))
         facts.append(("position", metres(p.position)))
         if p.kind == "gaussian" and state.gaussians is not None:
             facts += _gaussian_facts(state, p.index)

@@ -105,12 +105,12 @@ class ProbePanel(Panel):
         self._restyle(lambda style: replace(style, hidden=style.hidden - {name} if shown else style.hidden | {name}))
 
     def _choose(self, which: str) -> None:
-        def chosen(style: ClassStyle) -> ClassStyle:
+        def restyled(style: ClassStyle) -> ClassStyle:
             present = frozenset(self._ticks)
-            known = {"All": style.hidden - present, "None": style.hidden | present, "Invert": style.hidden ^ present}
-            return replace(style, hidden=known[which])
+            hidden = {"All": style.hidden - present, "None": style.hidden | present, "Invert": style.hidden ^ present}
+            return replace(style, hidden=hidden[which])
 
-        self._restyle(chosen)
+        self._restyle(restyled)
 
     def _paint(self, name: str, color: Rgb) -> None:
         self._restyle(lambda style: style.recoloured(name, color))

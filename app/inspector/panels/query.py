@@ -72,7 +72,7 @@ class QueryPanel:
         if self._query is not None:
             self._query = None
             state = self.context.state()
-            self._answer.content = "" if state is None else self._greeting(self._words(state))
+            self._answer.content = "" if state is None else self._greeting(self._queryable(state))
 
     def renew(self, state: SceneState) -> None:
         """Answer the query again for newer weights or another scene. Render thread."""
@@ -81,7 +81,7 @@ class QueryPanel:
         if self._query is not None:
             self._run(self._query, again=True)
         else:
-            self._answer.content = self._greeting(self._words(state))
+            self._answer.content = self._greeting(self._queryable(state))
 
     # --- user actions -----------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class QueryPanel:
             self._use(name)
             state = self.context.state()
             if state is not None and self._query is None:
-                self._answer.content = self._greeting(self._words(state))
+                self._answer.content = self._greeting(self._queryable(state))
 
         self.context.ask("text model", change, urgent=True)
         self._rerun_query()
@@ -132,7 +132,8 @@ class QueryPanel:
     def _encoder(self) -> TextEncoder | None:
         return self._models.get(self._chosen)
 
-    def _words(self, state: SceneState) -> QueryableFeatures | str:
+    def _queryable(self, state: SceneState) -> QueryableFeatures | str:
+        """The scene's features, or a sentence that says why there are none to query."""
         channels = getattr(self.context.source, "channels", None)
         return words_for(state, self._encoder, channels, self._models.calibration(self._chosen))
 
@@ -142,47 +143,49 @@ class QueryPanel:
         state = context.renderer.state(index)
         if state is None:
             return
-        words = self._words(state)
-        if isinstance(words, str):
-            self._answer.content = note_html(words)
+        features = self._queryable(state)
+        if isinstance(features, str):
+            self._answer.content = note_html(features)
             return
-        answer = ask(words, query)
-        self._answer.content = _answer_html(answer, words)
+        answer = ask(features, query)
+        self._answer.content = _answer_html(answer, features)
         if answer.scores is None:
             return
         self._actions.clear_picks()
         relevancy = query.mode == "Relevancy"
         label = "relevancy, 0.5 = equal to the negatives" if relevancy else "cosine to the phrases"
-        known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
-        found = QueryResult.of(
-            answer.scores, state, index, label, known, words.least(answer.scores) if relevancy else None
+        phrases = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
+        result = QueryResult.of(
+            answer.scores, state, index, label, phrases, features.least(answer.scores) if relevancy else None
         )
-        self._actions.show_result(state, found, present=answer.somewhere, again=again)
+        self._actions.show_result(state, result, present=answer.somewhere, again=again)
 
-    def _greeting(self, words: QueryableFeatures | str) -> str:
-        if isinstance(words, str):
-            return note_html(words)
+    def _greeting(self, features: QueryableFeatures | str) -> str:
+        """HTML shown before the first query."""
+        if isinstance(features, str):
+            return note_html(features)
         encoder = self._encoder
         count = len(encoder) if isinstance(encoder, TextVectors) else len(getattr(encoder, "words", ()))
-        known = f"{count:,} words" if count else "any words" if encoder else ""
-        if words.channels is None:
-            return note_html(f"Vocabulary: {known}.")
-        names = words.channels.names
+        vocabulary = f"{count:,} words" if count else "any words" if encoder else ""
+        if features.channels is None:
+            return note_html(f"Vocabulary: {vocabulary}.")
+        names = features.channels.names
         shown = ", ".join(names[:9]) + (f" and {len(names) - 9} more" if len(names) > 9 else "")
-        and_more = f" Phrases of {known} are mapped to them." if known else ""
+        and_more = f" Phrases of {vocabulary} are mapped to them." if vocabulary else ""
         return note_html(f"The teacher's {len(names)} classes: {shown}.{and_more}")
 
 
-def _answer_html(answer: Answer, words: QueryableFeatures) -> str:
+def _answer_html(answer: Answer, features: QueryableFeatures) -> str:
+    """A row per phrase: score, threshold, and whether it is in the scene."""
     rows = "".join(_phrase_html(p) for p in answer.phrases)
     rows += "".join(
         f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(u))}</div>' for u in answer.unknown_negatives
     )
-    fitted = words.calibration
+    calibration = features.calibration
     how = (
         f"the default {PRESENT:g}"
-        if fitted is None
-        else f"calibrated on scenes with and without the phrase (AUC {fitted.auc:.2f})"
+        if calibration is None
+        else f"calibrated on scenes with and without the phrase (AUC {calibration.auc:.2f})"
     )
     if answer.known:
         rows += f'<div style="grid-column:1/-1;opacity:.6">threshold: {how}</div>'

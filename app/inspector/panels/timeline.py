@@ -122,7 +122,7 @@ class TimelinePanel(Panel):
     def _save(self) -> None:
         assert self._source is not None
         context = self.context
-        width, height = context.camera.picture_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
+        width, height = context.camera.image_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
         kind: Format = self._format.value
         work = steps_work(
             context.renderer,

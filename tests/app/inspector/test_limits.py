@@ -69,7 +69,7 @@ def test_resolution_is_capped(robot):
     wait_for(lambda: session.client.camera.image_width == 200_000, "the camera")
     cameras = session.requests.cameras()
     assert (cameras.width, cameras.height) == (cap, cap // 2)
-    assert session.camera.picture_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
+    assert session.camera.image_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
     robot.enter("Max. image width (px)", "100000")
     robot.hears("the largest image: expected one of 480")
     assert robot.inspector.shared.max_width == cap
