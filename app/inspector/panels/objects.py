@@ -66,7 +66,9 @@ class ObjectsPanel(Panel):
                 "Search by image", icon=viser.Icon.PHOTO, color="gray", mime_type=",".join(IMAGES), visible=available
             )
             self._image.on_upload(guard(lambda _: self._search_image()))
-            self._similar = gui.add_button("Similar to the open object", icon=viser.Icon.COPY, color="gray", visible=False)
+            self._similar = gui.add_button(
+                "Similar to the open object", icon=viser.Icon.COPY, color="gray", visible=False
+            )
             self._similar.on_click(guard(lambda _: self._search_similar()))
             self._sheet = gui.add_image(blank, format="jpeg", jpeg_quality=90, visible=False)
             self._pick = gui.add_button_group("Open", ("1",), visible=False)
