@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from ...core.errors import InputError
+from ...core.io.atomic import atomic_file
 from ...core.io.pretrained import read_pretrained
 from ...core.models import GaussianCross, load_pretrained
 from ...core.nn.pointcept import Conversion, read_pointcept, to_pointcept
@@ -88,10 +88,9 @@ def _origin(source: str) -> dict[str, Any]:
 
 
 def _write(path: Path, backbone: SpUNet) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        torch.save(to_pointcept(backbone), partial)
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            torch.save(to_pointcept(backbone), partial)
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError for a missing folder
         raise InputError(path, "a file to write to", str(error).splitlines()[0]) from error
 

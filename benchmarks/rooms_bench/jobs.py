@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...core.config import from_dict, to_dict
 from ...core.errors import InputError
+from ...core.io.atomic import atomic_file
 from ...trainers.engine.interrupt import InterruptFlag
 from .config import BenchConfig, Size
 from .rows import Row
@@ -234,9 +235,8 @@ def _store(job: Job, setting: BenchConfig, task: str, scores: Scores) -> None:
     path = job.folder / "results.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        os.replace(part, path)
+        with atomic_file(path) as part:
+            part.write_text(json.dumps(report, indent=1), encoding="utf-8")
     except OSError as error:
         raise InputError(job.folder, "a folder that can be written", str(error)) from error
 

@@ -1,12 +1,18 @@
-"""Files that appear whole or not at all, and a full disk that is one sentence."""
+"""Write files and folders atomically: a reader, even after a killed process, never finds half of one.
+
+atomic_file    one file                                   atomic_dir    several files of one folder
+staged_dir     a whole folder that replaces another       move_away     hide a folder before it is deleted
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
@@ -14,8 +20,30 @@ from ..errors import InputError
 
 
 @contextmanager
+def atomic_file(path: Path | str, temporary_folder: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path to write to; the file replaces ``path`` when the block ends and is deleted if it fails.
+
+    Args:
+        path: the file to write; its folder must exist. Several processes and threads may write it.
+        temporary_folder: folder of the temporary file, on the same file system; that of ``path`` by default.
+
+    Raises:
+        OSError: the file cannot be written. Errors of the block pass unchanged.
+    """
+    path = Path(path)
+    partial = (temporary_folder or path.parent) / f".{path.name}.{uuid4().hex[:8]}.part"
+    try:
+        yield partial
+        _flush(partial)
+        os.replace(partial, path)
+        _flush_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
 def atomic_dir(folder: Path | str) -> Iterator[Path]:
-    """A folder to write files into, which move to ``folder`` when the block ends well and are removed otherwise.
+    """Yield a temporary folder; its files move to ``folder`` when the block ends and are deleted if it fails.
 
     Args:
         folder: made when absent; files of the same names are replaced. Several processes may write there.
@@ -28,7 +56,73 @@ def atomic_dir(folder: Path | str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".partial-", dir=folder) as name:
             yield (staging := Path(name))
-            for part in sorted(staging.iterdir(), reverse=True):  # weights before the config that describes them
+            parts = sorted(staging.iterdir(), reverse=True)  # weights before the config that describes them
+            for part in parts:
+                _flush(part)
+            for part in parts:
                 os.replace(part, folder / part.name)
+            _flush_folder(folder)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk by a class of its own
         raise InputError(folder, "a folder to write to", f"{error}", "check it and the space left") from error
+
+
+@contextmanager
+def staged_dir(folder: Path, staging: Path) -> Iterator[Path]:
+    """Yield the empty folder ``staging``; it becomes ``folder`` when the block ends and is deleted if it fails.
+
+    Args:
+        folder: the folder to make or to replace as a whole. Its parent is made when absent.
+        staging: path on the same file system, for one process at a time; what a killed process left there is deleted.
+
+    Raises:
+        OSError: the disk is full or a folder cannot be written. Errors of the block pass unchanged.
+    """
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(parents=True)
+        yield staging
+        for path in (staging, *staging.rglob("*")):
+            _flush(path)
+        former = move_away(folder)
+        os.rename(staging, folder)
+        _flush_folder(folder.parent)
+        if former:
+            shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def move_away(folder: Path) -> Path | None:
+    """Rename a folder to a hidden one beside its parent, so that readers of the parent never list a half-deleted one.
+
+    Returns:
+        the new path, for the caller to delete; None if there was no such folder.
+    """
+    if not folder.exists():
+        return None
+    trash = folder.parent.parent / f".{folder.parent.name}.removed-{folder.name}"
+    shutil.rmtree(trash, ignore_errors=True)
+    os.rename(folder, trash)
+    return trash
+
+
+def _flush_folder(folder: Path) -> None:
+    """Write a folder's entries to the disk: without it a rename may not survive a power cut."""
+    if os.name != "nt":  # folders cannot be opened there
+        _fsync(folder, os.O_RDONLY)
+
+
+def _flush(path: Path) -> None:
+    if path.is_dir():
+        _flush_folder(path)
+    else:
+        _fsync(path, os.O_RDWR)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

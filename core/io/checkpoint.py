@@ -4,8 +4,8 @@
     <folder>/step-000001234/config.json          format, version, step and the caller's ``meta``
     <folder>/step-000001234/state.pt             optimiser, random generators, …; loadable with weights_only=True
 
-A checkpoint is written beside ``folder`` (never in it: what lies there is complete), flushed to the disk, read back,
-and only then moved into place; only after that do older ones go.
+A checkpoint is written beside ``folder`` (every checkpoint in it is complete), read back, flushed to the disk and then
+moved into place. Older ones are deleted after that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import os
 import pickle
 import re
 import shutil
@@ -27,6 +26,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from ..errors import InputError
+from .atomic import move_away, staged_dir
 
 FORMAT = "gaussiancross-checkpoint"
 VERSION = 1
@@ -67,32 +67,19 @@ def save_checkpoint(
         raise InputError("keep", "at least 1 checkpoint", str(keep))
     config = json.dumps({"format": FORMAT, "version": VERSION, "step": step, "meta": meta}, indent=2)
     target = folder / f"step-{step:09d}"
-    partial = folder.parent / f".{folder.name}.partial"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
-        partial.mkdir()
-        _write(partial / MODEL, safetensors_bytes(_plain(tensors)))
-        _write(partial / CONFIG, config.encode())
-        buffer = io.BytesIO()
-        torch.save(extra or {}, buffer)
-        _write(partial / STATE, buffer.getbuffer())
-        _verify(partial, tensors)
-        _sync_folder(partial)
-        old = _move_away(target)
-        os.rename(partial, target)
-        _sync_folder(folder)
-        if old:
-            shutil.rmtree(old, ignore_errors=True)
+        with staged_dir(target, folder.parent / f".{folder.name}.partial") as partial:
+            _write(partial / MODEL, safetensors_bytes(_plain(tensors)))
+            _write(partial / CONFIG, config.encode())
+            buffer = io.BytesIO()
+            torch.save(extra or {}, buffer)
+            _write(partial / STATE, buffer.getbuffer())
+            _verify(partial, tensors)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise _cannot_write(folder, step, error) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     others = [path for _, path in list_checkpoints(folder) if path != target]
     for path in others[: max(0, len(others) - (keep - 1))]:
-        shutil.rmtree(_move_away(path) or path, ignore_errors=True)
+        shutil.rmtree(move_away(path) or path, ignore_errors=True)
     return target
 
 
@@ -196,21 +183,7 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the directory entries: without it a rename may not survive a power cut."""
-    if os.name == "nt":  # directories cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path.write_bytes(data)
 
 
 def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
@@ -225,16 +198,6 @@ def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
         raise OSError(errno.EIO, f"what was written cannot be read back ({error})", str(folder)) from error
     if {k: (v.shape, v.dtype) for k, v in written.items()} != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
         raise OSError(errno.EIO, "what was read back differs from what was written", str(folder / MODEL))
-
-
-def _move_away(path: Path) -> Path | None:
-    """Rename out of the checkpoints folder in one step, so that a half-deleted folder is never listed."""
-    if not path.exists():
-        return None
-    trash = path.parent.parent / f".{path.parent.name}.removed-{path.name}"
-    shutil.rmtree(trash, ignore_errors=True)
-    os.rename(path, trash)
-    return trash
 
 
 def _cannot_write(folder: Path, step: int, error: OSError) -> InputError:

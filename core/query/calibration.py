@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..io.atomic import atomic_file
 from .decide import Calibration
 
 FORMAT = "gaussiancross-calibration"
@@ -27,9 +28,8 @@ def save_calibration(path: Path | str, field: str, calibration: Calibration, abo
     entries = _entries(path) if path.is_file() else {}
     entries[field] = {**{k: round(v, 6) for k, v in calibration._asdict().items()}, **about}
     written = {"format": FORMAT, "version": 1, "fields": entries}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
 def load_calibration(path: Path | str, field: str) -> Calibration | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from ..errors import InputError
+from ..io.atomic import atomic_file
 
 Storage = Literal["float16", "int8"]
 SUMS = "SHA256SUMS"
@@ -184,15 +184,10 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         InputError: the disk is full or not writable.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_file(path) as part:
             part.write_bytes(content)
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise InputError(path, "room to write", error.strerror or str(error)) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from ...core.data.batch import PointBatch, make_points
 from ...core.data.scene import PointScene
 from ...core.errors import InputError
 from ...core.io.arrays import read_array
+from ...core.io.atomic import atomic_file
 from .config import TestConfig
 
 Predict = Callable[[PointBatch], Tensor]
@@ -85,10 +85,8 @@ def kept_prediction(path: Path, points: int, predict: Callable[[], Tensor]) -> T
     predicted = predict()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
+        with atomic_file(path) as partial, partial.open("wb") as file:
             np.save(file, predicted.numpy().astype(np.int16), allow_pickle=False)
-        os.replace(partial, path)
     except OSError as error:
         raise InputError(path, "a folder to keep predictions in", f"{error}", "check it and the space left") from error
     return predicted

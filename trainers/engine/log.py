@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...core.io.atomic import atomic_file
 from .live import LiveFeed
 
 
@@ -26,9 +26,8 @@ class MetricLog:
         path = run_dir / "metrics.jsonl"
         rows = [row for row in read_metrics(path) if row["step"] <= step]
         self.last = rows[-1] if rows and rows[-1]["step"] == step else {}
-        fresh = path.with_suffix(".jsonl.part")  # replaced at once: a run killed here keeps its old rows
-        fresh.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(fresh, path)
+        with atomic_file(path) as partial:  # a run that is killed here keeps its old rows
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
         if feed is not None:
             for row in rows:
                 feed.log(int(row["step"]), {k: v for k, v in row.items() if k != "step"})

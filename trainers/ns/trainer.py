@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ import torch
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...core.errors import InputError
+from ...core.io.atomic import atomic_file
 from ..engine.live import LiveFeed
 from ..pretraining.config import without_teacher
 from .exits import sentences, tell
@@ -157,25 +157,20 @@ def wait_for_interrupt() -> None:
 def save_pipeline(folder: Path, step: int, state: dict[str, torch.Tensor]) -> Path:
     """``step-<step>.ckpt`` as nerfstudio reads it: {"step", "pipeline"}, loadable with ``weights_only=True``.
 
-    Written beside ``folder`` and moved into it when it is whole, because nerfstudio parses every name in there; then
-    the older ones go.
+    The file is written beside ``folder`` and moved into it, because nerfstudio parses every name in there; older ones
+    are then deleted.
 
     Raises:
-        InputError: it could not be written; the older ones are untouched.
+        InputError: the file cannot be written; older ones are untouched.
     """
     target = folder / f"step-{step:09d}.ckpt"
-    partial = folder.parent / f".{target.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with atomic_file(target, folder.parent) as partial, partial.open("wb") as file:
             torch.save({"step": step, "pipeline": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
         for old in folder.glob("step-*.ckpt"):
             if old != target:
                 old.unlink()
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        partial.unlink(missing_ok=True)
         raise InputError(folder, f"room for {target.name}", str(error), "free some space") from error
     return target

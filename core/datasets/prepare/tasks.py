@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...io.atomic import staged_dir
 
 PARTIAL = ".partial"
 """Folder for what is being written, beside the targets' parents: whoever reads those meets whole scenes only."""
@@ -116,16 +117,11 @@ def _in_processes(todo: Sequence[Task], workers: int) -> Iterator[Outcome]:
 def do(task: Task) -> Outcome:
     """One task, here and now."""
     partial = task.partial
-    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
-        partial.mkdir(parents=True)
-        task.target.parent.mkdir(parents=True, exist_ok=True)
-        task.work(partial)
-        partial.rename(task.target)
+        with staged_dir(task.target, partial):
+            task.work(partial)
     except Exception as error:  # a file that no reader foresaw costs its scene, not the night
         return Outcome(task, reason(error), full=_is_full(error, partial))
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Outcome(task)
 
 

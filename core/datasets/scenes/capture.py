@@ -7,8 +7,6 @@ One capture is a folder in ScanNet's RGB-D layout (`rgbd`) or with a nerfstudio 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from torch import Tensor
 
 from ...data.scene import PointScene, PosedFrames
 from ...errors import InputError
+from ...io.atomic import atomic_file
 from ...io.cache import cache_folder
 from ...io.frames import has_depth
 from ...io.lru import ArrayCache
@@ -233,13 +232,7 @@ def _store(path: Path, scene: PointScene) -> None:
     arrays = {k: np.ascontiguousarray(v) for k, v in scene.arrays().items() if v is not None}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            try:
-                part.write(save(arrays))
-                part.close()
-                os.replace(part.name, path)
-            except BaseException:
-                Path(part.name).unlink(missing_ok=True)
-                raise
+        with atomic_file(path) as part:
+            part.write_bytes(save(arrays))
     except OSError as error:  # a cache is a convenience: without it scenes are fused anew each time
         warnings.warn(f"{path.parent}: fused scenes cannot be kept here ({error}).", stacklevel=2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from gaussiancross.benchmarks.rooms_bench.data import _kept
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.io.atomic import atomic_dir
+from gaussiancross.core.io.atomic import atomic_dir, atomic_file, staged_dir
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
@@ -56,6 +56,37 @@ def test_files_are_whole_or_not_there(tmp_path, write):
         (staging / "a").write_text("three")
         write(staging / "b")
     assert contents(tmp_path / "new") == {"a": b"one", "b": b"two"}
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_file_is_replaced_or_untouched(tmp_path, elsewhere):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    temporary = tmp_path if elsewhere else None
+    for text in ("one", "two"):
+        with atomic_file(folder / "a", temporary) as partial:
+            assert partial.parent == (temporary or folder)
+            partial.write_text(text)
+        assert contents(folder) == {"a": text.encode()}
+    with full_disk(), pytest.raises(OSError, match="File too large"), atomic_file(folder / "a", temporary) as partial:
+        partial.write_bytes(bytes(4000))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [folder / "a"]
+    assert contents(folder) == {"a": b"two"}
+
+
+def test_a_whole_folder_is_replaced_or_untouched(tmp_path):
+    target, staging = tmp_path / "sets" / "room", tmp_path / ".partial" / "room"
+    staging.mkdir(parents=True)
+    (staging / "left by a killed process").write_text("")
+    for name in ("a", "b"):
+        with staged_dir(target, staging) as folder:
+            assert list(folder.iterdir()) == []
+            (folder / name).write_text(name)
+        assert contents(target) == {name: name.encode()}
+    with full_disk(), pytest.raises(OSError, match="File too large"), staged_dir(target, staging) as folder:
+        (folder / "c").write_bytes(bytes(4000))
+    assert contents(target) == {"b": b"b"} and not staging.exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name not in (".partial", "sets")] == []
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
