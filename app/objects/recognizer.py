@@ -22,13 +22,13 @@ from ...core.data.objects import MIN_GAUSSIANS, normalized
 from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras, intrinsics, look_at
 from ...core.geometry.gaussians import Gaussians, moved
+from ...core.io.lru import LruCache
 from ...core.models.clipgs import ClipGS
 from ...core.query import MAX_LETTERS, QueryObject
 from ...core.query.index import VectorIndex
 from ...core.splat import rasterize
 from ..render.layers import BACKGROUND, Image
 from ..scenes.geometry import world_gaussians
-from ..scenes.recent import Recent
 from ..scenes.source import SceneState
 from .load_object import OBJECT_FILES, read_any_object
 from .search import IMAGE_SIZE, IMAGES, Embedded, Tower, classify, open_tower, short_names
@@ -53,7 +53,7 @@ class Gallery:
         self.files = embedded.files
         self.names = tuple(str(PurePath(name).with_suffix("")) for name in short_names(embedded.files))
         self._vectors, self._root = embedded.vectors, root
-        self._pictures: Recent[int, Image] = Recent(KEPT)
+        self._pictures: LruCache[int, Image] = LruCache(KEPT)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
+from ...core.io.lru import LruCache
 from ...core.splat import Splats, rasterize
 from ..scenes.geometry import depth_range, point_size, subset
-from ..scenes.recent import Recent
 from ..scenes.source import SceneSource, SceneState
 from .catalog import INFO, MIXABLE, Layer, available
 from .classes import PLAIN, ClassStyle, point_segment, probe_scores
@@ -137,8 +137,8 @@ class Renderer:
         self.source = source
         self.colors = FeatureColors()
         self.targets = Targets(source)
-        self._states: Recent[int, SceneState] = Recent(keep)
-        self._ranges: Recent[int, tuple[float, float]] = Recent(64)
+        self._states: LruCache[int, SceneState] = LruCache(keep)
+        self._ranges: LruCache[int, tuple[float, float]] = LruCache(64)
         self._classes: dict[str, ClassProvider] = {}
         self._added: list[SceneState] = []
         self.thumbnails: dict[int, Image | None] = {}
@@ -148,7 +148,7 @@ class Renderer:
         """A renderer of ``source``, the same scenes at steps of their own, that shares everything else with this one:
         colours, classes, recorded pictures, added scenes."""
         other = copy.copy(self)
-        other.source, other._states = source, Recent(self._states.size)
+        other.source, other._states = source, LruCache(self._states.max_items)
         return other
 
     # --- states ---------------------------------------------------------------------------------------------
@@ -181,11 +181,11 @@ class Renderer:
 
     def state(self, index: int) -> SceneState | None:
         """Scene ``index`` as last loaded, or None."""
-        return self._states.peek(index)
+        return self._states.find(index)
 
     def depth_range(self, index: int) -> tuple[float, float]:
         """Near and far of the depth colours, metres; fixed per scene so that colours do not flicker."""
-        return self._ranges.peek(index) or (0.0, 10.0)
+        return self._ranges.find(index) or (0.0, 10.0)
 
     # --- what others give to draw ----------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.geometry.cameras import Cameras
+from ...core.io.lru import LruCache
 from ...core.losses.distillation import to_tokens
 from ...core.splat import rasterize
-from ..scenes.recent import Recent
 from ..scenes.source import SceneSource, SceneState
 
 SAME_PLACE = 0.01
@@ -70,8 +70,8 @@ class Targets:
 
     def __init__(self, source: SceneSource) -> None:
         self._source = source
-        self._small: Recent[tuple[int, int, int, int], tuple[Tensor, Tensor, Cameras]] = Recent(48)
-        self._large: Recent[tuple[int, int, int, int], tuple[Tensor, Tensor, Cameras]] = Recent(4)
+        self._small: LruCache[tuple[int, int, int, int], tuple[Tensor, Tensor, Cameras]] = LruCache(48)
+        self._large: LruCache[tuple[int, int, int, int], tuple[Tensor, Tensor, Cameras]] = LruCache(4)
 
     def read(
         self, state: SceneState, index: int, frame: int, size: tuple[int, int] | None = None

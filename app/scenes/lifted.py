@@ -10,11 +10,11 @@ from ...core.data.scene import PointScene, PosedFrames, SceneDataset
 from ...core.errors import InputError
 from ...core.features.lifting import LiftConfig, Lifted, lift
 from ...core.geometry.gaussians import Gaussians
+from ...core.io.lru import LruCache
 from ...core.query import Calibration, TextEncoder
 from ...core.report import report_of
 from ...core.teachers import Teacher
 from .geometry import point_size
-from .recent import Recent
 from .source import SceneState
 
 WIDTH = 0.75
@@ -48,8 +48,8 @@ class LiftedSource:
         self.title = title
         self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
         self._dataset, self._teacher, self._config = dataset, teacher, config
-        self._states: Recent[int, SceneState] = Recent(keep)
-        self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
+        self._states: LruCache[int, SceneState] = LruCache(keep)
+        self._targets: LruCache[tuple[int, int], Tensor] = LruCache(48)
 
     @property
     def channels(self) -> tuple[str, ...] | None:

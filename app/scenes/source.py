@@ -18,13 +18,13 @@ from ...core.errors import InputError
 from ...core.features.lifting import lift_voxels
 from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
+from ...core.io.lru import LruCache
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.query import Calibration, TextEncoder
 from ...core.report import report_of
 from ...core.teachers import Teacher
 from ...trainers.engine.live import LiveFeed
 from ...trainers.pretraining.online_probe import LinearProbe, split_probe, with_probe
-from .recent import Recent
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ class PointsSource:
     def __init__(self, scenes: PointScene | SceneDataset, title: str = "points", keep: int = 3) -> None:
         self.title = title
         self._scenes = scenes
-        self._states: Recent[int, SceneState] = Recent(keep)
+        self._states: LruCache[int, SceneState] = LruCache(keep)
         if isinstance(scenes, PointScene):
             self.scene_names, self.class_names = (scenes.name,), ()
         else:
@@ -206,9 +206,9 @@ class ModelSource:
         self._model, self._dataset, self._teacher = model.eval(), dataset, teacher
         self._step = self._in_model = step
         self._probe = None if probe is None else probe.eval().to(next(model.parameters()).device)
-        self._data: Recent[int, tuple[PointScene, PosedFrames | None]] = Recent(keep)
-        self._states: Recent[int, SceneState] = Recent(keep)
-        self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
+        self._data: LruCache[int, tuple[PointScene, PosedFrames | None]] = LruCache(keep)
+        self._states: LruCache[int, SceneState] = LruCache(keep)
+        self._targets: LruCache[tuple[int, int], Tensor] = LruCache(48)
 
     calibration: Calibration | None = None
     """The cut for "not in this scene" that was fitted for this model and its teacher's text side."""
@@ -268,7 +268,7 @@ class ModelSource:
 
     @torch.no_grad()
     def _encoded(self, index: int, step: int | None) -> SceneState:
-        known = self._states.peek(index)
+        known = self._states.find(index)
         if known is not None and known.step == step:
             return known
         scene, frames = self._scene(index)

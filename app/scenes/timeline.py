@@ -6,7 +6,6 @@ import dataclasses
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ...core.data.scene import PointScene, PosedFrames
 from ...core.errors import InputError
+from ...core.io.lru import LruCache
 from ...trainers.pretraining.timeline import TimelineFrame, list_frames
 from .source import ModelSource, SceneState
 
@@ -123,36 +123,28 @@ class FrameList:
 
 
 class StateCache:
-    """The states that were used last, up to a number of bytes. For the render thread.
+    """The states that were used last, bounded by bytes. For the render thread.
 
-    Who asks for a state while somebody shows it gets the same object, with all that is memorised in it.
+    A state that a browser still shows is returned as the same object, with everything that is memoised in it.
+
+    Args:
+        max_bytes: total size of the states, see `state_bytes`.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._bytes = limit, 0
-        self._states: OrderedDict[tuple[int, int], tuple[SceneState, int]] = OrderedDict()
+    def __init__(self, max_bytes: int) -> None:
+        self._states: LruCache[tuple[int, int], SceneState] = LruCache(max_bytes=max_bytes, nbytes=state_bytes)
         self._shown: weakref.WeakValueDictionary[tuple[int, int], SceneState] = weakref.WeakValueDictionary()
 
     def get(self, key: tuple[int, int]) -> SceneState | None:
-        known, shown = self._states.get(key), self._shown.get(key)
-        if known is not None:
-            self._states.move_to_end(key)
-            if shown is None:
-                shown = self._shown[key] = dataclasses.replace(known[0])
+        stored, shown = self._states.find(key), self._shown.get(key)
+        if stored is not None and shown is None:
+            shown = self._shown[key] = dataclasses.replace(stored)
         return shown
 
     def put(self, key: tuple[int, int], state: SceneState) -> None:
-        """Keep a copy: what others memorise in a state may be larger than the state, and goes when they are done."""
+        """Store a copy: what is memoised in a state may be larger than the state, and is freed with the original."""
         self._shown[key] = state
-        size = state_bytes(state)
-        if size > self._limit:
-            return
-        if key in self._states:
-            self._bytes -= self._states.pop(key)[1]
-        self._states[key] = (dataclasses.replace(state), size)
-        self._bytes += size
-        while self._bytes > self._limit:
-            self._bytes -= self._states.popitem(last=False)[1][1]
+        self._states.put(key, dataclasses.replace(state))
 
     def __len__(self) -> int:
         return len(self._states)

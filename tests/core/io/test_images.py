@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import read_color, read_depth, write_color, write_depth
-from gaussiancross.core.io.lru import ArrayCache
+from gaussiancross.core.io.lru import ArrayCache, LruCache
 from helpers.splat_files import some_cuts
 
 
@@ -66,6 +66,16 @@ class TestCache:
         get(1)
         assert cache.get("large", lambda: (np.zeros(1000),))[0].size == 1000
         assert cache.nbytes == 200
+
+    def test_bounded_by_number(self) -> None:
+        cache: LruCache[str, int] = LruCache(max_items=2)
+        for key, value in (("a", 1), ("b", 2)):
+            cache.put(key, value)
+        assert cache.find("a") == 1 and cache.find("c") is None
+        cache.put("c", 3)  # pushes out b: a was looked up after it
+        assert (cache.find("a"), cache.find("b"), cache.find("c"), len(cache)) == (1, None, 3, 2)
+        cache.put("a", 4)
+        assert cache.get("a", lambda: 0) == 4 and cache.get("d", lambda: 5) == 5 and cache.find("c") is None
 
     def test_entries_cannot_be_changed(self) -> None:
         array = ArrayCache().get(0, lambda: (np.zeros(3),))[0]
