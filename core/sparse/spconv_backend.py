@@ -8,30 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from .backend import require_spconv
 
 if TYPE_CHECKING:
     from .tensor import Grid
-
-
-def require_spconv() -> Any:
-    """The module ``spconv.pytorch``.
-
-    Raises:
-        InputError: it is not installed, or is the PyPI package plain ``spconv``, whose results are wrong.
-    """
-    install = "install it with: pip install gaussiancross[cuda]"
-    try:
-        import spconv.pytorch as spconv
-        from spconv.constants import ALL_WEIGHT_IS_KRSC
-    except ImportError as error:
-        raise InputError("sparse backend", "spconv 2.3 for CUDA", f"none ({error})", install) from error
-    from spconv.cppconstants import CPU_ONLY_BUILD
-
-    if CPU_ONLY_BUILD or not ALL_WEIGHT_IS_KRSC:
-        found = "a CPU-only or pre-2.2 spconv"
-        raise InputError("sparse backend", "spconv 2.3 for CUDA", found, f"pip uninstall spconv, then {install}")
-    return spconv
 
 
 class SpconvLayer:

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 from . import maps, reference
+from .backend import Backend, resolve_backend
 from .maps import KernelMap
 from .reference import Pairs
-from .spconv_backend import require_spconv
 
-Backend = Literal["auto", "torch", "spconv"]
 Shape = tuple[int, int, int]
-
-
-def resolve_backend(backend: str, device: torch.device) -> Literal["torch", "spconv"]:
-    """The backend that "auto" stands for on a device: spconv on CUDA, torch elsewhere.
-
-    Raises:
-        InputError: an unknown name, or spconv is wanted and not installed.
-    """
-    if backend not in ("auto", "torch", "spconv"):
-        raise InputError("sparse backend", "auto, torch or spconv", repr(backend))
-    if backend == "torch" or (backend == "auto" and device.type != "cuda"):
-        return "torch"
-    require_spconv()
-    return "spconv"
 
 
 class Grid:

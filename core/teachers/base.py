@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +48,10 @@ class Teacher(Protocol):
         Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
         """
         ...
+
+
+TeacherFactory = Callable[[str], "Teacher | None"]
+"""Type of `make_teacher`."""
 
 
 class ImageTeacher(ABC):

@@ -38,9 +38,8 @@ from ..errors import InputError
 from ..io.frames import evenly_spaced
 from ..io.lru import ArrayCache
 from ..query.text import TextEncoder
-from .base import ImageTeacher, TeacherInfo
+from .base import ImageTeacher, TeacherFactory, TeacherInfo
 from .families import FAMILIES
-from .registry import make_teacher
 from .shards import PACKED, ShardFolder, Storage, cosine_error, pack, replace_file, stored_bytes, unpack
 from .text import LateText
 
@@ -55,6 +54,7 @@ class CachedTeacher:
 
     Args:
         folder: that holds ``cache.json``.
+        make_teacher: makes the teacher again, for its text tower.
         max_bytes: memory for recently used frames.
 
     Attributes:
@@ -67,7 +67,7 @@ class CachedTeacher:
         InputError: no such cache, or a damaged one.
     """
 
-    def __init__(self, folder: Path | str, max_bytes: int = 512 << 20) -> None:
+    def __init__(self, folder: Path | str, make_teacher: TeacherFactory, max_bytes: int = 512 << 20) -> None:
         self.folder = Path(folder)
         manifest = read_manifest(self.folder)
         info = manifest["teacher"]
@@ -78,7 +78,7 @@ class CachedTeacher:
         self._shards = ShardFolder(self.folder)
         self._abouts: dict[str, tuple[dict[str, int], NDArray]] = {}
         self._recent = ArrayCache(max_bytes)
-        self.text: TextEncoder | None = self._text() if manifest["text"] else None
+        self.text: TextEncoder | None = self._text(make_teacher) if manifest["text"] else None
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
         """[C, h, w, D] float32 on the CPU.
@@ -129,7 +129,7 @@ class CachedTeacher:
             self._abouts[name] = {n: i for i, n in enumerate(names)}, self._shards.read(name, ("viewmats",))["viewmats"]
         return self._abouts[name]
 
-    def _text(self) -> TextEncoder | None:
+    def _text(self, make_teacher: TeacherFactory) -> TextEncoder | None:
         def make() -> TextEncoder | None:
             return getattr(make_teacher(self.spec), "text", None)
 

@@ -57,13 +57,13 @@ def _builtin_ssl(argument: str) -> Teacher:
 def _cached(argument: str) -> Teacher:
     from .cache import CachedTeacher
 
-    return CachedTeacher(Path(argument).expanduser())
+    return CachedTeacher(Path(argument).expanduser(), make_teacher)
 
 
 def _transformer(kind: str, argument: str) -> Teacher:
     from .transformer import load_transformer
 
-    return load_transformer(kind, argument)
+    return load_transformer(kind, argument, make_teacher)
 
 
 _KINDS: dict[str, Callable[[str], Teacher | None]] = {

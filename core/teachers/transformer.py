@@ -18,12 +18,11 @@ from ..data.scene import PosedFrames
 from ..device import default_device
 from ..errors import InputError
 from ..query.text import TextEncoder
-from .base import ImageTeacher, TeacherInfo
+from .base import ImageTeacher, TeacherFactory, TeacherInfo
 from .checkpoint import Loaded, load_checkpoint
 from .dense import DenseNetwork, RadioDense
 from .families import ADAPTOR_TEXT, FAMILIES, Family, licence_of
 from .options import Precision, TeacherConfig, parse_options
-from .registry import make_teacher
 from .text import LateText, TransformerText
 from .windows import multi_scale, resized, sliding
 
@@ -38,13 +37,14 @@ class TransformerTeacher(ImageTeacher):
         kind: of `FAMILIES`.
         checkpoint: its name or folder.
         options: see `TeacherConfig`.
+        make_teacher: makes the teacher whose text tower a RADIO adaptor shares.
 
     Raises:
         InputError: see `load_checkpoint`.
     """
 
-    def __init__(self, kind: str, checkpoint: str, options: TeacherConfig | None = None) -> None:
-        self.options = options or TeacherConfig()
+    def __init__(self, kind: str, checkpoint: str, options: TeacherConfig, make_teacher: TeacherFactory) -> None:
+        self.options = options
         family = FAMILIES[kind]
         loaded = load_checkpoint(kind, checkpoint, family, self.options)
         self.spec = f"{kind}:{checkpoint}"
@@ -64,7 +64,7 @@ class TransformerTeacher(ImageTeacher):
             _name(kind, checkpoint, self.options), dim, licence_of(checkpoint), None, family.label_free
         )
         self.size = self._whole(4 * self.options.short / 3), self._whole(self.options.short)
-        self.text = self._text_tower()
+        self.text = self._text_tower(make_teacher)
 
     @property
     def fingerprint(self) -> str:
@@ -112,7 +112,7 @@ class TransformerTeacher(ImageTeacher):
                 rows.append(F.normalize(pooled.float(), dim=-1).cpu())
         return torch.cat(rows)
 
-    def _text_tower(self) -> TextEncoder | None:
+    def _text_tower(self, make_teacher: TeacherFactory) -> TextEncoder | None:
         """The text tower into the same space; None for DINO, and for RADIO without an adaptor that has one."""
         loaded, style, dim = self._loaded, self._family.text, self.info.dim
         if style is not None:
@@ -154,10 +154,10 @@ class TransformerTeacher(ImageTeacher):
         return max(1, round(pixels / self.patch)) * self.patch
 
 
-def load_transformer(kind: str, argument: str) -> TransformerTeacher:
+def load_transformer(kind: str, argument: str, make_teacher: TeacherFactory) -> TransformerTeacher:
     """The teacher of ``kind:CHECKPOINT,options``."""
     checkpoint, options = parse_options(argument)
-    return TransformerTeacher(kind, checkpoint, options)
+    return TransformerTeacher(kind, checkpoint, options, make_teacher)
 
 
 def _name(kind: str, checkpoint: str, options: TeacherConfig) -> str:

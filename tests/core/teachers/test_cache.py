@@ -74,7 +74,7 @@ def test_a_cache_gives_what_the_teacher_gave(tmp_path: Path, storage: str, monke
     assert teacher.features("scene0", frames, []).shape == (0, H, W, D)
     # the text tower comes from the teacher's name
     monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
-    text = CachedTeacher(tmp_path / "c").text
+    text = CachedTeacher(tmp_path / "c", make_teacher).text
     assert text is not None
     assert text.encode(["chair", "sofa"]).known.tolist() == [True, False]
 
@@ -138,14 +138,14 @@ def test_a_flipped_byte_is_found_on_reading(tmp_path: Path) -> None:
         with pytest.raises(
             InputError, match=r"scene0\.safetensors: expected the bytes with SHA-256 .* damaged; delete"
         ):
-            CachedTeacher(tmp_path).features("scene0", frames, [0])
+            CachedTeacher(tmp_path, make_teacher).features("scene0", frames, [0])
         with pytest.raises(InputError, match="SHA-256"):
             fill(tmp_path)
         assert [(n, p is None) for n, p in ShardFolder(tmp_path).verify()] == [
             ("train/scene0.safetensors", False),
             ("train/scene1.safetensors", True),
         ]
-    teacher = CachedTeacher(tmp_path)
+    teacher = CachedTeacher(tmp_path, make_teacher)
     path.unlink()
     with pytest.raises(InputError, match="no such scene"):
         teacher.features("scene0", frames, [0])
@@ -163,7 +163,7 @@ def test_sha256sum_reads_the_list(tmp_path: Path) -> None:
 
 def test_frames_that_are_not_stored(tmp_path: Path) -> None:
     fill(tmp_path)
-    teacher = CachedTeacher(tmp_path)
+    teacher = CachedTeacher(tmp_path, make_teacher)
     more, other, moved = Scenes(frames=4).frames(0), Scenes(seed=5).frames(0), Scenes(moved=0.5).frames(0)
     assert more is not None
     assert other is not None
@@ -190,7 +190,7 @@ def test_a_folder_holds_one_teachers_features(tmp_path: Path) -> None:
 def test_damaged_manifests(tmp_path: Path, text: str) -> None:
     (tmp_path / "cache.json").write_text(text)
     with pytest.raises(InputError, match=r"cache\.json: expected a feature cache"):
-        CachedTeacher(tmp_path)
+        CachedTeacher(tmp_path, make_teacher)
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_stored_features_without_their_text_tower(tmp_path: Path) -> None:
     list(write_cache(tmp_path, Averages(), "averages", {"train": Scenes()}))
     manifest = json.loads((tmp_path / "cache.json").read_text())
     (tmp_path / "cache.json").write_text(json.dumps({**manifest, "spec": "clip:openai/clip-vit-base-patch16"}))
-    text = CachedTeacher(tmp_path).text
+    text = CachedTeacher(tmp_path, make_teacher).text
     assert text is not None
     assert text.dim == Averages.info.dim
     with pytest.raises(InputError, match="hf download openai/clip-vit-base-patch16"):
