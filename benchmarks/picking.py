@@ -18,7 +18,8 @@ from PIL import Image
 
 from ..app.query.picking import CLOSE, pick, pick_scores, prepare
 from ..app.query.search import Query, QueryableFeatures, QueryResult, ask, objects, words_for
-from ..app.render.renderer import Renderer, RenderOptions
+from ..app.render.options import RenderOptions
+from ..app.render.renderer import Renderer
 from ..app.render.scores import Heat
 from ..app.scenes.source import SceneState
 from ..core.geometry.cameras import Cameras, intrinsics, look_at

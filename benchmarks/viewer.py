@@ -25,7 +25,8 @@ import tyro
 from PIL import Image
 
 from ..app.inspector import Inspector, SplatsSource
-from ..app.render.renderer import Renderer, RenderOptions
+from ..app.render.options import RenderOptions
+from ..app.render.renderer import Renderer
 from ..core.datasets.rooms import Rooms, RoomsConfig
 from ..core.device import default_device
 from ..core.errors import InputError

@@ -12,7 +12,8 @@ import pytest
 import torch
 from gaussiancross.app.query import picking
 from gaussiancross.app.render.catalog import LAYERS
-from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.options import RenderOptions
+from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.render.scores import ClassScores, Heat
 from gaussiancross.app.scenes.geometry import world_gaussians
 from gaussiancross.app.scenes.source import LiveSource

@@ -21,7 +21,8 @@ from ..export.video import path_work, steps_work
 from ..export.video_files import Format, even
 from ..export.work import Work, finish
 from ..render.catalog import Layer
-from ..render.renderer import Renderer, RenderOptions
+from ..render.options import RenderOptions
+from ..render.renderer import Renderer
 from ..scenes.geometry import bounds, point_size
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource

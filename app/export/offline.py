@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ...core.errors import InputError
 from ...core.geometry.gaussians import Gaussians
 from ..render.clouds import dots
-from ..render.layers import to_image
+from ..render.colors import to_image
 from ..render.renderer import Renderer
 from ..scenes.geometry import point_size, world_gaussians
 from .camera_path import Pose

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import replace
 
 import numpy as np
 
 from ...core.errors import InputError
-from ...core.geometry.cameras import Cameras
 from ..render.catalog import INFO
-from ..render.layers import Image, to_image
-from ..render.renderer import Renderer, RenderOptions, written
+from ..render.colors import Image, to_image
+from ..render.draw import crop_cameras
+from ..render.options import RenderOptions
+from ..render.renderer import Renderer, draw_overlays
 from .camera_path import Pose
 from .work import Download, Progress, Work
 
@@ -43,23 +43,16 @@ def picture_work(
         for top in range(0, height, rows):
             bottom = min(height, top + rows)
             begin, end = max(0, top - _MARGIN), min(height, bottom + _MARGIN)
-            painted = renderer.paint(scene, look, strip(cameras, begin, end))
+            painted = renderer.paint(scene, look, crop_cameras(cameras, top=begin, bottom=end))
             parts.append(to_image(painted.colors)[top - begin : bottom - begin])
             yield Progress(0.9 * bottom / height)
         assert painted is not None
-        image = written(np.concatenate(parts), painted)
+        image = draw_overlays(np.concatenate(parts), painted)
     png = Png(image.shape[1], image.shape[0])
     for top in range(0, len(image), 256):
         png.add(image[top : top + 256])
         yield Progress(0.9 + 0.1 * top / len(image))
     return Download(f"{name}.png", png.finish())
-
-
-def strip(cameras: Cameras, top: int, bottom: int) -> Cameras:
-    """Rows ``top`` to ``bottom`` of the same pictures."""
-    ks = cameras.Ks.clone()
-    ks[:, 1, 2] -= top
-    return replace(cameras, Ks=ks, height=bottom - top)
 
 
 class Png:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import InputError
 from ...trainers.pretraining.timeline import thinned
+from ..render.colors import Image
 from ..render.compare import PartnerRenderer
 from ..render.draw import caption
-from ..render.layers import Image
-from ..render.renderer import Renderer, RenderOptions
+from ..render.options import RenderOptions
+from ..render.renderer import Renderer
 from ..scenes.timeline import TimelineSource
 from .camera_path import Pose
 from .video_files import MAX_FRAMES, Format, open_writer

@@ -18,7 +18,7 @@ from PIL import GifImagePlugin
 from PIL import Image as Pil
 
 from ...core.errors import InputError
-from ..render.layers import Image
+from ..render.colors import Image
 
 Format = Literal["GIF", "MP4"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..render.layers import Image
+from ..render.colors import Image
 from ..render.scores import ClassScores
 from ..scenes.source import SceneState
 

@@ -20,7 +20,8 @@ from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras, intrinsics
 from ...core.query import TextEncoder
 from ...trainers.engine.live import LiveFeed
-from ..render.renderer import Renderer, RenderOptions
+from ..render.options import RenderOptions
+from ..render.renderer import Renderer
 from ..scenes.source import SceneSource
 from .access import is_loopback, open_tunnel, refuse_foreign_origins
 from .session import Session

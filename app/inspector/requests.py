@@ -9,7 +9,7 @@ import viser
 
 from ...core.geometry.cameras import Cameras
 from ..render.catalog import INFO, Layer
-from ..render.renderer import Canvas, RenderOptions
+from ..render.options import Canvas, RenderOptions
 from ..scenes.geometry import point_size
 from .browser import Browser
 from .camera import CameraControl

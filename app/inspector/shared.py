@@ -13,8 +13,8 @@ import torch
 
 from ...core.query import TextEncoder
 from ...trainers.engine.live import LiveFeed
+from ..render.colors import BACKGROUND
 from ..render.compare import Comparison
-from ..render.layers import BACKGROUND
 from ..render.renderer import Renderer
 from ..scenes.source import SceneSource
 from ..scenes.timeline import TimelineSource

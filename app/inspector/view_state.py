@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..render.catalog import INFO, Layer
-from ..render.classes import PLAIN, ClassStyle
+from ..render.classes import DEFAULT_STYLE, ClassStyle
 from ..render.clouds import PointColor
-from ..render.renderer import Mix, RenderOptions
+from ..render.options import Mix, RenderOptions
 from ..render.scores import Heat
 from ..scenes.geometry import Up
 
@@ -42,7 +42,7 @@ class ViewState:
     gaussian_size: float = 1.0
     compare: bool = False
     classes: str = ""
-    style: ClassStyle = PLAIN
+    style: ClassStyle = DEFAULT_STYLE
     up: Up = "+z"
 
 

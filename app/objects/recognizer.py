@@ -27,7 +27,7 @@ from ...core.models.clipgs import ClipGS
 from ...core.query import MAX_LETTERS, QueryObject
 from ...core.query.index import VectorIndex
 from ...core.splat import rasterize
-from ..render.layers import BACKGROUND, Image
+from ..render.colors import BACKGROUND, Image
 from ..scenes.geometry import world_gaussians
 from ..scenes.source import SceneState
 from .load_object import OBJECT_FILES, read_any_object

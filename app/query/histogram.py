@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..render.layers import colormap, to_image
+from ..render.colors import colormap, to_image
 from .search import QueryResult
 
 BINS = 64

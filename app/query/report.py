@@ -20,9 +20,10 @@ from ...core.io import write_gaussians, write_points
 from ...core.io.ply_table import read_vertices, write_vertices
 from ...core.query import Cut, PhraseAnswer, QueryObject
 from ...core.splat import rasterize
+from ..render.colors import Image, over_background, to_image
 from ..render.draw import Cell, sheet
-from ..render.layers import Image, over_background, to_image
-from ..render.renderer import Renderer, RenderOptions
+from ..render.options import RenderOptions
+from ..render.renderer import Renderer
 from ..render.scores import Heat
 from ..scenes.geometry import bounds, guess_up, world_gaussians, z_up_to
 from ..scenes.source import SceneState

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ..scenes.geometry import centers_in_world
 from ..scenes.nearest import tree
-from .layers import class_colors
+from .colors import class_colors
 from .scores import ClassScores
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ClassStyle:
         return table[torch.from_numpy(np.where(segment < 0, len(names), segment))]
 
 
-PLAIN = ClassStyle()
+DEFAULT_STYLE = ClassStyle()
 """Every class in its own colour, all of them shown."""
 
 # --- the probe ------------------------------------------------------------------------------------------------

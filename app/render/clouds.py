@@ -16,7 +16,7 @@ from ...core.data.scene import PointScene
 from ...core.geometry.gaussians import Gaussians
 from ..scenes.geometry import centers_in_world, subset
 from ..scenes.source import SceneState
-from .layers import normal_colors, to_image
+from .colors import normal_colors, to_image
 
 PointColor = Literal["Colour", "Normals", "Features", "Labels", "Probe"]
 

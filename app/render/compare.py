@@ -17,9 +17,10 @@ from ..scenes.nearest import tree
 from ..scenes.source import SceneSource, SceneState
 from ..scenes.timeline import TimelineSource
 from .catalog import INFO
-from .draw import divide
+from .draw import crop_cameras, divide
 from .feature_colors import ColorBasis
-from .renderer import FAR, Canvas, Renderer, RenderOptions
+from .options import FAR, Canvas, RenderOptions
+from .renderer import Renderer
 
 _ALIGNED_ON = 20_000
 """Gaussians that two bases are aligned on."""
@@ -62,9 +63,9 @@ class Comparison:
         split = round(look.at * cameras.width)
         parts = []
         if split > 0:
-            parts.append(self._main.draw(scene, alone, _columns(cameras, 0, split), with_depth))
+            parts.append(self._main.draw(scene, alone, crop_cameras(cameras, right=split), with_depth))
         if split < cameras.width:
-            parts.append(self._partner.draw(index, alone, _columns(cameras, split, cameras.width), with_depth))
+            parts.append(self._partner.draw(index, alone, crop_cameras(cameras, left=split), with_depth))
         image = np.concatenate([p.image for p in parts], 1)
         depth = None
         if with_depth:
@@ -152,9 +153,3 @@ def aligned_basis(state: SceneState, other: SceneState, colors: Tensor) -> PcaBa
     turned = values.to(turn) @ turn
     low, high = torch.quantile(turned, torch.tensor([0.02, 0.98], device=turned.device), dim=0)
     return PcaBasis(basis.mean, basis.directions @ turn, low, torch.maximum(high, low + 1e-6))
-
-
-def _columns(cameras: Cameras, left: int, right: int) -> Cameras:
-    ks = cameras.Ks.clone()
-    ks[:, 0, 2] -= left
-    return replace(cameras, Ks=ks, width=right - left)

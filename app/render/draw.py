@@ -5,7 +5,7 @@ Pillow's built-in font has no dashes, arrows or Greek: words here are plain ASCI
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from PIL import Image as Pil
 from PIL import ImageDraw, ImageFont
 
-from .layers import BACKGROUND, Image, colormap
+from ...core.geometry.cameras import Cameras
+from .colors import BACKGROUND, Image, colormap
 
 _INK = (232, 234, 240)
 _FAINT = (150, 155, 168)
@@ -71,6 +72,17 @@ def draw_legend(image: Image, legend: Legend, left: int = 0, right: int | None =
         x = x0 + i * (width - 1) / max(1, len(legend.ticks) - 1)
         draw.text((x, y0 + unit_px * 0.75), label, font=_font(unit_px), fill=_INK, anchor="la" if i == 0 else "ma")
     return np.asarray(canvas)
+
+
+def crop_cameras(
+    cameras: Cameras, left: int = 0, top: int = 0, right: int | None = None, bottom: int | None = None
+) -> Cameras:
+    """Cameras of a part of the same pictures: columns ``left`` to ``right``, rows ``top`` to ``bottom``."""
+    ks = cameras.Ks.clone()
+    ks[:, 0, 2] -= left
+    ks[:, 1, 2] -= top
+    right, bottom = cameras.width if right is None else right, cameras.height if bottom is None else bottom
+    return replace(cameras, Ks=ks, width=right - left, height=bottom - top)
 
 
 def divide(image: Image, x: int, left: str, right: str, grip: bool = False) -> Image:

@@ -11,8 +11,8 @@ from ...core.data.batch import Views
 from ...core.features.pca import PcaBasis
 from ...core.metrics import depth_error, psnr, token_cosine
 from ...core.models import Prediction
+from .colors import Image, colormap, depth_colors, feature_colors, over_background, resize, to_image
 from .draw import Cell, sheet
-from .layers import Image, colormap, depth_colors, feature_colors, over_background, resize, to_image
 
 ERROR_RANGE = 0.5
 """Mean absolute colour error that gets the last colour of the map."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..scenes.geometry import centers_in_world
 from ..scenes.nearest import tree
-from .layers import class_colors
+from .colors import class_colors
 
 if TYPE_CHECKING:
     from ..scenes.source import SceneState

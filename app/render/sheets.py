@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ...core.metrics import depth_error, psnr
 from ...core.splat import rasterize
+from .colors import (
+    DEPTH_ERROR,
+    MIN_ALPHA,
+    RGB_ERROR,
+    Image,
+    colormap,
+    depth_colors,
+    feature_colors,
+    over_background,
+    resize,
+    to_image,
+)
 from .draw import Cell, sheet
-from .layers import Image, colormap, depth_colors, feature_colors, over_background, resize, to_image
-
-if TYPE_CHECKING:
-    from .renderer import Renderer
-
-RGB_ERROR, DEPTH_ERROR = 0.25, 0.5
-"""Where the colours of the errors end: mean absolute difference of colours in [0, 1]; metres."""
-
-MIN_ALPHA = 0.1
-"""Below it a pixel has no depth worth showing."""
+from .layer_data import LayerData
 
 
-def views_sheet(renderer: Renderer, index: int, frame: int, width: int, errors: bool, text: int | None) -> Image:
-    """See `Renderer.views`."""
-    state = renderer.state(index)
+def views_sheet(data: LayerData, index: int, frame: int, width: int, errors: bool, text: int | None) -> Image:
+    """Target and render of one dataset camera as RGB, depth and features, and with ``errors`` their differences.
+
+    Args:
+        width: of the sheet, pixels.
+        text: text size, pixels.
+    """
+    state = data.state(index)
     if state is None or state.frames is None or len(state.frames) == 0:
         return sheet([[Cell(None, "no posed frames")]], [""], [""], width, 2.5, text)
     full = state.frames.cameras
     cell = max(32, (width // 3) // 8 * 8)
     size = (cell, max(24, round(cell * full.height / full.width)))
-    color, depth, cameras = renderer.targets.read(state, index, frame, size)
-    near, far = renderer.depth_range(index)
-    target = renderer.source.teacher_features(index, frame)
-    painted, _ = renderer.embedding_colors(index, state)
-    basis = renderer.colors.fitted("embedding")
+    color, depth, cameras = data.targets.read(state, index, frame, size)
+    near, far = data.depth_range(index)
+    target = data.source.teacher_features(index, frame)
+    painted, _ = data.embedding_colors(index, state)
+    basis = data.colors.fitted("embedding")
     top = [
         Cell(to_image(color)),
         Cell(to_image(depth_colors(depth, near, far)), f"{near:.1f} to {far:.1f} m"),
@@ -69,7 +76,7 @@ def views_sheet(renderer: Renderer, index: int, frame: int, width: int, errors: 
         names.append("rendered")
         if errors:
             both = seen & (depth > 0)
-            cosine = renderer.targets.cosine_error(state, index, frame)
+            cosine = data.targets.cosine_error(state, index, frame)
             rows.append(
                 [
                     Cell(to_image(colormap((rgb - color).abs().mean(-1) / RGB_ERROR)), f"0 to {RGB_ERROR}"),

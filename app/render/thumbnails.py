@@ -9,8 +9,8 @@ from PIL import Image as Pil
 from ...core.data.scene import PointScene, PosedFrames
 from ..scenes.geometry import Up, centers_in_world, subset, z_up_to
 from ..scenes.source import SceneSource, SceneState
+from .colors import BACKGROUND, Image, to_image
 from .draw import caption
-from .layers import BACKGROUND, Image, to_image
 
 THUMBNAIL = (192, 120)
 """Width and height of a scene's small picture, pixels."""

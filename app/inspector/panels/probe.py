@@ -10,7 +10,7 @@ from functools import partial
 import viser
 
 from ...render.classes import ClassStyle, ClassTable, Rgb, class_table
-from ...render.layers import to_image
+from ...render.colors import to_image
 from ...scenes.source import SceneState
 from ..context import PanelContext
 from .base import Panel, register

@@ -8,7 +8,7 @@ import numpy as np
 import viser
 
 from ....core.errors import InputError
-from ...render.layers import BACKGROUND
+from ...render.colors import BACKGROUND
 from ...render.thumbnails import contact_sheet, picture_of, preview
 from ...scenes.geometry import Up
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD, read_upload

@@ -13,8 +13,8 @@ import torch
 from ....core.errors import InputError
 from ...render.catalog import GROUPS, INFO, LAYERS, MIXABLE, Layer, available, missing
 from ...render.clouds import PointColor
-from ...render.layers import BACKGROUND, Image, to_image
-from ...render.renderer import Mix
+from ...render.colors import BACKGROUND, Image, to_image
+from ...render.options import Mix
 from ...render.scores import ClassScores
 from ..context import PanelContext
 from ..view_state import ViewState

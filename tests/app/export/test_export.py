@@ -19,7 +19,8 @@ from gaussiancross.app.export.video import path_work, video_work
 from gaussiancross.app.export.video_files import find_ffmpeg
 from gaussiancross.app.export.work import Download, Progress, finish
 from gaussiancross.app.inspector.jobs import Exports, limited
-from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.options import RenderOptions
+from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.scenes.geometry import centers_in_world, world_gaussians
 from gaussiancross.app.scenes.source import SceneState, SplatsSource
 from gaussiancross.core.errors import InputError

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.render.classes import PLAIN, class_table, default_colors, point_segment, probe_scores
-from gaussiancross.app.render.layers import class_colors
+from gaussiancross.app.render.classes import DEFAULT_STYLE, class_table, default_colors, point_segment, probe_scores
+from gaussiancross.app.render.colors import class_colors
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.render.scores import ClassScores
 from gaussiancross.app.render.thumbnails import THUMBNAIL, contact_sheet, preview, thumbnail, top_view
@@ -37,7 +37,7 @@ class TestStyle:
         assert torch.equal(default_colors(("floor", "spaceship")), class_colors(torch.arange(2)))
 
     def test_hidden_and_recoloured(self):
-        style = PLAIN.recoloured("b", (255, 0, 0)).recoloured("b", (0, 255, 0)).toggled("a")
+        style = DEFAULT_STYLE.recoloured("b", (255, 0, 0)).recoloured("b", (0, 255, 0)).toggled("a")
         scores = style.apply(ClassScores(torch.eye(3), ("a", "b", "c")))
         assert scores.visible.tolist() == [False, True, True] and len(style.colors) == 1
         assert scores.palette()[1].tolist() == [0, 1, 0]
@@ -63,10 +63,10 @@ class TestProbeLayer:
 
     def test_layer_shows_the_probe_and_obeys_the_style(self, renderer):
         assert renderer.class_providers == ("Probe",) and "Classes" in renderer.layers(0)
-        from gaussiancross.app.render.renderer import RenderOptions
+        from gaussiancross.app.render.options import RenderOptions
 
         plain = renderer.draw(0, RenderOptions(layer="Classes"), free_camera(80, 60)).image.astype(int)
-        hidden = PLAIN.toggled("floor")
+        hidden = DEFAULT_STYLE.toggled("floor")
         other = renderer.draw(0, RenderOptions(layer="Classes", style=hidden), free_camera(80, 60)).image.astype(int)
         changed = np.abs(plain - other).max(-1) > 12
         assert 0.02 < changed.mean() < 0.9

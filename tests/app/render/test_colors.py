@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from gaussiancross.app.render.draw import Cell, add_legend, fit, sheet
-from gaussiancross.app.render.layers import (
+from gaussiancross.app.render.colors import (
     MARK,
     class_colors,
     colormap,
@@ -14,6 +13,7 @@ from gaussiancross.app.render.layers import (
     over_background,
     to_image,
 )
+from gaussiancross.app.render.draw import Cell, add_legend, fit, sheet
 from gaussiancross.core.features.pca import PcaBasis
 
 

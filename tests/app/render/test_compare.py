@@ -12,7 +12,8 @@ from gaussiancross.app.export.camera_path import Pose
 from gaussiancross.app.export.video import steps_work
 from gaussiancross.app.export.work import finish
 from gaussiancross.app.render.compare import Comparison, PartnerRenderer
-from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.options import RenderOptions
+from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.scenes.source import SplatsSource
 from helpers.inspector import as_gaussians, box_room, free_camera, grey_timeline
 from PIL import Image

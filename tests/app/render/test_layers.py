@@ -9,8 +9,9 @@ import pytest
 import torch
 from gaussiancross.app.render.catalog import GROUPS, INFO, LAYERS, available
 from gaussiancross.app.render.clouds import HIDDEN, MASK_SEED, kept_points
-from gaussiancross.app.render.layers import class_colors, colormap
-from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.colors import class_colors, colormap
+from gaussiancross.app.render.options import RenderOptions
+from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.render.scores import ClassScores, Heat
 from gaussiancross.app.render.views import CameraRotation
 from gaussiancross.app.scenes.source import ModelSource, PointsSource, SceneState

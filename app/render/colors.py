@@ -1,4 +1,4 @@
-"""Pictures of what was rendered: pure functions from tensors to 8-bit RGB.
+"""Tensors to colours, and colours to 8-bit RGB.
 
 Only RGB is ever splatted for the screen. Blending is linear, so features are mapped to three colours per Gaussian
 first; 32 or 1000 channels cost as much as one picture.
@@ -25,6 +25,12 @@ MARK = (1.0, 0.0, 1.0)
 
 BACKGROUND = (0.085, 0.09, 0.105)
 """What shows where nothing was rendered; the page's own dark grey."""
+
+RGB_ERROR, DEPTH_ERROR = 0.25, 0.5
+"""Errors at the end of the colour map: mean absolute difference of colours in [0, 1]; metres."""
+
+MIN_ALPHA = 0.1
+"""Alpha below which a pixel's depth is not shown."""
 
 _ANCHORS = (
     (0.19, 0.10, 0.32),
