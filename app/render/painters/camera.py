@@ -18,6 +18,10 @@ from ..views import CameraRotation
 from .base import Painter, PaintRequest, blank, darkened
 
 
+COMPARES_GAUSSIANS = ("RGB error", "Depth error")
+"""Layers that need a render to compare with."""
+
+
 def _at_dataset_camera(paint: Callable[[PaintRequest, CameraRotation], LayerImage]) -> Painter:
     """Painter that calls ``paint`` where the free camera stands at the dataset camera's place."""
 
@@ -26,6 +30,8 @@ def _at_dataset_camera(paint: Callable[[PaintRequest, CameraRotation], LayerImag
         frames, frame = request.state.frames, request.options.frame
         assert frames is not None
         rotation = CameraRotation.between(request.cameras, frames.cameras[frame])
+        if request.state.gaussians is None and request.layer in COMPARES_GAUSSIANS:
+            return LayerImage(blank(request.cameras), message=f"{request.layer}: this scene has no Gaussians")
         if rotation is not None:
             return paint(request, rotation)
         message = f"{request.layer}: only where dataset camera {frame} stands"

@@ -263,6 +263,13 @@ class TestDatasetCameras:
         away = renderer.draw(0, RenderOptions(layer="Target", frame=2), free_camera(64, 48)).image
         assert away.mean() < 80
 
+    @pytest.mark.parametrize("layer", ["RGB error", "Depth error"])
+    def test_errors_of_a_scene_without_gaussians_are_explained(self, layer):
+        renderer = Renderer(PointsSource(Boxes()))
+        state = renderer.load(0)
+        painted = renderer.paint(0, RenderOptions(layer=layer), at_frame(state, 0, 64, 48))
+        assert painted.message == f"{layer}: this scene has no Gaussians"
+
     def test_depth_error_is_zero_where_the_render_is_right(self):
         source = Furnished()
         state = source.state
