@@ -17,7 +17,6 @@ from ..options import LayerImage
 from ..views import CameraRotation
 from .base import Painter, PaintRequest, blank, darkened
 
-
 COMPARES_GAUSSIANS = ("RGB error", "Depth error")
 """Layers that need a render to compare with."""
 
