@@ -28,7 +28,7 @@ from ..core.config import to_dict
 from ..core.datasets.objects.embeddings import embed_triplets
 from ..core.datasets.objects.triplets import TripletObject
 from ..core.datasets.prepare.tasks import run_tasks
-from ..core.datasets.procedural_triplets import ObjectTriplets, object_list, object_tasks, read_renders
+from ..core.datasets.procedural_triplets import ObjectTripletsConfig, list_triplets, object_tasks, read_renders
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.models.clipgs_builtin import save_builtin_clipgs
@@ -83,7 +83,7 @@ class ObjectsBench:
     """Which rows: clouds, points, all, gs, voting."""
     seeds: int = 3
     """Trainings per row, for the error bars."""
-    data: ObjectTriplets = field(default_factory=ObjectTriplets)
+    data: ObjectTripletsConfig = field(default_factory=ObjectTripletsConfig)
     """The objects."""
     run: Annotated[ClipGSRun, tyro.conf.arg(name="config")] = field(default_factory=lambda: OBJECTS_RUN)
     """The training on Gaussians."""
@@ -118,7 +118,7 @@ def quick(given: ObjectsBench) -> ObjectsBench:
     return replace(
         given,
         data=replace(
-            data, categories=known if given.data.categories == ObjectTriplets().categories else data.categories
+            data, categories=known if given.data.categories == ObjectTripletsConfig().categories else data.categories
         ),
         run=short,
         pretrain_epochs=2,
@@ -191,7 +191,7 @@ def embed_objects(given: ObjectsBench, teacher: ImageTeacher, console: Console) 
     Raises:
         InputError: a category whose name the text tower does not know.
     """
-    objects = object_list(given.work, given.data)
+    objects = list_triplets(given.work, given.data)
 
     def pictures(o: TripletObject) -> NDArray[np.uint8]:
         return read_renders(given.work, o.file)

@@ -11,7 +11,7 @@ import tyro
 
 from ...core.errors import InputError
 from ...core.synthetic.rooms.preview import save_sheet
-from ...core.synthetic.rooms.recipes import KINDS
+from ...core.synthetic.rooms.recipes import ROOM_KINDS
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class RoomSheet:
     """Image file to write."""
     views: int = 4
     """Pictures per room."""
-    kind: Annotated[str | None, tyro.conf.arg(metavar="{" + ",".join(KINDS) + "}")] = None
+    kind: Annotated[str | None, tyro.conf.arg(metavar="{" + ",".join(ROOM_KINDS) + "}")] = None
     """Make every room one of this kind."""
 
 
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(RoomSheet, args=args, prog="gaussiancross rooms")
-    if given.kind is not None and given.kind not in KINDS:
-        raise InputError("--kind", "one of " + ", ".join(KINDS), repr(given.kind))
+    if given.kind is not None and given.kind not in ROOM_KINDS:
+        raise InputError("--kind", "one of " + ", ".join(ROOM_KINDS), repr(given.kind))
     if not given.out.absolute().parent.is_dir():
         raise InputError(given.out, "a file in an existing folder", "no such folder")
     save_sheet(given.seeds, given.out, given.views, given.kind)

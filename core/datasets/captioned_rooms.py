@@ -13,7 +13,7 @@ from ..synthetic.rooms.render import PixelRays
 from ..synthetic.rooms.room import build_room
 from .rooms import Rooms
 
-NOTHING = -9
+NO_THING = -9
 """Id of pixels that show nothing that has a description."""
 
 
@@ -34,7 +34,7 @@ class CaptionedRoom:
     kind: str
 
 
-def captioned_room(rooms: Rooms, index: int, every: int = 1, shrink: int = 2) -> CaptionedRoom:
+def read_captioned_room(rooms: Rooms, index: int, every: int = 1, shrink: int = 2) -> CaptionedRoom:
     """Room ``index`` with every ``every``-th of its frames; ids at 1/``shrink`` of their size, by casting rays."""
     frames = rooms.frames(index)
     picked = list(range(0, len(frames), every))
@@ -45,7 +45,7 @@ def captioned_room(rooms: Rooms, index: int, every: int = 1, shrink: int = 2) ->
     things = describe(room)
     owner = thing_ids(room)
     small = cameras.resized(cameras.width // shrink, cameras.height // shrink)
-    ids = np.full((len(picked), small.height, small.width), NOTHING, np.int16)
+    ids = np.full((len(picked), small.height, small.width), NO_THING, np.int16)
     for row, i in enumerate(picked):
         face = tracer.first(*PixelRays(small, i).through(0.5, 0.5))
         met = face >= 0

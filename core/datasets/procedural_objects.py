@@ -10,8 +10,8 @@ from ..synthetic.objects.catalogue import CATEGORIES, HELD_OUT
 
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 """Seeds of a split: a million from here on."""
-MOST = 1_000_000
-SEEN: tuple[str, ...] = tuple(c for c in CATEGORIES if c not in HELD_OUT)
+SEEDS_PER_SPLIT = 1_000_000
+TRAINING_CATEGORIES: tuple[str, ...] = tuple(c for c in CATEGORIES if c not in HELD_OUT)
 """Categories that may be trained on."""
 
 
@@ -32,9 +32,9 @@ class Objects:
     def __init__(self, split: str = "train", count: int = 100, categories: Sequence[str] | None = None) -> None:
         if split not in FIRST_SEED:
             raise InputError("split", "train, val or test", repr(split))
-        if not 1 <= count <= MOST:
-            raise InputError("count", f"1 to {MOST:,} objects per category", f"{count}")
-        self.class_names = SEEN if categories is None else tuple(categories)
+        if not 1 <= count <= SEEDS_PER_SPLIT:
+            raise InputError("count", f"1 to {SEEDS_PER_SPLIT:,} objects per category", f"{count}")
+        self.class_names = TRAINING_CATEGORIES if categories is None else tuple(categories)
         unknown = [c for c in self.class_names if c not in CATEGORIES]
         if unknown or not self.class_names:
             raise InputError("categories", "some of " + ", ".join(CATEGORIES), ", ".join(unknown) or "none")

@@ -23,25 +23,25 @@ from PIL import Image
 from ..data.objects import turned_up, write_object_npz
 from ..errors import InputError
 from ..synthetic.objects.build import OBJECTS_VERSION, build_object
+from ..synthetic.objects.captions import describe
 from ..synthetic.objects.catalogue import CATEGORIES, HELD_OUT
 from ..synthetic.objects.gaussians import object_gaussians
 from ..synthetic.objects.light import light_object
 from ..synthetic.objects.render import render_object
-from ..synthetic.objects.wording import describe
 from ..synthetic.rooms.captions import Description
 from .objects.triplets import TripletObject
 from .prepare.tasks import Task
-from .procedural_objects import FIRST_SEED, MOST
+from .procedural_objects import FIRST_SEED, SEEDS_PER_SPLIT
 
 UNSEEN = "unseen"
 """Split of the held-out categories."""
 CAPTIONS = "captions.json"
 _VERSION = 2
-_QUALITY = 92
+_JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
-class ObjectTriplets:
+class ObjectTripletsConfig:
     """How many objects, and how they are recorded."""
 
     train: int = 40
@@ -63,8 +63,8 @@ class ObjectTriplets:
 
     def __post_init__(self) -> None:
         counts = (self.train, self.val, self.test, self.unseen)
-        if min(counts) < 0 or max(counts) > MOST or self.train < 1:
-            raise InputError("objects per category", f"0 to {MOST:,}, and at least 1 to train on", str(counts))
+        if min(counts) < 0 or max(counts) > SEEDS_PER_SPLIT or self.train < 1:
+            raise InputError("objects per category", f"0 to {SEEDS_PER_SPLIT:,}, and at least 1 to train on", str(counts))
         if self.gaussians < 64 or self.views < 1 or self.size < 16:
             found = f"{self.gaussians}, {self.views}, {self.size}"
             raise InputError("gaussians, views and size", "at least 64, 1 and 16", found)
@@ -93,11 +93,11 @@ class ObjectTriplets:
     def folder(self) -> str:
         """Name of the folder, see the module."""
         own = {k: v for k, v in asdict(self).items() if k != "categories"}
-        said = json.dumps([_VERSION, OBJECTS_VERSION, own], sort_keys=True)
-        return f"objects-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+        key = json.dumps([_VERSION, OBJECTS_VERSION, own], sort_keys=True)
+        return f"objects-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
-def object_tasks(root: Path | str, config: ObjectTriplets) -> list[Task]:
+def object_tasks(root: Path | str, config: ObjectTripletsConfig) -> list[Task]:
     """What `core.datasets.prepare.tasks.run_tasks` makes the folders of: one task per category."""
     folder = Path(root) / config.folder
     size = 45 * config.gaussians + config.views * config.size**2 // 4
@@ -107,32 +107,32 @@ def object_tasks(root: Path | str, config: ObjectTriplets) -> list[Task]:
     ]
 
 
-def write_category(category: str, config: ObjectTriplets, folder: Path) -> None:
+def write_category(category: str, config: ObjectTripletsConfig, folder: Path) -> None:
     """All objects of one category into its folder."""
     captions = {}
     for split, (first, count) in config.counts(category).items():
         for i in range(count):
             lit = light_object(build_object(category, first + i))
             name = f"{split}-{i:05d}"
-            said = describe(lit.obj)
+            description = describe(lit.obj)
             # Half of what is trained on is called by its name alone: that is what zero-shot classification asks for.
-            captions[name] = said.name if split == "train" and i % 2 else caption(said)
+            captions[name] = description.name if split == "train" and i % 2 else short_caption(description)
             gaussians = turned_up(object_gaussians(lit, config.gaussians), "z")
             write_object_npz(folder / f"{name}.npz", gaussians)
             color, _ = render_object(lit, config.views, config.size, config.size)
             Image.fromarray(np.concatenate(list(color), 1)).save(
-                folder / f"{name}.jpg", quality=_QUALITY, subsampling=0
+                folder / f"{name}.jpg", quality=_JPEG_QUALITY, subsampling=0
             )
     (folder / CAPTIONS).write_text(json.dumps(captions, indent=1), encoding="utf-8")
 
 
-def caption(description: Description) -> str:
+def short_caption(description: Description) -> str:
     """The most specific thing to say in a few words: "tall red wooden chair"."""
     d = description
     return " ".join([*d.sizes[:1], *d.colors[:1], *d.materials[:1], d.name])
 
 
-def object_list(root: Path | str, config: ObjectTriplets) -> list[TripletObject]:
+def list_triplets(root: Path | str, config: ObjectTripletsConfig) -> list[TripletObject]:
     """All objects of finished folders, the categories taking turns within a split: the first 500 of a split are of
     as many categories as there can be.
 
@@ -146,10 +146,12 @@ def object_list(root: Path | str, config: ObjectTriplets) -> list[TripletObject]
             captions = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(path, "the captions of a category", str(error), "make the objects again") from error
-        for name, said in captions.items():
+        for name, description in captions.items():
             split, i = name.rsplit("-", 1)
             file = f"{config.folder}/{category}/{name}.npz"
-            found.append(((split, int(i), number), TripletObject(f"{category}/{name}", file, said, split, category)))
+            found.append(
+                ((split, int(i), number), TripletObject(f"{category}/{name}", file, description, split, category))
+            )
     return [o for _, o in sorted(found, key=lambda pair: pair[0])]
 
 

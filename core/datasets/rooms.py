@@ -40,7 +40,7 @@ from .scenes.rgbd import read_rgbd_export
 
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 """Seeds of a split: a million from here on."""
-MOST = 1_000_000
+SEEDS_PER_SPLIT = 1_000_000
 _DEFAULT_COUNT = {"train": 1000, "val": 20, "test": 20}
 
 
@@ -97,10 +97,10 @@ class Rooms:
         if split not in FIRST_SEED:
             raise InputError("split", "train, val or test", repr(split))
         count = _DEFAULT_COUNT[split] if count is None else count
-        if not 1 <= count <= MOST:
-            raise InputError("count", f"1 to {MOST:,} rooms", f"{count}")
-        if not 0 <= first <= MOST - count:
-            raise InputError("first", f"a room from 0 to {MOST - count:,}", f"{first}")
+        if not 1 <= count <= SEEDS_PER_SPLIT:
+            raise InputError("count", f"1 to {SEEDS_PER_SPLIT:,} rooms", f"{count}")
+        if not 0 <= first <= SEEDS_PER_SPLIT - count:
+            raise InputError("first", f"a room from 0 to {SEEDS_PER_SPLIT - count:,}", f"{first}")
         self.split, self.first = split, first
         self.config = config or RoomsConfig()
         digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode()).hexdigest()[:8]
@@ -117,7 +117,7 @@ class Rooms:
         """The seed of room ``index`` for `build_room`."""
         return FIRST_SEED[self.split] + self.first + range(len(self))[index]
 
-    def ready(self, index: int) -> bool:
+    def is_cached(self, index: int) -> bool:
         """Whether room ``index`` lies on the disk; making it takes some seconds."""
         name = self.names[index]
         return (self.root / self.split / name).is_dir() and (self.root / "rgbd" / name).is_dir()
@@ -190,14 +190,14 @@ def _write_frames(folder: Path, cameras: Cameras, views: list[View], config: Roo
     for kind in ("color", "depth"):
         np.savetxt(folder / "intrinsic" / f"intrinsic_{kind}.txt", K, fmt="%.9g")
     for i, view in enumerate(views):
-        color, depth = _noisy(view, config, rng)
+        color, depth = _add_noise(view, config, rng)
         Image.fromarray(color).save(folder / "color" / f"{i}.jpg", quality=95, subsampling=0)
         millimetres = np.rint(depth * 1000).clip(0, 65535).astype(np.uint16)
         Image.fromarray(millimetres).save(folder / "depth" / f"{i}.png", compress_level=1)
         np.savetxt(folder / "pose" / f"{i}.txt", c2w[i], fmt="%.9g")
 
 
-def _noisy(view: View, config: RoomsConfig, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _add_noise(view: View, config: RoomsConfig, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     color, depth = view.color, view.depth
     if config.color_noise:
         noise = rng.normal(0, config.color_noise, color.shape)

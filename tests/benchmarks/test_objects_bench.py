@@ -12,7 +12,12 @@ from gaussiancross.benchmarks import objects as bench
 from gaussiancross.core.config import from_dict
 from gaussiancross.core.datasets.objects.point_clouds import CloudTriplets, draw_points
 from gaussiancross.core.datasets.objects.triplets import Triplets
-from gaussiancross.core.datasets.procedural_triplets import ObjectTriplets, object_list, read_renders, write_category
+from gaussiancross.core.datasets.procedural_triplets import (
+    ObjectTripletsConfig,
+    list_triplets,
+    read_renders,
+    write_category,
+)
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.geometry.gaussians import Gaussians, quat_to_rotmat
 from gaussiancross.core.metrics import psnr
@@ -21,7 +26,7 @@ from gaussiancross.core.models.clipgs_builtin import CARD, load_builtin_clipgs, 
 from gaussiancross.core.query.text import Encoded
 from gaussiancross.core.splat import rasterize
 from gaussiancross.core.synthetic.objects import build_object, light_object, object_gaussians
-from gaussiancross.core.synthetic.objects.gaussians import _owners
+from gaussiancross.core.synthetic.objects.gaussians import _nearest_farthest_points
 from gaussiancross.core.synthetic.objects.render import front, render_object
 from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
 from gaussiancross.trainers.clipgs.config import ClipGSRun
@@ -107,7 +112,7 @@ class TestGaussians:
             near = ((points[:, None] - points[picked]) ** 2).sum(-1).min(1)
             picked.append(int(near.argmax()))
         expected = ((points[:, None] - points[picked]) ** 2).sum(-1).argmin(1)
-        np.testing.assert_array_equal(_owners(points, 10), expected)
+        np.testing.assert_array_equal(_nearest_farthest_points(points, 10), expected)
 
 
 class TestClouds:
@@ -129,27 +134,29 @@ class TestClouds:
 
 class TestFolders:
     def test_a_category_on_the_disk(self, tmp_path):
-        config = ObjectTriplets(train=2, val=0, test=1, gaussians=64, views=2, size=32, categories=("apple", "pear"))
+        config = ObjectTripletsConfig(
+            train=2, val=0, test=1, gaussians=64, views=2, size=32, categories=("apple", "pear")
+        )
         for name in config.categories:
             folder = tmp_path / config.folder / name
             folder.mkdir(parents=True)
             write_category(name, replace(config, unseen=1), folder)
-        found = object_list(tmp_path, config)
+        found = list_triplets(tmp_path, config)
         assert [(o.split, o.class_name) for o in found] == [
             ("test", "apple"), ("train", "apple"), ("train", "apple"), ("unseen", "pear")
         ]  # fmt: skip
         assert found[0].caption.endswith("apple")
         assert read_renders(tmp_path, found[0].file).shape == (2, 32, 32, 3)
         with pytest.raises(InputError, match="the captions of a category"):
-            object_list(tmp_path, replace(config, train=3))
+            list_triplets(tmp_path, replace(config, train=3))
 
     def test_nonsense_is_refused(self):
         with pytest.raises(InputError, match="some of them not held out, found gnu"):
-            ObjectTriplets(categories=("gnu", "chair"))
+            ObjectTripletsConfig(categories=("gnu", "chair"))
         with pytest.raises(InputError, match="some of them not held out, found pear"):
-            ObjectTriplets(categories=("pear",))
+            ObjectTripletsConfig(categories=("pear",))
         with pytest.raises(InputError, match="at least 1 to train on"):
-            ObjectTriplets(train=0)
+            ObjectTripletsConfig(train=0)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.datasets.captioned_rooms import NOTHING, CaptionedRoom
+from ...core.datasets.captioned_rooms import NO_THING, CaptionedRoom
 from ...core.nn.two_tower import STRIDE
 from ...core.synthetic.materials.materials import RGB
 from ...core.synthetic.objects import build_object, describe, light_object, object_cameras, render_object
@@ -111,7 +111,7 @@ def object_crop(objects: Sequence[CaptionedObject], rng: Generator) -> Crop:
     across = 1 if rng.uniform() < 0.5 else 2
     tile = SIDE // across
     color = np.empty((SIDE, SIDE, 3), np.uint8)
-    ids = np.full((SIDE, SIDE), NOTHING, np.int16)
+    ids = np.full((SIDE, SIDE), NO_THING, np.int16)
     things = {}
     for k in range(across * across):
         one = objects[int(rng.integers(len(objects)))]

@@ -29,13 +29,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.config import to_dict
-from ...core.datasets.captioned_rooms import CaptionedRoom, captioned_room
+from ...core.datasets.captioned_rooms import CaptionedRoom, read_captioned_room
 from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
 from ...core.io.atomic import atomic_dir
 from ...core.nn.two_tower import TwoTower, TwoTowerConfig
 from ...core.query.text import CANONICAL
-from ...core.synthetic.objects import CATEGORIES, wording
+from ...core.synthetic.objects import CATEGORIES
+from ...core.synthetic.objects.captions import all_names
 from ...core.synthetic.rooms.captions import vocabulary
 from ...core.teachers.builtin import CARD, WEIGHTS, BuiltinTeacher
 from ...core.teachers.vocabulary import Vocabulary
@@ -253,7 +254,7 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
 def load_rooms(count: int, split: str = "train", every: int = 1) -> list[CaptionedRoom]:
     """The first rooms of a split with their captions."""
     rooms = Rooms(split, count)
-    return [captioned_room(rooms, i, every) for i in track(range(count), description=f"{split} rooms")]
+    return [read_captioned_room(rooms, i, every) for i in track(range(count), description=f"{split} rooms")]
 
 
 def load_objects(each: int) -> list[CaptionedObject]:
@@ -289,9 +290,9 @@ def main() -> int:
 
 def training_vocabulary() -> tuple[str, ...]:
     """Words of the captions and of the canonical negatives."""
-    from ...core.synthetic.rooms.recipes import KINDS
+    from ...core.synthetic.rooms.recipes import ROOM_KINDS
 
-    return vocabulary([*CANONICAL, *KINDS, "room", *wording.phrases()])
+    return vocabulary([*CANONICAL, *ROOM_KINDS, "room", *all_names()])
 
 
 if __name__ == "__main__":

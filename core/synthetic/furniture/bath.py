@@ -17,12 +17,12 @@ from ..materials.materials import (
     choose,
     marble,
     metal,
-    neutral,
+    neutral_color,
     plain,
     speckle,
 )
 from . import clutter
-from .item import Box, Item, Part, make
+from .item import Box, Item, Part, make_item
 from .storage import carcass
 from .surfaces import scatter
 
@@ -60,7 +60,7 @@ def toilet(rng: Generator, style: Style) -> Item:
         ],
         28,
     )
-    parts: list[Part] = [(bowl.scaled(w, length, 1).moved(0, back + length / 2), white)]
+    parts: list[Part] = [(bowl.scale(w, length, 1).translate(0, back + length / 2), white)]
     if hung:
         parts.append((rounded_box((-w * 0.4, 0, h * 0.42), (w * 0.4, back + 0.12, h - 0.02), 0.04), white))
         parts.append((box((-0.3, 0, 0), (0.3, back - 0.02, 1.1)), white if rng.uniform() < 0.5 else board(rng, 0.2)))
@@ -68,24 +68,26 @@ def toilet(rng: Generator, style: Style) -> Item:
         boxes: list[Box] = [(-0.3, 0, 0, 0.3, back, 1.1), (-w / 2, 0, 0, w / 2, back + length, 0.9)]
     else:
         foot = lathe([(0, 0), (0.36, 0), (0.3, h * 0.3), (0.34, h * 0.55), (0, h * 0.55)], 24)
-        parts.append((foot.scaled(w * 0.9, length * 1.05, 1).moved(0, back + length * 0.45), white))
+        parts.append((foot.scale(w * 0.9, length * 1.05, 1).translate(0, back + length * 0.45), white))
         parts.append((rounded_box((-w * 0.38, 0.05, h * 0.45), (w * 0.38, back + 0.1, h - 0.005), 0.03), white))
         top = rng.uniform(0.74, 0.84)
         parts.append((rounded_box((-w / 2, 0.01, h - 0.02), (w / 2, back - 0.005, top - 0.03), 0.025), white))
         parts.append(
             (rounded_box((-w / 2 - 0.008, 0.004, top - 0.03), (w / 2 + 0.008, back + 0.002, top), 0.01), white)
         )
-        parts.append((cylinder(0.018, top, top + 0.008, 12).moved(0, back / 2), STEEL))
+        parts.append((cylinder(0.018, top, top + 0.008, 12).translate(0, back / 2), STEEL))
         boxes = [(-w / 2, 0, 0, w / 2, back + length, h + 0.05), (-w / 2, 0, 0, w / 2, back + 0.1, top)]
     open_ = rng.uniform() < 0.35
-    lid = lathe([(0, 0), (0.5, 0), (0.5, 0.018), (0.46, 0.026), (0, 0.03)], 28).scaled(w, length, 1)
+    lid = lathe([(0, 0), (0.5, 0), (0.5, 0.018), (0.46, 0.026), (0, 0.03)], 28).scale(w, length, 1)
     if open_:
-        parts.append((lid.moved(0, length / 2).turned(1.72, "x").moved(0, back + 0.045, h + 0.022), seat_material))
-    ring = lathe([(0.36, 0), (0.5, 0), (0.5, 0.02), (0.36, 0.02), (0.36, 0)], 28).scaled(w, length, 1)
-    parts.append((ring.moved(0, back + length / 2, h + 0.001), seat_material))
+        parts.append(
+            (lid.translate(0, length / 2).rotate(1.72, "x").translate(0, back + 0.045, h + 0.022), seat_material)
+        )
+    ring = lathe([(0.36, 0), (0.5, 0), (0.5, 0.02), (0.36, 0.02), (0.36, 0)], 28).scale(w, length, 1)
+    parts.append((ring.translate(0, back + length / 2, h + 0.001), seat_material))
     if not open_:
-        parts.append((lid.moved(0, back + length / 2, h + 0.022), seat_material))
-    return make("toilet", "toilet", parts, boxes)
+        parts.append((lid.translate(0, back + length / 2, h + 0.022), seat_material))
+    return make_item("toilet", "toilet", parts, boxes)
 
 
 def _basin(w: float, d: float, rim: float, depth: float, round_: bool) -> Mesh:
@@ -104,7 +106,7 @@ def _basin(w: float, d: float, rim: float, depth: float, round_: bool) -> Mesh:
             ],
             28,
         )
-        return mesh.scaled(w, d, 1).moved(0, d / 2)
+        return mesh.scale(w, d, 1).translate(0, d / 2)
     t, m = 0.025, 0.1
     return join(
         [
@@ -125,10 +127,10 @@ def pedestal_sink(rng: Generator, style: Style) -> Item:
     parts: list[Part] = [(_basin(w, d, h, 0.17, round_), white)]
     if round_:
         parts.append((rounded_box((-w * 0.4, 0, h - 0.12), (w * 0.4, 0.12, h + 0.01), 0.02), white))
-    parts.append((tap().moved(0, 0.06, h), STEEL))
+    parts.append((tap().translate(0, 0.06, h), STEEL))
     if rng.uniform() < 0.7:
         foot = lathe([(0, 0), (0.12, 0), (0.085, 0.08), (0.075, h * 0.5), (0.11, h - 0.16), (0, h - 0.16)])
-        parts.append((foot.moved(0, d * 0.45), white))
+        parts.append((foot.translate(0, d * 0.45), white))
     else:
         parts.append(
             (
@@ -138,7 +140,7 @@ def pedestal_sink(rng: Generator, style: Style) -> Item:
                 STEEL,
             )
         )
-    return make("sink", "sink", parts, [(-w / 2, 0, 0, w / 2, d, h + 0.15)])
+    return make_item("sink", "sink", parts, [(-w / 2, 0, 0, w / 2, d, h + 0.15)])
 
 
 def vanity(rng: Generator, style: Style) -> Item:
@@ -161,8 +163,10 @@ def vanity(rng: Generator, style: Style) -> Item:
     )
     if z0 < 0.1:
         parts.append((box((-w / 2 + 0.02, 0, 0), (w / 2 - 0.02, d - 0.08, z0)), plain((0.15, 0.15, 0.15))))
-    top = make(
-        "counter", "counter", [(box((-w / 2 - 0.01, 0, h - 0.04), (w / 2 + 0.01, d + 0.01, h)), stone(rng, style))]
+    top = make_item(
+        "counter",
+        "counter",
+        [(box((-w / 2 - 0.01, 0, h - 0.04), (w / 2 + 0.01, d + 0.01, h)), worktop_material(rng, style))],
     )
     white = ceramic(rng)
     children = [top]
@@ -171,16 +175,19 @@ def vanity(rng: Generator, style: Style) -> Item:
     for i in range(n):
         x = (i - (n - 1) / 2) * w / n
         sw, sd, sh = 0.42, 0.34, 0.13
-        bowl = make(
+        bowl = make_item(
             "sink",
             "sink",
-            [(_basin(sw, sd, h + sh, sh, round_).moved(x, 0.11), white), (tap(0.13, 0.26).moved(x, 0.055, h), STEEL)],
+            [
+                (_basin(sw, sd, h + sh, sh, round_).translate(x, 0.11), white),
+                (tap(0.13, 0.26).translate(x, 0.055, h), STEEL),
+            ],
         )
         children.append(bowl)
         taken.append((x - sw / 2, 0, 0, x + sw / 2, d, 0))
-    things = [clutter.small_thing(rng, style, 0.25) for _ in range(int(rng.integers(0, 3)))]
+    things = [clutter.small_object(rng, style, 0.25) for _ in range(int(rng.integers(0, 3)))]
     children += scatter(rng, things, -w / 2 + 0.02, w / 2 - 0.02, 0.03, d - 0.02, h, taken)
-    return make("vanity", "cabinet", parts, [(-w / 2 - 0.01, 0, 0, w / 2 + 0.01, d + 0.01, h + 0.3)], children)
+    return make_item("vanity", "cabinet", parts, [(-w / 2 - 0.01, 0, 0, w / 2 + 0.01, d + 0.01, h + 0.3)], children)
 
 
 def bathtub(rng: Generator, style: Style, length: float) -> Item:
@@ -207,7 +214,7 @@ def bathtub(rng: Generator, style: Style, length: float) -> Item:
             ],
             40,
         )
-        parts.append((shell.scaled(length, w, 1).moved(0, w / 2), white))
+        parts.append((shell.scale(length, w, 1).translate(0, w / 2), white))
     else:
         a, b = length / 2, w / 2
 
@@ -231,7 +238,7 @@ def bathtub(rng: Generator, style: Style, length: float) -> Item:
         bottom = prism(rings[-1][:, :2], floor_ - 0.02, floor_)
         panel_material = white if rng.uniform() < 0.6 else choose(rng, (board(rng, 0.3), marble(rng)))
         side = [_band(ring(0.0, 0.02, h - 0.05), rim_out)]
-        parts.append((join([*inner, bottom, *side]).moved(0, b), white))
+        parts.append((join([*inner, bottom, *side]).translate(0, b), white))
         parts.append(
             (
                 join(
@@ -239,13 +246,13 @@ def bathtub(rng: Generator, style: Style, length: float) -> Item:
                         _band(ring(0.02, 0.02, 0.0), ring(0.02, 0.02, h - 0.05)),
                         _band(ring(0.02, 0.02, h - 0.05), ring(0.0, 0.02, h - 0.05)),
                     ]
-                ).moved(0, b),
+                ).translate(0, b),
                 panel_material,
             )
         )
-    spout = tap(0.14, 0.2).turned(-np.pi / 2).moved(-length / 2 + 0.05, w / 2, h)
+    spout = tap(0.14, 0.2).rotate(-np.pi / 2).translate(-length / 2 + 0.05, w / 2, h)
     parts.append((spout, STEEL))
-    return make("bathtub", "bathtub", parts, [(-length / 2, 0, 0, length / 2, w, h + 0.05)])
+    return make_item("bathtub", "bathtub", parts, [(-length / 2, 0, 0, length / 2, w, h + 0.05)])
 
 
 def _band(lower: np.ndarray, upper: np.ndarray) -> Mesh:
@@ -278,17 +285,17 @@ def shower_curtain(rng: Generator, style: Style, length: float, depth: float) ->
     share = rng.uniform(0.35, 0.75)
     side = choose(rng, (-1, 1))
     x0 = -length / 2 + 0.03 if side < 0 else length / 2 - 0.03 - share * length
-    curve = folds(rng, share * length, rng.uniform(0.09, 0.14), rng.uniform(0.018, 0.03)) + np.array([x0, y])
+    curve = curtain_folds(rng, share * length, rng.uniform(0.09, 0.14), rng.uniform(0.018, 0.03)) + np.array([x0, y])
     material = style.fabric(rng)
-    rail = cylinder(0.012, -length / 2, length / 2, 10).turned(np.pi / 2, "y").moved(0, y, z1 + 0.025)
+    rail = cylinder(0.012, -length / 2, length / 2, 10).rotate(np.pi / 2, "y").translate(0, y, z1 + 0.025)
     hem = rng.uniform(0.2, 0.34)
     parts: list[Part] = [(cloth(curve, hem, z1, 0.008), material), (rail, metal(rng))]
-    return make(
+    return make_item(
         "shower curtain", "shower curtain", parts, [(x0, y - 0.02, hem, x0 + share * length, y + 0.035, z1 + 0.04)]
     )
 
 
-def folds(rng: Generator, width: float, period: float, amplitude: float) -> np.ndarray:
+def curtain_folds(rng: Generator, width: float, period: float, amplitude: float) -> np.ndarray:
     """[K, 2] plan of a hanging curtain from x = 0 to ``width``, folded about y = 0."""
     n = max(2, round(width / period))
     x = np.linspace(0, width, 8 * n + 1)
@@ -297,9 +304,9 @@ def folds(rng: Generator, width: float, period: float, amplitude: float) -> np.n
     return np.stack([x + 0.18 * period * np.sin(2 * phase), amplitude * swell * np.sin(phase)], 1)
 
 
-def stone(rng: Generator, style: Style) -> Material:
+def worktop_material(rng: Generator, style: Style) -> Material:
     """A worktop."""
     r = rng.uniform()
     if r < 0.3:
         return marble(rng)
-    return speckle(rng, choose(rng, (neutral(rng), any_color(rng)))) if r < 0.6 else style.board(rng)
+    return speckle(rng, choose(rng, (neutral_color(rng), any_color(rng)))) if r < 0.6 else style.board(rng)

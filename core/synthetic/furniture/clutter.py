@@ -16,13 +16,13 @@ from ..materials.materials import (
     fabric,
     metal,
     mix,
-    neutral,
+    neutral_color,
     plain,
-    soft,
-    vivid,
+    soft_color,
+    vivid_color,
     wood,
 )
-from .item import Box, Item, Lamp, Part, make
+from .item import Box, Item, Lamp, Part, make_item
 
 OTHER = "otherfurniture"
 WARM: tuple[RGB, ...] = ((1.0, 0.80, 0.58), (1.0, 0.86, 0.70), (1.0, 0.93, 0.84))
@@ -45,7 +45,7 @@ def table_lamp(rng: Generator, style: Style) -> Item:
             (0, h - shade_h + 0.02),
         ]
     )
-    return _shaded(
+    return _lamp_with_shade(
         rng, "table lamp", foot, choose(rng, (style.board(rng), metal(rng), plain(any_color(rng)))), h, r, shade_h, 0.55
     )
 
@@ -59,14 +59,14 @@ def floor_lamp(rng: Generator, style: Style) -> Item:
         )
     else:
         legs3 = [
-            cylinder(0.013, 0, h - shade_h, 8).turned(0.17, "x", (0, 0, h - shade_h)).turned(a).moved(z=0.02)
+            cylinder(0.013, 0, h - shade_h, 8).rotate(0.17, "x", (0, 0, h - shade_h)).rotate(a).translate(z=0.02)
             for a in np.arange(3) * 2 * np.pi / 3
         ]
         foot = join([*legs3, cylinder(0.03, h - shade_h - 0.02, h - shade_h + 0.04, 10)])
-    return _shaded(rng, "floor lamp", foot, style.frame(rng), h, r, shade_h, 1.0)
+    return _lamp_with_shade(rng, "floor lamp", foot, style.frame(rng), h, r, shade_h, 1.0)
 
 
-def _shaded(
+def _lamp_with_shade(
     rng: Generator, label: str, foot: Mesh, material: Material, h: float, r: float, shade_h: float, power: float
 ) -> Item:
     lit = rng.uniform() < 0.6
@@ -76,10 +76,10 @@ def _shaded(
     z0 = h - shade_h
     shade = lathe([(r - 0.006, z0), (r, z0), (top, h), (top - 0.006, h)], 24)
     inner = lathe([(top - 0.006, h), (top - 0.008, h - 0.01), (r - 0.006, z0)], 24)  # the inside, facing the bulb
-    bulb = superellipsoid((0.06, 0.06, 0.08), 1, 1, 6, 10).moved(z=z0 + shade_h * 0.5)
+    bulb = superellipsoid((0.06, 0.06, 0.08), 1, 1, 6, 10).translate(z=z0 + shade_h * 0.5)
     lamps = [Lamp((0.0, r, z0 + shade_h / 2), r * 1.35, color, power)] if lit else []
-    parts: list[Part] = [(foot.moved(0, r), material), (join([shade, inner, bulb]).moved(0, r), cloth)]
-    return make(label, OTHER, parts, lamps=lamps)
+    parts: list[Part] = [(foot.translate(0, r), material), (join([shade, inner, bulb]).translate(0, r), cloth)]
+    return make_item(label, OTHER, parts, lamps=lamps)
 
 
 def ceiling_lamp(rng: Generator, style: Style, lit: bool, drop: float) -> Item:
@@ -102,7 +102,7 @@ def ceiling_lamp(rng: Generator, style: Style, lit: bool, drop: float) -> Item:
         r = rng.uniform(0.14, 0.26)
         parts.append((cylinder(0.006, -drop, -0.002, 8), plain((0.15, 0.15, 0.15))))
         if kind == "globe":
-            parts.append((superellipsoid((2 * r, 2 * r, 2 * r), 1, 1, 12, 24).moved(z=-drop - r), white))
+            parts.append((superellipsoid((2 * r, 2 * r, 2 * r), 1, 1, 12, 24).translate(z=-drop - r), white))
             low = -drop - 2 * r
         else:
             shade = plain(any_color(rng)) if kind == "dome" else fabric(rng)
@@ -125,7 +125,7 @@ def ceiling_lamp(rng: Generator, style: Style, lit: bool, drop: float) -> Item:
             parts.append((cylinder(r - 0.02, -drop - r * 0.9 + 0.002, -drop - r * 0.9 + 0.011, 28), white))
             low = -drop - r * 0.9
     lamps = [Lamp((0.0, 0.0, low - 0.02), r, color, 3.0, down=True)] if lit else []
-    return make("ceiling lamp", OTHER, parts, lamps=lamps)
+    return make_item("ceiling lamp", OTHER, parts, lamps=lamps)
 
 
 def plant(rng: Generator, style: Style, h: float | None = None) -> Item:
@@ -146,34 +146,36 @@ def plant(rng: Generator, style: Style, h: float | None = None) -> Item:
         reach = spread * rng.uniform(0.4, 1.0)
         t = np.linspace(0, 1, 5)
         path = np.stack([reach * t**2, 0 * t, pot_h - 0.04 + tall * t * (1.25 - 0.25 * t)], 1)
-        stems.append(tube(path, 0.004 + 0.003 * h, 5).turned(a))
+        stems.append(tube(path, 0.004 + 0.003 * h, 5).rotate(a))
         size = h * rng.uniform(0.22, 0.36)
         leaf = (
             superellipsoid((size, size * broad, 0.008), 1, 1.2, 4, 10)
-            .moved(size / 2)
-            .turned(rng.uniform(-0.3, 0.75), "y")
+            .translate(size / 2)
+            .rotate(rng.uniform(-0.3, 0.75), "y")
         )
-        leaves.append(leaf.moved(reach, 0, pot_h - 0.04 + tall).turned(a))
+        leaves.append(leaf.translate(reach, 0, pot_h - 0.04 + tall).rotate(a))
     c = max(float(np.abs(np.concatenate([m.vertices[:, :2] for m in leaves])).max()), r)
     parts: list[Part] = [
         (
-            pot.moved(0, c),
-            choose(rng, (plain((0.72, 0.42, 0.30)), plain(neutral(rng)), plain(any_color(rng)), style.board(rng))),
+            pot.translate(0, c),
+            choose(
+                rng, (plain((0.72, 0.42, 0.30)), plain(neutral_color(rng)), plain(any_color(rng)), style.board(rng))
+            ),
         ),
-        (cylinder(r - 0.016, pot_h - 0.029, pot_h - 0.022).moved(0, c), plain((0.2, 0.15, 0.11), 0.6)),
-        (join(stems).moved(0, c), plain(mix(green, (0.35, 0.28, 0.18), 0.5))),
-        (join(leaves).moved(0, c), plain(green, 0.5)),
+        (cylinder(r - 0.016, pot_h - 0.029, pot_h - 0.022).translate(0, c), plain((0.2, 0.15, 0.11), 0.6)),
+        (join(stems).translate(0, c), plain(mix(green, (0.35, 0.28, 0.18), 0.5))),
+        (join(leaves).translate(0, c), plain(green, 0.5)),
     ]
-    return make("plant", OTHER, parts)
+    return make_item("plant", OTHER, parts)
 
 
-def small_thing(rng: Generator, style: Style, limit: float = 0.5) -> Item:
+def small_object(rng: Generator, style: Style, limit: float = 0.5) -> Item:
     """Something to stand on a shelf or a table, lower than ``limit`` metres."""
-    kinds = [cup, book_pile, vase, carton, bowl, clock, picture_frame]
+    makers = [cup, book_pile, vase, carton, bowl, clock, picture_frame]
     if limit > 0.3:
-        kinds += [plant_pot, bottle]
+        makers += [plant_pot, bottle]
     for _ in range(8):
-        item = choose(rng, kinds)(rng, style)
+        item = choose(rng, makers)(rng, style)
         if item.top < limit:
             return item
     return cup(rng, style)
@@ -188,13 +190,15 @@ def cup(rng: Generator, style: Style) -> Item:
     body = lathe([(0, 0), (r * 0.85, 0), (r, 0.02), (r, h), (r - 0.005, h), (r - 0.006, 0.02), (0, 0.015)], 16)
     a = np.linspace(-1.2, 1.2, 7)
     grip = tube(np.stack([r + 0.022 * np.cos(a) - 0.006, 0 * a, h / 2 + 0.028 * np.sin(a)], 1), 0.005, 6)
-    return make("cup", OTHER, [(join([body, grip]).moved(0, r), plain(any_color(rng), 0.02))])
+    return make_item("cup", OTHER, [(join([body, grip]).translate(0, r), plain(any_color(rng), 0.02))])
 
 
 def bottle(rng: Generator, style: Style) -> Item:
     r, h = rng.uniform(0.03, 0.042), rng.uniform(0.22, 0.32)
     mesh = lathe([(0, 0), (r, 0), (r, h * 0.6), (r * 0.35, h * 0.78), (r * 0.35, h), (0, h)], 16)
-    return make("bottle", OTHER, [(mesh.moved(0, r), plain(mix(vivid(rng), (0.1, 0.2, 0.1), 0.4), 0.02))])
+    return make_item(
+        "bottle", OTHER, [(mesh.translate(0, r), plain(mix(vivid_color(rng), (0.1, 0.2, 0.1), 0.4), 0.02))]
+    )
 
 
 def vase(rng: Generator, style: Style) -> Item:
@@ -215,7 +219,7 @@ def vase(rng: Generator, style: Style) -> Item:
         ],
         20,
     )
-    return make("vase", OTHER, [(mesh.moved(0, r), choose(rng, (plain(any_color(rng)), wood(rng, axis=2))))])
+    return make_item("vase", OTHER, [(mesh.translate(0, r), choose(rng, (plain(any_color(rng)), wood(rng, axis=2))))])
 
 
 def bowl(rng: Generator, style: Style) -> Item:
@@ -233,15 +237,17 @@ def bowl(rng: Generator, style: Style) -> Item:
         ],
         20,
     )
-    parts: list[Part] = [(dish.moved(0, r), plain(any_color(rng)))]
+    parts: list[Part] = [(dish.translate(0, r), plain(any_color(rng)))]
     if rng.uniform() < 0.6:
         fruit = plain(choose(rng, ((0.85, 0.3, 0.15), (0.9, 0.65, 0.15), (0.45, 0.65, 0.2), (0.7, 0.15, 0.15))))
         for k in range(5):
             a = 2 * np.pi * k / 4
             rr = 0.0 if k == 4 else r * 0.42
             ball = superellipsoid((0.07, 0.07, 0.066), 1, 1, 8, 12)
-            parts.append((ball.moved(rr * np.cos(a), r + rr * np.sin(a), r * 0.45 + (0.035 if k == 4 else 0)), fruit))
-    return make("bowl", OTHER, parts)
+            parts.append(
+                (ball.translate(rr * np.cos(a), r + rr * np.sin(a), r * 0.45 + (0.035 if k == 4 else 0)), fruit)
+            )
+    return make_item("bowl", OTHER, parts)
 
 
 def book_pile(rng: Generator, style: Style) -> Item:
@@ -256,11 +262,11 @@ def book_pile(rng: Generator, style: Style) -> Item:
             box((-w / 2, 0, t - 0.003), (w / 2, d, t)),
             box((-w / 2, 0, 0.003), (-w / 2 + 0.004, d, t - 0.003)),
         ]
-        parts.append((join(cover).turned(turn, "z", (0, d / 2, 0)).moved(0, 0, z), plain(c)))
+        parts.append((join(cover).rotate(turn, "z", (0, d / 2, 0)).translate(0, 0, z), plain(c)))
         pages = box((-w / 2 + 0.004, 0.004, 0.003), (w / 2 - 0.004, d - 0.004, t - 0.003))
-        parts.append((pages.turned(turn, "z", (0, d / 2, 0)).moved(0, 0, z), plain((0.92, 0.89, 0.8))))
+        parts.append((pages.rotate(turn, "z", (0, d / 2, 0)).translate(0, 0, z), plain((0.92, 0.89, 0.8))))
         z += t + 0.0005
-    return make("books", OTHER, parts)
+    return make_item("books", OTHER, parts)
 
 
 def carton(rng: Generator, style: Style, size: float | None = None) -> Item:
@@ -275,18 +281,18 @@ def carton(rng: Generator, style: Style, size: float | None = None) -> Item:
                 card if rng.uniform() < 0.5 else plain(any_color(rng)),
             )
         )
-    return make("box", OTHER, parts)
+    return make_item("box", OTHER, parts)
 
 
 def clock(rng: Generator, style: Style) -> Item:
     r = rng.uniform(0.05, 0.08)
-    disc = cylinder(r, 0, 0.04, 20).turned(-np.pi / 2, "x").moved(0, 0.0, r + 0.004)
-    face = cylinder(r * 0.85, 0.04, 0.043, 20).turned(-np.pi / 2, "x").moved(0, 0.0, r + 0.004)
+    disc = cylinder(r, 0, 0.04, 20).rotate(-np.pi / 2, "x").translate(0, 0.0, r + 0.004)
+    face = cylinder(r * 0.85, 0.04, 0.043, 20).rotate(-np.pi / 2, "x").translate(0, 0.0, r + 0.004)
     hands = [
-        box((-0.003, 0.0435, 0), (0.003, 0.046, r * 0.7)).turned(a, "y").moved(0, 0, r + 0.004)
+        box((-0.003, 0.0435, 0), (0.003, 0.046, r * 0.7)).rotate(a, "y").translate(0, 0, r + 0.004)
         for a in rng.uniform(0, 6.2, 2)
     ]
-    return make(
+    return make_item(
         "clock",
         OTHER,
         [(disc, style.board(rng)), (face, plain((0.94, 0.93, 0.9))), (join(hands), plain((0.1, 0.1, 0.1)))],
@@ -297,18 +303,18 @@ def picture_frame(rng: Generator, style: Style) -> Item:
     w, h = rng.uniform(0.1, 0.16), rng.uniform(0.14, 0.2)
     photo = Material(
         T.PAINTING,
-        (soft(rng), any_color(rng), any_color(rng)),
+        (soft_color(rng), any_color(rng), any_color(rng)),
         (rng.uniform(0, 4), w - 0.02, h - 0.02, 0.006),
         0,
         int(rng.integers(1, 9999)),
     )
     body = box((-w / 2, 0, 0), (w / 2, 0.012, h))
-    face = box((-w / 2 + 0.01, 0.0125, 0.01), (w / 2 - 0.01, 0.014, h - 0.01)).moved()
+    face = box((-w / 2 + 0.01, 0.0125, 0.01), (w / 2 - 0.01, 0.014, h - 0.01)).translate()
     stand = box((-0.02, -0.05, 0), (0.02, -0.001, 0.004))
     tilt = 0.14
-    face = face.textured(face.vertices - np.array([0, 0, 0.01]))
-    return make(
-        "photo", OTHER, [(join([body.turned(tilt, "x"), stand]), style.frame(rng)), (face.turned(tilt, "x"), photo)]
+    face = face.with_texture(face.vertices - np.array([0, 0, 0.01]))
+    return make_item(
+        "photo", OTHER, [(join([body.rotate(tilt, "x"), stand]), style.frame(rng)), (face.rotate(tilt, "x"), photo)]
     )
 
 
@@ -319,7 +325,7 @@ def screen_material(rng: Generator, w: float, h: float) -> Material:
     if rng.uniform() < 0.45:
         return Material(T.SCREEN, ((0.05, 0.05, 0.06), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), (0.0, w, h), 0, 1)
     colors = (
-        choose(rng, (soft(rng), (0.13, 0.2, 0.32), vivid(rng))),
+        choose(rng, (soft_color(rng), (0.13, 0.2, 0.32), vivid_color(rng))),
         (0.94, 0.94, 0.95),
         mix(any_color(rng), (0.3, 0.3, 0.35), 0.5),
     )
@@ -329,7 +335,7 @@ def screen_material(rng: Generator, w: float, h: float) -> Material:
 def _panel(rng: Generator, w: float, h: float, z: float, y: float, t: float, body: Material) -> list[Part]:
     m = 0.012
     face = box((-w / 2 + m, y + t + 0.0005, z + m), (w / 2 - m, y + t + 0.002, z + h - m), 0.2)
-    face = face.textured(face.vertices - np.array([0, 0, z + m]))
+    face = face.with_texture(face.vertices - np.array([0, 0, z + m]))
     return [
         (rounded_box((-w / 2, y, z), (w / 2, y + t, z + h), 0.008), body),
         (face, screen_material(rng, w - 2 * m, h - 2 * m)),
@@ -344,7 +350,7 @@ def television(rng: Generator, w: float) -> Item:
     parts.append(
         (join([box((-w * 0.22, 0.0, 0), (w * 0.22, 0.2, 0.014)), box((-0.04, 0.05, 0.014), (0.04, 0.08, 0.09))]), body)
     )
-    return make("tv", OTHER, parts)
+    return make_item("tv", OTHER, parts)
 
 
 def monitor(rng: Generator) -> Item:
@@ -355,7 +361,7 @@ def monitor(rng: Generator) -> Item:
     parts.append(
         (join([box((-0.12, 0.0, 0), (0.12, 0.17, 0.012)), box((-0.025, 0.05, 0.012), (0.025, 0.078, 0.24))]), body)
     )
-    return make("monitor", OTHER, parts)
+    return make_item("monitor", OTHER, parts)
 
 
 def keyboard(rng: Generator) -> Item:
@@ -366,54 +372,60 @@ def keyboard(rng: Generator) -> Item:
         0,
         3,
     )
-    return make("keyboard", OTHER, [(box((-0.22, 0, 0), (0.22, 0.14, 0.02)), keys)])
+    return make_item("keyboard", OTHER, [(box((-0.22, 0, 0), (0.22, 0.14, 0.02)), keys)])
 
 
 def laptop(rng: Generator) -> Item:
     w, d = rng.uniform(0.31, 0.37), rng.uniform(0.22, 0.25)
     body = plain(choose(rng, ((0.7, 0.71, 0.72), (0.12, 0.12, 0.13), (0.9, 0.88, 0.85))))
     lid = [
-        (m.turned(0.3, "x", (0, 0.0, 0)).moved(0, 0.02, 0.016), material)
+        (m.rotate(0.3, "x", (0, 0.0, 0)).translate(0, 0.02, 0.016), material)
         for m, material in _panel(rng, w, d, 0.0, -0.012, 0.01, body)
     ]
     base = rounded_box((-w / 2, 0.02, 0), (w / 2, d + 0.02, 0.016), 0.006)
     keys = Material(
         T.TILES, ((0.2, 0.2, 0.21), (0.45, 0.45, 0.46), (0.2, 0.2, 0.2)), (0.019, 0.019, 0.5, 0.003, 0.1), 0, 3
     )
-    return make(
+    return make_item(
         "laptop", OTHER, [(base, body), (box((-w / 2 + 0.02, 0.04, 0.0161), (w / 2 - 0.02, 0.14, 0.018)), keys), *lid]
     )
 
 
 def desk_lamp(rng: Generator, style: Style) -> Item:
-    color = plain(choose(rng, ((0.1, 0.1, 0.1), (0.85, 0.85, 0.85), vivid(rng))))
+    color = plain(choose(rng, ((0.1, 0.1, 0.1), (0.85, 0.85, 0.85), vivid_color(rng))))
     foot = cylinder(0.08, 0, 0.02, 20)
     arm = tube([(0, 0, 0.02), (0, -0.06, 0.16), (0, -0.1, 0.28), (0, 0.0, 0.4), (0, 0.1, 0.44)], 0.007)
-    head = tapered(0.07, 0.025, -0.06, 0.03, 16).turned(0.5, "x").moved(0, 0.13, 0.43)
-    return make("desk lamp", OTHER, [(join([foot, arm, head]).moved(0, 0.1), color)])
+    head = tapered(0.07, 0.025, -0.06, 0.03, 16).rotate(0.5, "x").translate(0, 0.13, 0.43)
+    return make_item("desk lamp", OTHER, [(join([foot, arm, head]).translate(0, 0.1), color)])
 
 
 def papers(rng: Generator, style: Style) -> Item:
     parts: list[Part] = []
     for i in range(int(rng.integers(1, 4))):
-        sheet = box((-0.105, -0.148, 0), (0.105, 0.148, 0.002)).turned(rng.uniform(-0.4, 0.4))
-        parts.append((sheet.moved(rng.uniform(-0.03, 0.03), 0.17, 0.0022 * i), plain((0.95, 0.95, 0.93))))
-    return make("papers", OTHER, parts)
+        sheet = box((-0.105, -0.148, 0), (0.105, 0.148, 0.002)).rotate(rng.uniform(-0.4, 0.4))
+        parts.append((sheet.translate(rng.uniform(-0.03, 0.03), 0.17, 0.0022 * i), plain((0.95, 0.95, 0.93))))
+    return make_item("papers", OTHER, parts)
 
 
 def plate(rng: Generator, style: Style) -> Item:
     r = rng.uniform(0.1, 0.14)
     dish = lathe([(0, 0), (r * 0.6, 0), (r, 0.016), (r, 0.02), (r * 0.6, 0.008), (0, 0.008)], 24)
-    return make("plate", OTHER, [(dish.moved(0, r), plain(choose(rng, (soft(rng), neutral(rng), (0.95, 0.95, 0.94)))))])
+    return make_item(
+        "plate",
+        OTHER,
+        [(dish.translate(0, r), plain(choose(rng, (soft_color(rng), neutral_color(rng), (0.95, 0.95, 0.94)))))],
+    )
 
 
-def bin_(rng: Generator, style: Style) -> Item:
+def waste_bin(rng: Generator, style: Style) -> Item:
     r, h = rng.uniform(0.11, 0.17), rng.uniform(0.26, 0.42)
     if rng.uniform() < 0.6:
         mesh = lathe([(0, 0), (r * 0.85, 0), (r, h), (r - 0.008, h), (r * 0.85 - 0.008, 0.01), (0, 0.01)], 20)
     else:
         mesh = lathe([(0, 0), (r, 0), (r, h * 0.85), (r * 0.8, h * 0.97), (0, h)], 20)
-    return make("bin", OTHER, [(mesh.moved(0, r), choose(rng, (metal(rng), plain(any_color(rng)), fabric(rng))))])
+    return make_item(
+        "bin", OTHER, [(mesh.translate(0, r), choose(rng, (metal(rng), plain(any_color(rng)), fabric(rng))))]
+    )
 
 
 def printer(rng: Generator) -> Item:
@@ -422,7 +434,7 @@ def printer(rng: Generator) -> Item:
     boxes: list[Box] = [(-w / 2, 0, 0, w / 2, d, h + 0.01)]
     tray = box((-w / 2 + 0.07, d - 0.01, h * 0.35), (w / 2 - 0.07, d + 0.1, h * 0.35 + 0.012))
     lid = box((-w / 2 + 0.03, 0.03, h), (w / 2 - 0.03, d - 0.1, h + 0.01))
-    return make(
+    return make_item(
         "printer",
         OTHER,
         [
@@ -439,8 +451,8 @@ def basket(rng: Generator, style: Style) -> Item:
     mesh = lathe(
         [(0, 0), (r * 0.85, 0), (r, h * 0.6), (r * 0.96, h), (r * 0.9, h), (r * 0.9, h - 0.06), (0, h - 0.05)], 24
     )
-    return make(
+    return make_item(
         "basket",
         OTHER,
-        [(mesh.moved(0, r), choose(rng, (fabric(rng, (0.72, 0.58, 0.4)), fabric(rng), plain(any_color(rng)))))],
+        [(mesh.translate(0, r), choose(rng, (fabric(rng, (0.72, 0.58, 0.4)), fabric(rng), plain(any_color(rng)))))],
     )

@@ -7,9 +7,21 @@ from numpy.random import Generator
 
 from ..geometry.mesh import Mesh, box, cloth, cylinder, join, lathe, rounded_box, superellipsoid, tube
 from ..materials import textures as T
-from ..materials.materials import Material, Style, any_color, choose, fabric, metal, mix, neutral, plain, soft, vivid
-from .bath import folds
-from .item import Item, Part, make
+from ..materials.materials import (
+    Material,
+    Style,
+    any_color,
+    choose,
+    fabric,
+    metal,
+    mix,
+    neutral_color,
+    plain,
+    soft_color,
+    vivid_color,
+)
+from .bath import curtain_folds
+from .item import Item, Part, make_item
 
 
 def curtains(rng: Generator, style: Style, width: float, sill: float, top: float, ceiling: float) -> Item:
@@ -29,17 +41,17 @@ def curtains(rng: Generator, style: Style, width: float, sill: float, top: float
     for side in choose(rng, ((-1, 1), (-1, 1), (-1, 1), (-1,), (1,))):
         w = span * drawn * rng.uniform(0.8, 1.0)
         x0 = -span / 2 if side < 0 else span / 2 - w
-        curve = folds(rng, w, rng.uniform(0.08, 0.14), rng.uniform(0.02, 0.036)) + np.array([x0, y])
+        curve = curtain_folds(rng, w, rng.uniform(0.08, 0.14), rng.uniform(0.02, 0.036)) + np.array([x0, y])
         meshes.append(cloth(curve, z0, z1, 0.008))
         boxes.append((x0, 0.01, z0, x0 + w, y + 0.06, z1))
-    rail = cylinder(0.013, -span / 2 - 0.06, span / 2 + 0.06, 10).turned(np.pi / 2, "y").moved(0, y, z1 + 0.02)
+    rail = cylinder(0.013, -span / 2 - 0.06, span / 2 + 0.06, 10).rotate(np.pi / 2, "y").translate(0, y, z1 + 0.02)
     knobs = [
-        superellipsoid((0.05, 0.05, 0.05), 1, 1, 6, 12).moved(s * (span / 2 + 0.07), y, z1 + 0.02) for s in (-1, 1)
+        superellipsoid((0.05, 0.05, 0.05), 1, 1, 6, 12).translate(s * (span / 2 + 0.07), y, z1 + 0.02) for s in (-1, 1)
     ]
     holders = [box((x - 0.008, 0, z1 + 0.012), (x + 0.008, y, z1 + 0.028)) for x in (-span / 2 - 0.02, span / 2 + 0.02)]
     parts: list[Part] = [(join(meshes), material), (join([rail, *knobs, *holders]), style.frame(rng))]
     boxes.append((-span / 2 - 0.1, 0.0, z1, span / 2 + 0.1, y + 0.03, z1 + 0.05))
-    return make("curtain", "curtain", parts, boxes)
+    return make_item("curtain", "curtain", parts, boxes)
 
 
 def blind(rng: Generator, style: Style, width: float, sill: float, top: float) -> Item:
@@ -50,17 +62,17 @@ def blind(rng: Generator, style: Style, width: float, sill: float, top: float) -
         material = style.fabric(rng)
         meshes = [
             box((-w / 2, 0.02, z0), (w / 2, 0.026, top + 0.06)),
-            cylinder(0.03, -w / 2, w / 2, 14).turned(np.pi / 2, "y").moved(0, 0.04, top + 0.09),
+            cylinder(0.03, -w / 2, w / 2, 14).rotate(np.pi / 2, "y").translate(0, 0.04, top + 0.09),
             box((-w / 2, 0.014, z0 - 0.02), (w / 2, 0.032, z0)),
         ]
     else:
         material = style.board(rng)
         meshes = [
-            box((-w / 2, 0.012, z), (w / 2, 0.052, z + 0.003)).turned(0.5, "x", (0, 0.032, z))
+            box((-w / 2, 0.012, z), (w / 2, 0.052, z + 0.003)).rotate(0.5, "x", (0, 0.032, z))
             for z in np.arange(z0, top + 0.03, 0.045)
         ]
         meshes.append(box((-w / 2, 0.008, top + 0.04), (w / 2, 0.06, top + 0.1)))
-    return make("blind", "curtain", [(join(meshes), material)])
+    return make_item("blind", "curtain", [(join(meshes), material)])
 
 
 def picture(rng: Generator, style: Style, w: float | None = None) -> Item:
@@ -76,15 +88,15 @@ def picture(rng: Generator, style: Style, w: float | None = None) -> Item:
     colors = choose(
         rng,
         (
-            (soft(rng), vivid(rng), any_color(rng)),
+            (soft_color(rng), vivid_color(rng), any_color(rng)),
             (any_color(rng), any_color(rng), any_color(rng)),
-            (neutral(rng), neutral(rng), vivid(rng)),
+            (neutral_color(rng), neutral_color(rng), vivid_color(rng)),
         ),
     )
     art = Material(T.PAINTING, colors, (rng.uniform(0, 4), canvas_w, canvas_h, margin), 0, int(rng.integers(1, 9999)))
     z0 = (h - canvas_h) / 2
     canvas = box((-canvas_w / 2, 0, z0), (canvas_w / 2, 0.016, z0 + canvas_h))
-    canvas = canvas.textured(canvas.vertices - np.array([0, 0, z0]))
+    canvas = canvas.with_texture(canvas.vertices - np.array([0, 0, z0]))
     parts: list[Part] = [(canvas, art)]
     if framed:
         t = rng.uniform(0.02, 0.035)
@@ -102,7 +114,7 @@ def picture(rng: Generator, style: Style, w: float | None = None) -> Item:
                 else plain(choose(rng, ((0.08, 0.08, 0.08), (0.94, 0.94, 0.93)))),
             )
         )
-    return make("picture", "picture", parts)
+    return make_item("picture", "picture", parts)
 
 
 def mirror(rng: Generator, style: Style, w: float | None = None, h: float | None = None) -> Item:
@@ -113,20 +125,20 @@ def mirror(rng: Generator, style: Style, w: float | None = None, h: float | None
     if rng.uniform() < 0.3:
         disc = (
             lathe([(0, 0), (0.5, 0), (0.5, 0.02), (0, 0.02)], 36)
-            .turned(-np.pi / 2, "x")
-            .scaled(w, 1, w)
-            .moved(0, 0, w / 2)
+            .rotate(-np.pi / 2, "x")
+            .scale(w, 1, w)
+            .translate(0, 0, w / 2)
         )
         face = (
             lathe([(0, 0.021), (0.47, 0.021), (0.47, 0.024), (0, 0.024)], 36)
-            .turned(-np.pi / 2, "x")
-            .scaled(w, 1, w)
-            .moved(0, 0, w / 2)
+            .rotate(-np.pi / 2, "x")
+            .scale(w, 1, w)
+            .translate(0, 0, w / 2)
         )
     else:
         disc = rounded_box((-w / 2, 0, 0), (w / 2, 0.02, h), 0.008)
         face = box((-w / 2 + 0.02, 0.0205, 0.02), (w / 2 - 0.02, 0.023, h - 0.02))
-    return make("mirror", "otherfurniture", [(disc, style.frame(rng)), (face, glass)])
+    return make_item("mirror", "otherfurniture", [(disc, style.frame(rng)), (face, glass)])
 
 
 def whiteboard(rng: Generator, style: Style) -> Item:
@@ -143,21 +155,21 @@ def whiteboard(rng: Generator, style: Style) -> Item:
         (rounded_box((-w / 2, 0, 0), (w / 2, 0.016, h), 0.006), metal(rng)),
         (face, plain((0.95, 0.95, 0.95), 0.02)),
         (tray, metal(rng)),
-        (join(ink), plain(vivid(rng))),
+        (join(ink), plain(vivid_color(rng))),
     ]
-    return make("whiteboard", "otherfurniture", parts)
+    return make_item("whiteboard", "otherfurniture", parts)
 
 
 def towel(rng: Generator, style: Style) -> Item:
     """A towel over a rail; its origin is at the rail's height."""
     w = rng.uniform(0.35, 0.6)
     drop = rng.uniform(0.35, 0.6)
-    rail = cylinder(0.009, -w / 2 - 0.06, w / 2 + 0.06, 10).turned(np.pi / 2, "y").moved(0, 0.06, 0)
+    rail = cylinder(0.009, -w / 2 - 0.06, w / 2 + 0.06, 10).rotate(np.pi / 2, "y").translate(0, 0.06, 0)
     ends = [box((s * (w / 2 + 0.05) - 0.012, 0, -0.012), (s * (w / 2 + 0.05) + 0.012, 0.07, 0.012)) for s in (-1, 1)]
     sheet = rounded_box((-w / 2, 0.078, -drop), (w / 2, 0.092, 0.016), 0.006)
     back = rounded_box((-w / 2, 0.03, -drop * 0.8), (w / 2, 0.044, 0.016), 0.006)
     ridge = rounded_box((-w / 2, 0.03, 0.008), (w / 2, 0.092, 0.022), 0.006)
-    return make(
+    return make_item(
         "towel", "otherfurniture", [(join([rail, *ends]), metal(rng)), (join([sheet, back, ridge]), style.fabric(rng))]
     )
 
@@ -167,7 +179,7 @@ def rug(rng: Generator, style: Style, w: float, d: float) -> Item:
     t = rng.uniform(0.008, 0.02)
     if rng.uniform() < 0.25:
         r = min(w, d) / 2
-        mesh, material = lathe([(0, 0.001), (r, 0.001), (r, t), (0, t)], 40).moved(0, d / 2), style.fabric(rng)
+        mesh, material = lathe([(0, 0.001), (r, 0.001), (r, t), (0, t)], 40).translate(0, d / 2), style.fabric(rng)
     else:
         mesh = box((-w / 2, 0, 0.001), (w / 2, d, t))
         if rng.uniform() < 0.5:
@@ -181,8 +193,8 @@ def rug(rng: Generator, style: Style, w: float, d: float) -> Item:
                 0,
                 int(rng.integers(1, 9999)),
             )
-            mesh = mesh.textured(mesh.vertices - np.array([0, d / 2, 0]))
-    return make("rug", "otherfurniture", [(mesh, material)])
+            mesh = mesh.with_texture(mesh.vertices - np.array([0, d / 2, 0]))
+    return make_item("rug", "otherfurniture", [(mesh, material)])
 
 
 def radiator(rng: Generator, style: Style) -> Item:
@@ -194,6 +206,8 @@ def radiator(rng: Generator, style: Style) -> Item:
         for x in np.linspace(-w / 2 + 0.03, w / 2 - 0.03, n)
     ]
     feet = [box((x - 0.015, 0.04, 0), (x + 0.015, 0.08, 0.13)) for x in (-w / 2 + 0.08, w / 2 - 0.08)]
-    return make(
-        "radiator", "otherfurniture", [(join([*fins, *feet]), plain(choose(rng, ((0.94, 0.94, 0.93), neutral(rng)))))]
+    return make_item(
+        "radiator",
+        "otherfurniture",
+        [(join([*fins, *feet]), plain(choose(rng, ((0.94, 0.94, 0.93), neutral_color(rng)))))],
     )

@@ -70,17 +70,17 @@ class Item:
     lamps: tuple[Lamp, ...] = ()
     pose: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
-    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Item:
+    def translate(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Item:
         yaw, px, py, pz = self.pose
         return replace(
             self,
             boxes=tuple((b[0] + x, b[1] + y, b[2] + z, b[3] + x, b[4] + y, b[5] + z) for b in self.boxes),
-            children=tuple(c.moved(x, y, z) for c in self.children),
+            children=tuple(c.translate(x, y, z) for c in self.children),
             lamps=tuple(replace(l, center=(l.center[0] + x, l.center[1] + y, l.center[2] + z)) for l in self.lamps),
             pose=(yaw, px + x, py + y, pz + z),
         )
 
-    def turned(self, angle: float) -> Item:
+    def rotate(self, angle: float) -> Item:
         """Rotated about the z axis; boxes become the bounds of the rotated ones."""
         c, s = math.cos(angle), math.sin(angle)
         yaw, px, py, pz = self.pose
@@ -91,8 +91,8 @@ class Item:
 
         return replace(
             self,
-            boxes=tuple(_turned_box(b, c, s) for b in self.boxes),
-            children=tuple(child.turned(angle) for child in self.children),
+            boxes=tuple(_rotate_box(b, c, s) for b in self.boxes),
+            children=tuple(child.rotate(angle) for child in self.children),
             lamps=tuple(at(l) for l in self.lamps),
             pose=(yaw + angle, c * px - s * py, s * px + c * py, pz),
         )
@@ -100,7 +100,7 @@ class Item:
     def placed_parts(self) -> list[Part]:
         """The parts in the frame of the boxes."""
         yaw, x, y, z = self.pose
-        return [((m.turned(yaw) if yaw else m).moved(x, y, z), material) for m, material in self.parts]
+        return [((m.rotate(yaw) if yaw else m).translate(x, y, z), material) for m, material in self.parts]
 
     def with_children(self, children: Sequence[Item]) -> Item:
         return replace(self, children=(*self.children, *children))
@@ -128,7 +128,7 @@ class Item:
         return [self, *(inner for child in self.children for inner in child.walk())]
 
 
-def make(
+def make_item(
     label: str,
     category: str,
     parts: Sequence[Part],
@@ -144,7 +144,7 @@ def make(
     return Item(label, category, tuple(parts), tuple(boxes), tuple(children), tuple(lamps))
 
 
-def _turned_box(b: Box, c: float, s: float) -> Box:
+def _rotate_box(b: Box, c: float, s: float) -> Box:
     corners = [(c * x - s * y, s * x + c * y) for x in (b[0], b[3]) for y in (b[1], b[4])]
     x, y = zip(*corners, strict=True)
     return min(x), min(y), b[2], max(x), max(y), b[5]

@@ -6,10 +6,21 @@ import numpy as np
 from numpy.random import Generator
 
 from ..geometry.mesh import Mesh, box, cylinder, join, lathe, rounded_box, superellipsoid, tube
-from ..materials.materials import Style, any_color, board, ceramic, choose, metal, neutral, plain, soft, vivid
+from ..materials.materials import (
+    Style,
+    any_color,
+    board,
+    ceramic,
+    choose,
+    metal,
+    neutral_color,
+    plain,
+    soft_color,
+    vivid_color,
+)
 from . import clutter
-from .bath import STEEL, stone, tap
-from .item import Box, Item, Part, make
+from .bath import STEEL, tap, worktop_material
+from .item import Box, Item, Part, make_item
 from .storage import carcass, fronts
 from .surfaces import scatter
 
@@ -23,8 +34,8 @@ def refrigerator(rng: Generator, style: Style) -> Item:
             plain((0.93, 0.93, 0.92), 0.02),
             STEEL,
             plain((0.2, 0.2, 0.21)),
-            plain(soft(rng)),
-            plain(vivid(rng)),
+            plain(soft_color(rng)),
+            plain(vivid_color(rng)),
             plain(any_color(rng)),
         ),
     )
@@ -49,7 +60,7 @@ def refrigerator(rng: Generator, style: Style) -> Item:
         door(-w / 2, w / 2, split, h, gx, (split + 0.04, min(split + 0.3, h - 0.05)))
     parts.append((join(grips), choose(rng, (STEEL, plain((0.12, 0.12, 0.12))))))
     top = [clutter.carton(rng, style, rng.uniform(0.2, 0.3))] if h < 1.6 and rng.uniform() < 0.5 else []
-    return make("refrigerator", "refrigerator", parts, children=scatter(rng, top, -w / 2, w / 2, 0.05, d - 0.1, h))
+    return make_item("refrigerator", "refrigerator", parts, children=scatter(rng, top, -w / 2, w / 2, 0.05, d - 0.1, h))
 
 
 def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
@@ -59,7 +70,7 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
     """
     d, h, t = 0.6, rng.uniform(0.86, 0.93), rng.uniform(0.025, 0.045)
     front = style.board(rng)
-    body = front if rng.uniform() < 0.5 else plain(neutral(rng))
+    body = front if rng.uniform() < 0.5 else plain(neutral_color(rng))
     kind, grip = str(rng.choice(["flat", "framed"])), str(rng.choice(["bar", "short", "knob"]))
     z0, under = 0.1, h - t
     n = max(2, round(width / rng.uniform(0.45, 0.6)))
@@ -88,7 +99,7 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
         grips += g
     parts: list[Part] = [(join(shell), body), (join(plates), front), (join(grips), style.frame(rng))]
     parts.append((box((-width / 2, 0.05, 0), (width / 2, d - 0.08, z0), 0.2), plain((0.13, 0.13, 0.13))))
-    top_material = stone(rng, style)
+    top_material = worktop_material(rng, style)
     slab: list[Mesh] = []
     y0, y1 = 0.12, 0.12 + sink_d
     front_edge = d + 0.02
@@ -100,7 +111,7 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
         slab.append(box((-width / 2, 0, under), (width / 2, front_edge, h)))
     splash = rng.uniform(0.04, 0.12)
     slab.append(box((-width / 2, 0, h), (width / 2, 0.018, h + splash)))
-    children = [make("counter", "counter", [(join(slab), top_material)])]
+    children = [make_item("counter", "counter", [(join(slab), top_material)])]
     taken: list[Box] = []
     if wet >= 0:
         steel = STEEL if rng.uniform() < 0.65 else ceramic(rng)
@@ -114,7 +125,9 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
                 (sx - sink_w / 2 + 0.02, y0 + 0.02, rim - deep), (sx + sink_w / 2 - 0.02, y1 - 0.02, rim - deep + 0.012)
             ),
         ]
-        children.append(make("sink", "sink", [(join(bowl), steel), (tap(0.18, 0.28).moved(sx, 0.075, h), STEEL)]))
+        children.append(
+            make_item("sink", "sink", [(join(bowl), steel), (tap(0.18, 0.28).translate(sx, 0.075, h), STEEL)])
+        )
         taken.append((sx - sink_w / 2, 0, 0, sx + sink_w / 2, d, 0))
     if oven >= 0:
         black = plain((0.06, 0.06, 0.065), 0.02)
@@ -122,7 +135,7 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
         a, b = ox - unit / 2 + 0.004, ox + unit / 2 - 0.004
         knobs = join(
             [
-                cylinder(0.018, 0, 0.025, 10).turned(-np.pi / 2, "x").moved(x, d - 0.008, under - 0.07)
+                cylinder(0.018, 0, 0.025, 10).rotate(-np.pi / 2, "x").translate(x, d - 0.008, under - 0.07)
                 for x in np.linspace(a + 0.07, b - 0.07, 4)
             ]
         )
@@ -134,30 +147,32 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
                 plain((0.5, 0.5, 0.5)),
             ),
         ]
-        children.append(make("oven", "otherfurniture", oven_parts))
+        children.append(make_item("oven", "otherfurniture", oven_parts))
         hob: list[Part] = [(box((ox - 0.27, 0.07, h), (ox + 0.27, d - 0.06, h + 0.008)), black)]
         plate_color = plain((0.25, 0.25, 0.26))
         hob.append(
             (
                 join(
                     [
-                        cylinder(r, h + 0.008, h + 0.016, 20).moved(ox + x, y)
+                        cylinder(r, h + 0.008, h + 0.016, 20).translate(ox + x, y)
                         for x, y, r in ((-0.13, 0.2, 0.08), (0.13, 0.2, 0.1), (-0.13, 0.42, 0.1), (0.13, 0.42, 0.07))
                     ]
                 ),
                 plate_color,
             )
         )
-        children.append(make("hob", "otherfurniture", hob))
+        children.append(make_item("hob", "otherfurniture", hob))
         taken.append((ox - 0.28, 0, 0, ox + 0.28, d, 0))
         if rng.uniform() < 0.6:
-            children.append(pot(rng, style).moved(ox + choose(rng, (-0.13, 0.13)), 0.42 - 0.11, h + 0.016))
+            children.append(pot(rng, style).translate(ox + choose(rng, (-0.13, 0.13)), 0.42 - 0.11, h + 0.016))
     things = [
-        choose(rng, (clutter.small_thing, kettle, microwave, knife_block))(rng, style)
+        choose(rng, (clutter.small_object, kettle, microwave, knife_block))(rng, style)
         for _ in range(int(rng.integers(2, 7)))
     ]
     children += scatter(rng, things, -width / 2 + 0.03, width / 2 - 0.03, 0.06, d - 0.05, h, taken)
-    return make("kitchen cabinets", "cabinet", parts, [(-width / 2, 0, 0, width / 2, front_edge, h + 0.02)], children)
+    return make_item(
+        "kitchen cabinets", "cabinet", parts, [(-width / 2, 0, 0, width / 2, front_edge, h + 0.02)], children
+    )
 
 
 def wall_cabinets(rng: Generator, style: Style, width: float, like: Item | None = None) -> Item:
@@ -166,7 +181,7 @@ def wall_cabinets(rng: Generator, style: Style, width: float, like: Item | None 
     front = like.parts[1][1] if like is not None and rng.uniform() < 0.7 else style.board(rng)
     n = max(1, round(width / 0.5))
     parts = carcass(rng, style, width, d, 0.0, h, n, 1, front, front)
-    return make("wall cabinet", "cabinet", parts)
+    return make_item("wall cabinet", "cabinet", parts)
 
 
 def hood(rng: Generator, style: Style) -> Item:
@@ -175,11 +190,11 @@ def hood(rng: Generator, style: Style) -> Item:
     flue = box((-0.13, 0, 0.12), (0.13, 0.26, 0.75), 0.2)
     skirt = (
         lathe([(0, 0), (0.7071, 0), (0.7071, 0.05), (0.2, 0.14), (0, 0.14)], 4, smooth=False)
-        .turned(np.pi / 4)
-        .scaled(w, 0.46, 1)
-        .moved(0, 0.23)
+        .rotate(np.pi / 4)
+        .scale(w, 0.46, 1)
+        .translate(0, 0.23)
     )
-    return make("hood", "otherfurniture", [(join([flue, skirt]), material)])
+    return make_item("hood", "otherfurniture", [(join([flue, skirt]), material)])
 
 
 def pot(rng: Generator, style: Style) -> Item:
@@ -200,7 +215,9 @@ def pot(rng: Generator, style: Style) -> Item:
     ears = [
         rounded_box((sx * r - 0.025, -0.03, h * 0.7), (sx * r + 0.025, 0.03, h * 0.7 + 0.014), 0.006) for sx in (-1, 1)
     ]
-    return make("pot", "otherfurniture", [(join([mesh, *ears]).moved(0, r), choose(rng, (STEEL, plain(vivid(rng)))))])
+    return make_item(
+        "pot", "otherfurniture", [(join([mesh, *ears]).translate(0, r), choose(rng, (STEEL, plain(vivid_color(rng)))))]
+    )
 
 
 def kettle(rng: Generator, style: Style) -> Item:
@@ -208,8 +225,8 @@ def kettle(rng: Generator, style: Style) -> Item:
     mesh = lathe([(0, 0), (r, 0), (r, 0.02), (r * 0.72, h * 0.92), (r * 0.2, h), (0, h)], 20)
     a = np.linspace(-1.1, 1.1, 7)
     grip = tube(np.stack([r * 0.75 + 0.05 * np.cos(a), 0 * a, h * 0.55 + 0.075 * np.sin(a)], 1), 0.009, 6)
-    return make(
-        "kettle", "otherfurniture", [(join([mesh, grip]).moved(0, r), choose(rng, (STEEL, plain(any_color(rng)))))]
+    return make_item(
+        "kettle", "otherfurniture", [(join([mesh, grip]).translate(0, r), choose(rng, (STEEL, plain(any_color(rng)))))]
     )
 
 
@@ -218,7 +235,7 @@ def microwave(rng: Generator, style: Style) -> Item:
     case = choose(rng, (STEEL, plain((0.93, 0.93, 0.92)), plain((0.12, 0.12, 0.12))))
     glass = box((-w / 2 + 0.03, d, 0.04), (w / 2 - 0.13, d + 0.004, h - 0.04), 0.2)
     bar = box((w / 2 - 0.115, d, 0.04), (w / 2 - 0.1, d + 0.03, h - 0.04), 0.2)
-    return make(
+    return make_item(
         "microwave",
         "otherfurniture",
         [
@@ -232,8 +249,8 @@ def microwave(rng: Generator, style: Style) -> Item:
 def knife_block(rng: Generator, style: Style) -> Item:
     block = box((-0.05, 0, 0), (0.05, 0.1, 0.2))
     grips = [
-        superellipsoid((0.018, 0.025, 0.1), 0.6, 0.6, 6, 8).moved(x, y, 0.24)
+        superellipsoid((0.018, 0.025, 0.1), 0.6, 0.6, 6, 8).translate(x, y, 0.24)
         for x in (-0.03, 0, 0.03)
         for y in (0.03, 0.07)
     ]
-    return make("knife block", "otherfurniture", [(block, board(rng, 0.8)), (join(grips), plain((0.1, 0.1, 0.1)))])
+    return make_item("knife block", "otherfurniture", [(block, board(rng, 0.8)), (join(grips), plain((0.1, 0.1, 0.1)))])

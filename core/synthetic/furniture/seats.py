@@ -6,8 +6,8 @@ import numpy as np
 from numpy.random import Generator
 
 from ..geometry.mesh import Mesh, box, cylinder, join, lathe, rounded_box, superellipsoid, tapered, tube
-from ..materials.materials import Material, Style, board, choose, fabric, metal, neutral, plain
-from .item import Box, Item, Part, make
+from ..materials.materials import Material, Style, board, choose, fabric, metal, neutral_color, plain
+from .item import Box, Item, Part, make_item
 
 
 def legs(
@@ -24,18 +24,18 @@ def legs(
             else:
                 leg = box((-thickness / 2, -thickness / 2, 0), (thickness / 2, thickness / 2, height))
             if splay:
-                leg = leg.turned(splay * (1 if sy else -1), "x", (0, 0, height)).turned(
+                leg = leg.rotate(splay * (1 if sy else -1), "x", (0, 0, height)).rotate(
                     -splay * sx, "y", (0, 0, height)
                 )
-                leg = leg.moved(z=0.004)  # a leaning leg's foot would dip into the floor
-            out.append(leg.moved(x, y))
+                leg = leg.translate(z=0.004)  # a leaning leg's foot would dip into the floor
+            out.append(leg.translate(x, y))
     return join(out)
 
 
 def pillow(rng: Generator, w: float, h: float, material: Material) -> Part:
     """A cushion lying flat, centred at the origin, its underside at z = 0."""
     t = rng.uniform(0.10, 0.16)
-    return superellipsoid((w, h, t), 1.0, 0.35).moved(z=t / 2), material
+    return superellipsoid((w, h, t), 1.0, 0.35).translate(z=t / 2), material
 
 
 def chair(rng: Generator, style: Style) -> Item:
@@ -52,7 +52,7 @@ def chair(rng: Generator, style: Style) -> Item:
         parts.append((rounded_box((-w / 2, 0.04, seat - 0.03), (w / 2, d, seat), 0.015), shell))
         parts.append(
             (
-                rounded_box((-w / 2 + 0.02, 0.0, seat - 0.01), (w / 2 - 0.02, 0.035, back), 0.016).turned(
+                rounded_box((-w / 2 + 0.02, 0.0, seat - 0.01), (w / 2 - 0.02, 0.035, back), 0.016).rotate(
                     0.12, "x", (0, 0.02, seat)
                 ),
                 shell,
@@ -65,7 +65,7 @@ def chair(rng: Generator, style: Style) -> Item:
                 (
                     lathe(
                         [(0, 0), (0.22, 0), (0.22, 0.015), (0.03, 0.05), (0.028, seat - 0.03), (0, seat - 0.03)]
-                    ).moved(0, d / 2),
+                    ).translate(0, d / 2),
                     frame,
                 )
             )
@@ -76,7 +76,7 @@ def chair(rng: Generator, style: Style) -> Item:
             parts.append((rounded_box((-w / 2, 0, seat - 0.05), (w / 2, d, seat + 0.03), 0.03, bulge=0.015), cloth))
             parts.append(
                 (
-                    rounded_box((-w / 2, 0, seat + 0.02), (w / 2, 0.07, back), 0.03).turned(0.08, "x", (0, 0.03, seat)),
+                    rounded_box((-w / 2, 0, seat + 0.02), (w / 2, 0.07, back), 0.03).rotate(0.08, "x", (0, 0.03, seat)),
                     cloth,
                 )
             )
@@ -96,9 +96,9 @@ def chair(rng: Generator, style: Style) -> Item:
                     rest.append(box((-inner, 0.006, z), (inner, t - 0.006, z + 0.055)))
             else:
                 rest.append(box((-inner, 0.008, seat + 0.14), (inner, t - 0.008, back - 0.01)))
-            parts.append((join(rest).turned(0.07, "x", (0, t / 2, seat)), frame))
+            parts.append((join(rest).rotate(0.07, "x", (0, t / 2, seat)), frame))
     boxes: list[Box] = [(-w / 2, 0, 0, w / 2, d, seat + 0.03), (-w / 2, -0.09, seat, w / 2, 0.09, back)]
-    return make("chair", "chair", parts, boxes)
+    return make_item("chair", "chair", parts, boxes)
 
 
 def stool(rng: Generator, style: Style, height: float | None = None) -> Item:
@@ -110,7 +110,7 @@ def stool(rng: Generator, style: Style, height: float | None = None) -> Item:
     if rng.uniform() < 0.5:
         parts.append(
             (
-                lathe([(0, h - 0.05), (r, h - 0.05), (r + 0.005, h - 0.02), (r - 0.01, h), (0, h)], 24).moved(0, r),
+                lathe([(0, h - 0.05), (r, h - 0.05), (r + 0.005, h - 0.02), (r - 0.01, h), (0, h)], 24).translate(0, r),
                 style.board(rng),
             )
         )
@@ -129,36 +129,38 @@ def stool(rng: Generator, style: Style, height: float | None = None) -> Item:
         parts.append((rounded_box((-r, 0, h - 0.06), (r, 2 * r, h), 0.025, bulge=0.015), style.fabric(rng)))
         parts.append(
             (
-                lathe([(0, 0), (0.2, 0), (0.2, 0.012), (0.03, 0.03), (0.025, h - 0.06), (0, h - 0.06)]).moved(0, r),
+                lathe([(0, 0), (0.2, 0), (0.2, 0.012), (0.03, 0.03), (0.025, h - 0.06), (0, h - 0.06)]).translate(0, r),
                 metal(rng),
             )
         )
-    return make("stool", "chair", parts)
+    return make_item("stool", "chair", parts)
 
 
 def office_chair(rng: Generator, style: Style) -> Item:
     """A swivel chair on a five-star base."""
     w, d = rng.uniform(0.46, 0.54), rng.uniform(0.46, 0.52)
     seat, back = rng.uniform(0.45, 0.52), rng.uniform(0.9, 1.2)
-    cloth = fabric(rng, neutral(rng)) if rng.uniform() < 0.5 else style.fabric(rng)
+    cloth = fabric(rng, neutral_color(rng)) if rng.uniform() < 0.5 else style.fabric(rng)
     dark = choose(rng, (plain((0.12, 0.12, 0.13)), metal(rng)))
     cy = d / 2 + 0.04
     star: list[Mesh] = []
     for a in np.arange(5) * 2 * np.pi / 5 + rng.uniform(0, 1):
-        arm = box((0, -0.02, 0.06), (0.28, 0.02, 0.09)).turned(0.06, "y", (0, 0, 0.08)).turned(a)
-        wheel = superellipsoid((0.05, 0.035, 0.056), rings=6, segments=10, e1=1, e2=1).moved(0.27, 0, 0.03).turned(a)
-        star += [arm.moved(0, cy), wheel.moved(0, cy)]
-    star.append(cylinder(0.028, 0.08, seat - 0.06).moved(0, cy))
+        arm = box((0, -0.02, 0.06), (0.28, 0.02, 0.09)).rotate(0.06, "y", (0, 0, 0.08)).rotate(a)
+        wheel = (
+            superellipsoid((0.05, 0.035, 0.056), rings=6, segments=10, e1=1, e2=1).translate(0.27, 0, 0.03).rotate(a)
+        )
+        star += [arm.translate(0, cy), wheel.translate(0, cy)]
+    star.append(cylinder(0.028, 0.08, seat - 0.06).translate(0, cy))
     parts: list[Part] = [
         (join(star), dark),
         (rounded_box((-w / 2, 0.04, seat - 0.07), (w / 2, 0.04 + d, seat + 0.02), 0.04, bulge=0.015), cloth),
         (
-            rounded_box((-w / 2 + 0.02, 0.0, seat + 0.1), (w / 2 - 0.02, 0.07, back), 0.035, bulge=0.01).turned(
+            rounded_box((-w / 2 + 0.02, 0.0, seat + 0.1), (w / 2 - 0.02, 0.07, back), 0.035, bulge=0.01).rotate(
                 0.12, "x", (0, 0, seat)
             ),
             cloth,
         ),
-        (box((-0.035, 0.0, seat - 0.05), (0.035, 0.02, seat + 0.25)).turned(0.1, "x", (0, 0, seat)), dark),
+        (box((-0.035, 0.0, seat - 0.05), (0.035, 0.02, seat + 0.25)).rotate(0.1, "x", (0, 0, seat)), dark),
     ]
     if rng.uniform() < 0.7:
         for sx in (-1, 1):
@@ -173,7 +175,7 @@ def office_chair(rng: Generator, style: Style) -> Item:
         (-w / 2 - 0.07, 0, 0.1, w / 2 + 0.07, d + 0.04, seat + 0.23),
         (-w / 2, -0.14, seat, w / 2, 0.08, back),
     ]
-    return make("office chair", "chair", parts, boxes)
+    return make_item("office chair", "chair", parts, boxes)
 
 
 def _feet(w: float, d: float, h: float, frame: Material, rng: Generator) -> list[Part]:
@@ -229,19 +231,21 @@ def _couch(
         if chaise and i == corner:
             front = long
             parts.append((rounded_box((x0, d - 0.05, foot), (x1, long - 0.01, seat - 0.12), 0.03), cloth))
-            parts.append((legs(x1 - x0, long - d, foot, 0.05).moved((x0 + x1) / 2, d), style.frame(rng)))
+            parts.append((legs(x1 - x0, long - d, foot, 0.05).translate((x0 + x1) / 2, d), style.frame(rng)))
             boxes.append((x0, d, 0, x1, long, seat))
         parts.append((rounded_box((x0, back_d, seat - 0.14), (x1, front, seat), 0.045, bulge=0.02), cloth))
         if rng.uniform() < 0.85:
             rest = rounded_box((x0, 0, 0), (x1, 0.15, back - seat + 0.02), 0.06, bulge=0.03)
-            parts.append((rest.turned(0.16, "x").moved(0, back_d + 0.06, seat - 0.01), cloth))
+            parts.append((rest.rotate(0.16, "x").translate(0, back_d + 0.06, seat - 0.01), cloth))
     for _ in range(int(rng.integers(0, 4)) if category == "sofa" else int(rng.integers(0, 2))):
         s = rng.uniform(0.34, 0.46)
         mesh, material = pillow(rng, s, s, style.fabric(rng))
         x = rng.uniform(-inner / 2 + s / 2, max(inner / 2 - s / 2, -inner / 2 + s / 2 + 1e-3))
-        leaning = mesh.turned(-1.15, "x").turned(rng.uniform(-0.25, 0.25)).moved(x, back_d + 0.3, seat + s / 2 - 0.02)
+        leaning = (
+            mesh.rotate(-1.15, "x").rotate(rng.uniform(-0.25, 0.25)).translate(x, back_d + 0.3, seat + s / 2 - 0.02)
+        )
         parts.append((leaning, material))
-    return make(label, category, parts, boxes)
+    return make_item(label, category, parts, boxes)
 
 
 def bed(rng: Generator, style: Style, width: float | None = None) -> Item:
@@ -270,9 +274,10 @@ def bed(rng: Generator, style: Style, width: float | None = None) -> Item:
             parts.append((rounded_box((x0, 0, 0.08), (x1, 0.09, head), 0.03, bulge=0.012), padded))
     else:
         bars = [
-            cylinder(0.014, base, head - 0.03, 8).moved(x, 0.03) for x in np.linspace(-bw / 2 + 0.1, bw / 2 - 0.1, 9)
+            cylinder(0.014, base, head - 0.03, 8).translate(x, 0.03)
+            for x in np.linspace(-bw / 2 + 0.1, bw / 2 - 0.1, 9)
         ]
-        posts = [cylinder(0.025, 0, head, 10).moved(s * (bw / 2 - 0.03), 0.03) for s in (-1, 1)]
+        posts = [cylinder(0.025, 0, head, 10).translate(s * (bw / 2 - 0.03), 0.03) for s in (-1, 1)]
         rail = box((-bw / 2 + 0.03, 0.015, head - 0.05), (bw / 2 - 0.03, 0.045, head - 0.02))
         parts.append((join([*bars, *posts, rail]), metal(rng)))
     top = base + thick
@@ -305,20 +310,20 @@ def bed(rng: Generator, style: Style, width: float | None = None) -> Item:
         lean = rng.uniform(0.1, 0.7)
         parts.append(
             (
-                mesh.turned(-lean, "x")
-                .turned(rng.uniform(-0.08, 0.08))
-                .moved(x, 0.36, top - 0.03 + 0.2 * np.sin(lean)),
+                mesh.rotate(-lean, "x")
+                .rotate(rng.uniform(-0.08, 0.08))
+                .translate(x, 0.36, top - 0.03 + 0.2 * np.sin(lean)),
                 material,
             )
         )
     if rng.uniform() < 0.4:
         mesh, material = pillow(rng, 0.36, 0.36, style.fabric(rng))
-        parts.append((mesh.turned(-0.9, "x").moved(rng.uniform(-0.2, 0.2), 0.62, top + 0.13), material))
+        parts.append((mesh.rotate(-0.9, "x").translate(rng.uniform(-0.2, 0.2), 0.62, top + 0.13), material))
     boxes: list[Box] = [
         (-w / 2 - 0.05, 0, 0, w / 2 + 0.05, length + 0.11, top + 0.1),
         (-bw / 2, 0, 0, bw / 2, 0.7, max(head, top + 0.35)),
     ]
-    return make("bed", "bed", parts, boxes)
+    return make_item("bed", "bed", parts, boxes)
 
 
 def bench(rng: Generator, style: Style) -> Item:
@@ -327,4 +332,4 @@ def bench(rng: Generator, style: Style) -> Item:
     parts = _feet(w, d, h - 0.12, style.frame(rng), rng)
     top = style.fabric(rng) if rng.uniform() < 0.7 else board(rng)
     parts.append((rounded_box((-w / 2, 0, h - 0.12), (w / 2, d, h), 0.035, bulge=0.012), top))
-    return make("ottoman", "otherfurniture", parts)
+    return make_item("ottoman", "otherfurniture", parts)

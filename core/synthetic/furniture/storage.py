@@ -7,9 +7,9 @@ from numpy.random import Generator
 
 from ..geometry.mesh import Mesh, box, cylinder, join, lathe, superellipsoid
 from ..materials import textures as T
-from ..materials.materials import Material, Style, any_color, choose, neutral, plain, vivid
+from ..materials.materials import Material, Style, any_color, choose, neutral_color, plain, vivid_color
 from . import clutter
-from .item import Item, Part, make
+from .item import Item, Part, make_item
 from .seats import legs
 from .surfaces import scatter
 
@@ -20,11 +20,11 @@ GAP = 0.004
 def handle(rng: Generator, x: float, y: float, z: float, upright: bool, kind: str) -> Mesh:
     """A handle on a front whose face is at ``y``."""
     if kind == "knob":
-        return superellipsoid((0.03, 0.03, 0.03), 1, 1, 5, 10).moved(x, y + 0.014, z)
+        return superellipsoid((0.03, 0.03, 0.03), 1, 1, 5, 10).translate(x, y + 0.014, z)
     half = 0.07 if kind == "bar" else 0.045
     lo, hi = (-0.006, 0, -half), (0.006, 0.025, half)
     mesh = box(lo, hi) if upright else box((lo[2], 0, lo[0]), (hi[2], 0.025, hi[0]))
-    return mesh.moved(x, y, z)
+    return mesh.translate(x, y, z)
 
 
 def fronts(
@@ -81,7 +81,7 @@ def carcass(
     return parts
 
 
-def _standing(rng: Generator, style: Style, w: float, d: float, parts: list[Part]) -> float:
+def _add_base(rng: Generator, style: Style, w: float, d: float, parts: list[Part]) -> float:
     """Adds a plinth or feet; returns the height of the underside."""
     if rng.uniform() < 0.55:
         h = rng.uniform(0.04, 0.09)
@@ -97,12 +97,12 @@ def cabinet(
 ) -> Item:
     """A free-standing cabinet of that size with a grid of doors or drawers."""
     parts: list[Part] = []
-    z0 = _standing(rng, style, w, d, parts)
+    z0 = _add_base(rng, style, w, d, parts)
     body = style.board(rng)
     front = body if rng.uniform() < 0.65 else style.board(rng)
     parts += carcass(rng, style, w, d, z0, h - 0.025, columns, rows, body, front)
     parts.append((box((-w / 2 - 0.008, 0, h - 0.025), (w / 2 + 0.008, d + 0.01, h), 0.2), body))
-    return make(label, "cabinet", parts)
+    return make_item(label, "cabinet", parts)
 
 
 def wardrobe(rng: Generator, style: Style) -> Item:
@@ -115,7 +115,7 @@ def wardrobe(rng: Generator, style: Style) -> Item:
 def dresser(rng: Generator, style: Style) -> Item:
     w, h = rng.uniform(0.75, 1.5), rng.uniform(0.72, 1.15)
     item = cabinet(rng, style, w, rng.uniform(0.4, 0.5), h, 2 if w > 1.05 else 1, int(rng.integers(3, 5)), "dresser")
-    return _decorated(rng, style, item)
+    return _with_decoration(rng, style, item)
 
 
 def nightstand(rng: Generator, style: Style) -> Item:
@@ -129,7 +129,7 @@ def nightstand(rng: Generator, style: Style) -> Item:
         int(rng.integers(1, 4)),
         "nightstand",
     )
-    return _decorated(rng, style, item, lamp=True)
+    return _with_decoration(rng, style, item, lamp=True)
 
 
 def sideboard(rng: Generator, style: Style) -> Item:
@@ -137,7 +137,7 @@ def sideboard(rng: Generator, style: Style) -> Item:
     item = cabinet(
         rng, style, n * rng.uniform(0.38, 0.5), rng.uniform(0.38, 0.46), rng.uniform(0.65, 0.9), n, 1, "sideboard"
     )
-    return _decorated(rng, style, item)
+    return _with_decoration(rng, style, item)
 
 
 def tv_stand(rng: Generator, style: Style) -> Item:
@@ -146,17 +146,17 @@ def tv_stand(rng: Generator, style: Style) -> Item:
         rng, style, w, rng.uniform(0.36, 0.45), h, int(rng.integers(2, 4)), int(rng.integers(1, 3)), "tv stand"
     )
     tv = clutter.television(rng, min(rng.uniform(0.85, 1.25), w - 0.05))
-    return item.with_children([tv.moved(0, item.depth / 2 - 0.12, item.top)])
+    return item.with_children([tv.translate(0, item.depth / 2 - 0.12, item.top)])
 
 
 def filing_cabinet(rng: Generator, style: Style) -> Item:
     n = int(rng.integers(2, 5))
     item = cabinet(rng, style, rng.uniform(0.38, 0.5), rng.uniform(0.5, 0.62), 0.12 + 0.31 * n, 1, n, "filing cabinet")
-    return _decorated(rng, style, item)
+    return _with_decoration(rng, style, item)
 
 
-def _decorated(rng: Generator, style: Style, item: Item, lamp: bool = False) -> Item:
-    things = [clutter.small_thing(rng, style) for _ in range(int(rng.integers(0, 4)))]
+def _with_decoration(rng: Generator, style: Style, item: Item, lamp: bool = False) -> Item:
+    things = [clutter.small_object(rng, style) for _ in range(int(rng.integers(0, 4)))]
     if lamp and rng.uniform() < 0.75:
         things.insert(0, clutter.table_lamp(rng, style))
     b = item.bounds
@@ -175,12 +175,12 @@ def books(rng: Generator, x0: float, x1: float, y0: float, depth: float, z: floa
         h = min(height * rng.uniform(0.62, 0.92), 0.34)
         d = min(depth, rng.uniform(0.14, 0.22))
         c = choose(rng, palette)
-        spine = Material(T.SPINE, (c, choose(rng, (neutral(rng), vivid(rng))), c), (h,))
+        spine = Material(T.SPINE, (c, choose(rng, (neutral_color(rng), vivid_color(rng))), c), (h,))
         mesh = box((0, -d, 0), (t - 0.001, 0, h), 0.3)
         if rng.uniform() < 0.08 and x + t + 0.06 < x1:
-            mesh = mesh.turned(-0.17, "y").moved(z=0.001)
+            mesh = mesh.rotate(-0.17, "y").translate(z=0.001)
             x += 0.17 * h
-        parts.append((mesh.moved(x, y0 + depth - rng.uniform(0.0, 0.03), z), spine))
+        parts.append((mesh.translate(x, y0 + depth - rng.uniform(0.0, 0.03), z), spine))
         x += t + (0.0 if rng.uniform() < 0.95 else rng.uniform(0.02, 0.12))
 
 
@@ -199,7 +199,7 @@ def bookshelf(rng: Generator, style: Style, h: float | None = None) -> Item:
             (
                 join(
                     [
-                        cylinder(0.014, 0, h, 10).moved(sx * (w / 2 - 0.015), y)
+                        cylinder(0.014, 0, h, 10).translate(sx * (w / 2 - 0.015), y)
                         for sx in (-1, 1)
                         for y in (0.015, d - 0.015)
                     ]
@@ -229,11 +229,11 @@ def bookshelf(rng: Generator, style: Style, h: float | None = None) -> Item:
                 parts += books(rng, a, stop, 0.01, d - 0.015, z + 0.0005, above - z)
                 a = stop + 0.02
             if b - a > 0.15 and rng.uniform() < 0.5:
-                thing = clutter.small_thing(rng, style, above - z - 0.02)
+                thing = clutter.small_object(rng, style, above - z - 0.02)
                 children += scatter(rng, [thing], a, b, 0.02, d - 0.01, z)
-    top = [clutter.small_thing(rng, style) for _ in range(int(rng.integers(0, 3)))] if h < 1.9 else []
+    top = [clutter.small_object(rng, style) for _ in range(int(rng.integers(0, 3)))] if h < 1.9 else []
     children += scatter(rng, top, -w / 2 + 0.03, w / 2 - 0.03, 0.02, d - 0.01, float(levels[-1]) + t)
-    return make("bookshelf", "bookshelf", parts, [(-w / 2, 0, 0, w / 2, d, h + 0.02)], children)
+    return make_item("bookshelf", "bookshelf", parts, [(-w / 2, 0, 0, w / 2, d, h + 0.02)], children)
 
 
 def wall_shelf(rng: Generator, style: Style) -> Item:
@@ -243,15 +243,15 @@ def wall_shelf(rng: Generator, style: Style) -> Item:
     a = -w / 2 + rng.uniform(0.02, 0.1)
     b = a + (w - 0.1) * rng.uniform(0.3, 0.8)
     parts += books(rng, a, b, 0.005, d - 0.02, 0.0305, 0.3)
-    children = scatter(rng, [clutter.small_thing(rng, style, 0.3)], b + 0.02, w / 2 - 0.02, 0.02, d - 0.01, 0.03)
-    return make("wall shelf", "bookshelf", parts, children=children)
+    children = scatter(rng, [clutter.small_object(rng, style, 0.3)], b + 0.02, w / 2 - 0.02, 0.02, d - 0.01, 0.03)
+    return make_item("wall shelf", "bookshelf", parts, children=children)
 
 
 def coat_rack(rng: Generator, style: Style) -> Item:
     """A pole with hooks."""
     pole = lathe([(0, 0), (0.17, 0), (0.17, 0.02), (0.02, 0.045), (0.018, 1.7), (0.028, 1.74), (0, 1.76)])
     pegs = [
-        cylinder(0.008, 0, 0.13, 8).turned(0.9, "x").turned(a).moved(0, 0, 1.6)
+        cylinder(0.008, 0, 0.13, 8).rotate(0.9, "x").rotate(a).translate(0, 0, 1.6)
         for a in np.arange(4) * np.pi / 2 + rng.uniform(0, 1)
     ]
-    return make("coat rack", "otherfurniture", [(join([pole, *pegs]).moved(0, 0.2), style.frame(rng))])
+    return make_item("coat rack", "otherfurniture", [(join([pole, *pegs]).translate(0, 0.2), style.frame(rng))])

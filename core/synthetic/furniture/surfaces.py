@@ -7,13 +7,13 @@ from numpy.random import Generator
 
 from ..geometry.mesh import Mesh, box, join, lathe, rounded_box
 from ..materials.materials import Material, Style, board, choose, plain
-from .item import Box, Item, Part, make
+from .item import Box, Item, Part, make_item
 from .seats import legs
 
 
-def _top(rng: Generator, w: float, d: float, z: float, t: float, material: Material, round_: bool) -> Part:
+def _table_top(rng: Generator, w: float, d: float, z: float, t: float, material: Material, round_: bool) -> Part:
     if round_:
-        mesh = lathe([(0, z - t), (0.5, z - t), (0.5, z), (0, z)], 36).scaled(w, d, 1).moved(0, d / 2)
+        mesh = lathe([(0, z - t), (0.5, z - t), (0.5, z), (0, z)], 36).scale(w, d, 1).translate(0, d / 2)
     elif rng.uniform() < 0.5:
         mesh = rounded_box((-w / 2, 0, z - t), (w / 2, d, z), t * 0.45)
     else:
@@ -26,7 +26,7 @@ def table(rng: Generator, style: Style, w: float, d: float, h: float, round_: bo
     t = rng.uniform(0.02, 0.05)
     top = style.board(rng)
     frame = choose(rng, (top, style.frame(rng)))
-    parts: list[Part] = [_top(rng, w, d, h, t, top, round_)]
+    parts: list[Part] = [_table_top(rng, w, d, h, t, top, round_)]
     under = h - t
     kind = rng.choice(["legs", "pedestal", "slab", "splayed"], p=[0.45, 0.25, 0.12, 0.18])
     boxes: list[Box] = [(-w / 2, 0, under - 0.08, w / 2, d, h)]
@@ -35,11 +35,13 @@ def table(rng: Generator, style: Style, w: float, d: float, h: float, round_: bo
         if w / d > 1.5:  # one column would not carry a long top
             for sx in (-1, 1):
                 column = lathe([(0, 0), (foot, 0), (foot, 0.03), (0.04, 0.07), (0.04, under), (0, under)])
-                parts.append((column.moved(sx * w * 0.28, d / 2), frame))
+                parts.append((column.translate(sx * w * 0.28, d / 2), frame))
         else:
             parts.append(
                 (
-                    lathe([(0, 0), (foot, 0), (foot, 0.025), (0.05, 0.07), (0.045, under), (0, under)]).moved(0, d / 2),
+                    lathe([(0, 0), (foot, 0), (foot, 0.025), (0.05, 0.07), (0.045, under), (0, under)]).translate(
+                        0, d / 2
+                    ),
                     frame,
                 )
             )
@@ -65,7 +67,7 @@ def table(rng: Generator, style: Style, w: float, d: float, h: float, round_: bo
         splayed = kind == "splayed"
         parts.append(
             (
-                legs(lw, ld, under, s, inset, splayed or bool(rng.uniform() < 0.3), 0.1 if splayed else 0.0).moved(
+                legs(lw, ld, under, s, inset, splayed or bool(rng.uniform() < 0.3), 0.1 if splayed else 0.0).translate(
                     0, (d - ld) / 2
                 ),
                 frame,
@@ -85,7 +87,7 @@ def table(rng: Generator, style: Style, w: float, d: float, h: float, round_: bo
             for sy in (-1, 1):
                 x, y = sx * (lw / 2 - e / 2), d / 2 + sy * (ld / 2 - e / 2)
                 boxes.append((x - e / 2, y - e / 2, 0, x + e / 2, y + e / 2, under))
-    return make("table", "table", parts, boxes)
+    return make_item("table", "table", parts, boxes)
 
 
 def dining_table(rng: Generator, style: Style, small: bool = False) -> Item:
@@ -119,7 +121,7 @@ def desk(rng: Generator, style: Style) -> Item:
     top = style.board(rng)
     body = choose(rng, (top, board(rng), style.frame(rng)))
     under = h - t
-    parts: list[Part] = [_top(rng, w, d, h, t, top, False)]
+    parts: list[Part] = [_table_top(rng, w, d, h, t, top, False)]
     boxes: list[Box] = [(-w / 2, 0, under - 0.04, w / 2, d, h)]
     kind = rng.choice(["drawers", "both", "panels", "frame"])
     sides: list[Mesh] = []
@@ -167,7 +169,7 @@ def desk(rng: Generator, style: Style) -> Item:
     if sides:
         parts.append((join(sides), body))
     boxes.append((-w / 2 + 0.05, 0, under - 0.46, w / 2 - 0.05, 0.07, under))
-    return make("desk", "desk", parts, boxes)
+    return make_item("desk", "desk", parts, boxes)
 
 
 def scatter(
@@ -185,8 +187,8 @@ def scatter(
     used = list(taken or [])
     for item in items:
         for _ in range(12):
-            turned = item.turned(rng.uniform(-0.5, 0.5))
-            b = np.array(turned.bounds)
+            rotated = item.rotate(rng.uniform(-0.5, 0.5))
+            b = np.array(rotated.bounds)
             free_x, free_y = (x1 - x0) - (b[3] - b[0]), (y1 - y0) - (b[4] - b[1])
             if free_x <= 0 or free_y <= 0:
                 continue
@@ -194,6 +196,6 @@ def scatter(
             c = (b[0] + dx, b[1] + dy, 0, b[3] + dx, b[4] + dy, 0)
             if all(c[0] > u[3] + 0.01 or c[3] < u[0] - 0.01 or c[1] > u[4] + 0.01 or c[4] < u[1] - 0.01 for u in used):
                 used.append(c)  # type: ignore[arg-type]
-                placed.append(turned.moved(dx, dy, z))
+                placed.append(rotated.translate(dx, dy, z))
                 break
     return placed

@@ -38,11 +38,11 @@ class Mesh:
     tex: NDArray
     faces: NDArray
 
-    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Mesh:
+    def translate(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Mesh:
         """Translated by (x, y, z)."""
         return replace(self, vertices=self.vertices + np.array([x, y, z], float))
 
-    def turned(self, angle: float, axis: str = "z", about: Sequence[float] = (0.0, 0.0, 0.0)) -> Mesh:
+    def rotate(self, angle: float, axis: str = "z", about: Sequence[float] = (0.0, 0.0, 0.0)) -> Mesh:
         """Rotated by ``angle`` radians about an axis through the point ``about``."""
         i = "xyz".index(axis)
         j, k = (i + 1) % 3, (i + 2) % 3
@@ -53,13 +53,13 @@ class Mesh:
         centre = np.asarray(about, float)
         return replace(self, vertices=(self.vertices - centre) @ rotation.T + centre, normals=self.normals @ rotation.T)
 
-    def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Mesh:
+    def scale(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Mesh:
         """Scaled per axis by positive factors; normals follow the inverse scale."""
         s = np.array([x, y, z], float)
         n = self.normals / s
         return replace(self, vertices=self.vertices * s, normals=n / np.linalg.norm(n, axis=1, keepdims=True))
 
-    def textured(self, tex: ArrayLike) -> Mesh:
+    def with_texture(self, tex: ArrayLike) -> Mesh:
         """With other texture coordinates [V, 3]."""
         return replace(self, tex=np.broadcast_to(np.asarray(tex, float), self.vertices.shape).copy())
 
@@ -177,7 +177,7 @@ def superellipsoid(
     normals = shape(2 - e1, 2 - e2).reshape(-1, 3) / half
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     faces = _grid_faces(rings, segments)
-    return _without_slivers(Mesh(vertices, normals, vertices.copy(), faces))
+    return _remove_degenerate(Mesh(vertices, normals, vertices.copy(), faces))
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 20, smooth: bool = True) -> Mesh:
@@ -220,7 +220,7 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 20, smooth: bo
         bands.append(
             Mesh(vertices.reshape(-1, 3), normals.reshape(-1, 3), tex.reshape(-1, 3), _grid_faces(rows, segments))
         )
-    return _without_slivers(join(bands))
+    return _remove_degenerate(join(bands))
 
 
 def cylinder(radius: float, z0: float, z1: float, segments: int = 16) -> Mesh:
@@ -317,7 +317,7 @@ def prism(outline: ArrayLike, z0: float, z1: float) -> Mesh:
     return join(parts)
 
 
-def _without_slivers(mesh: Mesh) -> Mesh:
+def _remove_degenerate(mesh: Mesh) -> Mesh:
     """Without the triangles that collapse at a pole, and without the vertices only they used."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     faces = mesh.faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-10]

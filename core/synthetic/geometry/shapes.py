@@ -25,21 +25,21 @@ def volume(mesh: Mesh) -> float:
     return float((a * np.cross(b, c)).sum() / 6)
 
 
-def turned_out(mesh: Mesh) -> Mesh:
+def orient_outwards(mesh: Mesh) -> Mesh:
     """The closed mesh with its faces and normals pointing outwards."""
     return mesh if volume(mesh) >= 0 else replace(mesh, normals=-mesh.normals, faces=mesh.faces[:, ::-1])
 
 
-def mirrored(mesh: Mesh, axis: str = "x") -> Mesh:
+def reflect(mesh: Mesh, axis: str = "x") -> Mesh:
     """Reflected through the plane where the axis' coordinate is 0."""
     flip = np.ones(3)
     flip["xyz".index(axis)] = -1
     return replace(mesh, vertices=mesh.vertices * flip, normals=mesh.normals * flip, faces=mesh.faces[:, ::-1])
 
 
-def pair(mesh: Mesh, axis: str = "x") -> Mesh:
+def with_reflection(mesh: Mesh, axis: str = "x") -> Mesh:
     """The mesh and its mirror image."""
-    return join([mesh, mirrored(mesh, axis)])
+    return join([mesh, reflect(mesh, axis)])
 
 
 def ball(x: float, y: float | None = None, z: float | None = None, segments: int = 20) -> Mesh:
@@ -83,7 +83,7 @@ def loft(rings: ArrayLike, smooth: bool = True) -> Mesh:
     """
     r = np.asarray(rings, float)
     skin = _skin(np.concatenate([r, r[:, :1]], 1), smooth)
-    return turned_out(join([skin, *_caps(r, skin)]))
+    return orient_outwards(join([skin, *_caps(r, skin)]))
 
 
 def _skin(grid: NDArray, smooth: bool) -> Mesh:
@@ -101,7 +101,7 @@ def _skin(grid: NDArray, smooth: bool) -> Mesh:
         k = 4 * np.arange(len(a))
         faces = np.stack([np.stack([k, k + 1, k + 2], 1), np.stack([k, k + 2, k + 3], 1)], 1).reshape(-1, 3)
         flat = quads.reshape(-1, 3)
-        return _tidy(Mesh(flat, np.repeat(n, 4, 0), flat.copy(), faces))
+        return _remove_degenerate(Mesh(flat, np.repeat(n, 4, 0), flat.copy(), faces))
     faces = np.stack([np.stack([a, b, d], 1), np.stack([a, d, c], 1)], 1).reshape(-1, 3)
     fn = np.cross(v[faces[:, 1]] - v[faces[:, 0]], v[faces[:, 2]] - v[faces[:, 0]])
     n = np.stack([sum(np.bincount(faces[:, k], fn[:, x], len(v)) for k in range(3)) for x in range(3)], 1)
@@ -111,7 +111,7 @@ def _skin(grid: NDArray, smooth: bool) -> Mesh:
     n[pole] = n[pole].sum(1, keepdims=True)
     n = n.reshape(-1, 3)
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
-    return _tidy(Mesh(v, n, v.copy(), faces))
+    return _remove_degenerate(Mesh(v, n, v.copy(), faces))
 
 
 def _caps(rings: NDArray, skin: Mesh) -> list[Mesh]:
@@ -126,11 +126,11 @@ def _caps(rings: NDArray, skin: Mesh) -> list[Mesh]:
         faces = fan[:, ::sign]
         n = np.cross(v[faces[:, 1]] - v[faces[:, 0]], v[faces[:, 2]] - v[faces[:, 0]]).sum(0)
         n = n / max(float(np.linalg.norm(n)), 1e-12)
-        out.append(_tidy(Mesh(v, np.broadcast_to(n, v.shape).copy(), v.copy(), faces)))
+        out.append(_remove_degenerate(Mesh(v, np.broadcast_to(n, v.shape).copy(), v.copy(), faces)))
     return out
 
 
-def _tidy(mesh: Mesh) -> Mesh:
+def _remove_degenerate(mesh: Mesh) -> Mesh:
     """Without collapsed triangles and the vertices only they used."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     faces = mesh.faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
@@ -202,7 +202,7 @@ def torus(radius: float, thickness: float, segments: int = 28, sides: int = 10, 
 
 def extrude(outline: ArrayLike, z0: float, z1: float) -> Mesh:
     """Any simple outline [K, 2] (concave too) extruded from ``z0`` to ``z1``."""
-    c = _counter_clockwise(np.asarray(outline, float))
+    c = _orient_counter_clockwise(np.asarray(outline, float))
     fan = triangulate(c)
     up = np.broadcast_to([0.0, 0.0, 1.0], (len(c), 3))
     top = np.concatenate([c, np.full((len(c), 1), z1)], 1)
@@ -213,7 +213,7 @@ def extrude(outline: ArrayLike, z0: float, z1: float) -> Mesh:
 
 def ring_plate(outer: ArrayLike, inner: ArrayLike, z0: float, z1: float) -> Mesh:
     """The plate between two outlines [K, 2] with as many corners each, extruded from ``z0`` to ``z1``."""
-    a, b = _counter_clockwise(np.asarray(outer, float)), _counter_clockwise(np.asarray(inner, float))
+    a, b = _orient_counter_clockwise(np.asarray(outer, float)), _orient_counter_clockwise(np.asarray(inner, float))
     k = len(a)
     i, j = np.arange(k), np.roll(np.arange(k), -1)
     lid = np.concatenate([np.stack([i, j, j + k], 1), np.stack([i, j + k, i + k], 1)])
@@ -232,7 +232,7 @@ def ring_plate(outer: ArrayLike, inner: ArrayLike, z0: float, z1: float) -> Mesh
     )
 
 
-def _counter_clockwise(c: NDArray) -> NDArray:
+def _orient_counter_clockwise(c: NDArray) -> NDArray:
     x, y = c.T
     return c if (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0 else c[::-1]
 
@@ -259,7 +259,7 @@ def _wall(c: NDArray, z0: float, z1: float) -> Mesh:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     k = 4 * np.arange(len(c))
     faces = np.stack([np.stack([k, k + 1, k + 2], 1), np.stack([k, k + 2, k + 3], 1)], 1).reshape(-1, 3)
-    return _tidy(Mesh(v, normals, v.copy(), faces))
+    return _remove_degenerate(Mesh(v, normals, v.copy(), faces))
 
 
 def triangulate(outline: NDArray) -> NDArray[np.int64]:
@@ -289,7 +289,7 @@ def triangulate(outline: NDArray) -> NDArray[np.int64]:
     return np.array(out, np.int64)
 
 
-def refined(mesh: Mesh, longest: float) -> tuple[Mesh, NDArray[np.int64]]:
+def subdivide(mesh: Mesh, longest: float) -> tuple[Mesh, NDArray[np.int64]]:
     """The same surface with no edge longer than ``longest`` metres, and the face [F'] that each triangle was cut from.
 
     The longest edge of a triangle is halved until all are short. What becomes of an edge depends on its length alone,
@@ -323,7 +323,7 @@ def refined(mesh: Mesh, longest: float) -> tuple[Mesh, NDArray[np.int64]]:
     return Mesh(v, n, t, np.concatenate(done)), np.concatenate(kept)
 
 
-def turned(profile: Sequence[tuple[float, float]], count: int = 28, segments: int = 28) -> Mesh:
+def lathe_smooth(profile: Sequence[tuple[float, float]], count: int = 28, segments: int = 28) -> Mesh:
     """A lathed solid whose profile of (radius, z) is a smooth curve through the points given."""
     p = spline(profile, count)
     p[:, 0] = np.maximum(p[:, 0], 0)
@@ -331,11 +331,11 @@ def turned(profile: Sequence[tuple[float, float]], count: int = 28, segments: in
     return lathe([(float(r), float(z)) for r, z in p], segments)
 
 
-def standing(mesh: Mesh) -> Mesh:
+def stand_upright(mesh: Mesh) -> Mesh:
     """A flat shape in the xy plane set upright: its y becomes z, its front faces +y."""
-    return mesh.turned(np.pi / 2, "x").turned(np.pi)
+    return mesh.rotate(np.pi / 2, "x").rotate(np.pi)
 
 
-def ellipse3(a: float, b: float, z: float) -> np.ndarray:
+def level_ellipse(a: float, b: float, z: float) -> np.ndarray:
     """[24, 3] level ellipse at height z."""
     return np.insert(ellipse(a, b, 24), 2, z, 1)

@@ -46,7 +46,7 @@ class Material:
     seed: int = 0
     glow: float = 0.0
 
-    def grained(self, axis: int) -> Material:
+    def with_grain(self, axis: int) -> Material:
         """With the grain or stripes along another texture axis."""
         return replace(self, axis=axis)
 
@@ -94,26 +94,26 @@ def _hue(rng: Generator) -> float:
     return float(rng.uniform(*ranges[int(rng.choice(7, p=[0.14, 0.2, 0.1, 0.15, 0.12, 0.19, 0.1]))]))
 
 
-def vivid(rng: Generator) -> RGB:
+def vivid_color(rng: Generator) -> RGB:
     """A saturated but liveable colour."""
     h = _hue(rng)
     loud = 0.8 if h > 0.68 else 1.0
     return hsv(h, loud * rng.uniform(0.3, 0.72), rng.uniform(0.35, 0.82))
 
 
-def soft(rng: Generator) -> RGB:
+def soft_color(rng: Generator) -> RGB:
     """A pastel."""
     return hsv(_hue(rng), rng.uniform(0.05, 0.24), rng.uniform(0.76, 0.96))
 
 
-def neutral(rng: Generator) -> RGB:
+def neutral_color(rng: Generator) -> RGB:
     """White to charcoal, faintly warm or cold."""
     v = choose(rng, (0.95, 0.9, 0.82, 0.7, 0.5, 0.33, 0.2)) * rng.uniform(0.94, 1.04)
     return hsv(choose(rng, (0.09, 0.11, 0.6)), rng.uniform(0.0, 0.1), v)
 
 
 def any_color(rng: Generator) -> RGB:
-    return choose(rng, (vivid, soft, neutral, wood_color))(rng)
+    return choose(rng, (vivid_color, soft_color, neutral_color, wood_color))(rng)
 
 
 # ── materials ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,7 +161,7 @@ def planks(rng: Generator, color: RGB | None = None, axis: int = 0) -> Material:
 
 def fabric(rng: Generator, color: RGB | None = None) -> Material:
     """Cloth: plain weave, stripes or checks."""
-    c = choose(rng, (vivid, soft, neutral, any_color))(rng) if color is None else color
+    c = choose(rng, (vivid_color, soft_color, neutral_color, any_color))(rng) if color is None else color
     second = mix(c, choose(rng, ((0.97, 0.96, 0.93), (0.12, 0.12, 0.15), any_color(rng))), rng.uniform(0.3, 0.8))
     style = rng.uniform()
     if style < 0.62:
@@ -185,7 +185,7 @@ def ceramic(rng: Generator) -> Material:
     if rng.uniform() < 0.6:
         v = rng.uniform(0.88, 0.97)
         return plain((v, v, v * rng.uniform(0.96, 1.0)), 0.02)
-    return plain(choose(rng, (soft, neutral, vivid))(rng), 0.02)
+    return plain(choose(rng, (soft_color, neutral_color, vivid_color))(rng), 0.02)
 
 
 def board(rng: Generator, wood_share: float = 0.5, color: RGB | None = None) -> Material:
@@ -196,7 +196,7 @@ def board(rng: Generator, wood_share: float = 0.5, color: RGB | None = None) -> 
     if r < wood_share:
         return wood(rng, axis=int(rng.choice([0, 2])))
     if r < wood_share + 0.75 * (1 - wood_share):
-        return plain(choose(rng, (vivid, soft, neutral, neutral))(rng))
+        return plain(choose(rng, (vivid_color, soft_color, neutral_color, neutral_color))(rng))
     return choose(rng, (lambda: speckle(rng, any_color(rng)), lambda: marble(rng)))()
 
 
@@ -206,17 +206,17 @@ class Style:
 
     Attributes:
         wood: the room's wood colour.
-        accent: its strong colour.
-        quiet: its pale or dark neutral.
+        accent: its saturated colour.
+        neutral: its pale or dark neutral.
     """
 
     wood: RGB
     accent: RGB
-    quiet: RGB
+    neutral: RGB
 
     @staticmethod
     def draw(rng: Generator) -> Style:
-        return Style(wood_color(rng), vivid(rng), neutral(rng))
+        return Style(wood_color(rng), vivid_color(rng), neutral_color(rng))
 
     def board(self, rng: Generator) -> Material:
         """The room's wood, its neutral or accent as paint, or anything."""
@@ -224,13 +224,13 @@ class Style:
         if r < 0.4:
             return wood(rng, self.wood, axis=int(rng.choice([0, 2])))
         if r < 0.58:
-            return plain(self.quiet)
+            return plain(self.neutral)
         return plain(self.accent) if r < 0.66 else board(rng)
 
     def fabric(self, rng: Generator) -> Material:
         """Cloth in the room's accent or neutral, or any."""
         r = rng.uniform()
-        return fabric(rng, self.accent if r < 0.3 else self.quiet if r < 0.5 else None)
+        return fabric(rng, self.accent if r < 0.3 else self.neutral if r < 0.5 else None)
 
     def frame(self, rng: Generator) -> Material:
         """Legs and handles: wood or metal."""

@@ -23,12 +23,12 @@ preview                a sheet to look at
 from __future__ import annotations
 
 from .build import ProceduralObject, build_object
+from .captions import describe, random_caption
 from .catalogue import CATEGORIES, HELD_OUT, SYNONYMS
 from .gaussians import object_gaussians
 from .light import LitObject, ObjectLight, light_object
 from .render import object_cameras, render_object
 from .surface import SurfacePoints, surface_points, to_trimesh
-from .wording import captions, describe
 
 __all__ = [
     "CATEGORIES",
@@ -39,11 +39,11 @@ __all__ = [
     "ProceduralObject",
     "SurfacePoints",
     "build_object",
-    "captions",
     "describe",
     "light_object",
     "object_cameras",
     "object_gaussians",
+    "random_caption",
     "render_object",
     "surface_points",
     "to_trimesh",

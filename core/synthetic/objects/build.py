@@ -18,21 +18,21 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ..furniture.item import Part
 from ..geometry.mesh import Mesh, join
-from ..geometry.shapes import refined
+from ..geometry.shapes import subdivide
 from ..materials import textures as T
 from ..materials.materials import Material, MaterialTable, any_color, plain
 from ..render.solid import Solid
 from .catalogue import CATEGORIES, MAKERS, SYNONYMS
-from .categories.furniture import Named
+from .categories.furniture import NamedParts
 
 OBJECTS_VERSION = 1
 """Raise it whenever a seed would give another object or picture."""
 
-GRID = 3000
+MIN_TRIANGLES = 3000
 """Triangles of equal size that an object's surface is cut into at least, so that light can be kept per vertex."""
-COLLAPSED = 1e-12
+MIN_DOUBLE_AREA = 1e-12
 """Twice the area, square metres, up to which a triangle is left out: those at the poles of round solids are lines."""
-REPAINTED = 0.4
+REPAINT_PROBABILITY = 0.4
 """Share of objects whose plain surfaces are painted anew in any colour: white must not mean fridge."""
 
 
@@ -95,18 +95,18 @@ def build_object(category: str, seed: int) -> ProceduralObject:
         raise InputError("seed", "0 or more", f"{seed}")
     rng = np.random.default_rng([OBJECTS_VERSION, zlib.crc32(category.encode()), seed])
     parts, special = build_parts(category, rng)
-    if rng.uniform() < REPAINTED:
-        parts = _repainted(rng, parts)
-    return _assemble(category, seed, (category, *special, *SYNONYMS[category]), parts)
+    if rng.uniform() < REPAINT_PROBABILITY:
+        parts = _repaint(rng, parts)
+    return _merge_parts(category, seed, (category, *special, *SYNONYMS[category]), parts)
 
 
 def build_parts(category: str, rng: Generator) -> tuple[Sequence[Part], tuple[str, ...]]:
     """The parts of one of a category, in the frame they were made in, and the names that it alone has."""
     made = MAKERS[category](rng)
-    return (made.parts, made.names) if isinstance(made, Named) else (made, ())
+    return (made.parts, made.names) if isinstance(made, NamedParts) else (made, ())
 
 
-def _repainted(rng: Generator, parts: Sequence[Part]) -> list[Part]:
+def _repaint(rng: Generator, parts: Sequence[Part]) -> list[Part]:
     """Every plain material that does not shine replaced by paint of any colour, the same for the same."""
     paint: dict[Material, Material] = {}
     for _, material in parts:
@@ -115,7 +115,7 @@ def _repainted(rng: Generator, parts: Sequence[Part]) -> list[Part]:
     return [(mesh, paint.get(material, material)) for mesh, material in parts]
 
 
-def _assemble(category: str, seed: int, names: tuple[str, ...], parts: Sequence[Part]) -> ProceduralObject:
+def _merge_parts(category: str, seed: int, names: tuple[str, ...], parts: Sequence[Part]) -> ProceduralObject:
     """The parts as one mesh in the object's frame, cut finely enough for light."""
     whole = join([mesh for mesh, _ in parts])
     low, high = whole.vertices.min(0), whole.vertices.max(0)
@@ -127,14 +127,14 @@ def _assemble(category: str, seed: int, names: tuple[str, ...], parts: Sequence[
     a, b, c = (whole.vertices[whole.faces[:, i]] for i in range(3))
     twice = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     area = float(twice.sum() / 2)
-    kept = twice > COLLAPSED
-    material, part = material[kept], part[kept]
-    used, f = np.unique(whole.faces[kept], return_inverse=True)
+    valid = twice > MIN_DOUBLE_AREA
+    material, part = material[valid], part[valid]
+    used, f = np.unique(whole.faces[valid], return_inverse=True)
     t, f = whole.tex[used], f.reshape(-1, 3)
     facing = np.abs(np.cross(t[f[:, 1]] - t[f[:, 0]], t[f[:, 2]] - t[f[:, 0]]))
     side = np.argmax(facing * [1.002, 1.001, 1.0], axis=1)  # as in rooms: no flipping at 45°
     whole = Mesh(whole.vertices[used] + offset, whole.normals[used], t, f)
-    whole, origin = refined(whole, 2 * float(np.sqrt(area / GRID)))
+    whole, origin = subdivide(whole, 2 * float(np.sqrt(area / MIN_TRIANGLES)))
     return ProceduralObject(
         category,
         seed,
@@ -150,10 +150,10 @@ def _assemble(category: str, seed: int, names: tuple[str, ...], parts: Sequence[
     )
 
 
-def finer(obj: ProceduralObject, longest: float) -> ProceduralObject:
+def subdivide_object(obj: ProceduralObject, longest: float) -> ProceduralObject:
     """The same object with no edge longer than ``longest`` metres, for meshes that carry colours per vertex."""
     v, n, t = (a.astype(np.float64) for a in (obj.vertices, obj.normals, obj.tex))
-    mesh, origin = refined(Mesh(v, n, t, obj.faces), longest)
+    mesh, origin = subdivide(Mesh(v, n, t, obj.faces), longest)
     return replace(
         obj,
         vertices=mesh.vertices.astype(np.float32),

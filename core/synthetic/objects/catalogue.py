@@ -18,7 +18,7 @@ from .categories.toys import TOYS
 from .categories.vehicles import VEHICLES
 from .categories.wear import WEAR
 
-_OWN = {
+_OTHER_CATEGORIES = {
     **TABLEWARE,
     **FOOD,
     **TOOLS,
@@ -34,13 +34,13 @@ _OWN = {
     **OUTDOORS,
 }
 
-MAKERS: dict[str, Maker] = {**FURNITURE, **{name: maker for name, (maker, _) in _OWN.items()}}
+MAKERS: dict[str, Maker] = {**FURNITURE, **{name: maker for name, (maker, _) in _OTHER_CATEGORIES.items()}}
 """Category → function that makes the parts of one."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     **{name: ROOM_SYNONYMS.get(name, ()) for name in FURNITURE},
     "books": ("book", "pile of books"),
-    **{name: synonyms for name, (_, synonyms) in _OWN.items()},
+    **{name: synonyms for name, (_, synonyms) in _OTHER_CATEGORIES.items()},
 }
 """Category → what else it is called."""
 

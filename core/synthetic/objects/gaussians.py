@@ -18,16 +18,16 @@ from .build import ProceduralObject
 from .light import Lit
 from .surface import exposed_areas, surface_points
 
-POINTS = 8
+POINTS_PER_GAUSSIAN = 8
 """Surface points per Gaussian."""
-TURN, TINT = 0.25, 0.35
+NORMAL_WEIGHT, COLOR_WEIGHT = 0.25, 0.35
 """How far apart, in radii of the object, two points count as for normals that are at right angles, and for black and
 white."""
-OVERLAP = 1.5
+SCALE_FACTOR = 1.5
 """Standard deviations as a multiple of the patch's own, so that neighbours close the surface between them."""
-THICKNESS = 0.05
+MIN_RELATIVE_SCALE = 0.05
 """Smallest standard deviation, as a share of that of a round patch of average area."""
-LEAST, MOST = 0.15, 0.97
+MIN_OPACITY, MAX_OPACITY = 0.15, 0.97
 """Opacities."""
 
 
@@ -52,13 +52,15 @@ def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> 
     """
     if count < 1:
         raise InputError("count", "1 or more Gaussians", f"{count}")
-    bare = obj if isinstance(obj, ProceduralObject) else obj.obj
-    areas = exposed_areas(bare)
-    points = surface_points(obj, POINTS * count, seed, areas)
+    solid = obj if isinstance(obj, ProceduralObject) else obj.obj
+    areas = exposed_areas(solid)
+    points = surface_points(obj, POINTS_PER_GAUSSIAN * count, seed, areas)
     color = points.color.astype(np.float32) / 255
-    place = (points.coord - bare.bounds.mean(0)) / bare.radius
-    seen = np.concatenate([place, TURN / np.sqrt(2) * points.normal, TINT / np.sqrt(3) * color], 1, dtype=np.float32)
-    owner = _owners(np.ascontiguousarray(seen), count)
+    place = (points.coord - solid.bounds.mean(0)) / solid.radius
+    seen = np.concatenate(
+        [place, NORMAL_WEIGHT / np.sqrt(2) * points.normal, COLOR_WEIGHT / np.sqrt(3) * color], 1, dtype=np.float32
+    )
+    owner = _nearest_farthest_points(np.ascontiguousarray(seen), count)
     size = np.bincount(owner, minlength=count)
 
     def mean(values: NDArray) -> NDArray:
@@ -79,13 +81,13 @@ def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> 
     axes[inwards, :, 2] *= -1
     axes[:, :, 1] = np.cross(axes[:, :, 2], axes[:, :, 0])
     filled = size * disc / np.maximum(scales[:, 0] * scales[:, 1], 1e-20)
-    scales = OVERLAP * np.maximum(scales, THICKNESS * np.sqrt(POINTS * disc))
-    arrays = (center, _quats(axes), scales, np.clip(filled, LEAST, MOST), mean(color))
+    scales = SCALE_FACTOR * np.maximum(scales, MIN_RELATIVE_SCALE * np.sqrt(POINTS_PER_GAUSSIAN * disc))
+    arrays = (center, _quats(axes), scales, np.clip(filled, MIN_OPACITY, MAX_OPACITY), mean(color))
     return Gaussians(*(torch.from_numpy(a.astype(np.float32)) for a in arrays))
 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
-def _owners(points: NDArray, count: int) -> NDArray:
+def _nearest_farthest_points(points: NDArray, count: int) -> NDArray:
     """[N] which of ``count`` farthest points each of the points [N, D] is nearest to; every one has itself."""
     n, d = points.shape
     owner = np.zeros(n, np.int64)

@@ -22,7 +22,7 @@ from .build import ProceduralObject
 
 SKY_RAYS = 24
 LAMP_RAYS = 8
-BOUNCED = 0.35
+HIDDEN_SKY_SHARE = 0.35
 """What a surface that hides the sky sends instead, as a share of the sky's light."""
 
 
@@ -93,9 +93,9 @@ def vertex_light(obj: Solid, light: ObjectLight) -> NDArray[np.float32]:
     n = obj.normals
     at = obj.vertices + np.float32(0.004 * obj.radius) * n
     start = np.modf(np.arange(len(n)) * 0.754877666)[0] * 2 * np.pi  # low-discrepancy from vertex to vertex
-    directions = around(n, start, np.sqrt((np.arange(SKY_RAYS) + 0.5) / SKY_RAYS))
+    directions = spread_directions(n, start, np.sqrt((np.arange(SKY_RAYS) + 0.5) / SKY_RAYS))
     free = obj.tracer.first(np.repeat(at, SKY_RAYS, 0), directions.reshape(-1, 3)).reshape(-1, SKY_RAYS) < 0
-    gain = np.where(free, 1.0, BOUNCED)
+    gain = np.where(free, 1.0, HIDDEN_SKY_SHARE)
     up = 0.5 + 0.5 * directions[..., 2]
     sky, ground = np.array(light.sky), np.array(light.ground)
     above = (gain * up).mean(1)
@@ -104,14 +104,14 @@ def vertex_light(obj: Solid, light: ObjectLight) -> NDArray[np.float32]:
     towards = np.array(light.towards, np.float32)
     facing = np.flatnonzero(n @ towards > -np.sin(light.spread))
     radius = np.sin(light.spread) * np.sqrt((np.arange(LAMP_RAYS) + 0.5) / LAMP_RAYS)
-    rays = around(np.broadcast_to(towards, (len(facing), 3)), start[facing], radius)
+    rays = spread_directions(np.broadcast_to(towards, (len(facing), 3)), start[facing], radius)
     seen = obj.tracer.first(np.repeat(at[facing], LAMP_RAYS, 0), rays.reshape(-1, 3)).reshape(-1, LAMP_RAYS) < 0
     cosine = np.maximum((rays * n[facing, None]).sum(-1), 0)
     out[facing] += (seen * cosine).mean(1)[:, None] * np.array(light.lamp)
     return out.astype(np.float32)
 
 
-def around(axis: NDArray, start: NDArray, radius: NDArray) -> NDArray[np.float32]:
+def spread_directions(axis: NDArray, start: NDArray, radius: NDArray) -> NDArray[np.float32]:
     """[N, K, 3] unit vectors about the axes [N, 3], spread over the disc of those radii [K] on a spiral; with radii
     up to 1 they are distributed as the cosine."""
     pick = np.where(np.abs(axis[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]]).astype(np.float32)
@@ -162,14 +162,14 @@ def surface_albedo(
 
 
 @njit(cache=True)
-def encoded(y: float) -> float:
+def linear_to_srgb(y: float) -> float:
     """Linear → sRGB (IEC 61966-2-1), clipped to [0, 1]."""
     y = min(max(y, 0.0), 1.0)
     return 12.92 * y if y <= 0.0031308 else 1.055 * y ** (1 / 2.4) - 0.055
 
 
-def encoded_array(linear: NDArray) -> NDArray[np.float32]:
-    """Linear → sRGB, as `encoded`."""
+def linear_to_srgb_array(linear: NDArray) -> NDArray[np.float32]:
+    """Linear → sRGB, as `linear_to_srgb`."""
     y = np.clip(linear, 0, 1)
     return np.where(y <= 0.0031308, 12.92 * y, 1.055 * y ** (1 / 2.4) - 0.055).astype(np.float32)
 
@@ -203,5 +203,5 @@ def _shade(
                 y = out[i, k] * (w0 * light[a, k] + w1 * light[b, k] + w2 * light[c, k])
             if y > 0.8:
                 y = 1 - 0.2 * np.exp(-(y - 0.8) / 0.2)
-            out[i, k] = encoded(y)
+            out[i, k] = linear_to_srgb(y)
     return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...geometry.cameras import Cameras, intrinsics, look_at
-from ..materials.materials import RGB, neutral, soft
+from ..materials.materials import RGB, neutral_color, soft_color
 from ..render.solid import Solid
 from ..rooms.render import PixelRays
 from .build import ProceduralObject
@@ -21,7 +21,7 @@ from .light import Lit, light_object
 VIEWS = 36
 """Pictures per object, as CLIP-GS has them."""
 FIELD_OF_VIEW = math.radians(40)
-LOWEST, HIGHEST = math.radians(-25), math.radians(65)
+MIN_ELEVATION, MAX_ELEVATION = math.radians(-25), math.radians(65)
 """Elevations between which cameras are spread."""
 
 _SUBPIXELS = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
@@ -59,33 +59,33 @@ def cameras_around(
     """
     if views < 1:
         raise InputError("views", "1 or more", f"{views}")
-    low, high = math.sin(LOWEST), math.sin(HIGHEST)
-    farther, beside = np.ones(views), np.zeros((views, 3))
+    low, high = math.sin(MIN_ELEVATION), math.sin(MAX_ELEVATION)
+    distance_factor, aim_offset = np.ones(views), np.zeros((views, 3))
     if rng is None:
         k = np.arange(views)
         sine = low + (high - low) * (k + 0.5) / views
         turn = np.pi / 2 + k * np.pi * (3 - math.sqrt(5))
     else:
         sine, turn = rng.uniform(low, high, views), rng.uniform(0, 2 * np.pi, views)
-        farther = rng.uniform(0.95, 1.25, views)
-        beside = rng.uniform(-0.08, 0.08, (views, 3)) * (farther[:, None] - 0.9)
-    return _around(middle, radius, turn, np.arcsin(sine), farther, beside, width, height)
+        distance_factor = rng.uniform(0.95, 1.25, views)
+        aim_offset = rng.uniform(-0.08, 0.08, (views, 3)) * (distance_factor[:, None] - 0.9)
+    return _cameras_at_angles(middle, radius, turn, np.arcsin(sine), distance_factor, aim_offset, width, height)
 
 
 def front(obj: Solid, size: int = 112) -> Cameras:
     """One camera of ``size`` × ``size`` pixels that sees an object from its front, its side and above."""
     one = np.ones(1)
     angles = math.radians(58) * one, math.radians(22) * one
-    return _around(obj.bounds.mean(0), obj.radius, *angles, one, np.zeros((1, 3)), size, size)
+    return _cameras_at_angles(obj.bounds.mean(0), obj.radius, *angles, one, np.zeros((1, 3)), size, size)
 
 
-def _around(
+def _cameras_at_angles(
     middle: NDArray,
     radius: float,
     turn: NDArray,
     elevation: NDArray,
-    farther: NDArray,
-    beside: NDArray,
+    distance_factor: NDArray,
+    aim_offset: NDArray,
     width: int,
     height: int,
 ) -> Cameras:
@@ -95,8 +95,8 @@ def _around(
     distance = 1.02 * radius / math.sin(FIELD_OF_VIEW / 2)
     level = np.cos(elevation)
     away = np.stack([level * np.cos(turn), level * np.sin(turn), np.sin(elevation)], 1)
-    targets = middle.astype(np.float64) + beside * radius
-    eyes = targets + distance * farther[:, None] * away
+    targets = middle.astype(np.float64) + aim_offset * radius
+    eyes = targets + distance * distance_factor[:, None] * away
     viewmats = [look_at(torch.from_numpy(e), torch.from_numpy(t)) for e, t in zip(eyes, targets, strict=True)]
     return Cameras(torch.stack(viewmats).float(), K[None].repeat(len(viewmats), 1, 1), width, height)
 
@@ -125,30 +125,30 @@ def render_object(
     cameras = object_cameras(lit.obj, views, width, height) if isinstance(views, int) else views
     if backgrounds is None:
         rng = lit.obj.rng(2)
-        backgrounds = [(soft if rng.uniform() < 0.5 else neutral)(rng)] * len(cameras)
+        backgrounds = [(soft_color if rng.uniform() < 0.5 else neutral_color)(rng)] * len(cameras)
     if len(backgrounds) != len(cameras):
         raise InputError("backgrounds", f"a colour for each of {len(cameras)} views", f"{len(backgrounds)}")
     color = np.empty((len(cameras), cameras.height, cameras.width, 3), np.uint8)
     alpha = np.empty((len(cameras), cameras.height, cameras.width), np.float32)
     for i, background in enumerate(backgrounds):
-        color[i], alpha[i] = _view(lit, cameras, i, background)
+        color[i], alpha[i] = _render_view(lit, cameras, i, background)
     return color, alpha
 
 
-def _view(lit: Lit, cameras: Cameras, index: int, background: RGB) -> tuple[NDArray, NDArray]:
+def _render_view(lit: Lit, cameras: Cameras, index: int, background: RGB) -> tuple[NDArray, NDArray]:
     """Colour [H, W, 3] uint8 and coverage [H, W] of one view; rays only where the object's bounds are."""
     h, w = cameras.height, cameras.width
     rays = PixelRays(cameras, index)
-    y0, y1, x0, x1 = _window(lit, cameras, index)
+    y0, y1, x0, x1 = _pixel_bounds(lit, cameras, index)
     color = np.empty((h, w, 3), np.float32)
     color[:] = background
     alpha = np.zeros((h, w), np.float32)
     if y0 < y1 and x0 < x1:
         pixels = (np.arange(y0, y1)[:, None] * w + np.arange(x0, x1)).ravel()
-        shown, covered = _trace(lit, rays, pixels, 0.5, 0.5, background)
-        edges = np.flatnonzero(_busy(shown.reshape(y1 - y0, x1 - x0, 3), covered.reshape(y1 - y0, x1 - x0)))
+        shown, covered = _trace_pixels(lit, rays, pixels, 0.5, 0.5, background)
+        edges = np.flatnonzero(_edge_pixels(shown.reshape(y1 - y0, x1 - x0, 3), covered.reshape(y1 - y0, x1 - x0)))
         for x, y in _SUBPIXELS:
-            c, a = _trace(lit, rays, pixels[edges], x, y, background)
+            c, a = _trace_pixels(lit, rays, pixels[edges], x, y, background)
             shown[edges] += c
             covered[edges] += a
         shown[edges] /= 1 + len(_SUBPIXELS)
@@ -158,7 +158,7 @@ def _view(lit: Lit, cameras: Cameras, index: int, background: RGB) -> tuple[NDAr
     return np.rint(color * 255).astype(np.uint8), alpha
 
 
-def _window(lit: Lit, cameras: Cameras, index: int) -> tuple[int, int, int, int]:
+def _pixel_bounds(lit: Lit, cameras: Cameras, index: int) -> tuple[int, int, int, int]:
     """Rows y0 to y1 and columns x0 to x1 outside which the object is not seen."""
     m, k = cameras.viewmats[index].numpy(), cameras.Ks[index].numpy()
     p = lit.obj.vertices @ m[:3, :3].T + m[:3, 3]
@@ -170,7 +170,7 @@ def _window(lit: Lit, cameras: Cameras, index: int) -> tuple[int, int, int, int]
     return max(y0, 0), min(y1, cameras.height), max(x0, 0), min(x1, cameras.width)
 
 
-def _trace(
+def _trace_pixels(
     lit: Lit, rays: PixelRays, pixels: NDArray, x: float, y: float, background: RGB
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     hits = lit.obj.tracer.hits(*rays.through(x, y, pixels))
@@ -180,7 +180,7 @@ def _trace(
     return color, met.astype(np.float32)
 
 
-def _busy(color: NDArray[np.float32], covered: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _edge_pixels(color: NDArray[np.float32], covered: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[H, W] pixels that differ from a neighbour, or lie on the outline."""
     out = np.zeros(covered.shape, bool)
     values = np.concatenate([color, covered[..., None]], -1)

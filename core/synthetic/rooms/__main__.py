@@ -7,7 +7,7 @@ import sys
 
 from ...errors import InputError
 from .preview import save_sheet
-from .recipes import KINDS
+from .recipes import ROOM_KINDS
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--out", default="sheet.png", help="image file to write")
     parser.add_argument("--views", type=int, default=4, help="pictures per room")
-    parser.add_argument("--kind", choices=KINDS, default=None, help="make every room one of this kind")
+    parser.add_argument("--kind", choices=ROOM_KINDS, default=None, help="make every room one of this kind")
     arguments = parser.parse_args()
     try:
         save_sheet(arguments.seeds, arguments.out, arguments.views, arguments.kind)

@@ -126,7 +126,7 @@ _PICTURES = (T.PAINTING, T.OUTDOORS, T.SCREEN)
 SIZES = ("small", "large", "tall", "low", "long")
 RELATIONS = ("on", "under", "next to", "by")
 
-_SHARE = 0.2
+_MIN_SHARE = 0.2
 """Share of an object's surface above which a colour or material is named."""
 
 
@@ -169,7 +169,7 @@ class Description:
 
     def phrase(self, rng: Generator) -> Phrase:
         """One of the ways to say it: "a wooden chair next to the table", "blue sofa"."""
-        word = _one(rng, self.words)
+        word = _choose_word(rng, self.words)
         text, claims = [word], [("word", word)]
         for kind, words, chance in (
             ("material", self.materials, 0.3),
@@ -177,9 +177,9 @@ class Description:
             ("size", self.sizes, 0.3),
         ):
             if words and rng.uniform() < chance:
-                said = words[int(rng.integers(len(words)))]
-                text.insert(0, said)
-                claims.append((kind, said))
+                word = words[int(rng.integers(len(words)))]
+                text.insert(0, word)
+                claims.append((kind, word))
         if self.relations and rng.uniform() < 0.2:
             relation, other = self.relations[int(rng.integers(len(self.relations)))]
             text += [relation, "the", other]
@@ -187,12 +187,12 @@ class Description:
         return Phrase(" ".join(text), tuple(claims))
 
 
-def _one(rng: Generator, words: Sequence[str]) -> str:
+def _choose_word(rng: Generator, words: Sequence[str]) -> str:
     """The first half of the time, any of them else: common names should be common in captions."""
     return words[0] if rng.uniform() < 0.5 else words[int(rng.integers(len(words)))]
 
 
-def _lab(rgb: NDArray) -> NDArray:
+def _srgb_to_lab(rgb: NDArray) -> NDArray:
     """sRGB [..., 3] in [0, 1] → CIE L*a*b* (D65)."""
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = to_linear(rgb) @ matrix.T / (0.9505, 1.0, 1.089)
@@ -202,7 +202,7 @@ def _lab(rgb: NDArray) -> NDArray:
 
 
 _SHADES = [(name, shade) for name, shades in COLORS.items() for shade in shades]
-_SHADES_LAB = _lab(np.array([shade for _, shade in _SHADES]))
+_SHADES_LAB = _srgb_to_lab(np.array([shade for _, shade in _SHADES]))
 
 
 def color_names(rgb: Sequence[float] | NDArray) -> tuple[str, ...]:
@@ -210,7 +210,7 @@ def color_names(rgb: Sequence[float] | NDArray) -> tuple[str, ...]:
 
     Nearest of `COLORS` in CIE L*a*b*, lightness counting half: "red" is a hue, not a lightness.
     """
-    apart = (_lab(np.asarray(rgb, float)) - _SHADES_LAB) * (0.5, 1.0, 1.0)
+    apart = (_srgb_to_lab(np.asarray(rgb, float)) - _SHADES_LAB) * (0.5, 1.0, 1.0)
     distance = np.linalg.norm(apart, axis=1)
     nearest = {name: min(d for (n, _), d in zip(_SHADES, distance, strict=True) if n == name) for name in COLORS}
     ordered = sorted(nearest, key=lambda name: nearest[name])
@@ -241,10 +241,10 @@ def describe(room: Room) -> dict[int, Description]:
     ids = thing_ids(room)
     areas = room.areas()
     names = {-1: "wall", -2: "floor", -3: "ceiling", **dict(enumerate(room.labels))}
-    present = [i for i in np.unique(ids).tolist() if i in names]
-    boxes = {i: _bounds(room, ids == i) for i in present}
+    thing_list = [i for i in np.unique(ids).tolist() if i in names]
+    boxes = {i: _bounds(room, ids == i) for i in thing_list}
     relations = _relations(boxes, names)
-    return {i: _description(names[i], room, ids == i, areas, boxes[i], tuple(relations.get(i, ()))) for i in present}
+    return {i: _description(names[i], room, ids == i, areas, boxes[i], tuple(relations.get(i, ()))) for i in thing_list}
 
 
 def _bounds(room: Room, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -268,7 +268,7 @@ def _description(
     pictured = float(share[np.isin(table.kind, _PICTURES)].sum())
     for m in np.flatnonzero(share):
         kind = int(table.kind[m])
-        for word in () if kind in _PICTURES else color_names(_shown(table.color[m], kind)):
+        for word in () if kind in _PICTURES else color_names(_average_color(table.color[m], kind)):
             colors[word] = colors.get(word, 0.0) + share[m]
         for word in material_names(kind):
             materials[word] = materials.get(word, 0.0) + share[m]
@@ -276,18 +276,18 @@ def _description(
         name,
         (name, *SYNONYMS.get(name, ())),
         # What is mostly a picture is not the colour of its frame.
-        _most({word: part for word, part in colors.items() if part > pictured}),
-        _most(materials),
+        _frequent_words({word: part for word, part in colors.items() if part > pictured}),
+        _frequent_words(materials),
         _size_words(name, box[3:] - box[:3]),
         relations,
     )
 
 
-def _most(shares: dict[str, float]) -> tuple[str, ...]:
-    return tuple(word for word in sorted(shares, key=lambda w: -shares[w]) if shares[word] > _SHARE)
+def _frequent_words(shares: dict[str, float]) -> tuple[str, ...]:
+    return tuple(word for word in sorted(shares, key=lambda w: -shares[w]) if shares[word] > _MIN_SHARE)
 
 
-def _shown(colors: NDArray, kind: int) -> NDArray:
+def _average_color(colors: NDArray, kind: int) -> NDArray:
     """sRGB [3] that a texture of three linear colours [3, 3] is on average, roughly."""
     weight = {T.WOOD: 0.35, T.PLANKS: 0.45, T.STRIPES: 0.35, T.CHECKS: 0.4, T.MARBLE: 0.25, T.SPECKLE: 0.3}.get(
         kind, 0.0
@@ -296,7 +296,7 @@ def _shown(colors: NDArray, kind: int) -> NDArray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
-_USUAL = {
+_USUAL_SIZES = {
     "bed": (1.1, 1.7, None),
     "bookshelf": (None, 1.1, 1.9),
     "cabinet": (None, 0.9, 1.6),
@@ -313,14 +313,14 @@ _USUAL = {
 
 
 def _size_words(name: str, extent: NDArray) -> tuple[str, ...]:
-    usual = _USUAL.get(name)
-    if usual is None:
+    limits = _USUAL_SIZES.get(name)
+    if limits is None:
         return ()
-    if usual[0] is None:
-        low, high = usual[1], usual[2]
+    if limits[0] is None:
+        low, high = limits[1], limits[2]
         assert low is not None and high is not None
         return ("low", "small") if extent[2] < low else ("tall", "large") if extent[2] > high else ()
-    low, high = usual[0], usual[1]
+    low, high = limits[0], limits[1]
     width = float(np.sort(extent)[-1])
     return ("small",) if width < low else ("large", "long") if width > high else ()
 

@@ -9,14 +9,14 @@ from numpy.random import Generator
 
 from ..furniture import clutter, decor, seats, storage, surfaces
 from ..furniture import kitchen as units
-from ..furniture.item import Item, make
+from ..furniture.item import Item, make_item
 from ..geometry.mesh import box
-from ..materials.materials import Style, choose, neutral, soft, tiles
+from ..materials.materials import Style, choose, neutral_color, soft_color, tiles
 from .layout import Layout
 
 
-def seats_around(
-    lay: Layout,
+def place_chairs(
+    layout: Layout,
     rng: Generator,
     style: Style,
     centre: tuple[float, float, float],
@@ -42,15 +42,15 @@ def seats_around(
         out = np.array([np.sin(face), -np.cos(face)])  # away from the table; a chair looks along +y
         sx, sy = np.array([px, py]) + out * pulled
         c, s = np.cos(yaw), np.sin(yaw)
-        lay.at(item, x0 + c * sx - s * sy, y0 + s * sx + c * sy, turn, zones=False)
+        layout.place_at(item, x0 + c * sx - s * sy, y0 + s * sx + c * sy, turn, zones=False)
 
 
-def dining(lay: Layout, rng: Generator, style: Style, small: bool = False, chairs: int | None = None) -> bool:
+def dining_group(layout: Layout, rng: Generator, style: Style, small: bool = False, chairs: int | None = None) -> bool:
     """A table with chairs in free space (or with its back to a wall), laid with a few things."""
     item = surfaces.dining_table(rng, style, small)
     w, d = item.width, item.depth
     things = [
-        choose(rng, (clutter.vase, clutter.bowl, clutter.cup, clutter.plate, clutter.bottle, clutter.small_thing))(
+        choose(rng, (clutter.vase, clutter.bowl, clutter.cup, clutter.plate, clutter.bottle, clutter.small_object))(
             rng, style
         )
         for _ in range(int(rng.integers(1, 6)))
@@ -59,13 +59,13 @@ def dining(lay: Layout, rng: Generator, style: Style, small: bool = False, chair
     item = item.with_children(
         surfaces.scatter(rng, things, -w / 2 * k, w / 2 * k, d / 2 * (1 - k) + 0.03, d / 2 * (1 + k) - 0.03, item.top)
     )
-    placed = lay.somewhere(item, 0.6) or lay.somewhere(item, 0.35)
+    placed = layout.place_in_free_space(item, 0.6) or layout.place_in_free_space(item, 0.35)
     if placed is None:
-        at_wall = lay.against(item, front=0.6)
+        at_wall = layout.place_at_wall(item, front=0.6)
         if at_wall is None:
             return False
         b = at_wall[0].bounds
-        x, y, yaw = (b[0] + b[3]) / 2, (b[1] + b[4]) / 2, lay.plan.yaw(at_wall[1])
+        x, y, yaw = (b[0] + b[3]) / 2, (b[1] + b[4]) / 2, layout.plan.yaw(at_wall[1])
     else:
         _, x, y, yaw = placed
     state = rng.bit_generator.state  # one set of chairs: every chair is drawn from the same state
@@ -76,8 +76,8 @@ def dining(lay: Layout, rng: Generator, style: Style, small: bool = False, chair
         return seats.chair(own, style)
 
     single = rng.uniform() < 0.8
-    seats_around(
-        lay,
+    place_chairs(
+        layout,
         rng,
         style,
         (x, y, yaw),
@@ -89,7 +89,7 @@ def dining(lay: Layout, rng: Generator, style: Style, small: bool = False, chair
     return True
 
 
-def workplace(lay: Layout, rng: Generator, style: Style) -> bool:
+def desk_group(layout: Layout, rng: Generator, style: Style) -> bool:
     """A desk at a wall with a screen or papers on it, a chair before it."""
     item = surfaces.desk(rng, style)
     w, d, h = item.width, item.depth, item.top
@@ -101,50 +101,50 @@ def workplace(lay: Layout, rng: Generator, style: Style) -> bool:
         for i in range(1 if rng.uniform() < 0.7 or w < 1.35 else 2):
             screen = (
                 clutter.monitor(rng)
-                .turned(rng.uniform(-0.12, 0.12))
-                .moved(x + 0.62 * i - (0.3 if w >= 1.35 else 0), 0.08, h)
+                .rotate(rng.uniform(-0.12, 0.12))
+                .translate(x + 0.62 * i - (0.3 if w >= 1.35 else 0), 0.08, h)
             )
             if screen.bounds[3] < w / 2 and screen.bounds[0] > -w / 2:
                 children.append(screen)
                 taken.append(screen.bounds)
-        keys = clutter.keyboard(rng).moved(x, d - 0.24, h)
+        keys = clutter.keyboard(rng).translate(x, d - 0.24, h)
         children.append(keys)
         taken.append(keys.bounds)
     elif r < 0.85:
-        machine = clutter.laptop(rng).turned(rng.uniform(-0.3, 0.3)).moved(x, d * 0.35, h)
+        machine = clutter.laptop(rng).rotate(rng.uniform(-0.3, 0.3)).translate(x, d * 0.35, h)
         children.append(machine)
         taken.append(machine.bounds)
     things = [
-        choose(rng, (clutter.papers, clutter.desk_lamp, clutter.small_thing, clutter.cup, clutter.book_pile))(
+        choose(rng, (clutter.papers, clutter.desk_lamp, clutter.small_object, clutter.cup, clutter.book_pile))(
             rng, style
         )
         for _ in range(int(rng.integers(1, 6)))
     ]
     children += surfaces.scatter(rng, things, -w / 2 + 0.03, w / 2 - 0.03, 0.03, d - 0.03, h, taken)
-    placed = lay.against(item.with_children(children), front=0.7)
+    placed = layout.place_at_wall(item.with_children(children), front=0.7)
     if placed is None:
         return False
     _, wall, s = placed
     seat = seats.office_chair(rng, style) if rng.uniform() < 0.7 else seats.chair(rng, style)
-    a, e, _ = lay.plan.wall(wall)
+    a, e, _ = layout.plan.wall(wall)
     inward = np.array([-e[1], e[0]])
     for _ in range(8):
         along = s + rng.uniform(-0.15, 0.15) * w
         x, y = a + along * e + inward * (d + rng.uniform(0.28, 0.6))
-        if lay.at(seat, float(x), float(y), lay.plan.yaw(wall) + np.pi + rng.normal(0, 0.35), zones=False):
+        if layout.place_at(seat, float(x), float(y), layout.plan.yaw(wall) + np.pi + rng.normal(0, 0.35), zones=False):
             break
     if rng.uniform() < 0.6:
-        lay.against(clutter.bin_(rng, style), [wall], near=s + w * 0.8)
+        layout.place_at_wall(clutter.waste_bin(rng, style), [wall], near=s + w * 0.8)
     return True
 
 
-def bed_group(lay: Layout, rng: Generator, style: Style) -> bool:
+def bed_group(layout: Layout, rng: Generator, style: Style) -> bool:
     """A bed, what stands beside it, and a picture over it."""
     for width in (None, None, 1.4, 0.9):
         item = seats.bed(rng, style, width)
-        walls = lay.doorless(item.width + 0.6)
-        middle = lay.plan.wall(walls[0])[2] / 2
-        placed = lay.against(item, walls, near=middle, front=0.4) or lay.against(
+        walls = layout.walls_without_door(item.width + 0.6)
+        middle = layout.plan.wall(walls[0])[2] / 2
+        placed = layout.place_at_wall(item, walls, near=middle, front=0.4) or layout.place_at_wall(
             item, walls, corner=True, front=0.3, tries=40
         )
         if placed:
@@ -156,41 +156,47 @@ def bed_group(lay: Layout, rng: Generator, style: Style) -> bool:
     for side in (-1, 1):
         if rng.uniform() < 0.85:
             one = stand()
-            lay.against(one, [wall], near=s + side * (item.width / 2 + one.width / 2 + 0.06), tries=3)
+            layout.place_at_wall(one, [wall], near=s + side * (item.width / 2 + one.width / 2 + 0.06), tries=3)
     if rng.uniform() < 0.7:
-        hang(lay, rng, style, wall, s, rng.uniform(1.35, 1.6), rng.uniform(0.6, min(1.3, item.width + 0.1)))
+        hang_pictures(layout, rng, style, wall, s, rng.uniform(1.35, 1.6), rng.uniform(0.6, min(1.3, item.width + 0.1)))
     if rng.uniform() < 0.6:
-        a, e, _ = lay.plan.wall(wall)
+        a, e, _ = layout.plan.wall(wall)
         x, y = a + s * e + 0.7 * np.array([-e[1], e[0]])
-        lay_rug(lay, rng, style, float(x), float(y), lay.plan.yaw(wall), item.width + rng.uniform(0.8, 1.3), 1.9)
+        place_rug(
+            layout, rng, style, float(x), float(y), layout.plan.yaw(wall), item.width + rng.uniform(0.8, 1.3), 1.9
+        )
     if rng.uniform() < 0.25:
-        a, e, _ = lay.plan.wall(wall)
+        a, e, _ = layout.plan.wall(wall)
         x, y = a + s * e + (item.depth + 0.12) * np.array([-e[1], e[0]])
-        lay.at(seats.bench(rng, style), float(x), float(y), lay.plan.yaw(wall), zones=False)
+        layout.place_at(seats.bench(rng, style), float(x), float(y), layout.plan.yaw(wall), zones=False)
     return True
 
 
-def sofa_group(lay: Layout, rng: Generator, style: Style) -> bool:
+def sofa_group(layout: Layout, rng: Generator, style: Style) -> bool:
     """A sofa, a coffee table on a rug, a television or another seat across."""
     item = seats.sofa(rng, style)
-    walls = lay.doorless(item.width + 0.3)
-    middle = lay.plan.wall(walls[0])[2] / 2
-    placed = lay.against(item, walls, near=middle, front=0.5) or lay.against(item, front=0.4, tries=40)
+    walls = layout.walls_without_door(item.width + 0.3)
+    middle = layout.plan.wall(walls[0])[2] / 2
+    placed = layout.place_at_wall(item, walls, near=middle, front=0.5) or layout.place_at_wall(
+        item, front=0.4, tries=40
+    )
     if placed is None:
         return False
     _, wall, s = placed
-    a, e, _ = lay.plan.wall(wall)
+    a, e, _ = layout.plan.wall(wall)
     inward = np.array([-e[1], e[0]])
-    yaw = lay.plan.yaw(wall)
+    yaw = layout.plan.yaw(wall)
     reach = item.depth if len(item.boxes) == 2 else 0.95
     if rng.uniform() < 0.75:
         x, y = a + s * e + 0.55 * inward
-        lay_rug(lay, rng, style, float(x), float(y), yaw, item.width + rng.uniform(-0.3, 0.6), rng.uniform(1.5, 2.2))
+        place_rug(
+            layout, rng, style, float(x), float(y), yaw, item.width + rng.uniform(-0.3, 0.6), rng.uniform(1.5, 2.2)
+        )
     if rng.uniform() < 0.88:
         low = surfaces.coffee_table(rng, style)
         k = 0.6 if low.width == low.depth else 0.9
         things = [
-            choose(rng, (clutter.book_pile, clutter.bowl, clutter.cup, clutter.vase, clutter.small_thing))(rng, style)
+            choose(rng, (clutter.book_pile, clutter.bowl, clutter.cup, clutter.vase, clutter.small_object))(rng, style)
             for _ in range(int(rng.integers(1, 5)))
         ]
         low = low.with_children(
@@ -206,42 +212,44 @@ def sofa_group(lay: Layout, rng: Generator, style: Style) -> bool:
         )
         shift = rng.uniform(-0.12, 0.12) if len(item.boxes) == 2 else 0.0
         x, y = a + (s + shift) * e + (reach + rng.uniform(0.32, 0.5)) * inward
-        lay.at(low, float(x), float(y), yaw, zones=False)
-    across = lay.opposite(wall)
+        layout.place_at(low, float(x), float(y), yaw, zones=False)
+    across = layout.walls_opposite(wall)
     if across and rng.uniform() < 0.8:
         stand = storage.tv_stand(rng, style)
         other = across[0]
-        near = float((a + s * e - lay.plan.wall(other)[0]) @ lay.plan.wall(other)[1])
-        lay.against(stand, [other], near=near, front=0.5, tries=30)
+        near = float((a + s * e - layout.plan.wall(other)[0]) @ layout.plan.wall(other)[1])
+        layout.place_at_wall(stand, [other], near=near, front=0.5, tries=30)
     for _ in range(int(rng.integers(0, 3))):
         arm = seats.armchair(rng, style)
         side = choose(rng, (-1, 1))
         x, y = a + (s + side * (item.width / 2 + rng.uniform(0.5, 0.9))) * e + rng.uniform(1.0, 1.9) * inward
-        lay.at(arm, float(x), float(y), yaw + side * (np.pi / 2 + rng.uniform(-0.2, 0.35)), zones=False)
+        layout.place_at(arm, float(x), float(y), yaw + side * (np.pi / 2 + rng.uniform(-0.2, 0.35)), zones=False)
     for side in (-1, 1):
         thing = choose(rng, (surfaces.side_table, clutter.floor_lamp, clutter.plant, None))
         if thing is not None:
-            lay.against(thing(rng, style), [wall], near=s + side * (item.width / 2 + 0.3), tries=4)
+            layout.place_at_wall(thing(rng, style), [wall], near=s + side * (item.width / 2 + 0.3), tries=4)
     if rng.uniform() < 0.75:
-        hang(lay, rng, style, wall, s, rng.uniform(1.25, 1.5), rng.uniform(0.6, 1.3))
+        hang_pictures(layout, rng, style, wall, s, rng.uniform(1.25, 1.5), rng.uniform(0.6, 1.3))
     return True
 
 
-def lay_rug(lay: Layout, rng: Generator, style: Style, x: float, y: float, yaw: float, w: float, d: float) -> None:
+def place_rug(layout: Layout, rng: Generator, style: Style, x: float, y: float, yaw: float, w: float, d: float) -> None:
     """A rug at that place, cut back until it lies inside the room; furniture may stand on it."""
     for shrink in (1.0, 0.85, 0.7):
-        item = decor.rug(rng, style, w * shrink, d * shrink).turned(yaw).moved(x, y)
-        if lay.plan.holds(item.bounds) and not any(i.label == "rug" for i in lay.items):
-            lay.add(item, solid=False)
+        item = decor.rug(rng, style, w * shrink, d * shrink).rotate(yaw).translate(x, y)
+        if layout.plan.contains(item.bounds) and not any(i.label == "rug" for i in layout.items):
+            layout.add(item, solid=False)
             return
 
 
-def hang(lay: Layout, rng: Generator, style: Style, wall: int, s: float, z: float, w: float | None = None) -> None:
+def hang_pictures(
+    layout: Layout, rng: Generator, style: Style, wall: int, s: float, z: float, w: float | None = None
+) -> None:
     """One picture, or a row of small ones."""
     if w is not None and w > 0.7 and rng.uniform() < 0.35:
         n = int(rng.integers(2, 4))
         for i in range(n):
-            lay.against(
+            layout.place_at_wall(
                 decor.picture(rng, style, w / n * 0.8),
                 [wall],
                 z,
@@ -250,16 +258,16 @@ def hang(lay: Layout, rng: Generator, style: Style, wall: int, s: float, z: floa
                 tries=1,
             )
         return
-    lay.against(decor.picture(rng, style, w), [wall], z, near=s, gap=0.002, tries=4)
+    layout.place_at_wall(decor.picture(rng, style, w), [wall], z, near=s, gap=0.002, tries=4)
 
 
-def kitchenette(lay: Layout, rng: Generator, style: Style, width: float) -> bool:
+def kitchen_group(layout: Layout, rng: Generator, style: Style, width: float) -> bool:
     """Base and wall cabinets with a splashback, and a refrigerator next to them."""
     for w in (width, width * 0.85, width * 0.7, 1.5, 1.2):
         run = units.kitchen_run(rng, style, w)
-        placed = lay.against(run, lay.doorless(w), corner=True, front=0.75, gap=0.004, tries=30) or lay.against(
-            run, front=0.7, gap=0.004, tries=30
-        )
+        placed = layout.place_at_wall(
+            run, layout.walls_without_door(w), corner=True, front=0.75, gap=0.004, tries=30
+        ) or layout.place_at_wall(run, front=0.7, gap=0.004, tries=30)
         if placed:
             break
     else:
@@ -267,28 +275,33 @@ def kitchenette(lay: Layout, rng: Generator, style: Style, width: float) -> bool
     _, wall, s = placed
     fridge = units.refrigerator(rng, style)
     for side in rng.permutation([-1, 1]):
-        if lay.against(fridge, [wall], near=s + side * (w / 2 + fridge.width / 2 + 0.02), front=0.5, tries=2):
+        if layout.place_at_wall(fridge, [wall], near=s + side * (w / 2 + fridge.width / 2 + 0.02), front=0.5, tries=2):
             break
     else:
-        lay.against(fridge, front=0.5, tries=40)
+        layout.place_at_wall(fridge, front=0.5, tries=40)
     top = run.bounds[5]
     if rng.uniform() < 0.7:
         size = choose(rng, ((0.1, 0.1), (0.15, 0.075), (0.2, 0.2)))
-        splash = make(
+        splash = make_item(
             "splashback",
             "wall",
-            [(box((-w / 2, 0, 0), (w / 2, 0.006, 0.42)), tiles(rng, choose(rng, (soft, neutral, neutral))(rng), size))],
+            [
+                (
+                    box((-w / 2, 0, 0), (w / 2, 0.006, 0.42)),
+                    tiles(rng, choose(rng, (soft_color, neutral_color, neutral_color))(rng), size),
+                )
+            ],
         )
-        lay.against(splash, [wall], top + 0.12, near=s, gap=0.001, tries=1)
+        layout.place_at_wall(splash, [wall], top + 0.12, near=s, gap=0.001, tries=1)
     hob = next((c for c in run.children if c.label == "hob"), None)
     z = rng.uniform(1.42, 1.52)
     if hob is not None and rng.uniform() < 0.8:
         b = hob.bounds
-        lay.against(units.hood(rng, style), [wall], z + 0.1, near=s + (b[0] + b[3]) / 2, gap=0.004, tries=1)
+        layout.place_at_wall(units.hood(rng, style), [wall], z + 0.1, near=s + (b[0] + b[3]) / 2, gap=0.004, tries=1)
     unit = w / max(1, round(w / 0.55))
     for i in range(round(w / unit)):
         if rng.uniform() < 0.9:
-            lay.against(
+            layout.place_at_wall(
                 units.wall_cabinets(rng, style, unit - 0.004, run),
                 [wall],
                 z,

@@ -49,7 +49,7 @@ class Layout:
         """Whether the item is inside the room and clear of all that is solid (and of the zones)."""
         taken = self.solids + self.zones if zones else self.solids
         return all(
-            self.plan.holds(b) and b[5] <= self.plan.h and not any(overlap(b, s) for s in taken) for b in item.boxes
+            self.plan.contains(b) and b[5] <= self.plan.h and not any(overlap(b, s) for s in taken) for b in item.boxes
         )
 
     def add(self, item: Item, solid: bool = True) -> Item:
@@ -58,7 +58,7 @@ class Layout:
             self.solids += item.boxes
         return item
 
-    def against(
+    def place_at_wall(
         self,
         item: Item | None,
         walls: Sequence[int] | None = None,
@@ -100,40 +100,44 @@ class Layout:
                 continue
             if front:
                 zone = self._wall_box(wall, s + b[0], s + b[3], gap + b[4], gap + b[4] + front, 0.0, 1.8)
-                if not self.plan.holds(zone) or any(overlap(zone, solid_) for solid_ in self.solids):
+                if not self.plan.contains(zone) or any(overlap(zone, solid_) for solid_ in self.solids):
                     continue
                 self.zones.append(zone)
             return self.add(placed, solid), wall, s
         return None
 
-    def at(self, item: Item, x: float, y: float, yaw: float, zones: bool = True, solid: bool = True) -> Item | None:
+    def place_at(
+        self, item: Item, x: float, y: float, yaw: float, zones: bool = True, solid: bool = True
+    ) -> Item | None:
         """Puts the item's origin at (x, y), turned; None when it does not fit."""
-        placed = item.turned(yaw).moved(x, y)
+        placed = item.rotate(yaw).translate(x, y)
         return self.add(placed, solid) if self.fits(placed, zones) else None
 
-    def somewhere(self, item: Item, clearance: float = 0.0, tries: int = 30) -> tuple[Item, float, float, float] | None:
+    def place_in_free_space(
+        self, item: Item, clearance: float = 0.0, tries: int = 30
+    ) -> tuple[Item, float, float, float] | None:
         """Puts the item, centred, into free space with ``clearance`` metres around; returns it with its x, y, yaw."""
         b = item.bounds
-        centred = item.moved(-(b[0] + b[3]) / 2, -(b[1] + b[4]) / 2)
+        centred = item.translate(-(b[0] + b[3]) / 2, -(b[1] + b[4]) / 2)
         for _ in range(tries):
             yaw = float(self.rng.choice([0.0, np.pi / 2]))
             x, y = float(self.rng.uniform(0, self.plan.w)), float(self.rng.uniform(0, self.plan.d))
-            placed = centred.turned(yaw).moved(x, y)
+            placed = centred.rotate(yaw).translate(x, y)
             p = placed.bounds
             around: Box = (p[0] - clearance, p[1] - clearance, 0.0, p[3] + clearance, p[4] + clearance, 1.2)
-            if not self.fits(placed) or not self.plan.holds(around):
+            if not self.fits(placed) or not self.plan.contains(around):
                 continue
             if any(overlap(around, s) for s in self.solids):
                 continue
             return self.add(placed), x, y, yaw
         return None
 
-    def opposite(self, wall: int) -> list[int]:
+    def walls_opposite(self, wall: int) -> list[int]:
         """Walls that face the given one."""
         _, e, _ = self.plan.wall(wall)
         return [i for i in range(len(self.plan)) if self.plan.wall(i)[1] @ e < -0.9]
 
-    def doorless(self, minimum: float = 0.0) -> list[int]:
+    def walls_without_door(self, minimum: float = 0.0) -> list[int]:
         """Walls at least that long without a door; all of that length when there are none."""
         long = [i for i in range(len(self.plan)) if self.plan.wall(i)[2] >= minimum]
         without = [i for i in long if not any(o.wall == i and o.kind == "door" for o in self.openings)]

@@ -22,9 +22,9 @@ from .room import Room
 
 GATHER_RAYS = 40
 BOUNCES = 4
-WHITE = 6.0
+WHITE_POINT = 6.0
 """Light (1 = a white wall's, about) that the picture shows as pure white."""
-SKIN = 0.004
+SHADOW_RAY_OFFSET = 0.004
 """Shadow rays start this far off the surface, metres."""
 
 
@@ -79,8 +79,8 @@ class LitRoom:
             return out
         f = np.maximum(hits.face, 0)
         n = room.normals[room.faces[f, 0]]
-        index = np.flatnonzero((hits.face >= 0) & (n @ room.sun.astype(np.float32) > 0) & ~_panes(room)[f])
-        at = points_of(room, Hits(*(a[index] for a in hits))) + SKIN * n[index]
+        index = np.flatnonzero((hits.face >= 0) & (n @ room.sun.astype(np.float32) > 0) & ~_is_window_face(room)[f])
+        at = hit_positions(room, Hits(*(a[index] for a in hits))) + SHADOW_RAY_OFFSET * n[index]
         out[index] = _sees_sky(room, self.tracer, at)
         return out
 
@@ -88,7 +88,7 @@ class LitRoom:
 def light_room(room: Room) -> LitRoom:
     """Works out the light in a room."""
     tracer = Tracer(room.vertices, room.faces)
-    at = _bake_points(room)
+    at = _light_sample_points(room)
     direct = _lamps_and_windows(room, tracer, at)
     lit = np.zeros(len(at), bool)
     cosine = room.normals @ room.sun.astype(np.float32)
@@ -102,20 +102,20 @@ def light_room(room: Room) -> LitRoom:
     source = direct + sun
     bounced = np.zeros_like(direct)
     for _ in range(BOUNCES):
-        bounced = _gather(hit, room.faces, reflectance * (source + bounced))
-    bounced = _smoothed(bounced, room.faces)
-    light = _smoothed(direct, room.faces, 1) + bounced
+        bounced = _mean_radiosity(hit, room.faces, reflectance * (source + bounced))
+    bounced = _smooth(bounced, room.faces)
+    light = _smooth(direct, room.faces, 1) + bounced
     exposure = _exposure(room, reflectance, light + sun, light)
     return LitRoom(room, tracer, (light * exposure).astype(np.float32), room.sun_color * exposure)
 
 
-def points_of(room: Room, hits: Hits) -> NDArray:
+def hit_positions(room: Room, hits: Hits) -> NDArray:
     """[R, 3] float32 positions of hits (all of them must have hit)."""
     a, b, c = (room.vertices[room.faces[hits.face, i]] for i in range(3))
     return a + hits.u[:, None] * (b - a) + hits.v[:, None] * (c - a)
 
 
-def _panes(room: Room) -> NDArray[np.bool_]:
+def _is_window_face(room: Room) -> NDArray[np.bool_]:
     """[F] the triangles behind which the sky is."""
     return room.materials.kind[room.material] == OUTDOORS
 
@@ -123,10 +123,10 @@ def _panes(room: Room) -> NDArray[np.bool_]:
 def _sees_sky(room: Room, tracer: Tracer, at: NDArray) -> NDArray[np.bool_]:
     """[R] whether a ray from the point towards the sun leaves through a window."""
     face = tracer.first(at, np.broadcast_to(room.sun, at.shape))
-    return (face >= 0) & _panes(room)[face]
+    return (face >= 0) & _is_window_face(room)[face]
 
 
-def _bake_points(room: Room) -> NDArray[np.float32]:
+def _light_sample_points(room: Room) -> NDArray[np.float32]:
     """[V, 3] where each vertex samples its light: drawn into its triangles, so that a vertex on the seam of two
     surfaces is not inside the other one, and lifted off the surface."""
     middle = room.vertices[room.faces].mean(1)
@@ -138,7 +138,7 @@ def _bake_points(room: Room) -> NDArray[np.float32]:
         count += np.bincount(room.faces[:, i], minlength=len(total))
     inward = total / np.maximum(count, 1)[:, None] - room.vertices
     inward -= (inward * room.normals).sum(1, keepdims=True) * room.normals
-    return (room.vertices + 0.5 * inward + SKIN * room.normals).astype(np.float32)
+    return (room.vertices + 0.5 * inward + SHADOW_RAY_OFFSET * room.normals).astype(np.float32)
 
 
 def _hemisphere(room: Room, at: NDArray) -> tuple[NDArray, NDArray]:
@@ -202,7 +202,7 @@ def _lamps_and_windows(room: Room, tracer: Tracer, at: NDArray) -> NDArray[np.fl
     return total
 
 
-def _smoothed(values: NDArray, faces: NDArray, rounds: int = 2) -> NDArray[np.float64]:
+def _smooth(values: NDArray, faces: NDArray, rounds: int = 2) -> NDArray[np.float64]:
     """Averaged with the neighbours on the same surface (vertices are not shared across edges)."""
     n = len(values)
     a = np.concatenate([faces[:, 0], faces[:, 1], faces[:, 2]])
@@ -239,7 +239,7 @@ def _exposure(room: Room, reflectance: NDArray, total: NDArray, light: NDArray) 
 
 
 @njit(cache=True)
-def _gather(hit: NDArray, faces: NDArray, radiosity: NDArray) -> NDArray:
+def _mean_radiosity(hit: NDArray, faces: NDArray, radiosity: NDArray) -> NDArray:
     """[V, 3] mean over the gather rays of what the surfaces they hit give off."""
     out = np.zeros((len(hit), 3))
     for i in range(len(hit)):
@@ -281,7 +281,7 @@ def _color(table: MaterialTable, m: int, side: int, x: float, y: float, z: float
 
 
 @njit(cache=True)
-def _encoded(y: float) -> float:
+def _linear_to_srgb(y: float) -> float:
     """Linear → sRGB (IEC 61966-2-1), clipped to [0, 1]."""
     y = min(max(y, 0.0), 1.0)
     return 12.92 * y if y <= 0.0031308 else 1.055 * y ** (1 / 2.4) - 0.055
@@ -299,7 +299,7 @@ def _shade(
     sun: NDArray,
     towards_sun: NDArray,
 ) -> NDArray:
-    """[R, 3] sRGB. Bright light is compressed by Reinhard's curve with white at `WHITE`; what shines is not."""
+    """[R, 3] sRGB. Bright light is compressed by Reinhard's curve with white at `WHITE_POINT`; what shines is not."""
     out = np.zeros((len(face), 3), np.float32)
     normals, tex = surface.normals, surface.tex
     for i in range(len(face)):
@@ -320,7 +320,7 @@ def _shade(
         )
         if table.glow[m] > 0:
             for k in range(3):
-                out[i, k] = _encoded(rgb[k] * table.glow[m])
+                out[i, k] = _linear_to_srgb(rgb[k] * table.glow[m])
             continue
         cosine = 0.0
         if sunlit[i]:
@@ -329,5 +329,5 @@ def _shade(
             cosine = max(cosine, 0.0)
         for k in range(3):
             x = rgb[k] * (w0 * light[a, k] + w1 * light[b, k] + w2 * light[c, k] + cosine * sun[k])
-            out[i, k] = _encoded(x * (1 + x / (WHITE * WHITE)) / (1 + x))
+            out[i, k] = _linear_to_srgb(x * (1 + x / (WHITE_POINT * WHITE_POINT)) / (1 + x))
     return out

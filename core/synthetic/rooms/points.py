@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ...data.scene import PointScene
 from ...geometry.cameras import Cameras
 from ..render.trace import Hits
-from .light import LitRoom, points_of
+from .light import LitRoom, hit_positions
 from .render import View
 from .room import GENERATOR_VERSION
 
-SEEN_WITHIN = 0.03
+DEPTH_TOLERANCE = 0.03
 """A point was seen when a depth frame agrees with its depth to so many metres."""
-_ROUNDS = 4
+_MAX_ROUNDS = 4
 
 
 def sample_points(lit: LitRoom, cameras: Cameras, views: Sequence[View], count: int, name: str = "room") -> PointScene:
@@ -31,28 +31,28 @@ def sample_points(lit: LitRoom, cameras: Cameras, views: Sequence[View], count: 
     share = np.cumsum(room.areas())
     depth = np.stack([v.depth for v in views])
     viewmats, Ks = cameras.viewmats.numpy(), cameras.Ks.numpy()
-    kept: list[tuple[Hits, NDArray, NDArray]] = []
+    batches: list[tuple[Hits, NDArray, NDArray]] = []
     total = 0
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         n = 2 * count
         face = np.minimum(np.searchsorted(share, rng.uniform(0, share[-1], n)), len(share) - 1)
         u, v = rng.uniform(size=(2, n)).astype(np.float32)
         outside = u + v > 1
         u[outside], v[outside] = 1 - u[outside], 1 - v[outside]
         hits = Hits(face, u, v, np.zeros(n, np.float32))
-        at = points_of(room, hits)
+        at = hit_positions(room, hits)
         normal = _normals_at(lit, hits)
-        seen = np.flatnonzero(_seen(at, normal, viewmats, Ks, depth))[: count - total]
-        kept.append((Hits(*(a[seen] for a in hits)), at[seen], normal[seen]))
+        seen = np.flatnonzero(_visible_points(at, normal, viewmats, Ks, depth))[: count - total]
+        batches.append((Hits(*(a[seen] for a in hits)), at[seen], normal[seen]))
         total += len(seen)
         if total == count:
             break
-    hits = Hits(*(np.concatenate(a) for a in zip(*(k[0] for k in kept), strict=True)))
+    hits = Hits(*(np.concatenate(a) for a in zip(*(k[0] for k in batches), strict=True)))
     return PointScene(
         name,
-        coord=np.concatenate([k[1] for k in kept]),
+        coord=np.concatenate([k[1] for k in batches]),
         color=np.rint(lit.shade(hits) * 255).astype(np.uint8),
-        normal=np.concatenate([k[2] for k in kept]),
+        normal=np.concatenate([k[2] for k in batches]),
         segment=room.segment[hits.face],
         instance=room.instance[hits.face],
     )
@@ -65,7 +65,7 @@ def _normals_at(lit: LitRoom, hits: Hits) -> NDArray[np.float32]:
 
 
 @njit(cache=True)
-def _seen(points: NDArray, normals: NDArray, viewmats: NDArray, Ks: NDArray, depth: NDArray) -> NDArray:
+def _visible_points(points: NDArray, normals: NDArray, viewmats: NDArray, Ks: NDArray, depth: NDArray) -> NDArray:
     """[N] whether a camera in front of the surface measured the point's depth."""
     height, width = depth.shape[1:]
     out = np.zeros(len(points), np.bool_)
@@ -81,7 +81,7 @@ def _seen(points: NDArray, normals: NDArray, viewmats: NDArray, Ks: NDArray, dep
             column, row = int(np.floor(k[0, 0] * x / z + k[0, 2])), int(np.floor(k[1, 1] * y / z + k[1, 2]))
             if column < 0 or row < 0 or column >= width or row >= height:
                 continue
-            if abs(depth[c, row, column] - z) > SEEN_WITHIN:
+            if abs(depth[c, row, column] - z) > DEPTH_TOLERANCE:
                 continue
             n = normals[i]
             nx = m[0, 0] * n[0] + m[0, 1] * n[1] + m[0, 2] * n[2]

@@ -12,11 +12,11 @@ from numpy.random import Generator
 from ..furniture import bath, clutter, decor, seats, storage, surfaces
 from ..furniture import kitchen as units
 from ..materials.materials import Style, choose
-from .groups import bed_group, dining, hang, kitchenette, sofa_group, workplace
+from .groups import bed_group, desk_group, dining_group, hang_pictures, kitchen_group, sofa_group
 from .layout import Layout
 
-KINDS = ("living room", "bedroom", "kitchen", "bathroom", "office", "studio")
-SIZES = {
+ROOM_KINDS = ("living room", "bedroom", "kitchen", "bathroom", "office", "studio")
+SIDE_LENGTHS = {
     "living room": ((3.9, 6.2), (3.4, 5.0)),
     "bedroom": ((3.2, 5.0), (2.9, 4.2)),
     "kitchen": ((2.9, 4.8), (2.5, 3.9)),
@@ -26,7 +26,7 @@ SIZES = {
 }
 """(longest, shortest) side ranges, metres."""
 
-ESSENTIAL: dict[str, set[str]] = {
+ESSENTIAL_CLASSES: dict[str, set[str]] = {
     "living room": {"sofa", "table"},
     "bedroom": {"bed"},
     "kitchen": {"counter", "cabinet", "sink", "refrigerator"},
@@ -39,26 +39,26 @@ ESSENTIAL: dict[str, set[str]] = {
 # ── rooms ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def living_room(lay: Layout, rng: Generator, style: Style) -> None:
-    sofa_group(lay, rng, style)
+def living_room(layout: Layout, rng: Generator, style: Style) -> None:
+    sofa_group(layout, rng, style)
     for _ in range(int(rng.integers(1, 3))):
-        lay.against(storage.bookshelf(rng, style), front=0.4, corner=True)
-    if lay.plan.w * lay.plan.d > 17:
-        dining(lay, rng, style)
+        layout.place_at_wall(storage.bookshelf(rng, style), front=0.4, corner=True)
+    if layout.plan.w * layout.plan.d > 17:
+        dining_group(layout, rng, style)
     if rng.uniform() < 0.5:
-        lay.against(storage.sideboard(rng, style), front=0.4)
+        layout.place_at_wall(storage.sideboard(rng, style), front=0.4)
     if rng.uniform() < 0.25:
-        workplace(lay, rng, style)
+        desk_group(layout, rng, style)
 
 
-def bedroom(lay: Layout, rng: Generator, style: Style) -> None:
-    bed_group(lay, rng, style)
+def bedroom(layout: Layout, rng: Generator, style: Style) -> None:
+    bed_group(layout, rng, style)
     if rng.uniform() < 0.85:
-        lay.against(storage.wardrobe(rng, style), front=0.5, corner=True, tries=40)
+        layout.place_at_wall(storage.wardrobe(rng, style), front=0.5, corner=True, tries=40)
     if rng.uniform() < 0.6:
-        placed = lay.against(storage.dresser(rng, style), front=0.4)
+        placed = layout.place_at_wall(storage.dresser(rng, style), front=0.4)
         if placed and rng.uniform() < 0.6:
-            lay.against(
+            layout.place_at_wall(
                 decor.mirror(rng, style),
                 [placed[1]],
                 placed[0].top + rng.uniform(0.35, 0.5),
@@ -67,53 +67,53 @@ def bedroom(lay: Layout, rng: Generator, style: Style) -> None:
                 tries=1,
             )
     if rng.uniform() < 0.55:
-        workplace(lay, rng, style)
+        desk_group(layout, rng, style)
     if rng.uniform() < 0.5:
-        lay.against(storage.bookshelf(rng, style), front=0.3)
+        layout.place_at_wall(storage.bookshelf(rng, style), front=0.3)
     if rng.uniform() < 0.3:
-        lay.against(seats.armchair(rng, style), corner=True)
+        layout.place_at_wall(seats.armchair(rng, style), corner=True)
 
 
-def kitchen(lay: Layout, rng: Generator, style: Style) -> None:
-    longest = max(lay.plan.wall(i)[2] for i in range(len(lay.plan)))
-    kitchenette(lay, rng, style, min(rng.uniform(1.9, 3.4), longest - 0.75))
+def kitchen(layout: Layout, rng: Generator, style: Style) -> None:
+    longest = max(layout.plan.wall(i)[2] for i in range(len(layout.plan)))
+    kitchen_group(layout, rng, style, min(rng.uniform(1.9, 3.4), longest - 0.75))
     if rng.uniform() < 0.35:
         second = units.kitchen_run(rng, style, rng.uniform(1.2, 1.8))
-        lay.against(second, front=0.6, gap=0.004)
-    dining(lay, rng, style, small=lay.plan.w * lay.plan.d < 11)
+        layout.place_at_wall(second, front=0.6, gap=0.004)
+    dining_group(layout, rng, style, small=layout.plan.w * layout.plan.d < 11)
     if rng.uniform() < 0.35:
-        lay.against(storage.sideboard(rng, style), front=0.4)
+        layout.place_at_wall(storage.sideboard(rng, style), front=0.4)
     if rng.uniform() < 0.4:
-        lay.against(storage.wall_shelf(rng, style), z=rng.uniform(1.4, 1.6), gap=0.002)
+        layout.place_at_wall(storage.wall_shelf(rng, style), z=rng.uniform(1.4, 1.6), gap=0.002)
     if rng.uniform() < 0.35:
-        lay.against(seats.stool(rng, style))
+        layout.place_at_wall(seats.stool(rng, style))
 
 
-def bathroom(lay: Layout, rng: Generator, style: Style) -> None:
-    short = [i for i in range(len(lay.plan)) if 1.45 < lay.plan.wall(i)[2] < 2.15]
+def bathroom(layout: Layout, rng: Generator, style: Style) -> None:
+    short = [i for i in range(len(layout.plan)) if 1.45 < layout.plan.wall(i)[2] < 2.15]
     if rng.uniform() < 0.85:
         for attempt in range(6):
             alcove = bool(short) and attempt < 3
             wall = [int(rng.choice(short))] if alcove else None
-            length = lay.plan.wall(wall[0])[2] - 0.012 if wall else rng.uniform(1.5, 1.75)
+            length = layout.plan.wall(wall[0])[2] - 0.012 if wall else rng.uniform(1.5, 1.75)
             tub = bath.bathtub(rng, style, length)
-            placed = lay.against(tub, wall, front=0.5, corner=True, gap=0.005, tries=12)
+            placed = layout.place_at_wall(tub, wall, front=0.5, corner=True, gap=0.005, tries=12)
             if placed:
                 if rng.uniform() < 0.75:
                     b = tub.bounds
                     veil = bath.shower_curtain(rng, style, length, b[4])
-                    hung = lay.plan.at_wall(veil, placed[1], placed[2], 0.005)
-                    if lay.fits(hung, zones=False):
-                        lay.add(hung)
+                    hung = layout.plan.at_wall(veil, placed[1], placed[2], 0.005)
+                    if layout.fits(hung, zones=False):
+                        layout.add(hung)
                 break
-    lay.against(bath.toilet(rng, style), front=0.45, gap=0.004, tries=50)
+    layout.place_at_wall(bath.toilet(rng, style), front=0.45, gap=0.004, tries=50)
     basin = bath.vanity(rng, style) if rng.uniform() < 0.5 else bath.pedestal_sink(rng, style)
-    placed = lay.against(basin, front=0.5, gap=0.004, tries=40) or lay.against(
+    placed = layout.place_at_wall(basin, front=0.5, gap=0.004, tries=40) or layout.place_at_wall(
         bath.pedestal_sink(rng, style), front=0.3, gap=0.004, tries=60
     )
     if placed:
         if rng.uniform() < 0.8:
-            lay.against(
+            layout.place_at_wall(
                 decor.mirror(rng, style, rng.uniform(0.45, 0.8)),
                 [placed[1]],
                 rng.uniform(1.25, 1.35),
@@ -122,7 +122,7 @@ def bathroom(lay: Layout, rng: Generator, style: Style) -> None:
                 tries=2,
             )
         else:
-            lay.against(
+            layout.place_at_wall(
                 units.wall_cabinets(rng, style, rng.uniform(0.5, 0.8)),
                 [placed[1]],
                 1.35,
@@ -131,9 +131,9 @@ def bathroom(lay: Layout, rng: Generator, style: Style) -> None:
                 tries=2,
             )
     for _ in range(int(rng.integers(1, 3))):
-        lay.against(decor.towel(rng, style), z=rng.uniform(1.1, 1.4), gap=0.002)
+        layout.place_at_wall(decor.towel(rng, style), z=rng.uniform(1.1, 1.4), gap=0.002)
     if rng.uniform() < 0.45:
-        lay.against(
+        layout.place_at_wall(
             storage.cabinet(
                 rng,
                 style,
@@ -147,44 +147,44 @@ def bathroom(lay: Layout, rng: Generator, style: Style) -> None:
         )
     if rng.uniform() < 0.5:
         mat = decor.rug(rng, style, rng.uniform(0.6, 0.9), rng.uniform(0.45, 0.6))
-        x, y = rng.uniform(0.5, lay.plan.w - 0.5), rng.uniform(0.5, lay.plan.d - 0.7)
-        if lay.fits(mat.moved(x, y), zones=False):
-            lay.add(mat.moved(x, y), solid=False)
+        x, y = rng.uniform(0.5, layout.plan.w - 0.5), rng.uniform(0.5, layout.plan.d - 0.7)
+        if layout.fits(mat.translate(x, y), zones=False):
+            layout.add(mat.translate(x, y), solid=False)
     if rng.uniform() < 0.4:
-        lay.against(clutter.basket(rng, style), corner=True)
+        layout.place_at_wall(clutter.basket(rng, style), corner=True)
 
 
-def office(lay: Layout, rng: Generator, style: Style) -> None:
+def office(layout: Layout, rng: Generator, style: Style) -> None:
     for _ in range(int(rng.integers(1, 4))):
-        workplace(lay, rng, style)
+        desk_group(layout, rng, style)
     for _ in range(int(rng.integers(1, 3))):
-        lay.against(storage.bookshelf(rng, style), front=0.35, corner=True)
+        layout.place_at_wall(storage.bookshelf(rng, style), front=0.35, corner=True)
     if rng.uniform() < 0.7:
-        lay.against(storage.filing_cabinet(rng, style), front=0.4)
+        layout.place_at_wall(storage.filing_cabinet(rng, style), front=0.4)
     if rng.uniform() < 0.5:
-        lay.against(storage.sideboard(rng, style), front=0.4)
-    if lay.plan.w * lay.plan.d > 13 and rng.uniform() < 0.6:
-        dining(lay, rng, style)
+        layout.place_at_wall(storage.sideboard(rng, style), front=0.4)
+    if layout.plan.w * layout.plan.d > 13 and rng.uniform() < 0.6:
+        dining_group(layout, rng, style)
     if rng.uniform() < 0.65:
-        lay.against(decor.whiteboard(rng, style), z=rng.uniform(0.95, 1.15), gap=0.002)
+        layout.place_at_wall(decor.whiteboard(rng, style), z=rng.uniform(0.95, 1.15), gap=0.002)
     if rng.uniform() < 0.3:
-        lay.against(seats.sofa(rng, style), front=0.4)
+        layout.place_at_wall(seats.sofa(rng, style), front=0.4)
     if rng.uniform() < 0.4:
         table = surfaces.side_table(rng, style)
         machine = clutter.printer(rng)
-        lay.against(table.with_children([machine.moved(y=(table.depth - machine.depth) / 2, z=table.top)]))
+        layout.place_at_wall(table.with_children([machine.translate(y=(table.depth - machine.depth) / 2, z=table.top)]))
 
 
-def studio(lay: Layout, rng: Generator, style: Style) -> None:
-    kitchenette(lay, rng, style, rng.uniform(1.6, 2.4))
-    bed_group(lay, rng, style)
-    sofa_group(lay, rng, style)
+def studio(layout: Layout, rng: Generator, style: Style) -> None:
+    kitchen_group(layout, rng, style, rng.uniform(1.6, 2.4))
+    bed_group(layout, rng, style)
+    sofa_group(layout, rng, style)
     if rng.uniform() < 0.6:
-        lay.against(storage.wardrobe(rng, style), front=0.4, corner=True)
-    dining(lay, rng, style, small=True, chairs=2)
-    lay.against(storage.bookshelf(rng, style), front=0.3)
+        layout.place_at_wall(storage.wardrobe(rng, style), front=0.4, corner=True)
+    dining_group(layout, rng, style, small=True, chairs=2)
+    layout.place_at_wall(storage.bookshelf(rng, style), front=0.3)
     if rng.uniform() < 0.4:
-        workplace(lay, rng, style)
+        desk_group(layout, rng, style)
 
 
 RECIPES: dict[str, Callable[[Layout, Generator, Style], None]] = {
@@ -197,19 +197,19 @@ RECIPES: dict[str, Callable[[Layout, Generator, Style], None]] = {
 }
 
 
-def finishing(lay: Layout, rng: Generator, style: Style, kind: str) -> None:
+def add_common_items(layout: Layout, rng: Generator, style: Style, kind: str) -> None:
     """What any room may have besides: plants, pictures, shelves, boxes, stools, lamps."""
     dry = kind != "bathroom"
-    floor_things = [clutter.plant, clutter.bin_, clutter.carton, clutter.basket, seats.stool]
+    floor_things = [clutter.plant, clutter.waste_bin, clutter.carton, clutter.basket, seats.stool]
     if dry:
         floor_things += [clutter.floor_lamp, clutter.plant, seats.chair, seats.bench, storage.coat_rack]
     for _ in range(int(rng.integers(1, 5 if dry else 2))):
         make_ = choose(rng, floor_things)
         item = clutter.carton(rng, style, rng.uniform(0.3, 0.5)) if make_ is clutter.carton else make_(rng, style)
-        lay.against(item, corner=bool(rng.uniform() < 0.6), gap=rng.uniform(0.02, 0.1))
+        layout.place_at_wall(item, corner=bool(rng.uniform() < 0.6), gap=rng.uniform(0.02, 0.1))
     for _ in range(int(rng.integers(1, 4 if dry else 2))):
-        wall = int(rng.integers(len(lay.plan)))
-        s = lay.plan.wall(wall)[2] * rng.uniform(0.2, 0.8)
-        hang(lay, rng, style, wall, s, rng.uniform(1.2, 1.6), rng.uniform(0.3, 1.0))
+        wall = int(rng.integers(len(layout.plan)))
+        s = layout.plan.wall(wall)[2] * rng.uniform(0.2, 0.8)
+        hang_pictures(layout, rng, style, wall, s, rng.uniform(1.2, 1.6), rng.uniform(0.3, 1.0))
     if dry and rng.uniform() < 0.3:
-        lay.against(storage.wall_shelf(rng, style), z=rng.uniform(1.3, 1.7), gap=0.002)
+        layout.place_at_wall(storage.wall_shelf(rng, style), z=rng.uniform(1.3, 1.7), gap=0.002)

@@ -77,7 +77,7 @@ def render(lit: LitRoom, cameras: Cameras, index: int = 0, near: float = 0.0) ->
     met = hits.face >= 0
     f = np.maximum(hits.face, 0)
     color = lit.shade(hits)
-    edges = np.flatnonzero(_busy(color.reshape(h, w, 3)))
+    edges = np.flatnonzero(_edge_pixels(color.reshape(h, w, 3)))
     for x, y in _SUBPIXELS:
         color[edges] += lit.shade(lit.tracer.hits(*rays.through(x, y, edges, near)))
     color[edges] /= 1 + len(_SUBPIXELS)
@@ -90,7 +90,7 @@ def render(lit: LitRoom, cameras: Cameras, index: int = 0, near: float = 0.0) ->
     )
 
 
-def _busy(color: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _edge_pixels(color: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[H, W] pixels that differ from a neighbour: edges and fine texture, where one sample would alias."""
     out = np.zeros(color.shape[:2], bool)
     down = np.abs(color[1:] - color[:-1]).max(-1) > _CONTRAST

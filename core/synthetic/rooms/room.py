@@ -14,13 +14,13 @@ from ..furniture import clutter, decor
 from ..furniture.item import Box, Item, Lamp, class_index
 from ..materials.materials import RGB, MaterialTable, Style, choose
 from .layout import Layout
-from .recipes import ESSENTIAL, KINDS, RECIPES, SIZES, finishing
+from .recipes import ESSENTIAL_CLASSES, RECIPES, ROOM_KINDS, SIDE_LENGTHS, add_common_items
 from .shell import Opening, Plan, door, floor_and_ceiling, walls, window
 
 GENERATOR_VERSION = 1
 """Raise it whenever a seed would give another room, picture or point: it seeds the generator and names the cache."""
 
-ATTEMPTS = 6
+FURNISHING_ATTEMPTS = 6
 """Times a room is furnished until all that makes it what it is has found a place."""
 WITHOUT_INSTANCE = ("wall", "floor", "ceiling", "splashback")
 
@@ -41,7 +41,7 @@ class Room:
 
     Attributes:
         seed: what it was made from.
-        kind: one of `recipes.KINDS`.
+        kind: one of `recipes.ROOM_KINDS`.
         plan: the floor plan.
         vertices, normals, tex: [V, 3] float32; see `mesh.Mesh`.
         faces: [F, 3] int64.
@@ -96,45 +96,45 @@ def build_room(seed: int, kind: str | None = None) -> Room:
 
     Args:
         seed: any non-negative integer; the same seed always gives the same room.
-        kind: one of `recipes.KINDS`; drawn from the seed by default.
+        kind: one of `recipes.ROOM_KINDS`; drawn from the seed by default.
 
     Raises:
         InputError: a negative seed or an unknown kind.
     """
     if seed < 0:
         raise InputError("seed", "0 or more", f"{seed}")
-    if kind is not None and kind not in KINDS:
-        raise InputError("kind", "one of " + ", ".join(KINDS), repr(kind))
+    if kind is not None and kind not in ROOM_KINDS:
+        raise InputError("kind", "one of " + ", ".join(ROOM_KINDS), repr(kind))
     rng = np.random.default_rng([GENERATOR_VERSION, seed])
-    drawn = str(rng.choice(KINDS, p=[0.21, 0.19, 0.18, 0.18, 0.14, 0.10]))
-    kind = drawn if kind is None else kind
+    random_kind = str(rng.choice(ROOM_KINDS, p=[0.21, 0.19, 0.18, 0.18, 0.14, 0.10]))
+    kind = random_kind if kind is None else kind
     style = Style.draw(rng)
-    long, short = (rng.uniform(*r) for r in SIZES[kind])
+    long, short = (rng.uniform(*r) for r in SIDE_LENGTHS[kind])
     w, d = (long, short) if rng.uniform() < 0.5 else (short, long)
     l_shaped = kind in ("living room", "studio", "office", "bedroom") and w * d > 14 and rng.uniform() < 0.3
     plan = Plan.draw(rng, w, d, rng.uniform(2.35, 2.95), l_shaped)
     time = str(rng.choice(["sun", "overcast", "night"], p=[0.5, 0.32, 0.18]))
-    lay = _furnish(rng, plan, style, kind)
-    holes = [_fill(rng, plan, o, style, time == "night") for o in lay.openings]
+    layout = _furnish(rng, plan, style, kind)
+    holes = [_fill_opening(rng, plan, o, style, time == "night") for o in layout.openings]
     panes = [pane for _, pane in holes if pane is not None]
-    shell = walls(rng, plan, lay.openings, style, kind) + floor_and_ceiling(rng, plan, style, kind)
+    shell = walls(rng, plan, layout.openings, style, kind) + floor_and_ceiling(rng, plan, style, kind)
     lamp_on = time == "night" or not panes or rng.uniform() < (0.35 if time == "sun" else 0.6)
     ceiling = _ceiling_lamps(rng, plan, style, lamp_on, kind)
     sun, sun_color, sky = _daylight(rng, time, panes)
-    items = [*shell, *(hole for hole, _ in holes), *lay.items, *ceiling]
-    return _assemble(seed, kind, plan, items, lay.solids, panes, sky, sun, sun_color)
+    items = [*shell, *(hole for hole, _ in holes), *layout.items, *ceiling]
+    return _merge_items(seed, kind, plan, items, layout.solids, panes, sky, sun, sun_color)
 
 
 def _furnish(rng: Generator, plan: Plan, style: Style, kind: str) -> Layout:
     """Doors, windows and furniture; drawn anew when something essential found no place."""
-    for _ in range(ATTEMPTS):
-        lay = Layout(rng, plan, _openings(rng, plan, kind))
-        _dress_windows(lay, rng, style, kind)
-        RECIPES[kind](lay, rng, style)
-        if ESSENTIAL[kind] <= {item.category for top in lay.items for item in top.walk()}:
+    for _ in range(FURNISHING_ATTEMPTS):
+        layout = Layout(rng, plan, _openings(rng, plan, kind))
+        _furnish_windows(layout, rng, style, kind)
+        RECIPES[kind](layout, rng, style)
+        if ESSENTIAL_CLASSES[kind] <= {item.category for top in layout.items for item in top.walk()}:
             break
-    finishing(lay, rng, style, kind)
-    return lay
+    add_common_items(layout, rng, style, kind)
+    return layout
 
 
 def _openings(rng: Generator, plan: Plan, kind: str) -> list[Opening]:
@@ -172,7 +172,7 @@ def _openings(rng: Generator, plan: Plan, kind: str) -> list[Opening]:
     return out
 
 
-def _fill(rng: Generator, plan: Plan, o: Opening, style: Style, night: bool) -> tuple[Item, WindowLight | None]:
+def _fill_opening(rng: Generator, plan: Plan, o: Opening, style: Style, night: bool) -> tuple[Item, WindowLight | None]:
     """The door or window in an opening, and the light that comes through it."""
     width = o.s1 - o.s0
     if o.kind == "door":
@@ -187,28 +187,28 @@ def _fill(rng: Generator, plan: Plan, o: Opening, style: Style, night: bool) -> 
     return plan.at_wall(window(rng, style, width, o.z0, o.z1, night), o.wall, o.s0), light
 
 
-def _dress_windows(lay: Layout, rng: Generator, style: Style, kind: str) -> None:
+def _furnish_windows(layout: Layout, rng: Generator, style: Style, kind: str) -> None:
     """Curtains or blinds, and radiators under high sills."""
     seed = int(rng.integers(1 << 30))  # the windows of a room are dressed alike
-    for o in lay.openings:
+    for o in layout.openings:
         if o.kind != "window":
             continue
         middle, width = (o.s0 + o.s1) / 2, o.s1 - o.s0
         r = rng.uniform()
         if r < (0.15 if kind in ("bathroom", "kitchen") else 0.68):
-            item = decor.curtains(np.random.default_rng(seed), style, width, o.z0, o.z1, lay.plan.h)
-            placed = lay.plan.at_wall(item, o.wall, middle, 0.016)
-            if lay.fits(placed, zones=False):
-                lay.add(placed)
+            item = decor.curtains(np.random.default_rng(seed), style, width, o.z0, o.z1, layout.plan.h)
+            placed = layout.plan.at_wall(item, o.wall, middle, 0.016)
+            if layout.fits(placed, zones=False):
+                layout.add(placed)
                 continue
         if r < 0.85:
-            placed = lay.plan.at_wall(
+            placed = layout.plan.at_wall(
                 decor.blind(np.random.default_rng(seed), style, width, o.z0, o.z1), o.wall, middle, 0.004
             )
-            if lay.fits(placed, zones=False):
-                lay.add(placed)
+            if layout.fits(placed, zones=False):
+                layout.add(placed)
         if o.z0 > 0.75 and kind != "kitchen" and rng.uniform() < 0.6:
-            lay.against(decor.radiator(rng, style), [o.wall], near=middle, tries=1)
+            layout.place_at_wall(decor.radiator(rng, style), [o.wall], near=middle, tries=1)
 
 
 def _ceiling_lamps(rng: Generator, plan: Plan, style: Style, lit: bool, kind: str) -> list[Item]:
@@ -225,7 +225,7 @@ def _ceiling_lamps(rng: Generator, plan: Plan, style: Style, lit: bool, kind: st
     out = []
     for x, y in spots:  # the lamps of a room are alike
         same = np.random.default_rng(seed)
-        out.append(clutter.ceiling_lamp(same, style, lit, drop).moved(x, y, plan.h))
+        out.append(clutter.ceiling_lamp(same, style, lit, drop).translate(x, y, plan.h))
     return out
 
 
@@ -245,7 +245,7 @@ def _daylight(rng: Generator, time: str, panes: list[WindowLight]) -> tuple[NDAr
     return sun, np.array(color) * (rng.uniform(3.0, 5.0) if time == "sun" else 0.0), sky
 
 
-def _assemble(
+def _merge_items(
     seed: int,
     kind: str,
     plan: Plan,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..furniture.item import IGNORED, Box, Item, Part, make
+from ..furniture.item import IGNORED, Box, Item, Part, make_item
 from ..geometry.mesh import Mesh, box, join, patch, rounded_box, superellipsoid
 from ..materials import textures as T
 from ..materials.materials import (
@@ -20,13 +20,13 @@ from ..materials.materials import (
     marble,
     metal,
     mix,
-    neutral,
+    neutral_color,
     plain,
     planks,
-    soft,
+    soft_color,
     speckle,
     tiles,
-    vivid,
+    vivid_color,
 )
 
 WALL_STEP = 0.09
@@ -94,9 +94,9 @@ class Plan:
         """The item with its back to wall ``i``, ``s`` metres along it."""
         a, e, _ = self.wall(i)
         x, y = a + s * e + gap * np.array([-e[1], e[0]])
-        return item.turned(self.yaw(i)).moved(float(x), float(y), z)
+        return item.rotate(self.yaw(i)).translate(float(x), float(y), z)
 
-    def holds(self, b: Box, slack: float = 1e-3) -> bool:
+    def contains(self, b: Box, slack: float = 1e-3) -> bool:
         """Whether the box is inside the walls."""
         if b[0] < -slack or b[1] < -slack or b[3] > self.w + slack or b[4] > self.d + slack:
             return False
@@ -120,7 +120,7 @@ def _slab(plan: Plan, z: float, up: bool, material: Material, category: str, lab
         x0, y0, x1, y1 = x0 - 0.02, y0 - 0.02, x1 + 0.02, y1 + 0.02
         u, v = np.array([x1 - x0, 0, 0]), np.array([0, y1 - y0, 0])
         parts.append((patch((x0, y0, z), u, v, WALL_STEP) if up else patch((x0, y0, z), v, u, WALL_STEP), material))
-    return make(label, category, parts)
+    return make_item(label, category, parts)
 
 
 def floor_material(rng: Generator, style: Style, kind: str) -> Material:
@@ -130,16 +130,18 @@ def floor_material(rng: Generator, style: Style, kind: str) -> Material:
         return planks(rng, style.wood if rng.uniform() < 0.3 else None, int(rng.integers(2)))
     if r < (0.85 if wet else 0.7):
         size = choose(rng, ((0.3, 0.3), (0.6, 0.6), (0.15, 0.15), (0.6, 0.3), (0.08, 0.08)))
-        base = choose(rng, (neutral, neutral, soft, any_color))(rng)
-        return tiles(rng, base, size, neutral(rng) if rng.uniform() < 0.2 else None)
+        base = choose(rng, (neutral_color, neutral_color, soft_color, any_color))(rng)
+        return tiles(rng, base, size, neutral_color(rng) if rng.uniform() < 0.2 else None)
     if r < 0.93:
-        return speckle(rng, choose(rng, (neutral, soft, any_color))(rng))
+        return speckle(rng, choose(rng, (neutral_color, soft_color, any_color))(rng))
     return marble(rng)
 
 
 def wall_material(rng: Generator, style: Style) -> Material:
     r = rng.uniform()
-    base = choose(rng, (soft, soft, neutral, lambda g: mix(neutral(g), vivid(g), 0.25)))(rng)
+    base = choose(rng, (soft_color, soft_color, neutral_color, lambda g: mix(neutral_color(g), vivid_color(g), 0.25)))(
+        rng
+    )
     if sum(base) < 1.1:
         base = mix(base, (0.9, 0.9, 0.88), 0.6)
     if r < 0.66:
@@ -161,7 +163,7 @@ def walls(rng: Generator, plan: Plan, openings: list[Opening], style: Style, kin
             wall_material(rng, style),
             Material(
                 T.TILES,
-                (c := mix((0.62, 0.3, 0.22), neutral(rng), 0.4), (0.75, 0.73, 0.7), mix(c, (0.2, 0.1, 0.1), 0.3)),
+                (c := mix((0.62, 0.3, 0.22), neutral_color(rng), 0.4), (0.75, 0.73, 0.7), mix(c, (0.2, 0.1, 0.1), 0.3)),
                 (0.22, 0.07, 0.5, 0.01, 0.9),
                 0,
                 5,
@@ -173,7 +175,7 @@ def walls(rng: Generator, plan: Plan, openings: list[Opening], style: Style, kin
     if kind == "bathroom":
         split = plan.h if rng.uniform() < 0.3 else rng.uniform(1.1, 2.1)
         size = choose(rng, ((0.15, 0.15), (0.2, 0.1), (0.3, 0.3), (0.3, 0.6), (0.1, 0.1)))
-        lower = tiles(rng, choose(rng, (soft, neutral, neutral, any_color))(rng), size)
+        lower = tiles(rng, choose(rng, (soft_color, neutral_color, neutral_color, any_color))(rng), size)
     elif rng.uniform() < 0.12:
         split = rng.uniform(0.8, 1.1)
         lower = style.board(rng) if rng.uniform() < 0.6 else wall_material(rng, style)
@@ -218,12 +220,12 @@ def walls(rng: Generator, plan: Plan, openings: list[Opening], style: Style, kin
             ]
             if boards:
                 parts.append((join(boards), skirting_material))
-        out.append(plan.at_wall(make("wall", "wall", parts), i, 0.0))
+        out.append(plan.at_wall(make_item("wall", "wall", parts), i, 0.0))
     return out
 
 
 def floor_and_ceiling(rng: Generator, plan: Plan, style: Style, kind: str) -> list[Item]:
-    white = plain(mix((0.96, 0.96, 0.95), soft(rng), rng.uniform(0, 0.3)), 0.02)
+    white = plain(mix((0.96, 0.96, 0.95), soft_color(rng), rng.uniform(0, 0.3)), 0.02)
     return [
         _slab(plan, 0.0, True, floor_material(rng, style, kind), "floor", "floor"),
         _slab(plan, plan.h, False, white, IGNORED, "ceiling"),
@@ -232,8 +234,8 @@ def floor_and_ceiling(rng: Generator, plan: Plan, style: Style, kind: str) -> li
 
 def door(rng: Generator, style: Style, width: float, height: float) -> Item:
     """A closed door with its frame, for an opening from x = 0 to ``width``, z = 0 to ``height``."""
-    leaf = style.board(rng).grained(2)
-    frame_material = leaf if rng.uniform() < 0.6 else plain(neutral(rng))
+    leaf = style.board(rng).with_grain(2)
+    frame_material = leaf if rng.uniform() < 0.6 else plain(neutral_color(rng))
     f, t = rng.uniform(0.05, 0.07), 0.016
     frame = [
         box((-f, 0, 0), (0.012, t, height + f)),
@@ -274,17 +276,17 @@ def door(rng: Generator, style: Style, width: float, height: float) -> Item:
             if left
             else box((-0.11, y + 0.045, 1.0), (0.0, y + 0.06, 1.018))
         )
-        grip = join([box((-0.01, y, 0.998), (0.01, y + 0.06, 1.02)), lever]).moved(x - 0.01 * turn)
+        grip = join([box((-0.01, y, 0.998), (0.01, y + 0.06, 1.02)), lever]).translate(x - 0.01 * turn)
     else:
         grip = join(
             [
-                superellipsoid((0.055, 0.055, 0.055), 1, 1, 8, 14).moved(x, y + 0.05, 1.0),
+                superellipsoid((0.055, 0.055, 0.055), 1, 1, 8, 14).translate(x, y + 0.05, 1.0),
                 box((x - 0.01, y, 0.99), (x + 0.01, y + 0.03, 1.01)),
             ]
         )
     plate = box((x - 0.022, y, 0.9), (x + 0.022, y + 0.006, 1.08))
     parts: list[Part] = [(join(frame), frame_material), (join(slab), leaf), (join([grip, plate]), metal(rng)), *extra]
-    return make("door", "door", parts, [(-f, 0, 0, width + f, 0.03, height + f)])
+    return make_item("door", "door", parts, [(-f, 0, 0, width + f, 0.03, height + f)])
 
 
 def window(rng: Generator, style: Style, width: float, z0: float, z1: float, night: bool) -> Item:
@@ -317,4 +319,4 @@ def window(rng: Generator, style: Style, width: float, z0: float, z1: float, nig
         depth = rng.uniform(0.02, 0.12)
         sill = rounded_box((-0.04, -0.07, z0 - 0.03), (width + 0.04, depth, z0 + 0.003), 0.008)
         parts.append((sill, choose(rng, (frame_material, marble(rng), plain((0.94, 0.94, 0.93))))))
-    return make("window", "window", parts, [(-0.04, 0, z0, width + 0.04, 0.1, z1)])
+    return make_item("window", "window", parts, [(-0.04, 0, z0, width + 0.04, 0.1, z1)])

@@ -16,9 +16,9 @@ from .room import GENERATOR_VERSION, Room
 CELL = 0.1
 CLEARANCE = 0.22
 """Least distance in plan from the camera to a wall or to anything taller than a knee, metres."""
-_PROBE = (20, 15)
+_PROBE_SIZE = (20, 15)
 """Rays per candidate view."""
-_STRETCH = 0.4
+_SURFACE_CELL = 0.4
 """Surfaces count as seen by cubes of so many metres."""
 
 
@@ -40,7 +40,7 @@ def free_floor(room: Room) -> NDArray[np.bool_]:
     return areas == sizes.argmax()
 
 
-def _path(rng: Generator, free: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
+def _walk_path(rng: Generator, free: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
     """[count, 2] places along a walk through the free floor: far-apart places, visited nearest first."""
     cells = np.argwhere(free) + 0.5
     chosen = [cells[rng.integers(len(cells))]]
@@ -70,10 +70,10 @@ def walk(lit: LitRoom, frames: int, width: int, height: int) -> Cameras:
     eye = rng.uniform(1.35, 1.65)
     fov = np.deg2rad(rng.uniform(64, 75))
     k = intrinsics(float(fov), width, height)
-    probe_k = intrinsics(float(fov), *_PROBE)
-    places = _path(rng, free_floor(room), frames)
+    probe_k = intrinsics(float(fov), *_PROBE_SIZE)
+    places = _walk_path(rng, free_floor(room), frames)
     objects = np.ones(len(room.labels))
-    surface = np.ones(tuple(int(np.ceil(e / _STRETCH)) + 1 for e in (room.plan.w, room.plan.d, room.plan.h)))
+    surface = np.ones(tuple(int(np.ceil(e / _SURFACE_CELL)) + 1 for e in (room.plan.w, room.plan.d, room.plan.h)))
     viewmats = []
     previous = rng.uniform(0, 2 * np.pi)
     for x, y in places:
@@ -83,7 +83,7 @@ def walk(lit: LitRoom, frames: int, width: int, height: int) -> Cameras:
             pitch = rng.uniform(0.08, 0.5)
             forward = [np.cos(heading) * np.cos(pitch), np.sin(heading) * np.cos(pitch), -np.sin(pitch)]
             viewmat = look_at(position, position + torch.tensor(forward, dtype=torch.float64))
-            found, cells, weight, depth = _probe(lit, viewmat, probe_k, surface.shape)
+            found, cells, weight, depth = _cast_probe_rays(lit, viewmat, probe_k, surface.shape)
             gain = (found / objects).clip(max=0.6).sum() + 8 * (weight / surface[cells]).mean()
             near = (depth < 0.7).mean() + 0.6 * (depth < 1.2).mean()
             turn = abs((heading - previous + np.pi) % (2 * np.pi) - np.pi)
@@ -94,24 +94,24 @@ def walk(lit: LitRoom, frames: int, width: int, height: int) -> Cameras:
         _, viewmat, found, cells, previous = best
         objects += 0.25 * found
         np.add.at(surface, cells, 0.5)
-        viewmats.append(_rolled(viewmat, rng.normal(0, 0.012)))
+        viewmats.append(_roll(viewmat, rng.normal(0, 0.012)))
     return Cameras(torch.stack(viewmats).float(), k.expand(frames, 3, 3).clone(), width, height)
 
 
-def _probe(
+def _cast_probe_rays(
     lit: LitRoom, viewmat: torch.Tensor, k: torch.Tensor, shape: tuple[int, ...]
 ) -> tuple[NDArray, tuple[NDArray, ...], NDArray, NDArray]:
     """Rays per object [I]; per ray the stretch of surface met (indices), how much it matters, and its depth [R]."""
-    origins, directions = PixelRays(Cameras(viewmat[None].float(), k[None], *_PROBE), 0).through(0.5, 0.5)
+    origins, directions = PixelRays(Cameras(viewmat[None].float(), k[None], *_PROBE_SIZE), 0).through(0.5, 0.5)
     hits = lit.tracer.hits(origins, directions)
     instance = np.where(hits.face >= 0, lit.room.instance[np.maximum(hits.face, 0)], -1)
     at = origins + np.minimum(hits.distance, 20)[:, None] * directions
-    cells = tuple(np.clip(at[:, i] / _STRETCH, 0, shape[i] - 1).astype(int) for i in range(3))
+    cells = tuple(np.clip(at[:, i] / _SURFACE_CELL, 0, shape[i] - 1).astype(int) for i in range(3))
     found = np.bincount(instance + 1, minlength=len(lit.room.labels) + 1)[1:].astype(float)
     return found, cells, np.where(instance >= 0, 1.0, 0.3), hits.distance
 
 
-def _rolled(viewmat: torch.Tensor, angle: float) -> torch.Tensor:
+def _roll(viewmat: torch.Tensor, angle: float) -> torch.Tensor:
     """The camera turned about its own viewing direction by ``angle`` radians."""
     c, s = float(np.cos(angle)), float(np.sin(angle))
     roll = torch.tensor([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=viewmat.dtype)

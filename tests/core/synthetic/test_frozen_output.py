@@ -1,10 +1,11 @@
 """The procedural generators still give the rooms and objects that the bundled weights were trained on.
 
-`frozen_output.json` holds what each seed gave: SHA-256 digests of the geometry, materials and labels, and summaries of
-what rays and light make of them. Geometry is quantised before it is hashed (`quantised`): processors differ in the last
-bit of a sine or a product of matrices. Everything that depends on rays or light (pictures, points, Gaussians, cameras)
-is compared as block means and moments within a tolerance, because a ray along an edge may hit on one processor and miss
-on another. The objects recorded are some whose subdivision has no ties between edges of equal length. Labels, faces, captions and counts are exact.
+`frozen_output.json` holds what each seed gave: SHA-256 digests of geometry and materials, and summaries of rendered
+output. Geometry is quantised before it is hashed (`quantised`), because processors differ in the last bit of a sine or
+a matrix product. Output of rays and light (pictures, points, Gaussians, cameras) is compared as block means and moments
+within a tolerance, because a ray along an edge may hit on one processor and miss on another. Labels, faces, captions
+and counts are exact. The recorded objects are some without ties between edges of equal length, which subdivision would
+resolve by the last bit.
 
 After raising a version, write the file anew: ``python tests/core/synthetic/test_frozen_output.py``.
 """
@@ -22,9 +23,9 @@ from gaussiancross.core.synthetic.materials.materials import MaterialTable
 from gaussiancross.core.synthetic.materials.textures import albedo
 from gaussiancross.core.synthetic.objects import (
     build_object,
-    captions,
     light_object,
     object_gaussians,
+    random_caption,
     render_object,
     surface_points,
 )
@@ -137,7 +138,7 @@ def object_entry(category: str, seed: int) -> dict:
     return {
         "geometry": digest(obj.vertices, obj.normals, obj.tex, obj.faces, obj.side),
         "materials": digest(obj.material, obj.part, material_digest(obj.table)),
-        "captions": [*obj.names, *(captions(obj, np.random.default_rng(i)) for i in range(3))],
+        "captions": [*obj.names, *(random_caption(obj, np.random.default_rng(i)) for i in range(3))],
     }
 
 

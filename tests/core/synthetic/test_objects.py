@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.procedural_objects import SEEN, Objects
+from gaussiancross.core.datasets.procedural_objects import TRAINING_CATEGORIES, Objects
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.synthetic.geometry import shapes as S
 from gaussiancross.core.synthetic.geometry.mesh import box
@@ -16,10 +16,10 @@ from gaussiancross.core.synthetic.objects import (
     HELD_OUT,
     ProceduralObject,
     build_object,
-    captions,
     describe,
     light_object,
     object_cameras,
+    random_caption,
     render_object,
     surface_points,
     to_trimesh,
@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_object():
 
 def test_there_are_many_categories_and_some_are_held_out():
     assert len(CATEGORIES) == len(set(CATEGORIES)) >= 60
-    assert set(HELD_OUT) <= set(CATEGORIES) and not set(HELD_OUT) & set(SEEN)
+    assert set(HELD_OUT) <= set(CATEGORIES) and not set(HELD_OUT) & set(TRAINING_CATEGORIES)
 
 
 def test_every_mesh_is_finite_and_stands_on_the_ground(objects):
@@ -122,7 +122,7 @@ def test_captions_say_what_is_there():
         told = describe(obj)
         assert told.words[0] == category == told.name
         assert told.phrase(rng).claims and set(told.phrase(rng).claims) <= told.facts()
-        assert any(word in captions(obj, rng) for word in told.words)
+        assert any(word in random_caption(obj, rng) for word in told.words)
     words = set(vocabulary(CATEGORIES))
     assert set(describe(build_object("chair", 5)).colors) <= words
 

@@ -16,13 +16,13 @@ from gaussiancross.core.data.classes import SCANNET20
 from gaussiancross.core.datasets import rooms as dataset_module
 from gaussiancross.core.datasets.rooms import Rooms, RoomsConfig
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.synthetic.furniture.item import make
+from gaussiancross.core.synthetic.furniture.item import make_item
 from gaussiancross.core.synthetic.geometry import mesh as M
 from gaussiancross.core.synthetic.materials.materials import plain
 from gaussiancross.core.synthetic.rooms import Room, build_room, light_room, render, sample_points, walk
 from gaussiancross.core.synthetic.rooms.layout import Layout, overlap
 from gaussiancross.core.synthetic.rooms.preview import contact_sheet, save_sheet
-from gaussiancross.core.synthetic.rooms.recipes import ESSENTIAL, KINDS
+from gaussiancross.core.synthetic.rooms.recipes import ESSENTIAL_CLASSES, ROOM_KINDS
 from gaussiancross.core.synthetic.rooms.shell import Opening, Plan
 from helpers.room_shortcuts import shortcut_miou
 from helpers.rooms import digest, fingerprint
@@ -67,7 +67,7 @@ def test_solids_are_closed_and_face_outwards(name, mesh, volume):
 
 
 def test_turning_and_scaling_keep_normals_square_to_the_surface():
-    mesh = M.cylinder(0.5, 0, 1).turned(0.7, "x").scaled(1, 2, 0.5).turned(-1.1)
+    mesh = M.cylinder(0.5, 0, 1).rotate(0.7, "x").scale(1, 2, 0.5).rotate(-1.1)
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
     face /= np.linalg.norm(face, axis=1, keepdims=True)
@@ -86,15 +86,15 @@ def test_a_seed_gives_the_same_room_in_another_process():
 def test_every_class_and_every_kind_of_room_appears(rooms):
     classes = set(np.unique(np.concatenate([r.segment for r in rooms])).tolist())
     assert classes == set(range(-1, 20)), [SCANNET20[c] for c in set(range(20)) - classes]
-    assert {r.kind for r in rooms} == set(KINDS)
+    assert {r.kind for r in rooms} == set(ROOM_KINDS)
     assert any(r.plan.notch for r in rooms)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROOM_KINDS)
 def test_rooms_have_what_makes_them(kind):
     for seed in range(4):
         found = {SCANNET20[c] for c in np.unique(build_room(seed, kind).segment) if c >= 0}
-        assert found >= ESSENTIAL[kind], seed
+        assert found >= ESSENTIAL_CLASSES[kind], seed
 
 
 def test_labels_and_instances_agree(rooms):
@@ -114,7 +114,7 @@ def test_furniture_stands_inside_and_apart(rooms):
     for room in rooms:
         boxes = room.solids
         assert (boxes[:, 2] > -1e-6).all() and (boxes[:, 5] <= room.plan.h + 1e-6).all()
-        assert all(room.plan.holds(tuple(b)) for b in boxes.tolist())
+        assert all(room.plan.contains(tuple(b)) for b in boxes.tolist())
 
 
 def test_meshes_stay_within_walls_floor_and_ceiling(rooms):
@@ -134,15 +134,18 @@ def test_nothing_is_placed_into_something_else():
     rng = np.random.default_rng(0)
     plan = Plan.draw(rng, 4.0, 3.0, 2.5, True)
     door = Opening(0, 0.2, 1.0, 0.0, 2.0, "door")
-    lay = Layout(rng, plan, [door])
-    crate = make("crate", "otherfurniture", [(M.box((-0.3, 0, 0), (0.3, 0.6, 0.8)), plain((0.5, 0.5, 0.5)))])
-    placed = [lay.against(crate, tries=100) for _ in range(40)]
+    layout = Layout(rng, plan, [door])
+    crate = make_item("crate", "otherfurniture", [(M.box((-0.3, 0, 0), (0.3, 0.6, 0.8)), plain((0.5, 0.5, 0.5)))])
+    placed = [layout.place_at_wall(crate, tries=100) for _ in range(40)]
     boxes = [p[0].bounds for p in placed if p]
     assert 5 < len(boxes) < 40  # it fills up
     assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
-    assert all(plan.holds(b) for b in boxes) and not any(overlap(b, lay.zones[0]) for b in boxes)
+    assert all(plan.contains(b) for b in boxes) and not any(overlap(b, layout.zones[0]) for b in boxes)
     in_notch = plan.notch
-    assert in_notch and lay.at(crate, (in_notch[0] + in_notch[2]) / 2, (in_notch[1] + in_notch[3]) / 2, 0.3) is None
+    assert (
+        in_notch
+        and layout.place_at(crate, (in_notch[0] + in_notch[2]) / 2, (in_notch[1] + in_notch[3]) / 2, 0.3) is None
+    )
 
 
 def test_colours_overlap_between_classes(rooms):
@@ -198,7 +201,7 @@ def test_cameras_stand_in_free_space(seen, rooms):
     for lit, cameras in [(seen[0], seen[1]), *((lit, walk(lit, 6, 32, 24)) for lit in map(light_room, rooms[9:10]))]:
         for x, y, z in cameras.centers.numpy().tolist():
             eye = (x - 0.15, y - 0.15, z - 0.1, x + 0.15, y + 0.15, z + 0.1)
-            assert lit.room.plan.holds(eye) and 1.2 <= z <= 1.8
+            assert lit.room.plan.contains(eye) and 1.2 <= z <= 1.8
             assert not any(overlap(eye, tuple(b)) for b in lit.room.solids.tolist())
         rotation = cameras.viewmats[:, :3, :3]
         np.testing.assert_allclose(torch.linalg.det(rotation).numpy(), 1, atol=1e-5)
@@ -326,10 +329,10 @@ def test_unwritable_root_is_an_input_error(tmp_path):
 def test_sensor_noise_is_off_by_default_and_grows_with_distance(seen):
     _, _, views, _ = seen
     rng = np.random.default_rng(0)
-    color, depth = dataset_module._noisy(views[0], RoomsConfig(), rng)
+    color, depth = dataset_module._add_noise(views[0], RoomsConfig(), rng)
     np.testing.assert_array_equal(color, views[0].color)
     np.testing.assert_array_equal(depth, views[0].depth)
-    _, noisy = dataset_module._noisy(views[0], RoomsConfig(depth_noise=1, color_noise=2), rng)
+    _, noisy = dataset_module._add_noise(views[0], RoomsConfig(depth_noise=1, color_noise=2), rng)
     error = np.abs(noisy - views[0].depth)
     near, far = views[0].depth < np.median(views[0].depth), views[0].depth >= np.median(views[0].depth)
     assert 0 < error[near].mean() < error[far].mean() < 0.1

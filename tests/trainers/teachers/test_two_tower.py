@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.captioned_rooms import NOTHING, CaptionedRoom
+from gaussiancross.core.datasets.captioned_rooms import NO_THING, CaptionedRoom
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.nn.two_tower import TwoTower, TwoTowerConfig
 from gaussiancross.core.query.text import UnknownPhrase
@@ -250,7 +250,7 @@ def test_boards_of_objects_and_a_start_from_shipped_weights(tmp_path, toy: Capti
     crops = [object_crop(objects, np.random.default_rng(seed)) for seed in range(12)]
     assert {len(crop.things) for crop in crops} == {2, 4}  # one object and the whole picture, or four objects
     for crop in crops:
-        shown = set(np.unique(crop.ids)) - {NOTHING}
+        shown = set(np.unique(crop.ids)) - {NO_THING}
         assert shown <= set(crop.things) and {d.name for d in crop.things.values()} <= {"barrel", "chair"}
     config = TwoTowerTraining(run_dir=tmp_path, steps=2, batch=4)
     shipped = BuiltinTeacher()

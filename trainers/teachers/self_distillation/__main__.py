@@ -39,7 +39,7 @@ def main() -> int:
 def made(count: int, console: Console) -> Rooms:
     """The training rooms; those that are not on the disk yet are made now, with progress."""
     rooms = Rooms("train", count)
-    missing = [i for i in range(count) if not rooms.ready(i)]
+    missing = [i for i in range(count) if not rooms.is_cached(i)]
     for i in track(missing, "making rooms", console=console, disable=not missing):
         rooms.frames(i)
     return rooms

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ....synthetic.objects.light import ObjectLight, encoded_array, vertex_light
+from ....synthetic.objects.light import ObjectLight, linear_to_srgb_array, vertex_light
 from ....synthetic.render.trace import Hits
 from .solid import MeshObject
 
@@ -41,7 +41,7 @@ class LitMesh:
             # rolled off so that nothing is clipped hard, as procedural objects are
             bright = np.maximum(linear - _KNEE, 0)
             linear = np.where(bright > 0, 1 - (1 - _KNEE) * np.exp(-bright / (1 - _KNEE)), linear)
-        return encoded_array(linear)
+        return linear_to_srgb_array(linear)
 
 
 def light_mesh(obj: MeshObject, light: ObjectLight | None = STUDIO) -> LitMesh:

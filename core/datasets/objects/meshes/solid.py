@@ -13,8 +13,8 @@ from PIL import Image
 
 from ....data.objects import Up
 from ....synthetic.geometry.mesh import Mesh
-from ....synthetic.geometry.shapes import refined
-from ....synthetic.objects.light import around
+from ....synthetic.geometry.shapes import subdivide
+from ....synthetic.objects.light import spread_directions
 from ....synthetic.render.solid import Solid
 from ....synthetic.render.trace import Hits, Tracer
 from .read import RawMesh, decoded
@@ -104,7 +104,7 @@ def mesh_object(raw: RawMesh, name: str, up: Up = "y", pixels: int = 256) -> Mes
     doubled = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     area = max(float(doubled.sum()) / 2, 1e-12)
     extra = np.concatenate([raw.uv, raw.color], 1).astype(np.float64)
-    cut, origin = refined(
+    cut, origin = subdivide(
         Mesh(vertices, raw.normals @ turn.T, extra, raw.faces[doubled > 1e-14]), 2 * (area / GRID) ** 0.5
     )
     origin = np.flatnonzero(doubled > 1e-14)[origin]
@@ -166,7 +166,7 @@ def _outward(obj: MeshObject) -> MeshObject:
 
 def _open(tracer: Tracer, at: NDArray, n: NDArray, rays: int = 8) -> NDArray[np.float64]:
     """[F] share of the directions about the normals that lead out."""
-    directions = around(n.astype(np.float32), np.zeros(len(n)), np.sqrt((np.arange(rays) + 0.5) / rays))
+    directions = spread_directions(n.astype(np.float32), np.zeros(len(n)), np.sqrt((np.arange(rays) + 0.5) / rays))
     free = tracer.first(np.repeat(at, rays, 0), directions.reshape(-1, 3)) < 0
     return free.reshape(-1, rays).mean(1)
 

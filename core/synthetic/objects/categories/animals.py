@@ -7,9 +7,9 @@ from numpy.random import Generator
 
 from ...furniture.item import Part
 from ...geometry.mesh import Mesh, cylinder, join, lathe
-from ...geometry.shapes import ball, cone, ellipse, extrude, limb, pair, rod, spline, sweep, torus
+from ...geometry.shapes import ball, cone, ellipse, extrude, limb, rod, spline, sweep, torus, with_reflection
 from ...materials.materials import choose
-from ...materials.paint import DARK, natural, paint, solid
+from ...materials.paint import DARK, natural_material, random_material, random_paint
 from .furniture import Maker
 
 
@@ -17,33 +17,33 @@ def bird(rng: Generator) -> list[Part]:
     fat, neck, beak = rng.uniform(0.8, 1.25), rng.uniform(0.0, 0.12), rng.uniform(0.03, 0.09)
     z = 0.16
     tilt = rng.uniform(0.1, 0.7)
-    body = ball(0.12 * fat, 0.22, 0.13 * fat, 22).turned(tilt, "x").moved(z=z)
+    body = ball(0.12 * fat, 0.22, 0.13 * fat, 22).rotate(tilt, "x").translate(z=z)
     shoulder = np.array([0, 0.07, z + 0.05 + 0.06 * tilt])
     at = np.add(shoulder, [0, 0.04, 0.05 + neck])
     head = join(
         [
-            ball(0.085).moved(*at),
+            ball(0.085).translate(*at),
             limb([shoulder - [0, 0.03, 0.03], (shoulder + at) / 2, at], (0.045, 0.033, 0.035), 14, 8),
         ]
     )
-    bill = cone(0.016, 0, beak, 10).turned(-np.pi / 2 - 0.1, "x").moved(*(np.add(at, [0, 0.036, -0.004])))
-    eyes = pair(ball(0.014).moved(0.035, at[1] + 0.016, at[2] + 0.014))
+    bill = cone(0.016, 0, beak, 10).rotate(-np.pi / 2 - 0.1, "x").translate(*(np.add(at, [0, 0.036, -0.004])))
+    eyes = with_reflection(ball(0.014).translate(0.035, at[1] + 0.016, at[2] + 0.014))
     long = rng.uniform(0.08, 0.18)
     tail = (
         extrude([(-0.02, 0), (0.02, 0), (0.045, -long), (-0.045, -long)], -0.006, 0.006)
-        .turned(tilt * 0.8 - 0.1, "x")
-        .moved(0, -0.08, z - 0.05 * tilt)
+        .rotate(tilt * 0.8 - 0.1, "x")
+        .translate(0, -0.08, z - 0.05 * tilt)
     )
     if rng.uniform() < 0.4:  # wings spread
         wing = (
             ball(0.3, 0.13, 0.012, 20)
-            .moved(0.16)
-            .turned(-rng.uniform(0.0, 0.6), "y")
-            .turned(rng.uniform(-0.2, 0.3))
-            .moved(0.03, 0, z + 0.03)
+            .translate(0.16)
+            .rotate(-rng.uniform(0.0, 0.6), "y")
+            .rotate(rng.uniform(-0.2, 0.3))
+            .translate(0.03, 0, z + 0.03)
         )
     else:
-        wing = ball(0.03, 0.19, 0.085, 18).turned(tilt * 1.0, "x").moved(0.058 * fat, -0.02, z + 0.005)
+        wing = ball(0.03, 0.19, 0.085, 18).rotate(tilt * 1.0, "x").translate(0.058 * fat, -0.02, z + 0.005)
     legs = [
         join(
             [
@@ -56,11 +56,11 @@ def bird(rng: Generator) -> list[Part]:
         )
         for s in (-1, 1)
     ]
-    coat = solid(rng)
+    coat = random_material(rng)
     return [
         (join([body, head]), coat),
-        (join([pair(wing), tail]), coat if rng.uniform() < 0.3 else solid(rng)),
-        (join([bill, *legs]), natural(rng, (0.9, 0.6, 0.15))),
+        (join([with_reflection(wing), tail]), coat if rng.uniform() < 0.3 else random_material(rng)),
+        (join([bill, *legs]), natural_material(rng, (0.9, 0.6, 0.15))),
         (eyes, DARK),
     ]
 
@@ -70,31 +70,31 @@ def butterfly(rng: Generator) -> list[Part]:
     a, b = rng.uniform(0.6, 0.9), rng.uniform(0.45, 0.7)
     turn = rng.uniform(0.3, 0.7)
     upper = ellipse(span * 0.5, span * 0.5 * a * 0.75, 24, rng.uniform(1.7, 2.6))
-    fore = extrude(upper, -0.0015, 0.0015).moved(span * 0.47).turned(turn).moved(0.004, 0.012)
+    fore = extrude(upper, -0.0015, 0.0015).translate(span * 0.47).rotate(turn).translate(0.004, 0.012)
     hind = (
         extrude(ellipse(span * 0.36, span * 0.36 * b, 24), -0.0015, 0.0015)
-        .moved(span * 0.33)
-        .turned(-turn * 1.2)
-        .moved(0.004, -0.012)
+        .translate(span * 0.33)
+        .rotate(-turn * 1.2)
+        .translate(0.004, -0.012)
     )
-    spot = cylinder(span * 0.14, -0.003, 0.003, 16).moved(span * 0.6).turned(turn).moved(0.004, 0.012)
-    wings = pair(join([fore, hind]).turned(-open_, "y"))
-    marks = pair(spot.turned(-open_, "y"))
+    spot = cylinder(span * 0.14, -0.003, 0.003, 16).translate(span * 0.6).rotate(turn).translate(0.004, 0.012)
+    wings = with_reflection(join([fore, hind]).rotate(-open_, "y"))
+    marks = with_reflection(spot.rotate(-open_, "y"))
     body = limb([(0, -0.06, 0), (0, 0, 0), (0, 0.045, 0)], (0.006, 0.009, 0.008), 12, 8)
-    feelers = pair(
+    feelers = with_reflection(
         sweep(spline([(0.002, 0.05, 0.002), (0.012, 0.075, 0.014), (0.028, 0.09, 0.016)], 8), np.full(8, 0.0014), 6)
     )
     return [
-        (wings, solid(rng)),
-        (marks, paint(rng)),
-        (join([body, feelers, ball(0.018).moved(0, 0.055)]), choose(rng, (DARK, paint(rng)))),
+        (wings, random_material(rng)),
+        (marks, random_paint(rng)),
+        (join([body, feelers, ball(0.018).translate(0, 0.055)]), choose(rng, (DARK, random_paint(rng)))),
     ]
 
 
 def dog(rng: Generator) -> list[Part]:
     """A standing dog: long or short, with hanging or pricked ears."""
     long, leg, fat = rng.uniform(0.3, 0.6), rng.uniform(0.12, 0.34), rng.uniform(0.075, 0.12)
-    coat, second = solid(rng), solid(rng)
+    coat, second = random_material(rng), random_material(rng)
     z, a = leg + fat * 0.7, long / 2
     body = limb([(0, -a, z), (0, 0, z - 0.01), (0, a, z + 0.02)], (fat * 0.9, fat, fat * 1.1), 18, 10)
     rise = rng.uniform(0.08, 0.2)
@@ -104,7 +104,7 @@ def dog(rng: Generator) -> list[Part]:
     snout = rng.uniform(0.06, 0.15)
     head = join(
         [
-            ball(fat * 1.75, fat * 1.9, fat * 1.6, 18).moved(*at),
+            ball(fat * 1.75, fat * 1.9, fat * 1.6, 18).translate(*at),
             limb(
                 [
                     np.add(at, [0, 0.03, -0.02]),
@@ -117,12 +117,12 @@ def dog(rng: Generator) -> list[Part]:
             ),
         ]
     )
-    nose = ball(fat * 0.42).moved(*(np.add(at, [0, 0.05 + snout + fat * 0.32, -0.015])))
+    nose = ball(fat * 0.42).translate(*(np.add(at, [0, 0.05 + snout + fat * 0.32, -0.015])))
     if rng.uniform() < 0.5:
-        ear = cone(fat * 0.42, 0, fat * 1.1, 12).scaled(1, 0.5, 1).turned(0.3, "y").moved(fat * 0.5, 0, fat * 0.5)
+        ear = cone(fat * 0.42, 0, fat * 1.1, 12).scale(1, 0.5, 1).rotate(0.3, "y").translate(fat * 0.5, 0, fat * 0.5)
     else:
-        ear = ball(fat * 0.3, fat * 0.8, fat * 1.5, 14).turned(-0.25, "y").moved(fat * 0.9, -0.01, -fat * 0.15)
-    eyes = pair(ball(fat * 0.24).moved(fat * 0.42, fat * 0.8, fat * 0.3)).moved(*at)
+        ear = ball(fat * 0.3, fat * 0.8, fat * 1.5, 14).rotate(-0.25, "y").translate(fat * 0.9, -0.01, -fat * 0.15)
+    eyes = with_reflection(ball(fat * 0.24).translate(fat * 0.42, fat * 0.8, fat * 0.3)).translate(*at)
     legs = [
         limb(
             [(s * fat * 0.6, y, z), (s * fat * 0.65, y + 0.01, z * 0.5), (s * fat * 0.65, y + 0.02, 0.03)],
@@ -142,7 +142,7 @@ def dog(rng: Generator) -> list[Part]:
     )
     return [
         (join([body, neck, head, *legs, tail]), coat),
-        (pair(ear).moved(*at), coat if rng.uniform() < 0.4 else second),
+        (with_reflection(ear).translate(*at), coat if rng.uniform() < 0.4 else second),
         (join([nose, eyes]), DARK),
     ]
 
@@ -159,33 +159,35 @@ def fish(rng: Generator) -> list[Part]:
     y = -length * 0.5
 
     def fin(points: list[tuple[float, float]], t: float = 0.004) -> Mesh:
-        return extrude(points, -t, t).turned(np.pi / 2, "x").turned(np.pi / 2, "z")
+        return extrude(points, -t, t).rotate(np.pi / 2, "x").rotate(np.pi / 2, "z")
 
     tail = fin([(y + 0.03, 0.012), (y - 0.09, spread), (y - 0.09 + fork, 0), (y - 0.09, -spread), (y + 0.03, -0.012)])
     h = tall * rng.uniform(0.25, 0.6)
     back = fin([(0.09, tall * 0.35), (0.02, tall * 0.4 + h), (-0.1, tall * 0.3 + h * 0.4), (-0.12, tall * 0.15)])
     belly = fin([(0.02, -tall * 0.35), (-0.05, -tall * 0.4 - h * 0.6), (-0.08, -tall * 0.2)])
-    side = pair(ball(0.012, 0.08, 0.05, 12).turned(0.6, "z").turned(-0.4, "x").moved(fat * 0.55, 0.06, -0.02))
-    eyes = pair(ball(0.016, 0.03, 0.03, 12).moved(fat * 0.36, length * 0.36, tall * 0.12))
-    skin = solid(rng)
-    fins = skin if rng.uniform() < 0.4 else solid(rng)
-    return [(body, skin), (join([tail, back, belly, side]), fins), (eyes, choose(rng, (DARK, paint(rng))))]
+    side = with_reflection(
+        ball(0.012, 0.08, 0.05, 12).rotate(0.6, "z").rotate(-0.4, "x").translate(fat * 0.55, 0.06, -0.02)
+    )
+    eyes = with_reflection(ball(0.016, 0.03, 0.03, 12).translate(fat * 0.36, length * 0.36, tall * 0.12))
+    skin = random_material(rng)
+    fins = skin if rng.uniform() < 0.4 else random_material(rng)
+    return [(body, skin), (join([tail, back, belly, side]), fins), (eyes, choose(rng, (DARK, random_paint(rng))))]
 
 
 def giraffe(rng: Generator) -> list[Part]:
     long, leg, neck = rng.uniform(0.5, 0.7), rng.uniform(0.6, 0.85), rng.uniform(0.7, 1.1)
     z, a = leg + 0.1, long / 2
-    coat, trim = solid(rng), solid(rng)
+    coat, trim = random_material(rng), random_material(rng)
     lean = rng.uniform(0.12, 0.4)
     at = np.array([0, a + 0.08 + lean, z + 0.1 + neck])
     body = limb([(0, -a, z - 0.05), (0, 0, z), (0, a, z + 0.06)], (0.14, 0.17, 0.16), 18, 10)
     bend = [(0, a, z + 0.05), (0, a + 0.05 + lean * 0.5, z + neck * 0.5)]
     throat = limb(np.vstack([*bend, at]), (0.13, 0.075, 0.055), 16, 12)
     head = limb([at, np.add(at, [0, 0.1, -0.01]), np.add(at, [0, 0.2, -0.05])], (0.075, 0.065, 0.045), 14, 8)
-    horns = pair(join([rod((0.03, 0, 0.05), (0.04, -0.01, 0.15), 0.012), ball(0.035).moved(0.04, -0.01, 0.155)])).moved(
-        *at
-    )
-    ears = pair(ball(0.11, 0.03, 0.05, 12).turned(-0.4, "y").moved(0.1, -0.02, 0.04)).moved(*at)
+    horns = with_reflection(
+        join([rod((0.03, 0, 0.05), (0.04, -0.01, 0.15), 0.012), ball(0.035).translate(0.04, -0.01, 0.155)])
+    ).translate(*at)
+    ears = with_reflection(ball(0.11, 0.03, 0.05, 12).rotate(-0.4, "y").translate(0.1, -0.02, 0.04)).translate(*at)
     legs = [
         limb([(s * 0.09, y, z), (s * 0.09, y, z * 0.5), (s * 0.09, y, 0.03)], (0.07, 0.04, 0.035), 12, 8)
         for y in (-a * 0.95, a * 0.95)
@@ -193,11 +195,11 @@ def giraffe(rng: Generator) -> list[Part]:
     ]
     tail = limb([(0, -a - 0.12, z), (0, -a - 0.2, z - 0.15), (0, -a - 0.21, z - 0.32)], (0.02, 0.014, 0.03), 10, 8)
     spots = [
-        ball(0.12, 0.12, 0.03, 10).turned(np.pi / 2, "y").moved(s * 0.15, y, z + dz)
+        ball(0.12, 0.12, 0.03, 10).rotate(np.pi / 2, "y").translate(s * 0.15, y, z + dz)
         for s in (-1, 1)
         for y, dz in ((-0.2, 0.0), (-0.03, 0.05), (0.15, 0.03), (0.04, -0.08))
     ]
-    eyes = pair(ball(0.03).moved(0.06, 0.08, 0.03)).moved(*at)
+    eyes = with_reflection(ball(0.03).translate(0.06, 0.08, 0.03)).translate(*at)
     return [(join([body, throat, head, *legs, tail]), coat), (join([horns, ears, *spots]), trim), (eyes, DARK)]
 
 
@@ -217,37 +219,37 @@ def snail(rng: Generator) -> list[Part]:
         16,
         16,
     )
-    horns = pair(
+    horns = with_reflection(
         join(
             [
                 rod((0.006, 0.09, 0.03 + lift), (0.018, 0.105, 0.07 + lift), 0.003),
-                ball(0.011).moved(0.018, 0.105, 0.072 + lift),
+                ball(0.011).translate(0.018, 0.105, 0.072 + lift),
             ]
         )
     )
-    return [(shell, solid(rng)), (join([foot, horns]), solid(rng))]
+    return [(shell, random_material(rng)), (join([foot, horns]), random_material(rng))]
 
 
 def snowman(rng: Generator) -> list[Part]:
     n = int(choose(rng, (2, 3, 3)))
     r, z = rng.uniform(0.3, 0.4), 0.0
-    white, trim = natural(rng, (0.95, 0.95, 0.96)), paint(rng)
+    white, trim = natural_material(rng, (0.95, 0.95, 0.96)), random_paint(rng)
     balls: list[Mesh] = []
     shrink = rng.uniform(0.68, 0.82)
     for k in range(n):
         z += r * (0.92 if k == 0 else 0.8)
-        balls.append(ball(2 * r, 2 * r, 1.9 * r, 24).moved(z=z))
+        balls.append(ball(2 * r, 2 * r, 1.9 * r, 24).translate(z=z))
         last, height = r, z
         z += r * 0.8
         r *= shrink
     r, z = last, height
-    nose = cone(r * 0.16, 0, r * rng.uniform(0.6, 1.2), 12).turned(-np.pi / 2, "x").moved(0, r * 0.9, z)
-    eyes = [ball(r * 0.16).moved(s * r * 0.33, r * 0.88, z + r * 0.3) for s in (-1, 1)]
-    buttons = [ball(r * 0.17).moved(0, (r / shrink) * 0.97, z - r * q) for q in (1.55, 1.95)]
+    nose = cone(r * 0.16, 0, r * rng.uniform(0.6, 1.2), 12).rotate(-np.pi / 2, "x").translate(0, r * 0.9, z)
+    eyes = [ball(r * 0.16).translate(s * r * 0.33, r * 0.88, z + r * 0.3) for s in (-1, 1)]
+    buttons = [ball(r * 0.17).translate(0, (r / shrink) * 0.97, z - r * q) for q in (1.55, 1.95)]
     parts: list[Part] = [
         (join(balls), white),
-        (nose, paint(rng)),
-        (join([*eyes, *buttons]), choose(rng, (DARK, paint(rng)))),
+        (nose, random_paint(rng)),
+        (join([*eyes, *buttons]), choose(rng, (DARK, random_paint(rng)))),
     ]
     if rng.uniform() < 0.65:
         hat = lathe(
@@ -261,15 +263,15 @@ def snowman(rng: Generator) -> list[Part]:
             ],
             24,
         )
-        parts.append((hat.moved(z=z + r * 0.75), trim))
+        parts.append((hat.translate(z=z + r * 0.75), trim))
     if rng.uniform() < 0.6:
-        parts.append((torus(r * 0.72, r * 0.16, 24, 10).moved(z=z - r * 0.72), solid(rng)))
+        parts.append((torus(r * 0.72, r * 0.16, 24, 10).translate(z=z - r * 0.72), random_material(rng)))
     if rng.uniform() < 0.75:
         y = z - r * 1.5
         arms = [
             rod((s * r * 0.9, 0, y), (s * r * 2.4, 0, y + r * rng.uniform(-0.2, 1.0)), 0.018, 0.01, 8) for s in (-1, 1)
         ]
-        parts.append((join(arms), solid(rng)))
+        parts.append((join(arms), random_material(rng)))
     return parts
 
 

@@ -7,15 +7,15 @@ from numpy.random import Generator
 
 from ...furniture.item import Part
 from ...geometry.mesh import Mesh, box, cylinder, join, lathe
-from ...geometry.shapes import ball, cone, extrude, loft, rod, torus, turned
+from ...geometry.shapes import ball, cone, extrude, lathe_smooth, loft, rod, torus
 from ...materials.materials import choose
-from ...materials.paint import DARK, PALE, paint, solid
+from ...materials.paint import DARK, PALE, random_material, random_paint
 from .furniture import Maker
 
 
 def gable(w: float, d: float, z0: float, z1: float) -> Mesh:
     """A ridge roof along x over w × d, from eaves at z0 to its ridge at z1."""
-    return extrude([(-d / 2, z0), (d / 2, z0), (0, z1)], -w / 2, w / 2).turned(np.pi / 2, "x").turned(np.pi / 2, "z")
+    return extrude([(-d / 2, z0), (d / 2, z0), (0, z1)], -w / 2, w / 2).rotate(np.pi / 2, "x").rotate(np.pi / 2, "z")
 
 
 def hip(w: float, d: float, z0: float, z1: float, ridge: float) -> Mesh:
@@ -27,7 +27,7 @@ def hip(w: float, d: float, z0: float, z1: float, ridge: float) -> Mesh:
 
 def _battlements(r: float, z: float, n: int) -> list[Mesh]:
     return [
-        box((r * 0.82, -0.3 * np.pi * r / n, z), (r * 1.06, 0.3 * np.pi * r / n, z + 0.3 * r), 1.0).turned(
+        box((r * 0.82, -0.3 * np.pi * r / n, z), (r * 1.06, 0.3 * np.pi * r / n, z + 0.3 * r), 1.0).rotate(
             2 * np.pi * k / n
         )
         for k in range(n)
@@ -38,7 +38,7 @@ def house(rng: Generator) -> list[Part]:
     w, d, floors = rng.uniform(5, 9), rng.uniform(4, 6.5), int(rng.integers(1, 4))
     h = 2.6 * floors
     rise = rng.uniform(1.2, 3.5)
-    wall, roof_, glass = solid(rng), solid(rng), choose(rng, (DARK, paint(rng)))
+    wall, roof_, glass = random_material(rng), random_material(rng), choose(rng, (DARK, random_paint(rng)))
     kind = rng.uniform()
     eaves = rng.uniform(0.2, 0.6)
     if kind < 0.6:
@@ -64,22 +64,24 @@ def house(rng: Generator) -> list[Part]:
             panes += [box((x - 0.04, y - 0.4, z), (x + 0.04, y + 0.4, z + 1.1), 1.0) for y in (-d * 0.25, d * 0.25)]
     x = -w / 2 + (at + 0.5) * w / columns
     door = box((x - 0.5, d / 2 - 0.04, 0), (x + 0.5, d / 2 + 0.06, 2.1), 1.0)
-    parts += [(join(panes), glass), (join(frames), PALE), (door, paint(rng))]
+    parts += [(join(panes), glass), (join(frames), PALE), (door, random_paint(rng))]
     if rng.uniform() < 0.65:
         cx = w * rng.uniform(-0.3, 0.3)
-        parts.append((box((cx - 0.35, -0.9, h + rise * 0.3), (cx + 0.35, -0.3, h + rise + 0.5), 1.0), solid(rng)))
+        parts.append(
+            (box((cx - 0.35, -0.9, h + rise * 0.3), (cx + 0.35, -0.3, h + rise + 0.5), 1.0), random_material(rng))
+        )
     if rng.uniform() < 0.3:  # a wing
         side = choose(rng, (-1, 1))
         x0, x1 = sorted((side * w / 2, side * (w / 2 + rng.uniform(2, 3.5))))
         parts.append((box((x0, -d * 0.4, 0), (x1, d * 0.3, 2.4), 1.0), wall))
-        parts.append((gable(x1 - x0 + 0.4, d * 0.7 + 0.4, 2.4, 3.8).moved((x0 + x1) / 2, -d * 0.05), roof_))
+        parts.append((gable(x1 - x0 + 0.4, d * 0.7 + 0.4, 2.4, 3.8).translate((x0 + x1) / 2, -d * 0.05), roof_))
     return parts
 
 
 def castle(rng: Generator) -> list[Part]:
     a, r, h = rng.uniform(2.2, 3.2), rng.uniform(0.6, 0.9), rng.uniform(2.0, 3.2)
     wall_h = h * rng.uniform(0.5, 0.75)
-    stone, roof = solid(rng), solid(rng)
+    stone, roof = random_material(rng), random_material(rng)
     pointed = rng.uniform() < 0.55
     meshes: list[Mesh] = []
     tops: list[Mesh] = []
@@ -87,16 +89,16 @@ def castle(rng: Generator) -> list[Part]:
     spots = [(a * np.cos(t), a * np.sin(t)) for t in np.pi / 4 + 2 * np.pi * np.arange(corners) / corners]
     for k, (x, y) in enumerate(spots):
         tall = h * rng.uniform(0.85, 1.3)
-        meshes.append(cylinder(r, 0, tall, 18).moved(x, y))
+        meshes.append(cylinder(r, 0, tall, 18).translate(x, y))
         if pointed:
-            tops.append(cone(r * 1.2, tall, tall + r * rng.uniform(1.6, 2.6), 18).moved(x, y))
+            tops.append(cone(r * 1.2, tall, tall + r * rng.uniform(1.6, 2.6), 18).translate(x, y))
         else:
-            meshes += [m.moved(x, y) for m in [cylinder(r * 1.08, tall - 0.2, tall, 18), *_battlements(r, tall, 8)]]
+            meshes += [m.translate(x, y) for m in [cylinder(r * 1.08, tall - 0.2, tall, 18), *_battlements(r, tall, 8)]]
         nx, ny = spots[(k + 1) % corners]
         length, turn = float(np.hypot(nx - x, ny - y)), float(np.arctan2(ny - y, nx - x))
         run = [box((0, -0.2, 0), (length, 0.2, wall_h), 1.0)]
         run += [box((s, -0.2, wall_h), (s + 0.22, 0.2, wall_h + 0.25), 1.0) for s in np.arange(r, length - r, 0.5)]
-        meshes += [m.turned(turn).moved(x, y) for m in run]
+        meshes += [m.rotate(turn).translate(x, y) for m in run]
     keep = rng.uniform(0.7, 1.2)
     if rng.uniform() < 0.75:
         tall = h * rng.uniform(1.2, 1.8)
@@ -116,17 +118,17 @@ def castle(rng: Generator) -> list[Part]:
     )
     x, y = (np.array(spots[0]) + spots[1]) / 2
     gate = (
-        gate.turned(np.pi / 2, "x")
-        .turned(float(np.arctan2(spots[1][1] - spots[0][1], spots[1][0] - spots[0][0])))
-        .moved(float(x), float(y))
+        gate.rotate(np.pi / 2, "x")
+        .rotate(float(np.arctan2(spots[1][1] - spots[0][1], spots[1][0] - spots[0][0])))
+        .translate(float(x), float(y))
     )
-    parts: list[Part] = [(join(meshes), stone), (gate, choose(rng, (DARK, solid(rng))))]
+    parts: list[Part] = [(join(meshes), stone), (gate, choose(rng, (DARK, random_material(rng))))]
     return [*parts, (join(tops), roof)] if tops else parts
 
 
 def lighthouse(rng: Generator) -> list[Part]:
     r, h, top = rng.uniform(0.9, 1.4), rng.uniform(4, 7.5), rng.uniform(0.5, 0.75)
-    a, b = paint(rng), paint(rng)
+    a, b = random_paint(rng), random_paint(rng)
     n = int(rng.integers(3, 8))
     bands: list[list[Mesh]] = [[], []]
     for k in range(n):
@@ -135,7 +137,7 @@ def lighthouse(rng: Generator) -> list[Part]:
     q = r * top
     deck = lathe([(0, h), (q * 1.35, h), (q * 1.35, h + 0.15), (0, h + 0.15)], 28)
     rail = [
-        torus(q * 1.28, 0.04, 28, 6).moved(z=h + 0.6),
+        torus(q * 1.28, 0.04, 28, 6).translate(z=h + 0.6),
         *[
             rod(
                 (q * 1.28 * np.cos(t), q * 1.28 * np.sin(t), h + 0.1),
@@ -148,19 +150,19 @@ def lighthouse(rng: Generator) -> list[Part]:
     ]
     lamp = cylinder(q * 0.75, h + 0.15, h + 1.25, 20)
     cap = (
-        turned([(0, h + 1.25), (q * 1.0, h + 1.25), (q * 0.7, h + 1.6), (0, h + 2.0)], 16, 24)
+        lathe_smooth([(0, h + 1.25), (q * 1.0, h + 1.25), (q * 0.7, h + 1.6), (0, h + 2.0)], 16, 24)
         if rng.uniform() < 0.5
         else cone(q, h + 1.25, h + 2.1, 24)
     )
     parts: list[Part] = [
         (join(bands[0]), a),
         (join(bands[1]), b if rng.uniform() < 0.8 else a),
-        (join([deck, *rail, cap]), solid(rng)),
-        (lamp, paint(rng)),
+        (join([deck, *rail, cap]), random_material(rng)),
+        (lamp, random_paint(rng)),
     ]
     if rng.uniform() < 0.5:
         parts.append((join([box((r * 0.6, -0.8, 0), (r * 0.6 + 2.0, 0.8, 1.4), 1.0)]), a))
-        parts.append((gable(2.3, 1.9, 1.4, 2.2).moved(r * 0.6 + 1.0), solid(rng)))
+        parts.append((gable(2.3, 1.9, 1.4, 2.2).translate(r * 0.6 + 1.0), random_material(rng)))
     return parts
 
 
@@ -169,7 +171,7 @@ def windmill(rng: Generator) -> list[Part]:
     top = rng.uniform(0.55, 0.75) * r
     tower = lathe([(0, 0), (r, 0), (top, h), (0, h)], sides, smooth=sides > 8)
     cap = (
-        turned([(0, h), (top * 1.12, h), (top * 0.9, h + top * 0.6), (0, h + top)], 14, 24)
+        lathe_smooth([(0, h), (top * 1.12, h), (top * 0.9, h + top * 0.6), (0, h + top)], 14, 24)
         if rng.uniform() < 0.6
         else cone(top * 1.2, h, h + top * 1.3, 24)
     )
@@ -180,27 +182,27 @@ def windmill(rng: Generator) -> list[Part]:
     cloth: list[Mesh] = []
     for k in range(n):
         a = start + 2 * np.pi * k / n
-        arms.append(box((-0.06, y, 0), (0.06, y + 0.12, long)).turned(a, "y").moved(z=z))
+        arms.append(box((-0.06, y, 0), (0.06, y + 0.12, long)).rotate(a, "y").translate(z=z))
         bars = [box((0.02, y + 0.04, s), (wide, y + 0.08, s + 0.06)) for s in np.linspace(0.25, 1, 7) * long - 0.06]
         arms += [
-            m.turned(a, "y").moved(z=z)
+            m.rotate(a, "y").translate(z=z)
             for m in [*bars, box((wide - 0.05, y + 0.04, 0.25 * long), (wide, y + 0.08, long))]
         ]
         cloth.append(
-            box((0.05, y + 0.03, 0.27 * long), (wide - 0.05, y + 0.05, long - 0.05), 1.0).turned(a, "y").moved(z=z)
+            box((0.05, y + 0.03, 0.27 * long), (wide - 0.05, y + 0.05, long - 0.05), 1.0).rotate(a, "y").translate(z=z)
         )
-    arms += [ball(0.4).moved(0, y + 0.05, z), rod((0, 0, z), (0, y + 0.1, z), 0.12)]
+    arms += [ball(0.4).translate(0, y + 0.05, z), rod((0, 0, z), (0, y + 0.1, z), 0.12)]
     door = box((-0.35, r * 0.7, 0), (0.35, r * 0.99, 1.3))
     panes = [
         box((-0.2, 0.5 * top, s), (0.2, r * (1 - (1 - top / r) * s / h) + 0.02, s + 0.45)) for s in (h * 0.5, h * 0.72)
     ]
     parts: list[Part] = [
-        (tower, solid(rng)),
-        (cap, solid(rng)),
-        (join(arms), solid(rng)),
-        (join([door, *panes]), paint(rng)),
+        (tower, random_material(rng)),
+        (cap, random_material(rng)),
+        (join(arms), random_material(rng)),
+        (join([door, *panes]), random_paint(rng)),
     ]
-    return [*parts, (join(cloth), paint(rng))] if rng.uniform() < 0.6 else parts
+    return [*parts, (join(cloth), random_paint(rng))] if rng.uniform() < 0.6 else parts
 
 
 BUILDINGS: dict[str, tuple[Maker, tuple[str, ...]]] = {

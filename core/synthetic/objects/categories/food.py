@@ -7,9 +7,9 @@ from numpy.random import Generator
 
 from ...furniture.item import Part
 from ...geometry.mesh import cylinder, join, lathe, rounded_box
-from ...geometry.shapes import ball, cone, ellipse, extrude, limb, loft, spline, sweep, torus, turned
+from ...geometry.shapes import ball, cone, ellipse, extrude, lathe_smooth, limb, loft, spline, sweep, torus
 from ...materials.materials import choose
-from ...materials.paint import natural, paint, solid
+from ...materials.paint import natural_material, random_material, random_paint
 from .furniture import Maker
 
 
@@ -17,7 +17,7 @@ def apple(rng: Generator) -> list[Part]:
     r, tall = 0.04, rng.uniform(0.8, 1.15)
     low, dip = rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.6)
     h = 2 * r * tall
-    body = turned(
+    body = lathe_smooth(
         [
             (0, 0.12 * h),
             (r * 0.35, 0.01),
@@ -36,17 +36,22 @@ def apple(rng: Generator) -> list[Part]:
         8,
         6,
     )
-    parts: list[Part] = [(body, natural(rng, (0.75, 0.15, 0.12))), (stem, solid(rng))]
+    parts: list[Part] = [(body, natural_material(rng, (0.75, 0.15, 0.12))), (stem, random_material(rng))]
     if rng.uniform() < 0.5:
-        leaf = extrude(ellipse(0.016, 0.007, 16), -0.0008, 0.0008).moved(0.018).turned(-0.5, "y").moved(0.003, 0, h)
-        parts.append((leaf, natural(rng, (0.3, 0.5, 0.15))))
+        leaf = (
+            extrude(ellipse(0.016, 0.007, 16), -0.0008, 0.0008)
+            .translate(0.018)
+            .rotate(-0.5, "y")
+            .translate(0.003, 0, h)
+        )
+        parts.append((leaf, natural_material(rng, (0.3, 0.5, 0.15))))
     return parts
 
 
 def pear(rng: Generator) -> list[Part]:
     r, h = 0.04, rng.uniform(0.1, 0.14)
     neck = rng.uniform(0.3, 0.5)
-    body = turned(
+    body = lathe_smooth(
         [
             (0, 0.006),
             (r * 0.5, 0.002),
@@ -63,13 +68,13 @@ def pear(rng: Generator) -> list[Part]:
     stem = limb(
         [(0, 0, h * 0.97), (0.003, 0, h + 0.01), (0.01 * rng.uniform(-1, 1), 0, h + 0.024)], (0.002, 0.002, 0.003), 8, 6
     )
-    return [(body, natural(rng, (0.7, 0.72, 0.25))), (stem, solid(rng))]
+    return [(body, natural_material(rng, (0.7, 0.72, 0.25))), (stem, random_material(rng))]
 
 
 def banana(rng: Generator) -> list[Part]:
     n = int(choose(rng, (1, 1, 2, 3)))
     radius, bend, thick = rng.uniform(0.09, 0.14), rng.uniform(1.0, 1.6), rng.uniform(0.014, 0.021)
-    skin, tip = natural(rng, (0.9, 0.78, 0.2)), solid(rng)
+    skin, tip = natural_material(rng, (0.9, 0.78, 0.2)), random_material(rng)
     t = np.linspace(-bend / 2, bend / 2, 20)
     path = np.stack([radius * np.sin(t), 0 * t, radius * (1 - np.cos(t))], 1)
     size = thick * np.interp(t / bend, [-0.5, -0.44, -0.36, -0.15, 0.2, 0.4, 0.5], [0.3, 0.32, 0.65, 1, 1, 0.7, 0.3])
@@ -78,8 +83,8 @@ def banana(rng: Generator) -> list[Part]:
     fan = [-0.33 * (k - (n - 1) / 2) for k in range(n)]
     pivot = path[0]
     return [
-        (join([one.turned(a, "z", pivot).moved(z=0.004 * k) for k, a in enumerate(fan)]), skin),
-        (join([end.turned(a, "z", pivot).moved(z=0.004 * k) for k, a in enumerate(fan)]), tip),
+        (join([one.rotate(a, "z", pivot).translate(z=0.004 * k) for k, a in enumerate(fan)]), skin),
+        (join([end.rotate(a, "z", pivot).translate(z=0.004 * k) for k, a in enumerate(fan)]), tip),
     ]
 
 
@@ -87,37 +92,40 @@ def mushroom(rng: Generator) -> list[Part]:
     h, r, stem = rng.uniform(0.05, 0.12), rng.uniform(0.04, 0.07), rng.uniform(0.01, 0.022)
     dome = rng.uniform(0.35, 1.1) * r
     crown = [(r, h), (r * 0.85, h + dome * 0.6), (r * 0.4, h + dome * 0.95), (0, h + dome)]
-    cap = turned([(0, h - 0.006), (r * 0.6, h - 0.008), *crown], 32)
-    foot = turned([(0, 0), (stem * rng.uniform(1.0, 1.9), 0.0), (stem, h * 0.5), (stem * 0.9, h), (0, h)])
-    parts: list[Part] = [(foot, natural(rng, (0.92, 0.88, 0.8))), (cap, natural(rng, (0.7, 0.2, 0.15)))]
+    cap = lathe_smooth([(0, h - 0.006), (r * 0.6, h - 0.008), *crown], 32)
+    foot = lathe_smooth([(0, 0), (stem * rng.uniform(1.0, 1.9), 0.0), (stem, h * 0.5), (stem * 0.9, h), (0, h)])
+    parts: list[Part] = [
+        (foot, natural_material(rng, (0.92, 0.88, 0.8))),
+        (cap, natural_material(rng, (0.7, 0.2, 0.15))),
+    ]
     if rng.uniform() < 0.5:
         dots = []
         for k in range(int(rng.integers(6, 12))):
             at = spline(crown, 65)[int(rng.integers(12, 56))]
-            spot = ball(rng.uniform(0.15, 0.3) * r, segments=10).scaled(1, 1, 0.6)
-            dots.append(spot.moved(float(at[0]), 0, float(at[1])).turned(2.4 * k))
-        parts.append((join(dots), paint(rng)))
+            spot = ball(rng.uniform(0.15, 0.3) * r, segments=10).scale(1, 1, 0.6)
+            dots.append(spot.translate(float(at[0]), 0, float(at[1])).rotate(2.4 * k))
+        parts.append((join(dots), random_paint(rng)))
     return parts
 
 
 def ice_cream(rng: Generator) -> list[Part]:
     r, h = rng.uniform(0.025, 0.035), rng.uniform(0.09, 0.14)
-    wafer = natural(rng, (0.85, 0.62, 0.35))
-    parts: list[Part] = [(join([cone(r, -h, 0, 20).turned(np.pi, "x").moved(z=-h)]), wafer)]
+    wafer = natural_material(rng, (0.85, 0.62, 0.35))
+    parts: list[Part] = [(join([cone(r, -h, 0, 20).rotate(np.pi, "x").translate(z=-h)]), wafer)]
     kind = rng.uniform()
     if kind < 0.6:
         n = int(rng.integers(1, 4))
         for k in range(n):
             s = r * 2.15 * (1 - 0.12 * k)
-            parts.append((ball(s, s, s * 0.9, 18).moved(z=r * 0.45 + k * r * 1.35), paint(rng)))
+            parts.append((ball(s, s, s * 0.9, 18).translate(z=r * 0.45 + k * r * 1.35), random_paint(rng)))
     else:
         swirl = [
-            torus(r * (0.72 - 0.18 * k), r * 0.42 * (1 - 0.15 * k), 24, 10).moved(z=r * (0.25 + 0.55 * k))
+            torus(r * (0.72 - 0.18 * k), r * 0.42 * (1 - 0.15 * k), 24, 10).translate(z=r * (0.25 + 0.55 * k))
             for k in range(4)
         ]
-        parts.append((join([*swirl, cone(r * 0.25, r * 1.9, r * 2.6, 12)]), paint(rng)))
+        parts.append((join([*swirl, cone(r * 0.25, r * 1.9, r * 2.6, 12)]), random_paint(rng)))
     if rng.uniform() < 0.4:
-        parts.append((cylinder(0.006, 0, r * 3.2, 10).turned(0.35, "y").moved(r * 0.3, 0, 0), paint(rng)))
+        parts.append((cylinder(0.006, 0, r * 3.2, 10).rotate(0.35, "y").translate(r * 0.3, 0, 0), random_paint(rng)))
     return parts
 
 
@@ -133,58 +141,70 @@ def cupcake(rng: Generator) -> list[Part]:
 
     layers = int(rng.integers(2, 5))
     cream = [
-        torus(r * (0.75 - 0.6 * k / layers), r * 0.4, 24, 10).moved(z=h + r * 0.2 + 0.42 * r * k) for k in range(layers)
+        torus(r * (0.75 - 0.6 * k / layers), r * 0.4, 24, 10).translate(z=h + r * 0.2 + 0.42 * r * k)
+        for k in range(layers)
     ]
     top = h + r * 0.2 + 0.42 * r * layers
     parts: list[Part] = [
-        (loft(rings, False), solid(rng)),
-        (join([*cream, cone(r * 0.4, top - 0.5 * r, top + 0.15 * r)]), paint(rng)),
+        (loft(rings, False), random_material(rng)),
+        (join([*cream, cone(r * 0.4, top - 0.5 * r, top + 0.15 * r)]), random_paint(rng)),
     ]
     if rng.uniform() < 0.6:
-        parts.append((ball(0.016).moved(z=top + 0.1 * r), paint(rng)))
+        parts.append((ball(0.016).translate(z=top + 0.1 * r), random_paint(rng)))
     return parts
 
 
 def donut(rng: Generator) -> list[Part]:
     r, t = 0.05, rng.uniform(0.016, 0.028)
     flat = rng.uniform(0.75, 1.1)
-    parts: list[Part] = [(torus(r, t, 36, 14).scaled(1, 1, flat).moved(z=t), solid(rng))]
+    parts: list[Part] = [(torus(r, t, 36, 14).scale(1, 1, flat).translate(z=t), random_material(rng))]
     if rng.uniform() < 0.7:
         s = np.linspace(-0.15, np.pi + 0.15, 10)
         section = np.stack([np.cos(s), np.sin(s)], 1) * t * 1.05
         rim = [(r + a, t + b * flat) for a, b in section]
         parts.append(
-            (lathe([*rim, *[(r + 0.9 * a, t + 0.9 * b * flat) for a, b in section[::-1]], rim[0]], 36), paint(rng))
+            (
+                lathe([*rim, *[(r + 0.9 * a, t + 0.9 * b * flat) for a, b in section[::-1]], rim[0]], 36),
+                random_paint(rng),
+            )
         )
         sprinkles = []
         for _ in range(int(rng.integers(0, 30))):
             a, e = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 2.6)
-            bit = cylinder(0.0016, -0.005, 0.005, 6).turned(np.pi / 2, "y").turned(rng.uniform(0, 3))
-            sprinkles.append(bit.moved(r + 1.06 * t * np.cos(e), 0, t + 1.06 * t * flat * np.sin(e)).turned(a))
+            bit = cylinder(0.0016, -0.005, 0.005, 6).rotate(np.pi / 2, "y").rotate(rng.uniform(0, 3))
+            sprinkles.append(bit.translate(r + 1.06 * t * np.cos(e), 0, t + 1.06 * t * flat * np.sin(e)).rotate(a))
         if sprinkles:
-            parts.append((join(sprinkles), paint(rng)))
+            parts.append((join(sprinkles), random_paint(rng)))
     return parts
 
 
 def hamburger(rng: Generator) -> list[Part]:
     r = 0.05
     z, parts = 0.0, []
-    bun = solid(rng)
-    parts.append((turned([(0, 0), (r * 0.9, 0.0), (r, 0.01), (r * 0.97, 0.02), (0, 0.02)]), bun))
+    bun = random_material(rng)
+    parts.append((lathe_smooth([(0, 0), (r * 0.9, 0.0), (r, 0.01), (r * 0.97, 0.02), (0, 0.02)]), bun))
     z = 0.019
     for _ in range(int(rng.integers(2, 6))):
         t, kind = rng.uniform(0.005, 0.014), rng.uniform()
         if kind < 0.3:
-            parts.append((rounded_box((-r, -r, z), (r, r, z + 0.004), 0.002).turned(rng.uniform(0, 1.5)), paint(rng)))
+            parts.append(
+                (rounded_box((-r, -r, z), (r, r, z + 0.004), 0.002).rotate(rng.uniform(0, 1.5)), random_paint(rng))
+            )
             t = 0.004
         else:
             parts.append(
-                (lathe([(0, z), (r * 1.02, z), (r * 1.06, z + t / 2), (r * 1.02, z + t), (0, z + t)], 32), solid(rng))
+                (
+                    lathe([(0, z), (r * 1.02, z), (r * 1.06, z + t / 2), (r * 1.02, z + t), (0, z + t)], 32),
+                    random_material(rng),
+                )
             )
         z += t
     dome = rng.uniform(0.025, 0.04)
     parts.append(
-        (turned([(0, z), (r, z), (r * 1.02, z + dome * 0.35), (r * 0.7, z + dome * 0.85), (0, z + dome)], 32), bun)
+        (
+            lathe_smooth([(0, z), (r, z), (r * 1.02, z + dome * 0.35), (r * 0.7, z + dome * 0.85), (0, z + dome)], 32),
+            bun,
+        )
     )
     return parts
 

@@ -12,17 +12,17 @@ from ...geometry.shapes import (
     cone,
     ellipse,
     extrude,
+    lathe_smooth,
     loft,
     ring_plate,
     rod,
     spline,
-    standing,
+    stand_upright,
     sweep,
     torus,
-    turned,
 )
 from ...materials.materials import choose, metal
-from ...materials.paint import DARK, handle, natural, paint, solid
+from ...materials.paint import DARK, handle_material, natural_material, random_material, random_paint
 from .furniture import Maker
 
 
@@ -35,7 +35,7 @@ def gear(rng: Generator) -> list[Part]:
     outer = np.stack([radius * np.cos(a), radius * np.sin(a)], 1)
     circle = np.stack([np.cos(a), np.sin(a)], 1)
     hub = rng.uniform(0.15, 0.35) * r
-    material = solid(rng)
+    material = random_material(rng)
     if rng.uniform() < 0.5:
         meshes = [ring_plate(outer, circle * hub, -t / 2, t / 2)]
     else:
@@ -45,33 +45,36 @@ def gear(rng: Generator) -> list[Part]:
             ring_plate(circle * hub * 1.8, circle * hub, -t * 0.6, t * 0.6),
         ]
         meshes += [
-            box((hub * 1.2, -0.09 * r, -t / 3), (r * 0.85, 0.09 * r, t / 3)).turned(2 * np.pi * i / k) for i in range(k)
+            box((hub * 1.2, -0.09 * r, -t / 3), (r * 0.85, 0.09 * r, t / 3)).rotate(2 * np.pi * i / k) for i in range(k)
         ]
-    return [(standing(join(meshes)), material)]
+    return [(stand_upright(join(meshes)), material)]
 
 
 def wheel(rng: Generator) -> list[Part]:
     r, t = 0.3, rng.uniform(0.02, 0.1)
     w = rng.uniform(0.7, 1.6)
     rim = rng.uniform(0.55, 0.75) * r if t > 0.05 else r - 1.5 * t
-    tyre = torus(r - t, t, 40, 12).scaled(1, 1, w)
+    tyre = torus(r - t, t, 40, 12).scale(1, 1, w)
     hub = cylinder(rng.uniform(0.12, 0.25) * r, -t * w, t * w, 20)
     n = int(rng.integers(4, 13))
     width = rng.uniform(0.012, 0.035)
     if rng.uniform() < 0.2:
         spokes = [cylinder(rim + 0.01, -t * 0.25, t * 0.25, 32)]
     elif rng.uniform() < 0.5:
-        spokes = [rod((0, 0, 0), (r - t, 0, 0), width * 0.5).turned(2 * np.pi * k / n) for k in range(n)]
+        spokes = [rod((0, 0, 0), (r - t, 0, 0), width * 0.5).rotate(2 * np.pi * k / n) for k in range(n)]
     else:
-        spokes = [box((0, -width, -t * 0.4), (r - t, width, t * 0.4)).turned(2 * np.pi * k / n) for k in range(n)]
+        spokes = [box((0, -width, -t * 0.4), (r - t, width, t * 0.4)).rotate(2 * np.pi * k / n) for k in range(n)]
     inner = ring_plate(
         ellipse(r - t * 0.5, r - t * 0.5, 40),
         ellipse(min(rim, r - 1.6 * t), min(rim, r - 1.6 * t), 40),
         -t * w * 0.5,
         t * w * 0.5,
     )
-    parts: list[Part] = [(tyre, choose(rng, (DARK, solid(rng)))), (join([hub, *spokes, inner]), solid(rng))]
-    return [(standing(m), material) for m, material in parts]
+    parts: list[Part] = [
+        (tyre, choose(rng, (DARK, random_material(rng)))),
+        (join([hub, *spokes, inner]), random_material(rng)),
+    ]
+    return [(stand_upright(m), material) for m, material in parts]
 
 
 def bell(rng: Generator) -> list[Part]:
@@ -82,50 +85,56 @@ def bell(rng: Generator) -> list[Part]:
     )
     inner = [(max(a - 0.004, 0.0), b - (0.004 if i > 2 else 0.0)) for i, (a, b) in enumerate(outer.tolist())]
     dome = lathe([*[(a, b) for a, b in inner[::-1]], *outer.tolist()], 30)
-    clapper = join([ball(0.022).moved(z=0.008), rod((0, 0, 0.01), (0, 0, h * 0.95), 0.003)])
-    material = natural(rng, (0.82, 0.65, 0.28))
+    clapper = join([ball(0.022).translate(z=0.008), rod((0, 0, 0.01), (0, 0, h * 0.95), 0.003)])
+    material = natural_material(rng, (0.82, 0.65, 0.28))
     if rng.uniform() < 0.5:
-        top: Mesh = turned(
+        top: Mesh = lathe_smooth(
             [(0, h - 0.004), (0.009, h), (0.013, h + 0.03), (0.009, h + 0.07), (0.016, h + 0.09), (0, h + 0.1)], 20, 16
         )
     else:
-        top = torus(0.016, 0.005, 20, 8).turned(np.pi / 2, "x").moved(z=h + 0.014)
-    return [(dome, material), (clapper, solid(rng)), (top, solid(rng) if rng.uniform() < 0.6 else material)]
+        top = torus(0.016, 0.005, 20, 8).rotate(np.pi / 2, "x").translate(z=h + 0.014)
+    return [
+        (dome, material),
+        (clapper, random_material(rng)),
+        (top, random_material(rng) if rng.uniform() < 0.6 else material),
+    ]
 
 
 def clock(rng: Generator) -> list[Part]:
     """A wall clock, an alarm clock with bells, or a mantel clock."""
     r = 0.1
     kind = rng.uniform()
-    case, face, ink = solid(rng), paint(rng), choose(rng, (DARK, paint(rng)))
+    case, face, ink = random_material(rng), random_paint(rng), choose(rng, (DARK, random_paint(rng)))
     t = rng.uniform(0.02, 0.05)
     square = rng.uniform() < 0.3 and kind < 0.5
     outline = ellipse(r, r, 40, 8 if square else 2)
     dial = [extrude(outline, -t, 0), ring_plate(outline, outline * 0.9, 0, 0.012)]
     plate = extrude(outline * 0.9, 0, 0.004)
     marks = [
-        box((-0.0025, r * 0.7, 0.004), (0.0025, r * (0.84 if k % 3 else 0.87), 0.0065)).turned(np.pi * k / 6)
+        box((-0.0025, r * 0.7, 0.004), (0.0025, r * (0.84 if k % 3 else 0.87), 0.0065)).rotate(np.pi * k / 6)
         for k in range(12)
     ]
     hours, minutes = rng.uniform(0, 2 * np.pi, 2)
     hands = [
-        box((-0.004, -0.01, 0.006), (0.004, r * 0.45, 0.008)).turned(hours),
-        box((-0.0028, -0.012, 0.0082), (0.0028, r * 0.72, 0.01)).turned(minutes),
+        box((-0.004, -0.01, 0.006), (0.004, r * 0.45, 0.008)).rotate(hours),
+        box((-0.0028, -0.012, 0.0082), (0.0028, r * 0.72, 0.01)).rotate(minutes),
         cylinder(0.007, 0.004, 0.012, 12),
     ]
     upright = [(join(dial), case), (plate, face), (join([*marks, *hands]), ink)]
-    parts: list[Part] = [(standing(m).moved(z=r), material) for m, material in upright]
+    parts: list[Part] = [(stand_upright(m).translate(z=r), material) for m, material in upright]
     if 0.5 <= kind < 0.78:
-        trim = solid(rng)
-        bells = [ball(0.07, 0.07, 0.06, 16).moved(s * 0.05, -t / 2, 2 * r + 0.012) for s in (-1, 1)]
+        trim = random_material(rng)
+        bells = [ball(0.07, 0.07, 0.06, 16).translate(s * 0.05, -t / 2, 2 * r + 0.012) for s in (-1, 1)]
         feet = [rod((s * 0.06, -t / 2, 0.03), (s * 0.085, -t / 2, -0.02), 0.008) for s in (-1, 1)]
         parts.append((join([*bells, *feet, rod((0, -t / 2, 2 * r), (0, -t / 2, 2 * r + 0.05), 0.006)]), trim))
     elif kind >= 0.78:
         w = rng.uniform(1.1, 1.7) * r
         a = np.linspace(0, np.pi, 20)
         arch = np.concatenate([[(w, -0.6 * r)], np.stack([w * np.cos(a), 1.25 * r * np.sin(a)], 1), [(-w, -0.6 * r)]])
-        parts.append((standing(extrude(arch, -t - 0.04, -0.004)).moved(z=r), case))
-        parts.append((box((-w * 1.1, -0.02, 0.2 * r), (w * 1.1, t + 0.06, 0.4 * r)).turned(np.pi), solid(rng)))
+        parts.append((stand_upright(extrude(arch, -t - 0.04, -0.004)).translate(z=r), case))
+        parts.append(
+            (box((-w * 1.1, -0.02, 0.2 * r), (w * 1.1, t + 0.06, 0.4 * r)).rotate(np.pi), random_material(rng))
+        )
     return parts
 
 
@@ -142,7 +151,7 @@ def keyboard(rng: Generator) -> list[Part]:
 
     def cap(x: float, y: float, half: float) -> Mesh:
         low = np.array([(-half, -s), (half, -s), (half, s), (-half, s)])
-        return loft([np.insert(low, 2, 0.013, 1), np.insert(low * 0.86, 2, 0.014 + high, 1)], False).moved(x, y)
+        return loft([np.insert(low, 2, 0.013, 1), np.insert(low * 0.86, 2, 0.014 + high, 1)], False).translate(x, y)
 
     for j in range(rows):
         y = d - 0.008 - (j + 0.5) * pitch
@@ -156,8 +165,8 @@ def keyboard(rng: Generator) -> list[Part]:
             keys += [cap(x0 + shift + (k + 0.5) * pitch, y, s) for k in range(columns - (1 if shift else 0))]
         if pad:
             keys += [cap(w / 2 - 0.008 - (k + 0.5) * pitch, y, s) for k in range(4)]
-    parts: list[Part] = [(base, solid(rng)), (join(keys), paint(rng))]
-    return [(m.turned(np.pi).turned(tilt, "x"), material) for m, material in parts]
+    parts: list[Part] = [(base, random_material(rng)), (join(keys), random_paint(rng))]
+    return [(m.rotate(np.pi).rotate(tilt, "x"), material) for m, material in parts]
 
 
 def anchor(rng: Generator) -> list[Part]:
@@ -168,16 +177,16 @@ def anchor(rng: Generator) -> list[Part]:
     flukes = []
     for s in (-1, 1):
         tip = (s * r * np.cos(0.35), 0, z - r * np.sin(0.35))
-        fluke = cone(0.05, 0, 0.09, 4 if rng.uniform() < 0.5 else 16).scaled(1, 0.45, 1).turned(-s * 0.5, "y")
-        flukes.append(fluke.moved(*tip))
+        fluke = cone(0.05, 0, 0.09, 4 if rng.uniform() < 0.5 else 16).scale(1, 0.45, 1).rotate(-s * 0.5, "y")
+        flukes.append(fluke.translate(*tip))
     shank = rod((0, 0, 0), (0, 0, h), w)
     stock = rod((-r * 0.75, 0, h * 0.82), (r * 0.75, 0, h * 0.82), w * 0.8)
-    ring = torus(0.05, w * 0.6, 24, 8).turned(np.pi / 2, "x").moved(z=h + 0.045)
-    knobs = [ball(w * 3.4).moved(s * r * 0.75, 0, h * 0.82) for s in (-1, 1)]
-    material = solid(rng)
+    ring = torus(0.05, w * 0.6, 24, 8).rotate(np.pi / 2, "x").translate(z=h + 0.045)
+    knobs = [ball(w * 3.4).translate(s * r * 0.75, 0, h * 0.82) for s in (-1, 1)]
+    material = random_material(rng)
     return [
         (join([arms, *flukes, shank]), material),
-        (join([stock, ring, *knobs]), material if rng.uniform() < 0.6 else solid(rng)),
+        (join([stock, ring, *knobs]), material if rng.uniform() < 0.6 else random_material(rng)),
     ]
 
 
@@ -202,12 +211,12 @@ def umbrella(rng: Generator) -> list[Part]:
             np.full(20, 0.013),
         )
     else:
-        grip = turned([(0, -0.1), (0.018, -0.1), (0.013, -0.04), (0.016, 0.03), (0, 0.03)], 16, 14)
+        grip = lathe_smooth([(0, -0.1), (0.018, -0.1), (0.013, -0.04), (0.016, 0.03), (0, 0.03)], 16, 14)
     ribs = [
         rod((0, 0, h * 0.62), (r * 0.55 * np.cos(a), r * 0.55 * np.sin(a), h + dome * 0.6), 0.004, segments=6)
         for a in 2 * np.pi * np.arange(n) / n
     ]
-    return [(canopy, solid(rng)), (join([pole, *ribs]), metal(rng)), (grip, solid(rng))]
+    return [(canopy, random_material(rng)), (join([pole, *ribs]), metal(rng)), (grip, random_material(rng))]
 
 
 def traffic_cone(rng: Generator) -> list[Part]:
@@ -225,8 +234,12 @@ def traffic_cone(rng: Generator) -> list[Part]:
         s1 = s0 + rng.uniform(0.08, 0.15)
         a, b = (r + (top - r) * s + 0.003 for s in (s0, s1))
         stripes.append(lathe([(a - 0.01, h * s0), (a, h * s0), (b, h * s1), (b - 0.01, h * s1)], 28))
-    main = natural(rng, (0.92, 0.4, 0.1), 0.25)
-    return [(body, main), (plate, main if rng.uniform() < 0.5 else solid(rng)), (join(stripes), paint(rng))]
+    main = natural_material(rng, (0.92, 0.4, 0.1), 0.25)
+    return [
+        (body, main),
+        (plate, main if rng.uniform() < 0.5 else random_material(rng)),
+        (join(stripes), random_paint(rng)),
+    ]
 
 
 def sword(rng: Generator) -> list[Part]:
@@ -239,15 +252,15 @@ def sword(rng: Generator) -> list[Part]:
         for x, a, z in zip(curve * length * s**2, wide, grip + s * length, strict=True)
     ]
     blade = loft(rings, False)
-    hilt = turned([(0, 0), (0.013, 0.0), (0.016, grip * 0.5), (0.013, grip), (0, grip)], 14, 14)
+    hilt = lathe_smooth([(0, 0), (0.013, 0.0), (0.016, grip * 0.5), (0.013, grip), (0, grip)], 14, 14)
     pommel = ball(rng.uniform(0.03, 0.05))
     bar = rng.uniform(0.06, 0.13)
     droop = rng.uniform(-0.03, 0.05)
     guard = sweep(spline([(-bar, 0, grip + droop), (0, 0, grip), (bar, 0, grip + droop)], 13), np.full(13, 0.011))
     return [
-        (blade, metal(rng) if rng.uniform() < 0.5 else solid(rng)),
-        (hilt, handle(rng)),
-        (join([pommel, guard]), solid(rng)),
+        (blade, metal(rng) if rng.uniform() < 0.5 else random_material(rng)),
+        (hilt, handle_material(rng)),
+        (join([pommel, guard]), random_material(rng)),
     ]
 
 

@@ -11,18 +11,18 @@ from ...geometry.shapes import (
     ball,
     ellipse,
     extrude,
+    lathe_smooth,
     loft,
-    mirrored,
-    pair,
+    reflect,
     ring_plate,
     rod,
     spline,
-    standing,
+    stand_upright,
     torus,
-    turned,
+    with_reflection,
 )
 from ...materials.materials import metal
-from ...materials.paint import DARK, handle, paint, solid
+from ...materials.paint import DARK, handle_material, random_material, random_paint
 from .furniture import Maker
 from .vehicles import disc
 
@@ -50,11 +50,11 @@ def guitar(rng: Generator) -> list[Part]:
     back = box((-0.02, length, -0.022), (0.02, length + 0.36, 0))
     head = (
         extrude([(-0.026, 0), (0.026, 0), (0.042, 0.04), (0.036, 0.17), (-0.036, 0.17), (-0.042, 0.04)], -0.02, 0.0)
-        .turned(-0.18, "x")
-        .moved(0, length + 0.355, 0.008)
+        .rotate(-0.18, "x")
+        .translate(0, length + 0.355, 0.008)
     )
     pegs = [
-        ball(0.018, 0.012, 0.012, 8).moved(s * 0.052, length + 0.4 + 0.04 * k, -0.02 - 0.007 * k)
+        ball(0.018, 0.012, 0.012, 8).translate(s * 0.052, length + 0.4 + 0.04 * k, -0.02 - 0.007 * k)
         for k in range(3)
         for s in (-1, 1)
     ]
@@ -64,35 +64,35 @@ def guitar(rng: Generator) -> list[Part]:
         for k in range(6)
     ]
     parts: list[Part] = [
-        (body, solid(rng)),
-        (join([neck, back, head]), handle(rng)),
+        (body, random_material(rng)),
+        (join([neck, back, head]), handle_material(rng)),
         (join([*pegs, *strings]), metal(rng)),
-        (bridge, solid(rng)),
+        (bridge, random_material(rng)),
     ]
     if electric:
         pick = [box((-0.045, length * q, 0), (0.045, length * q + 0.025, 0.008)) for q in (0.34, 0.52)]
-        guard = extrude(ellipse(0.09, 0.12, 24), 0, 0.003).moved(0.05, length * 0.42)
-        parts += [(join(pick), DARK), (guard, paint(rng))]
+        guard = extrude(ellipse(0.09, 0.12, 24), 0, 0.003).translate(0.05, length * 0.42)
+        parts += [(join(pick), DARK), (guard, random_paint(rng))]
     else:
-        parts.append((cylinder(0.045, 0, 0.002, 24).moved(0, length * 0.6), DARK))
+        parts.append((cylinder(0.045, 0, 0.002, 24).translate(0, length * 0.6), DARK))
         parts.append(
             (
-                ring_plate(ellipse(0.054, 0.054, 24), ellipse(0.046, 0.046, 24), 0, 0.003).moved(0, length * 0.6),
-                paint(rng),
+                ring_plate(ellipse(0.054, 0.054, 24), ellipse(0.046, 0.046, 24), 0, 0.003).translate(0, length * 0.6),
+                random_paint(rng),
             )
         )
-    return [(standing(m), material) for m, material in parts]
+    return [(stand_upright(m), material) for m, material in parts]
 
 
 def drum(rng: Generator) -> list[Part]:
     r, h = 0.2, rng.uniform(0.14, 0.5)
-    skin = paint(rng)
+    skin = random_paint(rng)
     shape = rng.uniform()
     if shape < 0.55:
         shell = cylinder(r, 0.02, h - 0.02, 32)
     else:
         w = rng.uniform(0.6, 0.85)
-        shell = turned(
+        shell = lathe_smooth(
             [
                 (0, 0.02),
                 (r * w, 0.02),
@@ -130,30 +130,39 @@ def drum(rng: Generator) -> list[Part]:
                 segments=6,
             )
         )
-    parts: list[Part] = [(shell, solid(rng)), (head, skin), (join(hoops), solid(rng)), (join(lugs), solid(rng))]
+    parts: list[Part] = [
+        (shell, random_material(rng)),
+        (head, skin),
+        (join(hoops), random_material(rng)),
+        (join(lugs), random_material(rng)),
+    ]
     if rng.uniform() < 0.5:
         sticks = [
-            join([rod((0, -0.17, 0), (0, 0.17, 0), 0.008, 0.006), ball(0.022).moved(0, 0.17)])
-            .turned(a)
-            .moved(x, 0, h + 0.012)
+            join([rod((0, -0.17, 0), (0, 0.17, 0), 0.008, 0.006), ball(0.022).translate(0, 0.17)])
+            .rotate(a)
+            .translate(x, 0, h + 0.012)
             for a, x in ((0.5, 0.05), (-0.4, -0.05))
         ]
-        parts.append((join(sticks), handle(rng)))
+        parts.append((join(sticks), handle_material(rng)))
     return parts
 
 
 def racket(rng: Generator) -> list[Part]:
     """For table tennis (a blade) or tennis (strings)."""
-    grip = handle(rng)
+    grip = handle_material(rng)
     if rng.uniform() < 0.5:
         r, long = rng.uniform(0.075, 0.085), rng.uniform(1.0, 1.15)
-        blade = extrude(ellipse(r, r * long, 36, rng.uniform(2.0, 2.8)), -0.003, 0.003).moved(0, 0.1 + r * long)
-        rubber = extrude(ellipse(r * 0.99, r * long * 0.86, 36, 2.2), -0.006, 0.006).moved(0, 0.1 + r * long * 1.12)
+        blade = extrude(ellipse(r, r * long, 36, rng.uniform(2.0, 2.8)), -0.003, 0.003).translate(0, 0.1 + r * long)
+        rubber = extrude(ellipse(r * 0.99, r * long * 0.86, 36, 2.2), -0.006, 0.006).translate(0, 0.1 + r * long * 1.12)
         stick = rounded_box((-0.014, 0, -0.011), (0.014, 0.12, 0.011), 0.008)
-        return [(standing(join([blade])), grip), (standing(stick), grip), (standing(rubber), paint(rng))]
+        return [
+            (stand_upright(join([blade])), grip),
+            (stand_upright(stick), grip),
+            (stand_upright(rubber), random_paint(rng)),
+        ]
     r, long = rng.uniform(0.11, 0.14), rng.uniform(1.15, 1.4)
     y = 0.33 + r * long
-    ring = torus(r, 0.01, 40, 10).scaled(1, long, 1).moved(0, y)
+    ring = torus(r, 0.01, 40, 10).scale(1, long, 1).translate(0, y)
     strings: list[Mesh] = []
     for u in np.linspace(-0.85, 0.85, 11):
         s = float(np.sqrt(1 - u * u))
@@ -162,11 +171,11 @@ def racket(rng: Generator) -> list[Part]:
             rod((-s * r, y + u * r * long, 0), (s * r, y + u * r * long, 0), 0.0016, segments=5),
         ]
     shaft = [rod((0, 0.15, 0), (s * r * 0.5, y - r * long * 0.87, 0), 0.008) for s in (-1, 1)]
-    stick = cylinder(0.016, 0, 0.18, 8).turned(-np.pi / 2, "x")
+    stick = cylinder(0.016, 0, 0.18, 8).rotate(-np.pi / 2, "x")
     return [
-        (standing(join([ring, *shaft])), solid(rng)),
-        (standing(join(strings)), paint(rng)),
-        (standing(stick), grip),
+        (stand_upright(join([ring, *shaft])), random_material(rng)),
+        (stand_upright(join(strings)), random_paint(rng)),
+        (stand_upright(stick), grip),
     ]
 
 
@@ -174,23 +183,23 @@ def dumbbell(rng: Generator) -> list[Part]:
     bar, r = rng.uniform(0.08, 0.16), rng.uniform(0.05, 0.09)
     kind = rng.uniform()
     if kind < 0.35:
-        weights = [ball(2 * r).moved(x=s * (bar / 2 + r * 0.85)) for s in (-1, 1)]
+        weights = [ball(2 * r).translate(x=s * (bar / 2 + r * 0.85)) for s in (-1, 1)]
     elif kind < 0.65:
         w = rng.uniform(0.05, 0.1)
-        one = lathe([(0, 0), (r * 0.8, 0), (r, 0.02), (r, w - 0.02), (r * 0.8, w), (0, w)], 6, smooth=False).turned(
+        one = lathe([(0, 0), (r * 0.8, 0), (r, 0.02), (r, w - 0.02), (r * 0.8, w), (0, w)], 6, smooth=False).rotate(
             np.pi / 2, "y"
         )
-        weights = [one.moved(bar / 2), mirrored(one.moved(bar / 2))]
+        weights = [one.translate(bar / 2), reflect(one.translate(bar / 2))]
     else:
         discs, x = [], bar / 2
         for k in range(int(rng.integers(2, 5))):
             t, q = rng.uniform(0.015, 0.03), r * (1.15 - 0.16 * k)
-            discs.append(cylinder(q, x, x + t, 30).turned(np.pi / 2, "y"))
+            discs.append(cylinder(q, x, x + t, 30).rotate(np.pi / 2, "y"))
             x += t + 0.002
-        discs.append(cylinder(0.013, 0, x + 0.03, 12).turned(np.pi / 2, "y"))
-        weights = [pair(join(discs))]
-    grip = cylinder(0.014, -bar / 2 - 0.02, bar / 2 + 0.02, 14).turned(np.pi / 2, "y")
-    return [(join(weights), solid(rng)), (grip, metal(rng))]
+        discs.append(cylinder(0.013, 0, x + 0.03, 12).rotate(np.pi / 2, "y"))
+        weights = [with_reflection(join(discs))]
+    grip = cylinder(0.014, -bar / 2 - 0.02, bar / 2 + 0.02, 14).rotate(np.pi / 2, "y")
+    return [(join(weights), random_material(rng)), (grip, metal(rng))]
 
 
 def chess_pawn(rng: Generator) -> list[Part]:
@@ -224,7 +233,7 @@ def chess_pawn(rng: Generator) -> list[Part]:
             (head * 0.3, z + 2.9 * head),
             (0, z + 3.1 * head),
         ]
-    return [(lathe([*base, *top], 32), solid(rng))]
+    return [(lathe([*base, *top], 32), random_material(rng))]
 
 
 def skateboard(rng: Generator) -> list[Part]:
@@ -252,8 +261,8 @@ def skateboard(rng: Generator) -> list[Part]:
         join([rod((-w * 0.45, y, r), (w * 0.45, y, r), 0.008), box((-0.03, y - 0.02, r), (0.03, y + 0.02, z))])
         for y in (-a * 0.6, a * 0.6)
     ]
-    wheel = [disc(r, 0.034).moved(s * w * 0.42, y, r) for y in (-a * 0.6, a * 0.6) for s in (-1, 1)]
-    return [(deck, solid(rng)), (join(axle), solid(rng)), (join(wheel), paint(rng))]
+    wheel = [disc(r, 0.034).translate(s * w * 0.42, y, r) for y in (-a * 0.6, a * 0.6) for s in (-1, 1)]
+    return [(deck, random_material(rng)), (join(axle), random_material(rng)), (join(wheel), random_paint(rng))]
 
 
 LEISURE: dict[str, tuple[Maker, tuple[str, ...]]] = {

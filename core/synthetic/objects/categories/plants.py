@@ -8,7 +8,7 @@ from numpy.random import Generator
 from ...furniture.item import Part
 from ...geometry.mesh import Mesh, cylinder, join, lathe
 from ...geometry.shapes import ball, ellipse, limb, loft, rod, spline, sweep, torus
-from ...materials.paint import natural, paint, solid
+from ...materials.paint import natural_material, random_material, random_paint
 from .furniture import Maker
 
 GREEN = (0.25, 0.45, 0.18)
@@ -31,8 +31,8 @@ def tree(rng: Generator) -> list[Part]:
         )
         wood.append(rod((lean[0] * 0.6, lean[1] * 0.6, h * rng.uniform(0.55, 0.85)), at, r * 0.45, r * 0.2))
         s = rng.uniform(0.7, 1.1) * wide * 0.9
-        clumps.append(ball(s, s * rng.uniform(0.8, 1.2), s * rng.uniform(0.6, 1.0) * crown / 0.6, 14).moved(*at))
-    return [(join(wood), natural(rng, (0.4, 0.28, 0.18))), (join(clumps), natural(rng, GREEN))]
+        clumps.append(ball(s, s * rng.uniform(0.8, 1.2), s * rng.uniform(0.6, 1.0) * crown / 0.6, 14).translate(*at))
+    return [(join(wood), natural_material(rng, (0.4, 0.28, 0.18))), (join(clumps), natural_material(rng, GREEN))]
 
 
 def pine(rng: Generator) -> list[Part]:
@@ -52,8 +52,8 @@ def pine(rng: Generator) -> list[Part]:
         tip = np.broadcast_to([0.0, 0.0, z0 + step * 1.55], low.shape)
         tiers.append(loft([low, tip], False))
     return [
-        (cylinder(r * 0.14, 0, trunk + step * 0.5, 12), natural(rng, (0.4, 0.28, 0.18))),
-        (join(tiers), natural(rng, GREEN)),
+        (cylinder(r * 0.14, 0, trunk + step * 0.5, 12), natural_material(rng, (0.4, 0.28, 0.18))),
+        (join(tiers), natural_material(rng, GREEN)),
     ]
 
 
@@ -63,7 +63,7 @@ def palm(rng: Generator) -> list[Part]:
     trunk = join(
         [
             sweep(path, np.linspace(0.1, 0.06, 14), 12),
-            *[torus(0.095 - 0.003 * i, 0.014, 14, 6).moved(*p) for i, p in enumerate(path[1:-1])],
+            *[torus(0.095 - 0.003 * i, 0.014, 14, 6).translate(*p) for i, p in enumerate(path[1:-1])],
         ]
     )
     leaves = []
@@ -74,11 +74,16 @@ def palm(rng: Generator) -> list[Part]:
         leaf = sweep(
             p, np.stack([0.13 * np.sin(np.pi * (0.08 + 0.9 * s)), np.full(10, 0.012)], 1), section=ellipse(1, 1, 10)
         )
-        leaves.append(leaf.turned(2 * np.pi * k / n + rng.uniform(-0.1, 0.1)).moved(*path[-1]))
-    parts: list[Part] = [(trunk, natural(rng, (0.5, 0.38, 0.25))), (join(leaves), natural(rng, GREEN))]
+        leaves.append(leaf.rotate(2 * np.pi * k / n + rng.uniform(-0.1, 0.1)).translate(*path[-1]))
+    parts: list[Part] = [
+        (trunk, natural_material(rng, (0.5, 0.38, 0.25))),
+        (join(leaves), natural_material(rng, GREEN)),
+    ]
     if rng.uniform() < 0.5:
-        nuts = [ball(0.13).moved(0.1 * np.cos(a), 0.1 * np.sin(a), -0.08).moved(*path[-1]) for a in (0, 2.1, 4.2)]
-        parts.append((join(nuts), solid(rng)))
+        nuts = [
+            ball(0.13).translate(0.1 * np.cos(a), 0.1 * np.sin(a), -0.08).translate(*path[-1]) for a in (0, 2.1, 4.2)
+        ]
+        parts.append((join(nuts), random_material(rng)))
     return parts
 
 
@@ -102,8 +107,8 @@ def cactus(rng: Generator) -> list[Part]:
             [(0, 0, z), (reach * 0.7, 0, z + 0.02), (reach, 0, z + 0.3 * up + 0.03), (reach, 0, z + up + 0.08)],
             r * 0.55,
         )
-        stems.append(arm.turned((0.2, np.pi + 0.1, 1.9)[k]))
-    parts: list[Part] = [(join(stems), natural(rng, GREEN))]
+        stems.append(arm.rotate((0.2, np.pi + 0.1, 1.9)[k]))
+    parts: list[Part] = [(join(stems), natural_material(rng, GREEN))]
     if rng.uniform() < 0.6:
         pot = lathe(
             [
@@ -118,9 +123,9 @@ def cactus(rng: Generator) -> list[Part]:
             ],
             28,
         )
-        parts.append((pot, solid(rng)))
+        parts.append((pot, random_material(rng)))
     if rng.uniform() < 0.4:
-        parts.append((join([ball(0.05, 0.05, 0.035, 12).moved(0, 0, h + r)]), paint(rng)))
+        parts.append((join([ball(0.05, 0.05, 0.035, 12).translate(0, 0, h + r)]), random_paint(rng)))
     return parts
 
 
@@ -132,18 +137,22 @@ def flower(rng: Generator) -> list[Part]:
     heart = ball(0.045 + 0.02 * rng.uniform(-1, 1), None, 0.025, 16)
     cup = rng.uniform(0.0, 0.9)
     wide = rng.uniform(0.3, 0.75) * min(1.0, 7 / n)
-    leaf = ball(petal, petal * wide, 0.008, 14).moved(petal * 0.5 + 0.01)
-    head = [leaf.turned(-cup, "y").turned(2 * np.pi * k / n) for k in range(n)]
+    leaf = ball(petal, petal * wide, 0.008, 14).translate(petal * 0.5 + 0.01)
+    head = [leaf.rotate(-cup, "y").rotate(2 * np.pi * k / n) for k in range(n)]
     tilt = rng.uniform(0.2, 0.9)
     parts: list[Part] = [
-        (join(head).turned(-tilt, "x").moved(bend, 0, h), paint(rng)),
-        (heart.moved(z=0.006).turned(-tilt, "x").moved(bend, 0, h), paint(rng)),
+        (join(head).rotate(-tilt, "x").translate(bend, 0, h), random_paint(rng)),
+        (heart.translate(z=0.006).rotate(-tilt, "x").translate(bend, 0, h), random_paint(rng)),
     ]
     blades = [
-        ball(0.13, 0.04, 0.006, 14).moved(0.065).turned(-rng.uniform(0.4, 0.9), "y").turned(a).moved(0, 0, h * q)
+        ball(0.13, 0.04, 0.006, 14)
+        .translate(0.065)
+        .rotate(-rng.uniform(0.4, 0.9), "y")
+        .rotate(a)
+        .translate(0, 0, h * q)
         for a, q in ((0.4, 0.15), (3.4, 0.3))
     ]
-    green = natural(rng, GREEN)
+    green = natural_material(rng, GREEN)
     return [*parts, (stem, green), (join(blades), green)]
 
 

@@ -7,13 +7,13 @@ from numpy.random import Generator
 
 from ...furniture.item import Part
 from ...geometry.mesh import Mesh, box, cylinder, join, lathe, rounded_box, tapered
-from ...geometry.shapes import ball, extrude, spline, sweep, torus, turned
+from ...geometry.shapes import ball, extrude, lathe_smooth, spline, sweep, torus
 from ...materials.materials import choose, metal
-from ...materials.paint import natural, paint, solid
+from ...materials.paint import natural_material, random_material, random_paint
 from .furniture import Maker
 
 
-def _handle(rng: Generator, length: float) -> Mesh:
+def _flat_handle(rng: Generator, length: float) -> Mesh:
     """A flat handle from y = −length to 0, widening to its end."""
     w = rng.uniform(0.006, 0.012)
     outline = [
@@ -32,12 +32,12 @@ def _handle(rng: Generator, length: float) -> Mesh:
 def teapot(rng: Generator) -> list[Part]:
     r, h = 0.08, rng.uniform(0.09, 0.17)
     belly = rng.uniform(0.3, 0.6)
-    clay = solid(rng)
-    body = turned([(0, 0), (r * 0.6, 0), (r, h * belly), (r * 0.55, h * 0.93), (r * 0.35, h), (0, h)])
+    clay = random_material(rng)
+    body = lathe_smooth([(0, 0), (r * 0.6, 0), (r, h * belly), (r * 0.55, h * 0.93), (r * 0.35, h), (0, h)])
     lid = join(
         [
-            turned([(0, h - 0.005), (r * 0.5, h - 0.005), (r * 0.3, h + 0.02), (0, h + 0.025)]),
-            ball(0.025).moved(z=h + 0.032),
+            lathe_smooth([(0, h - 0.005), (r * 0.5, h - 0.005), (r * 0.3, h + 0.02), (0, h + 0.025)]),
+            ball(0.025).translate(z=h + 0.032),
         ]
     )
     lift = rng.uniform(0.7, 1.05)
@@ -46,7 +46,7 @@ def teapot(rng: Generator) -> list[Part]:
         np.linspace(0.024, 0.011, 12),
     )
     if rng.uniform() < 0.3:  # an arch over the lid
-        grip = torus(r * 0.85, 0.006, 20, 8, np.pi).turned(np.pi / 2, "x").scaled(1, 1, 0.9).moved(z=h * 0.85)
+        grip = torus(r * 0.85, 0.006, 20, 8, np.pi).rotate(np.pi / 2, "x").scale(1, 1, 0.9).translate(z=h * 0.85)
     else:
         grip = sweep(
             spline(
@@ -56,8 +56,8 @@ def teapot(rng: Generator) -> list[Part]:
         )
     return [
         (join([body, spout]), clay),
-        (lid, clay if rng.uniform() < 0.6 else paint(rng)),
-        (grip, choose(rng, (clay, solid(rng)))),
+        (lid, clay if rng.uniform() < 0.6 else random_paint(rng)),
+        (grip, choose(rng, (clay, random_material(rng)))),
     ]
 
 
@@ -76,17 +76,17 @@ def wine_glass(rng: Generator) -> list[Part]:
     outside = [(float(a), float(b)) for a, b in spline([foot[-1], *cup], 14)]
     inside = [(max(a - 0.0025, 0.002), b + 0.002) for a, b in outside[-2::-1] if b > z + 0.006]
     profile = [*foot, *outside[1:], (cup[-1][0] - 0.002, cup[-1][1]), *inside, (0, z + 0.008)]
-    return [(lathe(profile, 28), solid(rng))]
+    return [(lathe(profile, 28), random_material(rng))]
 
 
 def candle(rng: Generator) -> list[Part]:
-    wax, stand = paint(rng), solid(rng)
+    wax, stand = random_paint(rng), random_material(rng)
     r, h = rng.uniform(0.01, 0.035), rng.uniform(0.08, 0.22)
     base = 0.02
     kind = rng.uniform()
     if kind < 0.4:  # a tall candlestick
         base, r = rng.uniform(0.08, 0.2), 0.011
-        foot = turned(
+        foot = lathe_smooth(
             [
                 (0, 0),
                 (0.05, 0),
@@ -114,17 +114,22 @@ def candle(rng: Generator) -> list[Part]:
                     ],
                     24,
                 ),
-                torus(0.018, 0.004, 16, 8).turned(np.pi / 2, "x").moved(0.085, 0, 0.014),
+                torus(0.018, 0.004, 16, 8).rotate(np.pi / 2, "x").translate(0.085, 0, 0.014),
             ]
         )
     else:
         foot = cylinder(0.06, 0, base, 24)
     body = cylinder(r, base, base + h, 20)
     wick = cylinder(0.0018, base + h, base + h + 0.012, 6)
-    flame = turned(
+    flame = lathe_smooth(
         [(0, base + h + 0.008), (0.007, base + h + 0.018), (0.004, base + h + 0.034), (0, base + h + 0.045)], 12, 12
     )
-    return [(foot, stand), (body, wax), (wick, solid(rng)), (flame, natural(rng, (0.95, 0.7, 0.2), 0.5))]
+    return [
+        (foot, stand),
+        (body, wax),
+        (wick, random_material(rng)),
+        (flame, natural_material(rng, (0.95, 0.7, 0.2), 0.5)),
+    ]
 
 
 def spoon(rng: Generator) -> list[Part]:
@@ -133,10 +138,10 @@ def spoon(rng: Generator) -> list[Part]:
     dish = lathe(
         [(0, -0.5), (0.5, -0.42), (0.86, -0.2), (1, 0), (0.94, 0), (0.8, -0.17), (0.45, -0.36), (0, -0.43)], 24
     )
-    bowl = dish.scaled(w, long, w * rng.uniform(0.7, 1.1)).moved(0, long * 0.97)
-    material = solid(rng)
-    grip = material if rng.uniform() < 0.6 else solid(rng)
-    return [(bowl, material), (_handle(rng, length), grip)]
+    bowl = dish.scale(w, long, w * rng.uniform(0.7, 1.1)).translate(0, long * 0.97)
+    material = random_material(rng)
+    grip = material if rng.uniform() < 0.6 else random_material(rng)
+    return [(bowl, material), (_flat_handle(rng, length), grip)]
 
 
 def fork(rng: Generator) -> list[Part]:
@@ -145,9 +150,9 @@ def fork(rng: Generator) -> list[Part]:
     head = extrude([(-0.004, -0.004), (0.004, -0.004), (w, 0.02), (w, 0.032), (-w, 0.032), (-w, 0.02)], -0.0015, 0.0015)
     t = w / (1.6 * n)
     tines = [box((x - t, 0.03, -0.0015), (x + t, 0.03 + tine, 0.0015)) for x in np.linspace(-w + t, w - t, n)]
-    material = solid(rng)
-    grip = material if rng.uniform() < 0.6 else solid(rng)
-    return [(join([head, *tines]), material), (_handle(rng, length), grip)]
+    material = random_material(rng)
+    grip = material if rng.uniform() < 0.6 else random_material(rng)
+    return [(join([head, *tines]), material), (_flat_handle(rng, length), grip)]
 
 
 def knife(rng: Generator) -> list[Part]:
@@ -157,13 +162,16 @@ def knife(rng: Generator) -> list[Part]:
     grip = rounded_box(
         (w * 0.1, -rng.uniform(0.09, 0.12), -0.008), (w * 0.1 + rng.uniform(0.018, 0.026), 0.004, 0.008), 0.006
     )
-    return [(extrude(edge, -0.0012, 0.0012), metal(rng) if rng.uniform() < 0.5 else paint(rng)), (grip, solid(rng))]
+    return [
+        (extrude(edge, -0.0012, 0.0012), metal(rng) if rng.uniform() < 0.5 else random_paint(rng)),
+        (grip, random_material(rng)),
+    ]
 
 
 def hourglass(rng: Generator) -> list[Part]:
     r, h = rng.uniform(0.03, 0.06), rng.uniform(0.12, 0.2)
     plate = rng.uniform(1.15, 1.35) * r
-    glass = turned(
+    glass = lathe_smooth(
         [
             (0, 0.012),
             (r * 0.9, 0.012),
@@ -181,17 +189,17 @@ def hourglass(rng: Generator) -> list[Part]:
     else:
         discs = [rounded_box((-plate, -plate, z), (plate, plate, z + 0.014), 0.004) for z in (0, h - 0.014)]
     posts = [
-        tapered(0.005, 0.005, 0.012, h - 0.012, 10).moved(plate * 0.88).turned(2 * np.pi * (k + 0.5) / n)
+        tapered(0.005, 0.005, 0.012, h - 0.012, 10).translate(plate * 0.88).rotate(2 * np.pi * (k + 0.5) / n)
         for k in range(n)
     ]
-    return [(glass, paint(rng)), (join([*discs, *posts]), solid(rng))]
+    return [(glass, random_paint(rng)), (join([*discs, *posts]), random_material(rng))]
 
 
 def trophy(rng: Generator) -> list[Part]:
     r, h = rng.uniform(0.06, 0.1), rng.uniform(0.1, 0.18)
     base, stem = rng.uniform(0.03, 0.07), rng.uniform(0.03, 0.1)
     z = base + stem
-    gold = natural(rng, (0.85, 0.68, 0.25))
+    gold = natural_material(rng, (0.85, 0.68, 0.25))
     cup = lathe(
         [
             (0, base),
@@ -226,7 +234,7 @@ def trophy(rng: Generator) -> list[Part]:
         foot = rounded_box((-r * 0.8, -r * 0.8, 0), (r * 0.8, r * 0.8, base), 0.006)
     else:
         foot = lathe([(0, 0), (r * 0.95, 0), (r * 0.7, base), (0, base)], 28)
-    return [(join([cup, *ears]), gold), (foot, solid(rng))]
+    return [(join([cup, *ears]), gold), (foot, random_material(rng))]
 
 
 TABLEWARE: dict[str, tuple[Maker, tuple[str, ...]]] = {

@@ -9,19 +9,19 @@ from ...furniture.item import Part
 from ...geometry.mesh import Mesh, box, cylinder, join, lathe, rounded_box
 from ...geometry.shapes import (
     ellipse,
-    ellipse3,
     extrude,
+    level_ellipse,
     loft,
-    mirrored,
+    reflect,
     ring_plate,
     rod,
     spline,
-    standing,
+    stand_upright,
     sweep,
     torus,
 )
 from ...materials.materials import choose, metal
-from ...materials.paint import handle, paint, solid
+from ...materials.paint import handle_material, random_material, random_paint
 from .furniture import Maker
 
 
@@ -30,14 +30,14 @@ def hammer(rng: Generator) -> list[Part]:
     w, s = rng.uniform(0.09, 0.15), rng.uniform(0.026, 0.042)
     grip = lathe(
         [(0, 0), (r * 1.2, 0), (r * 1.3, length * 0.15), (r * 0.85, length * 0.5), (r * 0.8, length), (0, length)], 16
-    ).scaled(1, 0.8, 1)
+    ).scale(1, 0.8, 1)
     z = length - s * 0.3
     kind = choose(rng, ("claw", "sledge", "mallet"))
     if kind == "claw":
         face = (
             lathe([(0, 0), (s * 0.6, 0), (s * 0.6, 0.012), (s * 0.4, 0.03), (s * 0.42, w * 0.5), (0, w * 0.5)], 18)
-            .turned(np.pi / 2, "y")
-            .moved(-w * 0.5, 0, z)
+            .rotate(np.pi / 2, "y")
+            .translate(-w * 0.5, 0, z)
         )
         claw = [
             sweep(
@@ -59,8 +59,8 @@ def hammer(rng: Generator) -> list[Part]:
     elif kind == "sledge":
         head = rounded_box((-w * 0.55, -s * 0.7, z - s * 0.7), (w * 0.55, s * 0.7, z + s * 0.7), 0.008)
     else:
-        head = cylinder(s * rng.uniform(0.9, 1.4), -w * 0.55, w * 0.55, 24).turned(np.pi / 2, "y").moved(z=z)
-    return [(grip, handle(rng)), (head, solid(rng) if rng.uniform() < 0.5 else metal(rng))]
+        head = cylinder(s * rng.uniform(0.9, 1.4), -w * 0.55, w * 0.55, 24).rotate(np.pi / 2, "y").translate(z=z)
+    return [(grip, handle_material(rng)), (head, random_material(rng) if rng.uniform() < 0.5 else metal(rng))]
 
 
 def axe(rng: Generator) -> list[Part]:
@@ -94,7 +94,7 @@ def axe(rng: Generator) -> list[Part]:
     head = [rounded_box((-0.03, -t, z - h), (0.03, t, z + h), 0.006), blade(1)]
     if rng.uniform() < 0.3:
         head.append(blade(-1))
-    return [(grip, handle(rng)), (join(head), solid(rng))]
+    return [(grip, handle_material(rng)), (join(head), random_material(rng))]
 
 
 def screwdriver(rng: Generator) -> list[Part]:
@@ -109,12 +109,15 @@ def screwdriver(rng: Generator) -> list[Part]:
     bar = cylinder(0.0032, grip, grip + shaft, 12)
     tip = loft(
         [
-            ellipse3(0.003, 0.003, grip + shaft),
-            ellipse3(0.005, 0.0015, grip + shaft + 0.008),
-            ellipse3(0.004, 0.0006, grip + shaft + 0.016),
+            level_ellipse(0.003, 0.003, grip + shaft),
+            level_ellipse(0.005, 0.0015, grip + shaft + 0.008),
+            level_ellipse(0.004, 0.0006, grip + shaft + 0.016),
         ]
     )
-    return [(loft(rings), solid(rng)), (join([bar, tip]), metal(rng) if rng.uniform() < 0.6 else paint(rng))]
+    return [
+        (loft(rings), random_material(rng)),
+        (join([bar, tip]), metal(rng) if rng.uniform() < 0.6 else random_paint(rng)),
+    ]
 
 
 def wrench(rng: Generator) -> list[Part]:
@@ -124,7 +127,7 @@ def wrench(rng: Generator) -> list[Part]:
         rng.uniform(0.017, 0.026),
         rng.uniform(0.003, 0.005),
     )
-    material = metal(rng) if rng.uniform() < 0.4 else solid(rng)
+    material = metal(rng) if rng.uniform() < 0.4 else random_material(rng)
 
     def jaw(y: float, up: float, size: float, turn: float) -> Mesh:
         gap = size * 0.5
@@ -136,20 +139,22 @@ def wrench(rng: Generator) -> list[Part]:
             (-gap, size * 0.1),
         ]
         return (
-            extrude(points, -t, t).scaled(1, up, 1).turned(turn).moved(0, y)
+            extrude(points, -t, t).scale(1, up, 1).rotate(turn).translate(0, y)
             if up > 0
-            else mirrored(extrude(points, -t, t).turned(-turn), "y").moved(0, y)
+            else reflect(extrude(points, -t, t).rotate(-turn), "y").translate(0, y)
         )
 
     def ring(y: float, size: float) -> Mesh:
-        return ring_plate(ellipse(size, size, 24), ellipse(size * 0.6, size * 0.6, 24), -t * 1.3, t * 1.3).moved(0, y)
+        return ring_plate(ellipse(size, size, 24), ellipse(size * 0.6, size * 0.6, 24), -t * 1.3, t * 1.3).translate(
+            0, y
+        )
 
     shaft = rounded_box((-w, 0, -t * 0.8), (w, length, t * 0.8), t * 0.5)
     small = r * rng.uniform(0.7, 1.0)
     a, b = ((jaw, ring), (jaw, jaw), (ring, ring))[int(rng.integers(3))]
     head = jaw(length + r * 0.7, 1, r, 0.25) if a is jaw else ring(length + r * 0.7, r)
     foot = jaw(-small * 0.7, -1, small, 0.25) if b is jaw else ring(-small * 0.7, small)
-    return [(standing(join([shaft, head, foot])), material)]
+    return [(stand_upright(join([shaft, head, foot])), material)]
 
 
 def scissors(rng: Generator) -> list[Part]:
@@ -162,18 +167,18 @@ def scissors(rng: Generator) -> list[Part]:
         spline([(0, 0.005, 0), (w * 0.8, -0.03, 0), (r * 1.0, -0.055, 0)], 8),
         np.stack([np.full(8, 0.006), np.full(8, 0.003)], 1),
     )
-    bow = torus(r, 0.0048, 24, 8).scaled(1, rng.uniform(1.0, 1.5), 1).moved(r * 0.95, -0.055 - r * 1.1)
+    bow = torus(r, 0.0048, 24, 8).scale(1, rng.uniform(1.0, 1.5), 1).translate(r * 0.95, -0.055 - r * 1.1)
     half_a, half_b = spread / 2, -spread / 2
-    blades = join([blade.turned(half_b), mirrored(blade).turned(half_a).moved(z=0.003)])
-    grips = join([join([arm, bow]).turned(half_a), mirrored(join([arm, bow])).turned(half_b).moved(z=0.002)])
+    blades = join([blade.rotate(half_b), reflect(blade).rotate(half_a).translate(z=0.003)])
+    grips = join([join([arm, bow]).rotate(half_a), reflect(join([arm, bow])).rotate(half_b).translate(z=0.002)])
     pin = cylinder(0.005, -0.002, 0.008, 14)
-    steel = metal(rng) if rng.uniform() < 0.5 else paint(rng)
-    return [(standing(join([blades, pin])), steel), (standing(grips), solid(rng))]
+    steel = metal(rng) if rng.uniform() < 0.5 else random_paint(rng)
+    return [(stand_upright(join([blades, pin])), steel), (stand_upright(grips), random_material(rng))]
 
 
 def key(rng: Generator) -> list[Part]:
     length, r, t = rng.uniform(0.035, 0.06), rng.uniform(0.011, 0.016), 0.002
-    material = metal(rng) if rng.uniform() < 0.4 else solid(rng)
+    material = metal(rng) if rng.uniform() < 0.4 else random_material(rng)
     kind = rng.uniform()
     meshes: list[Mesh] = []
     if kind < 0.5:  # an old key: a round shaft and a bit
@@ -187,13 +192,13 @@ def key(rng: Generator) -> list[Part]:
             shaft,
             *bits,
             plate,
-            *(torus(0.0035, 0.0014, 14, 6).turned(np.pi / 2, "x").moved(0, length * q, 0) for q in (0.85, 0.95)),
+            *(torus(0.0035, 0.0014, 14, 6).rotate(np.pi / 2, "x").translate(0, length * q, 0) for q in (0.85, 0.95)),
         ]
         if rng.uniform() < 0.5:
-            meshes.append(torus(r * 0.8, 0.0028, 24, 8).moved(0, length + r * 0.8))
+            meshes.append(torus(r * 0.8, 0.0028, 24, 8).translate(0, length + r * 0.8))
         else:
             meshes += [
-                torus(r * 0.48, 0.0024, 20, 8).moved(x, length + y)
+                torus(r * 0.48, 0.0024, 20, 8).translate(x, length + y)
                 for x, y in ((-r * 0.55, r * 0.4), (r * 0.55, r * 0.4), (0, r * 1.2))
             ]
     else:  # a flat key with a toothed edge
@@ -203,18 +208,18 @@ def key(rng: Generator) -> list[Part]:
         outer = ellipse(r, r * rng.uniform(0.75, 1.1), 24, choose(rng, (2.0, 3.5)))
         meshes += [
             extrude(outline, -t / 2, t / 2),
-            ring_plate(outer, np.add(ellipse(r * 0.3, r * 0.3, 24), [0, r * 0.4]), -t * 0.6, t * 0.6).moved(
+            ring_plate(outer, np.add(ellipse(r * 0.3, r * 0.3, 24), [0, r * 0.4]), -t * 0.6, t * 0.6).translate(
                 0, length + r * 0.75
             ),
         ]
-    return [(standing(join(meshes)), material)]
+    return [(stand_upright(join(meshes)), material)]
 
 
 def ladder(rng: Generator) -> list[Part]:
     h, w, n = rng.uniform(1.4, 3.0), rng.uniform(0.35, 0.5), int(rng.integers(5, 11))
     taper = rng.uniform(0.7, 1.0)
     lean = rng.uniform(0.12, 0.3)
-    material = solid(rng)
+    material = random_material(rng)
     square = rng.uniform() < 0.5
 
     def side(count: int) -> Mesh:
@@ -232,11 +237,11 @@ def ladder(rng: Generator) -> list[Part]:
         return join([*posts, *rungs])
 
     if rng.uniform() < 0.5:  # a step ladder
-        front_ = side(n).turned(lean, "x", (0, 0, h))
-        back = side(2).turned(-lean, "x", (0, 0, h))
+        front_ = side(n).rotate(lean, "x", (0, 0, h))
+        back = side(2).rotate(-lean, "x", (0, 0, h))
         top = box((-w * taper / 2 - 0.02, -0.07, h - 0.03), (w * taper / 2 + 0.02, 0.07, h + 0.01))
-        return [(join([front_, top]), material), (back, material if rng.uniform() < 0.6 else solid(rng))]
-    return [(side(n + 2).turned(0.25 * float(rng.uniform(0, 1)), "x"), material)]
+        return [(join([front_, top]), material), (back, material if rng.uniform() < 0.6 else random_material(rng))]
+    return [(side(n + 2).rotate(0.25 * float(rng.uniform(0, 1)), "x"), material)]
 
 
 def bucket(rng: Generator) -> list[Part]:
@@ -256,10 +261,14 @@ def bucket(rng: Generator) -> list[Part]:
         28,
     )
     swing = rng.uniform(-1.3, 1.3)
-    arch = torus(r, 0.004, 28, 8, np.pi).turned(np.pi / 2, "x").scaled(1, 1, rng.uniform(0.8, 1.1))
-    grip = cylinder(0.011, -0.05, 0.05, 12).turned(np.pi / 2, "y").moved(z=r * 0.97)
-    bail = join([arch]).turned(swing, "x").moved(z=h - 0.02)
-    return [(body, solid(rng)), (bail, metal(rng)), (grip.turned(swing, "x").moved(z=h - 0.02), handle(rng))]
+    arch = torus(r, 0.004, 28, 8, np.pi).rotate(np.pi / 2, "x").scale(1, 1, rng.uniform(0.8, 1.1))
+    grip = cylinder(0.011, -0.05, 0.05, 12).rotate(np.pi / 2, "y").translate(z=r * 0.97)
+    bail = join([arch]).rotate(swing, "x").translate(z=h - 0.02)
+    return [
+        (body, random_material(rng)),
+        (bail, metal(rng)),
+        (grip.rotate(swing, "x").translate(z=h - 0.02), handle_material(rng)),
+    ]
 
 
 def barrel(rng: Generator) -> list[Part]:
@@ -285,11 +294,14 @@ def barrel(rng: Generator) -> list[Part]:
         hoops.append(
             lathe([(q - 0.02, h * s - 0.022), (q, h * s - 0.022), (q, h * s + 0.022), (q - 0.02, h * s + 0.022)], n)
         )
-    parts: list[Part] = [(body, solid(rng)), (join(hoops), solid(rng))]
+    parts: list[Part] = [(body, random_material(rng)), (join(hoops), random_material(rng))]
     if rng.uniform() < 0.3:  # lying on a cradle
-        lie = [(m.moved(z=-h / 2).turned(np.pi / 2, "x").moved(z=r * belly + 0.05), material) for m, material in parts]
+        lie = [
+            (m.translate(z=-h / 2).rotate(np.pi / 2, "x").translate(z=r * belly + 0.05), material)
+            for m, material in parts
+        ]
         blocks = [box((-r * 1.05, y - 0.04, 0), (r * 1.05, y + 0.04, r * 0.75)) for y in (-h * 0.3, h * 0.3)]
-        return [*lie, (join(blocks), solid(rng))]
+        return [*lie, (join(blocks), random_material(rng))]
     return parts
 
 
@@ -311,12 +323,13 @@ def flashlight(rng: Generator) -> list[Part]:
         28,
     )
     ribs = [
-        torus(r, 0.0014, 24, 6).moved(z=z) for z in np.linspace(length * 0.15, length * 0.6, int(rng.integers(3, 9)))
+        torus(r, 0.0014, 24, 6).translate(z=z)
+        for z in np.linspace(length * 0.15, length * 0.6, int(rng.integers(3, 9)))
     ]
     knob = rounded_box((r * 0.6, -0.006, length * 0.7), (r * 1.35, 0.006, length * 0.85), 0.003)
     lens = cylinder(r * flare * 0.8, length + head - 0.008, length + head - 0.004, 24)
-    lie = [(tube_, solid(rng)), (join([*ribs, knob]), solid(rng)), (lens, paint(rng))]
-    return [(m.turned(-np.pi / 2, "x"), material) for m, material in lie]
+    lie = [(tube_, random_material(rng)), (join([*ribs, knob]), random_material(rng)), (lens, random_paint(rng))]
+    return [(m.rotate(-np.pi / 2, "x"), material) for m, material in lie]
 
 
 TOOLS: dict[str, tuple[Maker, tuple[str, ...]]] = {

@@ -7,15 +7,27 @@ from numpy.random import Generator
 
 from ...furniture.item import Part
 from ...geometry.mesh import box, join, lathe, rounded_box, superellipsoid
-from ...geometry.shapes import ball, ellipse, ellipse3, extrude, loft, pair, ring_plate, rod, spline, standing, sweep
+from ...geometry.shapes import (
+    ball,
+    ellipse,
+    extrude,
+    level_ellipse,
+    loft,
+    ring_plate,
+    rod,
+    spline,
+    stand_upright,
+    sweep,
+    with_reflection,
+)
 from ...materials.materials import choose
-from ...materials.paint import DARK, PALE, natural, paint, solid
+from ...materials.paint import DARK, PALE, natural_material, random_material, random_paint
 from .furniture import Maker
 
 
 def hat(rng: Generator) -> list[Part]:
     r = 0.09
-    material, band = solid(rng), solid(rng)
+    material, band = random_material(rng), random_material(rng)
     kind = choose(rng, ("top", "bowler", "sun", "witch", "cap"))
     brim, h = rng.uniform(1.4, 1.9) * r, rng.uniform(0.08, 0.12)
     if kind == "top":
@@ -56,8 +68,8 @@ def hat(rng: Generator) -> list[Part]:
             ),
             -0.003,
             0.003,
-        ).turned(-0.12, "x")
-        return [(dome, material), (peak.moved(z=0.012), band), (ball(0.018).moved(z=r), band)]
+        ).rotate(-0.12, "x")
+        return [(dome, material), (peak.translate(z=0.012), band), (ball(0.018).translate(z=r), band)]
     top = [(float(max(a, 0)), float(b)) for a, b in crown]
     if top[-1][0] > 1e-9:
         top.append((0.0, top[-1][1]))
@@ -78,7 +90,7 @@ def hat(rng: Generator) -> list[Part]:
 
 def helmet(rng: Generator) -> list[Part]:
     r, long = 0.12, rng.uniform(1.05, 1.25)
-    shell = solid(rng)
+    shell = random_material(rng)
     kind = rng.uniform()
     a = np.linspace(0.0, np.pi / 2, 12)
     if kind < 0.4:  # a builder's
@@ -90,8 +102,8 @@ def helmet(rng: Generator) -> list[Part]:
                 *[(float(r * np.cos(t) ** 0.8), 0.01 + float(r * 0.95 * np.sin(t))) for t in a],
             ],
             32,
-        ).scaled(1, long, 1)
-        peak = extrude(ellipse(r * 0.8, r * 0.45, 30), -0.004, 0.002).moved(0, r * long, 0)
+        ).scale(1, long, 1)
+        peak = extrude(ellipse(r * 0.8, r * 0.45, 30), -0.004, 0.002).translate(0, r * long, 0)
         ridges = [
             sweep(
                 np.stack(
@@ -106,17 +118,17 @@ def helmet(rng: Generator) -> list[Part]:
             )
             for x in choose(rng, ((0.0,), (-0.03, 0.03), (-0.045, 0.0, 0.045)))
         ]
-        return [(join([dome, peak]), shell), (join(ridges), shell if rng.uniform() < 0.5 else paint(rng))]
+        return [(join([dome, peak]), shell), (join(ridges), shell if rng.uniform() < 0.5 else random_paint(rng))]
     if kind < 0.7:  # a motorcyclist's, with a visor
         dome = superellipsoid((2 * r, 2.2 * r, 2.1 * r), 0.9, 0.95, 16, 30)
-        visor = superellipsoid((1.85 * r, 1.0 * r, 0.75 * r), 0.8, 0.9, 12, 24).moved(0, r * 0.66, 0.1 * r)
-        chin = superellipsoid((1.5 * r, 1.0 * r, 0.55 * r), 0.6, 0.8, 10, 20).moved(0, r * 0.75, -0.62 * r)
+        visor = superellipsoid((1.85 * r, 1.0 * r, 0.75 * r), 0.8, 0.9, 12, 24).translate(0, r * 0.66, 0.1 * r)
+        chin = superellipsoid((1.5 * r, 1.0 * r, 0.55 * r), 0.6, 0.8, 10, 20).translate(0, r * 0.75, -0.62 * r)
         return [
             (join([dome, chin]), shell),
-            (visor, choose(rng, (DARK, paint(rng)))),
-            (box((-0.008, -r * 0.9, r * 0.85), (0.008, r * 0.5, r * 1.08)), paint(rng)),
+            (visor, choose(rng, (DARK, random_paint(rng)))),
+            (box((-0.008, -r * 0.9, r * 0.85), (0.008, r * 0.5, r * 1.08)), random_paint(rng)),
         ]
-    dome = lathe([(0, 0), (r, 0), *[(float(r * np.cos(t)), float(r * 1.1 * np.sin(t))) for t in a]], 32).scaled(
+    dome = lathe([(0, 0), (r, 0), *[(float(r * np.cos(t)), float(r * 1.1 * np.sin(t))) for t in a]], 32).scale(
         1, long, 1
     )  # a knight's
     cheeks = [
@@ -133,12 +145,12 @@ def helmet(rng: Generator) -> list[Part]:
             -0.012,
             0.012,
         )
-        .turned(np.pi / 2, "x")
-        .turned(np.pi / 2, "z")
+        .rotate(np.pi / 2, "x")
+        .rotate(np.pi / 2, "z")
     )
     neck = rounded_box((-r * 0.8, -r * long - 0.01, -r * 0.8), (r * 0.8, -r * long * 0.8, 0.02), 0.01)
     parts: list[Part] = [(join([dome, *cheeks, nose, neck]), shell)]
-    return [*parts, (crest, paint(rng))] if rng.uniform() < 0.6 else parts
+    return [*parts, (crest, random_paint(rng))] if rng.uniform() < 0.6 else parts
 
 
 def boot(rng: Generator) -> list[Part]:
@@ -161,11 +173,11 @@ def boot(rng: Generator) -> list[Part]:
     z = heel + 0.05
     leg = loft(
         [
-            np.add(ellipse3(a, b, z), [0, y, 0]),
-            np.add(ellipse3(a * 0.95, b * 0.92, z + high * 0.4), [0, y - 0.01, 0]),
-            np.add(ellipse3(a * 1.15, b * 1.0, z + 0.03 + high), [0, y - 0.012, 0]),
-            np.add(ellipse3(a * 1.0, b * 0.88, z + 0.03 + high), [0, y - 0.012, 0]),
-            np.add(ellipse3(a * 0.8, b * 0.7, z + high * 0.6), [0, y - 0.01, 0]),
+            np.add(level_ellipse(a, b, z), [0, y, 0]),
+            np.add(level_ellipse(a * 0.95, b * 0.92, z + high * 0.4), [0, y - 0.01, 0]),
+            np.add(level_ellipse(a * 1.15, b * 1.0, z + 0.03 + high), [0, y - 0.012, 0]),
+            np.add(level_ellipse(a * 1.0, b * 0.88, z + 0.03 + high), [0, y - 0.012, 0]),
+            np.add(level_ellipse(a * 0.8, b * 0.7, z + high * 0.6), [0, y - 0.01, 0]),
         ]
     )
     sole = [
@@ -186,8 +198,12 @@ def boot(rng: Generator) -> list[Part]:
         rod((-0.022, y2, z2), (0.022, y2 + 0.004, z2), 0.0035)
         for y2, z2 in zip(np.linspace(-0.005, 0.065, 4), heel + 0.012 + np.linspace(0.078, 0.055, 4), strict=True)
     ]
-    leather = solid(rng)
-    return [(join([foot, leg]), leather), (join([flat, block, front_]), solid(rng)), (join(laces), paint(rng))]
+    leather = random_material(rng)
+    return [
+        (join([foot, leg]), leather),
+        (join([flat, block, front_]), random_material(rng)),
+        (join(laces), random_paint(rng)),
+    ]
 
 
 def crown(rng: Generator) -> list[Part]:
@@ -203,11 +219,15 @@ def crown(rng: Generator) -> list[Part]:
     rings = [ring(r, 0 * t), ring(r * flare, top), ring(r * flare - 0.004, top), ring(r - 0.004, 0 * t), ring(r, 0 * t)]
     band = loft(rings, False)
     hoop = lathe([(r - 0.006, 0), (r * 1.02 + 0.002, 0), (r * 1.02 + 0.004, 0.018), (r - 0.006, 0.018)], 48)
-    gems = [ball(0.014).moved(r * flare, 0, h + 0.004).turned(2 * np.pi * k / n) for k in range(n)]
-    gold = natural(rng, (0.88, 0.7, 0.25))
-    parts: list[Part] = [(band, gold), (hoop, gold if rng.uniform() < 0.5 else solid(rng)), (join(gems), paint(rng))]
+    gems = [ball(0.014).translate(r * flare, 0, h + 0.004).rotate(2 * np.pi * k / n) for k in range(n)]
+    gold = natural_material(rng, (0.88, 0.7, 0.25))
+    parts: list[Part] = [
+        (band, gold),
+        (hoop, gold if rng.uniform() < 0.5 else random_material(rng)),
+        (join(gems), random_paint(rng)),
+    ]
     if rng.uniform() < 0.35:
-        parts.append((ball(2 * r * 0.9, 2 * r * 0.9, h * 1.5).moved(z=h * 0.3), solid(rng)))
+        parts.append((ball(2 * r * 0.9, 2 * r * 0.9, h * 1.5).translate(z=h * 0.3), random_material(rng)))
     return parts
 
 
@@ -216,8 +236,8 @@ def glasses(rng: Generator) -> list[Part]:
     e = choose(rng, (2.0, 2.0, 3.5, 6.0))
     t = rng.uniform(0.0015, 0.004)
     x = w + gap
-    ring = ring_plate(ellipse(w + t, h + t, 36, e), ellipse(w, h, 36, e), -0.002, 0.002).moved(x)
-    lens = extrude(ellipse(w, h, 36, e), -0.0008, 0.0008).moved(x)
+    ring = ring_plate(ellipse(w + t, h + t, 36, e), ellipse(w, h, 36, e), -0.002, 0.002).translate(x)
+    lens = extrude(ellipse(w, h, 36, e), -0.0008, 0.0008).translate(x)
     bridge = sweep(
         spline([(-gap - 0.001, h * 0.3, 0), (0, h * 0.55, 0.002), (gap + 0.001, h * 0.3, 0)], 9), np.full(9, 0.0018)
     )
@@ -233,8 +253,11 @@ def glasses(rng: Generator) -> list[Part]:
         ),
         np.full(16, 0.002),
     )
-    frame, dark = solid(rng), choose(rng, (DARK, PALE, paint(rng)))
-    return [(standing(join([pair(ring), bridge, pair(arm)])), frame), (standing(pair(lens)), dark)]
+    frame, dark = random_material(rng), choose(rng, (DARK, PALE, random_paint(rng)))
+    return [
+        (stand_upright(join([with_reflection(ring), bridge, with_reflection(arm)])), frame),
+        (stand_upright(with_reflection(lens)), dark),
+    ]
 
 
 WEAR: dict[str, tuple[Maker, tuple[str, ...]]] = {
