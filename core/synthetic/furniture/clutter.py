@@ -1,14 +1,13 @@
-"""Small things and electronics: lamps, cups, books, plants, boxes, screens. All are otherfurniture."""
+"""Small objects for tables, shelves and floors: plants, tableware, books, boxes, clocks, photos, bins."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
 
-from ..geometry.mesh import Mesh, box, cylinder, join, lathe, rounded_box, superellipsoid, tapered, tube
+from ..geometry.mesh import Mesh, box, cylinder, join, lathe, superellipsoid, tube
 from ..materials import textures as T
 from ..materials.materials import (
-    RGB,
     Material,
     Style,
     any_color,
@@ -22,110 +21,7 @@ from ..materials.materials import (
     vivid_color,
     wood,
 )
-from .item import Box, Item, Lamp, Part, make_item
-
-OTHER = "otherfurniture"
-WARM: tuple[RGB, ...] = ((1.0, 0.80, 0.58), (1.0, 0.86, 0.70), (1.0, 0.93, 0.84))
-"""Linear colours of lamps, about 2,900 to 4,000 K, half adapted to."""
-
-
-def table_lamp(rng: Generator, style: Style) -> Item:
-    h, r = rng.uniform(0.3, 0.48), rng.uniform(0.09, 0.15)
-    shade_h = r * rng.uniform(1.1, 1.6)
-    waist = rng.uniform(0.015, 0.06)
-    foot = lathe(
-        [
-            (0, 0),
-            (0.06, 0),
-            (0.06, 0.015),
-            (waist, 0.08),
-            (waist * 0.7, h * 0.45),
-            (0.012, h * 0.55),
-            (0.012, h - shade_h + 0.02),
-            (0, h - shade_h + 0.02),
-        ]
-    )
-    return _lamp_with_shade(
-        rng, "table lamp", foot, choose(rng, (style.board(rng), metal(rng), plain(any_color(rng)))), h, r, shade_h, 0.55
-    )
-
-
-def floor_lamp(rng: Generator, style: Style) -> Item:
-    h, r = rng.uniform(1.4, 1.75), rng.uniform(0.16, 0.24)
-    shade_h = r * rng.uniform(1.0, 1.4)
-    if rng.uniform() < 0.5:
-        foot = lathe(
-            [(0, 0), (0.15, 0), (0.15, 0.02), (0.014, 0.035), (0.012, h - shade_h + 0.03), (0, h - shade_h + 0.03)]
-        )
-    else:
-        legs3 = [
-            cylinder(0.013, 0, h - shade_h, 8).rotate(0.17, "x", (0, 0, h - shade_h)).rotate(a).translate(z=0.02)
-            for a in np.arange(3) * 2 * np.pi / 3
-        ]
-        foot = join([*legs3, cylinder(0.03, h - shade_h - 0.02, h - shade_h + 0.04, 10)])
-    return _lamp_with_shade(rng, "floor lamp", foot, style.frame(rng), h, r, shade_h, 1.0)
-
-
-def _lamp_with_shade(
-    rng: Generator, label: str, foot: Mesh, material: Material, h: float, r: float, shade_h: float, power: float
-) -> Item:
-    lit = rng.uniform() < 0.6
-    color = choose(rng, WARM)
-    cloth = plain(mix((0.97, 0.93, 0.85), any_color(rng), rng.uniform(0, 0.3)), 0.03, glow=1.05 if lit else 0.0)
-    top = r * rng.uniform(0.55, 0.95)
-    z0 = h - shade_h
-    shade = lathe([(r - 0.006, z0), (r, z0), (top, h), (top - 0.006, h)], 24)
-    inner = lathe([(top - 0.006, h), (top - 0.008, h - 0.01), (r - 0.006, z0)], 24)  # the inside, facing the bulb
-    bulb = superellipsoid((0.06, 0.06, 0.08), 1, 1, 6, 10).translate(z=z0 + shade_h * 0.5)
-    lamps = [Lamp((0.0, r, z0 + shade_h / 2), r * 1.35, color, power)] if lit else []
-    parts: list[Part] = [(foot.translate(0, r), material), (join([shade, inner, bulb]).translate(0, r), cloth)]
-    return make_item(label, OTHER, parts, lamps=lamps)
-
-
-def ceiling_lamp(rng: Generator, style: Style, lit: bool, drop: float) -> Item:
-    """A lamp under the ceiling; its origin is the point where it hangs. ``drop`` is the cord's length, metres."""
-    color = choose(rng, WARM)
-    glow = 1.12 if lit else 0.0
-    white = plain((0.96, 0.95, 0.91), 0.02, glow)
-    parts: list[Part] = []
-    kind = rng.choice(["globe", "dome", "panel", "drum"])
-    if kind == "panel" or drop < 0.12:
-        w, d = rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6)
-        if rng.uniform() < 0.5:
-            parts.append(
-                (lathe([(0, -0.09), (w / 2 - 0.03, -0.09), (w / 2, -0.06), (w / 2, -0.002), (0, -0.002)], 28), white)
-            )
-        else:
-            parts.append((rounded_box((-w / 2, -d / 2, -0.07), (w / 2, d / 2, -0.002), 0.02), white))
-        low, r = -0.1, w / 2
-    else:
-        r = rng.uniform(0.14, 0.26)
-        parts.append((cylinder(0.006, -drop, -0.002, 8), plain((0.15, 0.15, 0.15))))
-        if kind == "globe":
-            parts.append((superellipsoid((2 * r, 2 * r, 2 * r), 1, 1, 12, 24).translate(z=-drop - r), white))
-            low = -drop - 2 * r
-        else:
-            shade = plain(any_color(rng)) if kind == "dome" else fabric(rng)
-            a = 0.05 if kind == "dome" else r * 0.9
-            parts.append(
-                (
-                    lathe(
-                        [
-                            (0, -drop - r * 0.9 + 0.012),
-                            (r - 0.012, -drop - r * 0.9 + 0.012),
-                            (r, -drop - r * 0.9),
-                            (a, -drop),
-                            (0, -drop),
-                        ],
-                        28,
-                    ),
-                    shade,
-                )
-            )
-            parts.append((cylinder(r - 0.02, -drop - r * 0.9 + 0.002, -drop - r * 0.9 + 0.011, 28), white))
-            low = -drop - r * 0.9
-    lamps = [Lamp((0.0, 0.0, low - 0.02), r, color, 3.0, down=True)] if lit else []
-    return make_item("ceiling lamp", OTHER, parts, lamps=lamps)
+from .item import OTHER, Item, Part, make_item
 
 
 def plant(rng: Generator, style: Style, h: float | None = None) -> Item:
@@ -318,87 +214,6 @@ def picture_frame(rng: Generator, style: Style) -> Item:
     )
 
 
-# ── electronics ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def screen_material(rng: Generator, w: float, h: float) -> Material:
-    if rng.uniform() < 0.45:
-        return Material(T.SCREEN, ((0.05, 0.05, 0.06), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), (0.0, w, h), 0, 1)
-    colors = (
-        choose(rng, (soft_color(rng), (0.13, 0.2, 0.32), vivid_color(rng))),
-        (0.94, 0.94, 0.95),
-        mix(any_color(rng), (0.3, 0.3, 0.35), 0.5),
-    )
-    return Material(T.SCREEN, colors, (rng.uniform(1, 3), w, h), 0, int(rng.integers(1, 9999)), glow=0.85)
-
-
-def _panel(rng: Generator, w: float, h: float, z: float, y: float, t: float, body: Material) -> list[Part]:
-    m = 0.012
-    face = box((-w / 2 + m, y + t + 0.0005, z + m), (w / 2 - m, y + t + 0.002, z + h - m), 0.2)
-    face = face.with_texture(face.vertices - np.array([0, 0, z + m]))
-    return [
-        (rounded_box((-w / 2, y, z), (w / 2, y + t, z + h), 0.008), body),
-        (face, screen_material(rng, w - 2 * m, h - 2 * m)),
-    ]
-
-
-def television(rng: Generator, w: float) -> Item:
-    """On a foot, its back at y = 0."""
-    h = w * 9 / 16
-    body = plain(choose(rng, ((0.07, 0.07, 0.08), (0.5, 0.5, 0.52), (0.9, 0.9, 0.9))))
-    parts = _panel(rng, w, h, 0.08, 0.05, 0.04, body)
-    parts.append(
-        (join([box((-w * 0.22, 0.0, 0), (w * 0.22, 0.2, 0.014)), box((-0.04, 0.05, 0.014), (0.04, 0.08, 0.09))]), body)
-    )
-    return make_item("tv", OTHER, parts)
-
-
-def monitor(rng: Generator) -> Item:
-    w = rng.uniform(0.46, 0.68)
-    h = w * rng.uniform(0.52, 0.62)
-    body = plain(choose(rng, ((0.08, 0.08, 0.09), (0.68, 0.69, 0.7), (0.92, 0.92, 0.91))))
-    parts = _panel(rng, w, h, rng.uniform(0.1, 0.16), 0.08, 0.03, body)
-    parts.append(
-        (join([box((-0.12, 0.0, 0), (0.12, 0.17, 0.012)), box((-0.025, 0.05, 0.012), (0.025, 0.078, 0.24))]), body)
-    )
-    return make_item("monitor", OTHER, parts)
-
-
-def keyboard(rng: Generator) -> Item:
-    keys = Material(
-        T.TILES,
-        ((0.15, 0.15, 0.16) if rng.uniform() < 0.6 else (0.9, 0.9, 0.9), (0.4, 0.4, 0.42), (0.3, 0.3, 0.3)),
-        (0.02, 0.02, 0.5, 0.003, 0.1),
-        0,
-        3,
-    )
-    return make_item("keyboard", OTHER, [(box((-0.22, 0, 0), (0.22, 0.14, 0.02)), keys)])
-
-
-def laptop(rng: Generator) -> Item:
-    w, d = rng.uniform(0.31, 0.37), rng.uniform(0.22, 0.25)
-    body = plain(choose(rng, ((0.7, 0.71, 0.72), (0.12, 0.12, 0.13), (0.9, 0.88, 0.85))))
-    lid = [
-        (m.rotate(0.3, "x", (0, 0.0, 0)).translate(0, 0.02, 0.016), material)
-        for m, material in _panel(rng, w, d, 0.0, -0.012, 0.01, body)
-    ]
-    base = rounded_box((-w / 2, 0.02, 0), (w / 2, d + 0.02, 0.016), 0.006)
-    keys = Material(
-        T.TILES, ((0.2, 0.2, 0.21), (0.45, 0.45, 0.46), (0.2, 0.2, 0.2)), (0.019, 0.019, 0.5, 0.003, 0.1), 0, 3
-    )
-    return make_item(
-        "laptop", OTHER, [(base, body), (box((-w / 2 + 0.02, 0.04, 0.0161), (w / 2 - 0.02, 0.14, 0.018)), keys), *lid]
-    )
-
-
-def desk_lamp(rng: Generator, style: Style) -> Item:
-    color = plain(choose(rng, ((0.1, 0.1, 0.1), (0.85, 0.85, 0.85), vivid_color(rng))))
-    foot = cylinder(0.08, 0, 0.02, 20)
-    arm = tube([(0, 0, 0.02), (0, -0.06, 0.16), (0, -0.1, 0.28), (0, 0.0, 0.4), (0, 0.1, 0.44)], 0.007)
-    head = tapered(0.07, 0.025, -0.06, 0.03, 16).rotate(0.5, "x").translate(0, 0.13, 0.43)
-    return make_item("desk lamp", OTHER, [(join([foot, arm, head]).translate(0, 0.1), color)])
-
-
 def papers(rng: Generator, style: Style) -> Item:
     parts: list[Part] = []
     for i in range(int(rng.integers(1, 4))):
@@ -425,24 +240,6 @@ def waste_bin(rng: Generator, style: Style) -> Item:
         mesh = lathe([(0, 0), (r, 0), (r, h * 0.85), (r * 0.8, h * 0.97), (0, h)], 20)
     return make_item(
         "bin", OTHER, [(mesh.translate(0, r), choose(rng, (metal(rng), plain(any_color(rng)), fabric(rng))))]
-    )
-
-
-def printer(rng: Generator) -> Item:
-    w, d, h = rng.uniform(0.38, 0.46), rng.uniform(0.32, 0.38), rng.uniform(0.16, 0.26)
-    body = plain(choose(rng, ((0.9, 0.9, 0.89), (0.15, 0.15, 0.16), (0.6, 0.61, 0.62))))
-    boxes: list[Box] = [(-w / 2, 0, 0, w / 2, d, h + 0.01)]
-    tray = box((-w / 2 + 0.07, d - 0.01, h * 0.35), (w / 2 - 0.07, d + 0.1, h * 0.35 + 0.012))
-    lid = box((-w / 2 + 0.03, 0.03, h), (w / 2 - 0.03, d - 0.1, h + 0.01))
-    return make_item(
-        "printer",
-        OTHER,
-        [
-            (rounded_box((-w / 2, 0, 0), (w / 2, d, h), 0.02), body),
-            (tray, plain((0.95, 0.95, 0.94))),
-            (lid, plain((0.3, 0.3, 0.32))),
-        ],
-        boxes,
     )
 
 

@@ -18,6 +18,8 @@ from ..materials.materials import RGB, Material
 
 IGNORED = "ignored"
 """Class of what ScanNet has no class for (the ceiling)."""
+OTHER = "otherfurniture"
+"""ScanNet's class of all furniture that has no class of its own."""
 
 Part = tuple[Mesh, Material]
 Box = tuple[float, float, float, float, float, float]

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from ..geometry.mesh import Mesh, box, cylinder, join, lathe, superellipsoid
 from ..materials import textures as T
 from ..materials.materials import Material, Style, any_color, choose, neutral_color, plain, vivid_color
-from . import clutter
+from . import clutter, electronics, lamps
 from .item import Item, Part, make_item
 from .seats import legs
 from .surfaces import scatter
@@ -145,7 +145,7 @@ def tv_stand(rng: Generator, style: Style) -> Item:
     item = cabinet(
         rng, style, w, rng.uniform(0.36, 0.45), h, int(rng.integers(2, 4)), int(rng.integers(1, 3)), "tv stand"
     )
-    tv = clutter.television(rng, min(rng.uniform(0.85, 1.25), w - 0.05))
+    tv = electronics.television(rng, min(rng.uniform(0.85, 1.25), w - 0.05))
     return item.with_children([tv.translate(0, item.depth / 2 - 0.12, item.top)])
 
 
@@ -158,7 +158,7 @@ def filing_cabinet(rng: Generator, style: Style) -> Item:
 def _with_decoration(rng: Generator, style: Style, item: Item, lamp: bool = False) -> Item:
     things = [clutter.small_object(rng, style) for _ in range(int(rng.integers(0, 4)))]
     if lamp and rng.uniform() < 0.75:
-        things.insert(0, clutter.table_lamp(rng, style))
+        things.insert(0, lamps.table_lamp(rng, style))
     b = item.bounds
     return item.with_children(scatter(rng, things, b[0] + 0.03, b[3] - 0.03, b[1] + 0.03, b[4] - 0.04, item.top))
 

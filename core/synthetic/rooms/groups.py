@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from ..furniture import clutter, decor, seats, storage, surfaces
+from ..furniture import clutter, decor, electronics, lamps, seats, storage, surfaces
 from ..furniture import kitchen as units
 from ..furniture.item import Item, make_item
 from ..geometry.mesh import box
@@ -100,24 +100,22 @@ def desk_group(layout: Layout, rng: Generator, style: Style) -> bool:
     if r < 0.6:
         for i in range(1 if rng.uniform() < 0.7 or w < 1.35 else 2):
             screen = (
-                clutter.monitor(rng)
+                electronics.monitor(rng)
                 .rotate(rng.uniform(-0.12, 0.12))
                 .translate(x + 0.62 * i - (0.3 if w >= 1.35 else 0), 0.08, h)
             )
             if screen.bounds[3] < w / 2 and screen.bounds[0] > -w / 2:
                 children.append(screen)
                 taken.append(screen.bounds)
-        keys = clutter.keyboard(rng).translate(x, d - 0.24, h)
+        keys = electronics.keyboard(rng).translate(x, d - 0.24, h)
         children.append(keys)
         taken.append(keys.bounds)
     elif r < 0.85:
-        machine = clutter.laptop(rng).rotate(rng.uniform(-0.3, 0.3)).translate(x, d * 0.35, h)
+        machine = electronics.laptop(rng).rotate(rng.uniform(-0.3, 0.3)).translate(x, d * 0.35, h)
         children.append(machine)
         taken.append(machine.bounds)
     things = [
-        choose(rng, (clutter.papers, clutter.desk_lamp, clutter.small_object, clutter.cup, clutter.book_pile))(
-            rng, style
-        )
+        choose(rng, (clutter.papers, lamps.desk_lamp, clutter.small_object, clutter.cup, clutter.book_pile))(rng, style)
         for _ in range(int(rng.integers(1, 6)))
     ]
     children += surfaces.scatter(rng, things, -w / 2 + 0.03, w / 2 - 0.03, 0.03, d - 0.03, h, taken)
@@ -225,7 +223,7 @@ def sofa_group(layout: Layout, rng: Generator, style: Style) -> bool:
         x, y = a + (s + side * (item.width / 2 + rng.uniform(0.5, 0.9))) * e + rng.uniform(1.0, 1.9) * inward
         layout.place_at(arm, float(x), float(y), yaw + side * (np.pi / 2 + rng.uniform(-0.2, 0.35)), zones=False)
     for side in (-1, 1):
-        thing = choose(rng, (surfaces.side_table, clutter.floor_lamp, clutter.plant, None))
+        thing = choose(rng, (surfaces.side_table, lamps.floor_lamp, clutter.plant, None))
         if thing is not None:
             layout.place_at_wall(thing(rng, style), [wall], near=s + side * (item.width / 2 + 0.3), tries=4)
     if rng.uniform() < 0.75:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from numpy.random import Generator
 
-from ..furniture import bath, clutter, decor, seats, storage, surfaces
+from ..furniture import bath, clutter, decor, electronics, lamps, seats, storage, surfaces
 from ..furniture import kitchen as units
 from ..materials.materials import Style, choose
 from .groups import bed_group, desk_group, dining_group, hang_pictures, kitchen_group, sofa_group
@@ -171,7 +171,7 @@ def office(layout: Layout, rng: Generator, style: Style) -> None:
         layout.place_at_wall(seats.sofa(rng, style), front=0.4)
     if rng.uniform() < 0.4:
         table = surfaces.side_table(rng, style)
-        machine = clutter.printer(rng)
+        machine = electronics.printer(rng)
         layout.place_at_wall(table.with_children([machine.translate(y=(table.depth - machine.depth) / 2, z=table.top)]))
 
 
@@ -202,7 +202,7 @@ def add_common_items(layout: Layout, rng: Generator, style: Style, kind: str) ->
     dry = kind != "bathroom"
     floor_things = [clutter.plant, clutter.waste_bin, clutter.carton, clutter.basket, seats.stool]
     if dry:
-        floor_things += [clutter.floor_lamp, clutter.plant, seats.chair, seats.bench, storage.coat_rack]
+        floor_things += [lamps.floor_lamp, clutter.plant, seats.chair, seats.bench, storage.coat_rack]
     for _ in range(int(rng.integers(1, 5 if dry else 2))):
         make_ = choose(rng, floor_things)
         item = clutter.carton(rng, style, rng.uniform(0.3, 0.5)) if make_ is clutter.carton else make_(rng, style)

@@ -10,8 +10,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ..furniture import clutter, decor
+from ..furniture import decor
 from ..furniture.item import Box, Item, Lamp, class_index
+from ..furniture.lamps import ceiling_lamp
 from ..materials.materials import RGB, MaterialTable, Style, choose
 from .layout import Layout
 from .recipes import ESSENTIAL_CLASSES, RECIPES, ROOM_KINDS, SIDE_LENGTHS, add_common_items
@@ -225,7 +226,7 @@ def _ceiling_lamps(rng: Generator, plan: Plan, style: Style, lit: bool, kind: st
     out = []
     for x, y in spots:  # the lamps of a room are alike
         same = np.random.default_rng(seed)
-        out.append(clutter.ceiling_lamp(same, style, lit, drop).translate(x, y, plan.h))
+        out.append(ceiling_lamp(same, style, lit, drop).translate(x, y, plan.h))
     return out
 
 

@@ -138,7 +138,7 @@ def test_colour_words_are_those_of_the_surface():
 
 def test_refining_keeps_the_surface():
     mesh = box((0, 0, 0), (1, 0.5, 0.2), 1.0)
-    fine, origin = S.refined(mesh, 0.11)
+    fine, origin = S.subdivide(mesh, 0.11)
     p = fine.vertices[fine.faces]
     assert np.linalg.norm(np.roll(p, -1, 1) - p, axis=2).max() <= 0.11
     assert S.volume(fine) == pytest.approx(0.1) and origin.max() == len(mesh.faces) - 1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from ...furniture import bath, clutter, decor, kitchen, seats, storage, surfaces
+from ...furniture import bath, clutter, decor, electronics, kitchen, lamps, seats, storage, surfaces
 from ...furniture.item import Item, Part
 from ...geometry.mesh import join
 from ...geometry.shapes import torus
@@ -105,24 +105,24 @@ FURNITURE: dict[str, Maker] = {
     "bowl": maker_from_item(clutter.bowl),
     "box": maker_from_item(lambda rng, style: clutter.carton(rng, style, rng.uniform(0.15, 0.5))),
     "ceiling lamp": maker_from_item(
-        lambda rng, style: clutter.ceiling_lamp(rng, style, bool(rng.uniform() < 0.5), rng.uniform(0.3, 0.7))
+        lambda rng, style: lamps.ceiling_lamp(rng, style, bool(rng.uniform() < 0.5), rng.uniform(0.3, 0.7))
     ),
     "chair": maker_from_item(seats.chair),
     "coat rack": _stretched_maker(storage.coat_rack, 0.2),
     "cup": maker_from_item(clutter.cup),
     "curtain": maker_from_item(curtain),
     "desk": maker_from_item(surfaces.desk),
-    "desk lamp": _stretched_maker(clutter.desk_lamp, 0.2),
+    "desk lamp": _stretched_maker(lamps.desk_lamp, 0.2),
     "dresser": maker_from_item(storage.dresser),
     "filing cabinet": maker_from_item(storage.filing_cabinet),
-    "floor lamp": maker_from_item(clutter.floor_lamp),
+    "floor lamp": maker_from_item(lamps.floor_lamp),
     "hood": _stretched_maker(kitchen.hood, 0.2),
     "kettle": maker_from_item(kitchen.kettle),
     "knife block": _stretched_maker(kitchen.knife_block, 0.25),
-    "laptop": maker_from_item(lambda rng, style: clutter.laptop(rng)),
+    "laptop": maker_from_item(lambda rng, style: electronics.laptop(rng)),
     "microwave": _stretched_maker(kitchen.microwave, 0.12),
     "mirror": maker_from_item(decor.mirror),
-    "monitor": maker_from_item(lambda rng, style: clutter.monitor(rng)),
+    "monitor": maker_from_item(lambda rng, style: electronics.monitor(rng)),
     "nightstand": maker_from_item(storage.nightstand),
     "office chair": maker_from_item(seats.office_chair),
     "ottoman": maker_from_item(seats.bench),
@@ -130,7 +130,7 @@ FURNITURE: dict[str, Maker] = {
     "picture": maker_from_item(decor.picture),
     "plant": maker_from_item(clutter.plant),
     "pot": maker_from_item(kitchen.pot),
-    "printer": maker_from_item(lambda rng, style: clutter.printer(rng)),
+    "printer": maker_from_item(lambda rng, style: electronics.printer(rng)),
     "radiator": maker_from_item(decor.radiator),
     "refrigerator": maker_from_item(kitchen.refrigerator),
     "rug": maker_from_item(rug),
@@ -139,10 +139,10 @@ FURNITURE: dict[str, Maker] = {
     "sofa": maker_from_item(seats.sofa),
     "stool": maker_from_item(seats.stool),
     "table": table,
-    "table lamp": maker_from_item(clutter.table_lamp),
+    "table lamp": maker_from_item(lamps.table_lamp),
     "toilet": maker_from_item(bath.toilet),
     "towel": maker_from_item(decor.towel),
-    "tv": maker_from_item(lambda rng, style: clutter.television(rng, rng.uniform(0.7, 1.4))),
+    "tv": maker_from_item(lambda rng, style: electronics.television(rng, rng.uniform(0.7, 1.4))),
     "vase": maker_from_item(clutter.vase),
     "wardrobe": maker_from_item(storage.wardrobe),
     "whiteboard": maker_from_item(decor.whiteboard),
