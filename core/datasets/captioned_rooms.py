@@ -1,4 +1,4 @@
-"""Frames of rooms with what can be said of each thing in them: what the built-in image/text model learns from."""
+"""Frames of rooms with object ids and descriptions: training data of the bundled image/text model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..synthetic.rooms.room import build_room
 from .rooms import Rooms
 
 NO_THING = -9
-"""Id of pixels that show nothing that has a description."""
+"""Id of pixels without a described thing."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class CaptionedRoom:
 
     Attributes:
         color: [F, H, W, 3] uint8 sRGB.
-        ids: [F, h, w] int16, which thing each pixel shows (see `thing_ids`), on a grid that covers the same image.
-        things: id → description.
-        kind: "kitchen", "bedroom", …
+        ids: [F, h, w] int16 id of the thing each pixel shows (see `thing_ids`), on a coarser grid over the same image.
+        things: description of each id.
+        kind: kind of the room, such as "kitchen".
     """
 
     color: NDArray[np.uint8]
@@ -35,7 +35,7 @@ class CaptionedRoom:
 
 
 def read_captioned_room(rooms: Rooms, index: int, every: int = 1, shrink: int = 2) -> CaptionedRoom:
-    """Room ``index`` with every ``every``-th of its frames; ids at 1/``shrink`` of their size, by casting rays."""
+    """Read every ``every``-th frame of room ``index``, with ids at 1/``shrink`` of the resolution, by ray casting."""
     frames = rooms.frames(index)
     picked = list(range(0, len(frames), every))
     cameras = frames.cameras

@@ -1,4 +1,4 @@
-"""`Objects`: which objects belong to which split."""
+"""`Objects`: splits of procedural objects."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ..synthetic.objects.build import ProceduralObject, build_object
 from ..synthetic.objects.catalogue import CATEGORIES, HELD_OUT
 
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
-"""Seeds of a split: a million from here on."""
+"""First of the `SEEDS_PER_SPLIT` seeds of a split."""
 SEEDS_PER_SPLIT = 1_000_000
 TRAINING_CATEGORIES: tuple[str, ...] = tuple(c for c in CATEGORIES if c not in HELD_OUT)
-"""Categories that may be trained on."""
+"""Categories that are not held out."""
 
 
 class Objects:
-    """Procedural objects as a list of (category, seed), the categories taking turns.
+    """Procedural objects as a list of (category, seed), categories interleaved.
 
-    Splits never share an object. Held-out categories are in no split unless they are asked for, and never in "train".
+    Splits never share an object. Held-out categories are in a split only on request, and never in "train".
 
     Args:
         split: "train", "val" or "test".
-        count: objects per category, a million at most.
-        categories: some of `CATEGORIES`; by default those that are not held out. `HELD_OUT` tests unseen categories.
+        count: objects per category, at most a million.
+        categories: some of `CATEGORIES`; `TRAINING_CATEGORIES` by default. `HELD_OUT` tests unseen categories.
 
     Raises:
         InputError: an unknown split or category, an impossible count, a held-out category in "train".
@@ -53,9 +53,9 @@ class Objects:
         return self.class_names[column], FIRST_SEED[self.split] + row
 
     def label(self, index: int) -> int:
-        """Row of ``class_names`` that object ``index`` belongs to."""
+        """Row of object ``index`` in ``class_names``."""
         return range(len(self))[index] % len(self.class_names)
 
     def object(self, index: int) -> ProceduralObject:
-        """Object ``index``, made now."""
+        """Build object ``index``."""
         return build_object(*self[index])

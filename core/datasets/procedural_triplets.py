@@ -1,11 +1,11 @@
-"""Procedural objects as triplets: Gaussians, renders and captions on the disk, category by category.
+"""Procedural objects as triplets of Gaussians, renders and captions, stored per category.
 
     <root>/objects-<digest>/<category>/<split>-<number>.npz    Gaussians, Y up (`core.data.objects.read_object`)
     <root>/objects-<digest>/<category>/<split>-<number>.jpg    renders side by side
     <root>/objects-<digest>/<category>/captions.json           file stem → caption
 
-The folder's name carries a digest of the generator's version and of the configuration: others never read its files.
-`core.datasets.objects.embeddings` makes a set of it.
+The folder name holds a digest of the generator's version and the configuration, so others never read its files.
+`core.datasets.objects.embeddings` embeds them.
 """
 
 from __future__ import annotations
@@ -42,29 +42,30 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class ObjectTripletsConfig:
-    """How many objects, and how they are recorded."""
+    """Numbers of objects, and what is recorded of each."""
 
     train: int = 40
-    """Objects of each seen category to train on."""
+    """Training objects per seen category."""
     val: int = 1
-    """… to watch the training with."""
+    """Validation objects per seen category."""
     test: int = 5
-    """… that are scored at the end."""
+    """Test objects per seen category."""
     unseen: int = 20
-    """Objects of each held-out category, scored at the end."""
+    """Test objects per held-out category."""
     gaussians: int = 1024
     """Gaussians per object."""
     views: int = 6
     """Renders per object."""
     size: int = 128
-    """Their width and height, pixels."""
+    """Width and height of a render, pixels."""
     categories: tuple[str, ...] = CATEGORIES
-    """Which of the categories."""
+    """Categories to use, seen and held out."""
 
     def __post_init__(self) -> None:
         counts = (self.train, self.val, self.test, self.unseen)
         if min(counts) < 0 or max(counts) > SEEDS_PER_SPLIT or self.train < 1:
-            raise InputError("objects per category", f"0 to {SEEDS_PER_SPLIT:,}, and at least 1 to train on", str(counts))
+            expected = f"0 to {SEEDS_PER_SPLIT:,}, and at least 1 to train on"
+            raise InputError("objects per category", expected, str(counts))
         if self.gaussians < 64 or self.views < 1 or self.size < 16:
             found = f"{self.gaussians}, {self.views}, {self.size}"
             raise InputError("gaussians, views and size", "at least 64, 1 and 16", found)
@@ -75,13 +76,8 @@ class ObjectTripletsConfig:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """The categories that are trained on."""
+        """Categories that are trained on."""
         return tuple(c for c in self.categories if c not in HELD_OUT)
-
-    @property
-    def unseen_categories(self) -> tuple[str, ...]:
-        """Those that are not."""
-        return tuple(c for c in self.categories if c in HELD_OUT)
 
     def counts(self, category: str) -> dict[str, tuple[int, int]]:
         """Split → (first seed, number of objects) of a category."""
@@ -91,14 +87,14 @@ class ObjectTripletsConfig:
 
     @property
     def folder(self) -> str:
-        """Name of the folder, see the module."""
+        """Name of the folder; see the module."""
         own = {k: v for k, v in asdict(self).items() if k != "categories"}
         key = json.dumps([_VERSION, OBJECTS_VERSION, own], sort_keys=True)
         return f"objects-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def object_tasks(root: Path | str, config: ObjectTripletsConfig) -> list[Task]:
-    """What `core.datasets.prepare.tasks.run_tasks` makes the folders of: one task per category."""
+    """One task per category, for `core.datasets.prepare.tasks.run_tasks`."""
     folder = Path(root) / config.folder
     size = 45 * config.gaussians + config.views * config.size**2 // 4
     return [
@@ -108,14 +104,14 @@ def object_tasks(root: Path | str, config: ObjectTripletsConfig) -> list[Task]:
 
 
 def write_category(category: str, config: ObjectTripletsConfig, folder: Path) -> None:
-    """All objects of one category into its folder."""
+    """Write all objects of one category into its folder."""
     captions = {}
     for split, (first, count) in config.counts(category).items():
         for i in range(count):
             lit = light_object(build_object(category, first + i))
             name = f"{split}-{i:05d}"
             description = describe(lit.obj)
-            # Half of what is trained on is called by its name alone: that is what zero-shot classification asks for.
+            # Half of the training objects are captioned by their name alone, as in zero-shot classification.
             captions[name] = description.name if split == "train" and i % 2 else short_caption(description)
             gaussians = turned_up(object_gaussians(lit, config.gaussians), "z")
             write_object_npz(folder / f"{name}.npz", gaussians)
@@ -127,17 +123,16 @@ def write_category(category: str, config: ObjectTripletsConfig, folder: Path) ->
 
 
 def short_caption(description: Description) -> str:
-    """The most specific thing to say in a few words: "tall red wooden chair"."""
+    """Short, specific caption: "tall red wooden chair"."""
     d = description
     return " ".join([*d.sizes[:1], *d.colors[:1], *d.materials[:1], d.name])
 
 
 def list_triplets(root: Path | str, config: ObjectTripletsConfig) -> list[TripletObject]:
-    """All objects of finished folders, the categories taking turns within a split: the first 500 of a split are of
-    as many categories as there can be.
+    """All objects of finished folders, categories interleaved within a split.
 
     Raises:
-        InputError: a category that is not there, or is damaged.
+        InputError: a missing or damaged category.
     """
     found = []
     for number, category in enumerate(config.categories):
@@ -145,13 +140,11 @@ def list_triplets(root: Path | str, config: ObjectTripletsConfig) -> list[Triple
         try:
             captions = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(path, "the captions of a category", str(error), "make the objects again") from error
-        for name, description in captions.items():
+            raise InputError(path, "the captions of a category", str(error), "generate the objects again") from error
+        for name, text in captions.items():
             split, i = name.rsplit("-", 1)
             file = f"{config.folder}/{category}/{name}.npz"
-            found.append(
-                ((split, int(i), number), TripletObject(f"{category}/{name}", file, description, split, category))
-            )
+            found.append(((split, int(i), number), TripletObject(f"{category}/{name}", file, text, split, category)))
     return [o for _, o in sorted(found, key=lambda pair: pair[0])]
 
 

@@ -1,11 +1,11 @@
-"""`Rooms`: procedural rooms as a dataset, made when first asked for and kept on the disk.
+"""`Rooms`: procedural rooms as a dataset, generated on first access and cached on disk.
 
-A room is stored in the layouts of real data, so the same readers serve it:
+A room is stored in the layouts of real datasets, which their readers then open:
 
     <root>/rooms-v<version>-<config>/<split>/<scene>/{coord, color, normal, segment20, instance}.npy
     <root>/rooms-v<version>-<config>/rgbd/<scene>/{color, depth, pose, intrinsic}/
 
-The folder's name carries the generator's version and a digest of the configuration: another generator or another
+The folder name holds the generator's version and a digest of the configuration, so a different generator or
 configuration never reads these files.
 """
 
@@ -39,14 +39,14 @@ from .scenes.pointcept import read_pointcept_scene
 from .scenes.rgbd import read_rgbd_export
 
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
-"""Seeds of a split: a million from here on."""
+"""First of the `SEEDS_PER_SPLIT` seeds of a split."""
 SEEDS_PER_SPLIT = 1_000_000
 _DEFAULT_COUNT = {"train": 1000, "val": 20, "test": 20}
 
 
 @dataclass(frozen=True)
 class RoomsConfig:
-    """How rooms are recorded."""
+    """Frames, points and noise of recorded rooms."""
 
     frames: int = 24
     """Posed RGB-D frames per room."""
@@ -55,10 +55,9 @@ class RoomsConfig:
     height: int = 240
     """Image height, pixels."""
     points: int = 100_000
-    """Points per room (fewer where the cameras saw little)."""
+    """Points per room; fewer when the cameras saw too little of it."""
     depth_noise: float = 0.0
-    """Noise of the depth frames as a multiple of a structured-light camera's, whose standard deviation is about
-    1.2 mm at 0.4 m and grows with the square of the distance beyond (Nguyen et al. 2012)."""
+    """Depth noise as a multiple of a structured-light camera's (Nguyen et al. 2012): 1.2 mm at 0.4 m, then quadratic."""
     color_noise: float = 0.0
     """Standard deviation of the frames' colour noise, in 8-bit steps."""
 
@@ -77,13 +76,13 @@ class Rooms:
 
     Args:
         split: "train", "val" or "test".
-        count: how many rooms; 1,000 for train and 20 for the others by default.
+        count: number of rooms; by default 1,000 for train and 20 for the others.
         config: see `RoomsConfig`.
-        root: where rooms are kept; `cache_folder` by default. Safe for several processes at once.
-        first: number of the first room in the split, which has a million.
+        root: cache folder; `cache_folder` by default. Several processes may use it at once.
+        first: index of the first room within the split's million.
 
     Raises:
-        InputError: unknown split, rooms that it has not, or a folder that cannot be written (when a room is made).
+        InputError: unknown split, rooms outside it, or (when a room is generated) a folder that is not writable.
     """
 
     def __init__(
@@ -118,35 +117,37 @@ class Rooms:
         return FIRST_SEED[self.split] + self.first + range(len(self))[index]
 
     def is_cached(self, index: int) -> bool:
-        """Whether room ``index`` lies on the disk; making it takes some seconds."""
+        """Whether room ``index`` is on disk; generating it takes some seconds."""
         name = self.names[index]
         return (self.root / self.split / name).is_dir() and (self.root / "rgbd" / name).is_dir()
 
     def scene(self, index: int) -> PointScene:
+        """Point cloud of room ``index``."""
         folder, _ = self._folders(index)
         return read_pointcept_scene(folder, "segment20", folder.name, len(SCANNET20))
 
     def frames(self, index: int) -> PosedFrames:
+        """Posed RGB-D frames of room ``index``."""
         if index not in self._frames:
             _, folder = self._folders(index)
             self._frames[index] = read_rgbd_export(folder, cache=self._images)
         return self._frames[index]
 
     def _folders(self, index: int) -> tuple[Path, Path]:
-        """The room's points and frames, made now if they are not there yet."""
+        """Folders of the room's points and frames, generated if missing."""
         name = self.names[index]
         points, rgbd = self.root / self.split / name, self.root / "rgbd" / name
         if not (points.is_dir() and rgbd.is_dir()):
             try:
-                self._make(self.seed(index), name, points, rgbd)
+                self._generate(self.seed(index), name, points, rgbd)
             except OSError as error:
                 raise InputError(
-                    self.root, "a folder that can be written", str(error), "set GAUSSIANCROSS_CACHE to one that can"
+                    self.root, "a writable folder", str(error), "set GAUSSIANCROSS_CACHE to one"
                 ) from error
         return points, rgbd
 
-    def _make(self, seed: int, name: str, points: Path, rgbd: Path) -> None:
-        """Writes the room beside its place and moves it there: whoever looks finds all of it or nothing."""
+    def _generate(self, seed: int, name: str, points: Path, rgbd: Path) -> None:
+        """Generate the room in a temporary folder, then rename it, so that readers see all of it or nothing."""
         lit = light_room(build_room(seed))
         cameras = walk(lit, self.config.frames, self.config.width, self.config.height)
         views = [render(lit, cameras, i) for i in range(len(cameras))]
@@ -158,12 +159,12 @@ class Rooms:
                 work / "rgbd", cameras, views, self.config, np.random.default_rng([GENERATOR_VERSION, seed, 3])
             )
             _write_points(work / "points", scene)
-            _move(work / "rgbd", rgbd)
-            _move(work / "points", points)
+            _rename_folder(work / "rgbd", rgbd)
+            _rename_folder(work / "points", points)
 
 
-def _move(source: Path, target: Path) -> None:
-    """Renames a folder; when another process was faster, its (equal) folder stays."""
+def _rename_folder(source: Path, target: Path) -> None:
+    """Rename a folder; when another process was faster, keep its (equal) folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(source, target)
@@ -186,7 +187,7 @@ def _write_frames(folder: Path, cameras: Cameras, views: list[View], config: Roo
     c2w = cameras.camera_to_worlds.numpy()
     K = np.eye(4)
     K[:3, :3] = cameras.Ks[0].numpy()
-    K[:2, 2] -= 0.5  # these files put the first pixel's centre at (0, 0)
+    K[:2, 2] -= 0.5  # this format puts the centre of the first pixel at (0, 0)
     for kind in ("color", "depth"):
         np.savetxt(folder / "intrinsic" / f"intrinsic_{kind}.txt", K, fmt="%.9g")
     for i, view in enumerate(views):

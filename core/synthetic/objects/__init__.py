@@ -1,23 +1,19 @@
-"""Procedural objects: many categories, each of many shapes and materials, from a seed alone.
+"""Procedural objects: 130 categories with many shapes and materials each, from a seed.
 
     (category, seed) ─ build_object ─→ ProceduralObject ─ light_object ─→ LitObject ─ render_object ─→ pictures
                                              ├─ surface_points, to_trimesh ─→ coloured points, a coloured mesh
                                              ├─ object_gaussians ─→ Gaussians
-                                             └─ describe, captions ─→ what can truly be said of it
+                                             └─ describe, random_caption ─→ true statements about it
 
-shapes                 solids that rooms have no use for
-paint                  what they are made of
-furniture              categories that rooms have
-tableware, food, tools, gadgets, leisure, toys, wear, vehicles, craft, plants, animals, buildings, outdoors    others
-catalogue              all categories, what they are called, which are held out
-solid                  what every object with a surface is
-build                  `build_object`
-light, render          light per vertex; cameras around an object, pictures
-surface                points and meshes with colours
-gaussians              Gaussians without an optimiser
-triplets               Gaussians, renders and captions on the disk
-wording                names, colours, materials, sizes
-preview                a sheet to look at
+categories/   makers of the parts of one object, by subject
+catalogue     all categories, their synonyms, and those held out of training
+build         `build_object`: the object as triangles with materials
+light         light per vertex
+render        cameras around an object, pictures
+surface       points and meshes with colours
+gaussians     Gaussians from surface points, without optimisation
+captions      names, colours, materials and proportions
+preview       contact sheets
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""Procedural rooms: furnished, lit, walked through and labelled with ScanNet's 20 classes, from a seed alone.
+"""Procedural rooms: furnished, lit and labelled with ScanNet's 20 classes, from a seed.
 
     seed ─ build_room ─→ Room ─ light_room ─→ LitRoom ─ walk ─→ cameras ─ render ─→ views ─ sample_points ─→ points
 
-mesh, textures, materials    solids; colour as a function of place; what things are made of
-item                         one object as parts with materials
-seats, surfaces, storage, bath, kitchen, clutter, decor      the furniture
-shell, layout                walls and openings; where things may stand
-groups, recipes              what belongs together; what belongs into which room
-room                         `build_room`
-trace, light, render         rays; light per vertex and sun per point; pictures
-walk, points                 where the camera goes; what a scanner would pick up
-dataset                      `Rooms`: made once, kept on the disk
-preview                      a contact sheet
+room       `build_room`: the room as labelled triangles with materials and lights
+shell      floor plan, walls, openings, doors, windows, floor and ceiling
+layout     placement of items without collisions
+groups     items that are placed together: a desk with its chair, a bed with nightstands
+recipes    the contents of each kind of room
+light      light per vertex, sunlight per point
+walk       cameras of a walk through the room
+render     colour, depth, normals and labels of a view
+points     the point cloud that the views cover
+captions   names, colours, materials, sizes and relations of the things in a room
+preview    contact sheets
 """
 
 from __future__ import annotations

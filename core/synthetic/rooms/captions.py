@@ -1,6 +1,6 @@
-"""What a person would say about the things in a room: names and synonyms, colours, materials, sizes, relations.
+"""Descriptions of the things in a room: names, synonyms, colours, materials, sizes and relations.
 
-The words are those of the built-in text model: `vocabulary` lists them all.
+`vocabulary` lists all words; they are those of the bundled text model.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "whiteboard": ("white board",),
     "window": (),
 }
-"""Label of a thing → what else it is called, more special names first; a last general one ("lamp") is shared."""
+"""Synonyms of each label, specific ones first; a general one at the end ("lamp") may be shared by several labels."""
 
 COLORS: dict[str, tuple[RGB, ...]] = {
     "black": ((0.06, 0.06, 0.06), (0.14, 0.14, 0.15)),
@@ -107,9 +107,9 @@ COLORS: dict[str, tuple[RGB, ...]] = {
     "purple": ((0.42, 0.20, 0.60), (0.50, 0.35, 0.65), (0.75, 0.68, 0.88), (0.40, 0.25, 0.40)),
     "pink": ((0.90, 0.50, 0.65), (0.92, 0.75, 0.80), (0.75, 0.35, 0.55)),
 }
-"""Colour words and shades that go by them, sRGB in [0, 1]."""
+"""Colour words and their shades, sRGB in [0, 1]."""
 
-_MATERIALS = {
+_MATERIALS: dict[int, tuple[str, ...]] = {
     T.WOOD: ("wooden", "wood"),
     T.PLANKS: ("wooden", "plank"),
     T.STRIPES: ("striped", "fabric"),
@@ -121,10 +121,13 @@ _MATERIALS = {
     T.WALLPAPER: ("patterned",),
     T.RUG: ("patterned",),
 }
+"""Material words of each texture."""
 _PICTURES = (T.PAINTING, T.OUTDOORS, T.SCREEN)
-"""Textures whose colours are those of what they show."""
+"""Textures that show pictures, whose colours are not those of a surface."""
 SIZES = ("small", "large", "tall", "low", "long")
+"""Size words."""
 RELATIONS = ("on", "under", "next to", "by")
+"""Relations between two things."""
 
 _MIN_SHARE = 0.2
 """Share of an object's surface above which a colour or material is named."""
@@ -136,7 +139,7 @@ Fact = tuple[str, str]
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words, and the facts that they claim: the phrase is true of a thing that has all of them."""
+    """A text and the facts it claims; it is true of things that have all of them."""
 
     text: str
     claims: tuple[Fact, ...]
@@ -144,14 +147,15 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Description:
-    """What can truly be said of one thing.
+    """True statements about one thing.
 
     Attributes:
-        name: its label. words: the label and its synonyms, the label first.
-        colors: colour words, the one that covers most first; empty where no single word would do.
-        materials: words for what it is made of.
-        sizes: words that compare it with others of its name; empty when it is as usual.
-        relations: ("on", "table"), … what it stands on, hangs on, stands next to.
+        name: its label.
+        words: the label, then its synonyms.
+        colors: colour words by covered area; empty when no colour covers enough.
+        materials: material words by covered area.
+        sizes: size words relative to others of its label; empty when it is of usual size.
+        relations: pairs of a relation and the other thing's label, such as ("on", "table").
     """
 
     name: str
@@ -162,13 +166,13 @@ class Description:
     relations: tuple[tuple[str, str], ...] = ()
 
     def facts(self) -> frozenset[Fact]:
-        """Everything that is true of it, as a phrase can claim it."""
+        """All facts that a phrase can claim of it."""
         kinds = (("word", self.words), ("color", self.colors), ("material", self.materials), ("size", self.sizes))
         single = {(kind, word) for kind, words in kinds for word in words}
         return frozenset(single | {(relation, other) for relation, other in self.relations})
 
     def phrase(self, rng: Generator) -> Phrase:
-        """One of the ways to say it: "a wooden chair next to the table", "blue sofa"."""
+        """A random phrase that is true of it: "wooden chair next to the table", "blue sofa"."""
         word = _choose_word(rng, self.words)
         text, claims = [word], [("word", word)]
         for kind, words, chance in (
@@ -188,7 +192,7 @@ class Description:
 
 
 def _choose_word(rng: Generator, words: Sequence[str]) -> str:
-    """The first half of the time, any of them else: common names should be common in captions."""
+    """The first word with probability 0.5, else any: usual names should be frequent in captions."""
     return words[0] if rng.uniform() < 0.5 else words[int(rng.integers(len(words)))]
 
 
@@ -206,7 +210,7 @@ _SHADES_LAB = _srgb_to_lab(np.array([shade for _, shade in _SHADES]))
 
 
 def color_names(rgb: Sequence[float] | NDArray) -> tuple[str, ...]:
-    """Colour words for an sRGB colour in [0, 1]: the nearest, and a second one that is almost as near (brown, orange).
+    """The nearest colour word for an sRGB colour in [0, 1], and a second one that is almost as near (brown, orange).
 
     Nearest of `COLORS` in CIE L*a*b*, lightness counting half: "red" is a hue, not a lightness.
     """
@@ -224,12 +228,12 @@ def color_name(rgb: Sequence[float] | NDArray) -> str:
 
 
 def material_names(kind: int) -> tuple[str, ...]:
-    """Words for a texture kind of `textures`; none for plain surfaces, which may be paint, metal or plastic."""
+    """Material words for a texture kind; none for plain surfaces, which may be paint, metal or plastic."""
     return _MATERIALS.get(kind, ())
 
 
 def thing_ids(room: Room) -> NDArray[np.int64]:
-    """[F] the thing that each triangle belongs to: its instance, or −1 the walls, −2 the floor, −3 the ceiling."""
+    """[F] thing of each triangle: its instance, or −1 for walls, −2 for the floor, −3 for the ceiling."""
     ids = room.instance.copy()
     ids[(ids < 0) & (room.segment == SCANNET20.index("floor"))] = -2
     ids[(ids < 0) & (room.segment < 0)] = -3
@@ -237,7 +241,7 @@ def thing_ids(room: Room) -> NDArray[np.int64]:
 
 
 def describe(room: Room) -> dict[int, Description]:
-    """Thing (see `thing_ids`) → what can be said of it."""
+    """Description of each thing (see `thing_ids`)."""
     ids = thing_ids(room)
     areas = room.areas()
     names = {-1: "wall", -2: "floor", -3: "ceiling", **dict(enumerate(room.labels))}
@@ -275,7 +279,7 @@ def _description(
     return Description(
         name,
         (name, *SYNONYMS.get(name, ())),
-        # What is mostly a picture is not the colour of its frame.
+        # Ignore the frame's colour when most of the surface is a picture texture.
         _frequent_words({word: part for word, part in colors.items() if part > pictured}),
         _frequent_words(materials),
         _size_words(name, box[3:] - box[:3]),
@@ -288,7 +292,7 @@ def _frequent_words(shares: dict[str, float]) -> tuple[str, ...]:
 
 
 def _average_color(colors: NDArray, kind: int) -> NDArray:
-    """sRGB [3] that a texture of three linear colours [3, 3] is on average, roughly."""
+    """Approximate mean sRGB [3] of a texture with three linear colours [3, 3]."""
     weight = {T.WOOD: 0.35, T.PLANKS: 0.45, T.STRIPES: 0.35, T.CHECKS: 0.4, T.MARBLE: 0.25, T.SPECKLE: 0.3}.get(
         kind, 0.0
     )
@@ -309,7 +313,7 @@ _USUAL_SIZES = {
     "table": (0.8, 1.3, None),
     "window": (0.9, 1.4, None),
 }
-"""Label → what is usual: width from … to …, or with None first, height from … to …, metres."""
+"""Usual sizes by label, metres: (smallest width, largest width, None) or (None, smallest height, largest height)."""
 
 
 def _size_words(name: str, extent: NDArray) -> tuple[str, ...]:
@@ -330,7 +334,7 @@ _BESIDE = ("bed", "sofa", "desk", "table", "refrigerator", "toilet", "bathtub", 
 
 
 def _relations(boxes: dict[int, NDArray], names: dict[int, str]) -> dict[int, list[tuple[str, str]]]:
-    """What stands on what, and what stands next to the large things that one says "next to" of."""
+    """Which things stand on others (`_BASES`, the floor), and which next to large ones (`_BESIDE`)."""
     out: dict[int, list[tuple[str, str]]] = {}
     for i, a in boxes.items():
         if i < 0:
@@ -351,7 +355,7 @@ def _relations(boxes: dict[int, NDArray], names: dict[int, str]) -> dict[int, li
 
 
 def vocabulary(extra: Iterable[str] = ()) -> tuple[str, ...]:
-    """Every word that captions use, sorted; ``extra`` phrases add theirs."""
+    """All words of captions and of ``extra`` phrases, sorted."""
     phrases = [*SYNONYMS, *(s for many in SYNONYMS.values() for s in many), *COLORS, *SIZES, *RELATIONS, *extra]
     phrases += [w for words in _MATERIALS.values() for w in words]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))

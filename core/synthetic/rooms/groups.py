@@ -1,4 +1,7 @@
-"""Groups of furniture that belong together: a table with chairs, a desk with its chair, a bed, a sofa, a kitchen."""
+"""Groups of furniture placed together: dining table and chairs, desk and chair, bed, sofa, kitchen.
+
+Each function returns whether its main item found a place.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ def place_chairs(
     count: int,
     seat: Callable[[], Item],
 ) -> None:
-    """Chairs around a w × d table at ``centre`` (x, y, yaw), pushed in or pulled out a little."""
+    """Place ``count`` chairs around a w × d table at ``centre`` (x, y, yaw)."""
     x0, y0, yaw = centre
-    places: list[tuple[float, float, float]] = []  # (x, y) of the chair's seat edge and where it faces, table frame
+    places: list[tuple[float, float, float]] = []  # x, y of a chair's edge and its heading, in the table's frame
     n = 2 if w > 1.45 else 1
     for i in range(n):
         x = (i - (n - 1) / 2) * w / n
@@ -39,14 +42,14 @@ def place_chairs(
         item = seat()
         pulled = item.depth * rng.uniform(0.5, 0.95)
         turn = face + yaw + rng.normal(0, 0.09)
-        out = np.array([np.sin(face), -np.cos(face)])  # away from the table; a chair looks along +y
+        out = np.array([np.sin(face), -np.cos(face)])  # away from the table; chairs face +y
         sx, sy = np.array([px, py]) + out * pulled
         c, s = np.cos(yaw), np.sin(yaw)
         layout.place_at(item, x0 + c * sx - s * sy, y0 + s * sx + c * sy, turn, zones=False)
 
 
 def dining_group(layout: Layout, rng: Generator, style: Style, small: bool = False, chairs: int | None = None) -> bool:
-    """A table with chairs in free space (or with its back to a wall), laid with a few things."""
+    """A table with chairs and small objects on it, in free space or at a wall."""
     item = surfaces.dining_table(rng, style, small)
     w, d = item.width, item.depth
     things = [
@@ -68,7 +71,7 @@ def dining_group(layout: Layout, rng: Generator, style: Style, small: bool = Fal
         x, y, yaw = (b[0] + b[3]) / 2, (b[1] + b[4]) / 2, layout.plan.yaw(at_wall[1])
     else:
         _, x, y, yaw = placed
-    state = rng.bit_generator.state  # one set of chairs: every chair is drawn from the same state
+    state = rng.bit_generator.state  # a set of equal chairs: each is drawn from the same state
 
     def seat() -> Item:
         own = np.random.default_rng()
@@ -90,7 +93,7 @@ def dining_group(layout: Layout, rng: Generator, style: Style, small: bool = Fal
 
 
 def desk_group(layout: Layout, rng: Generator, style: Style) -> bool:
-    """A desk at a wall with a screen or papers on it, a chair before it."""
+    """A desk at a wall with a screen or papers on it, and a chair."""
     item = surfaces.desk(rng, style)
     w, d, h = item.width, item.depth, item.top
     children: list[Item] = []
@@ -137,7 +140,7 @@ def desk_group(layout: Layout, rng: Generator, style: Style) -> bool:
 
 
 def bed_group(layout: Layout, rng: Generator, style: Style) -> bool:
-    """A bed, what stands beside it, and a picture over it."""
+    """A bed with nightstands, a picture, a rug and a bench."""
     for width in (None, None, 1.4, 0.9):
         item = seats.bed(rng, style, width)
         walls = layout.walls_without_door(item.width + 0.6)
@@ -171,7 +174,7 @@ def bed_group(layout: Layout, rng: Generator, style: Style) -> bool:
 
 
 def sofa_group(layout: Layout, rng: Generator, style: Style) -> bool:
-    """A sofa, a coffee table on a rug, a television or another seat across."""
+    """A sofa with a coffee table on a rug, a television, armchairs and side tables."""
     item = seats.sofa(rng, style)
     walls = layout.walls_without_door(item.width + 0.3)
     middle = layout.plan.wall(walls[0])[2] / 2
@@ -232,7 +235,7 @@ def sofa_group(layout: Layout, rng: Generator, style: Style) -> bool:
 
 
 def place_rug(layout: Layout, rng: Generator, style: Style, x: float, y: float, yaw: float, w: float, d: float) -> None:
-    """A rug at that place, cut back until it lies inside the room; furniture may stand on it."""
+    """Place a rug, shrunk until it fits into the room; furniture may stand on it."""
     for shrink in (1.0, 0.85, 0.7):
         item = decor.rug(rng, style, w * shrink, d * shrink).rotate(yaw).translate(x, y)
         if layout.plan.contains(item.bounds) and not any(i.label == "rug" for i in layout.items):
@@ -243,7 +246,7 @@ def place_rug(layout: Layout, rng: Generator, style: Style, x: float, y: float, 
 def hang_pictures(
     layout: Layout, rng: Generator, style: Style, wall: int, s: float, z: float, w: float | None = None
 ) -> None:
-    """One picture, or a row of small ones."""
+    """Hang one picture or a row of small ones at ``s`` along a wall, their lower edge at ``z``."""
     if w is not None and w > 0.7 and rng.uniform() < 0.35:
         n = int(rng.integers(2, 4))
         for i in range(n):
@@ -260,7 +263,7 @@ def hang_pictures(
 
 
 def kitchen_group(layout: Layout, rng: Generator, style: Style, width: float) -> bool:
-    """Base and wall cabinets with a splashback, and a refrigerator next to them."""
+    """Base and wall cabinets with a splashback, a hood and a refrigerator."""
     for w in (width, width * 0.85, width * 0.7, 1.5, 1.2):
         run = units.kitchen_run(rng, style, w)
         placed = layout.place_at_wall(

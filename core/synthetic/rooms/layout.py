@@ -1,4 +1,4 @@
-"""Where things may stand: placement against walls and in free space without collisions."""
+"""Placement of items at walls and in free space, without collisions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def overlap(a: Box, b: Box, slack: float = 2e-3) -> bool:
 
 
 class Layout:
-    """The things placed so far in one room.
+    """The items placed in one room so far.
 
     Attributes:
         plan: the floor plan.
-        items: what has been placed, in the world frame.
-        solids: the space it fills.
-        zones: space to keep free of everything solid: before doors, windows and cupboards.
+        openings: doors and windows.
+        items: the placed items, in the world frame.
+        solids: boxes that they occupy.
+        zones: boxes to keep free of solids, in front of doors, windows and cabinets.
     """
 
     def __init__(self, rng: Generator, plan: Plan, openings: Sequence[Opening]) -> None:
@@ -46,13 +47,14 @@ class Layout:
         return (float(x0), float(y0_), z0, float(x1), float(y1_), z1)
 
     def fits(self, item: Item, zones: bool = True) -> bool:
-        """Whether the item is inside the room and clear of all that is solid (and of the zones)."""
+        """Whether an item is inside the room and overlaps no solid and, with ``zones``, no zone."""
         taken = self.solids + self.zones if zones else self.solids
         return all(
             self.plan.contains(b) and b[5] <= self.plan.h and not any(overlap(b, s) for s in taken) for b in item.boxes
         )
 
     def add(self, item: Item, solid: bool = True) -> Item:
+        """Add a placed item without checks; ``solid`` items block others."""
         self.items.append(item)
         if solid:
             self.solids += item.boxes
@@ -70,15 +72,18 @@ class Layout:
         tries: int = 24,
         solid: bool = True,
     ) -> tuple[Item, int, float] | None:
-        """Puts the item with its back to a wall, where it fits; returns it with its wall and its place s there.
+        """Place an item with its back to a wall; returns it, its wall and its position along the wall, or None.
 
         Args:
-            walls: the walls to try; all by default.
-            z: height of its origin above the floor.
-            front: depth in metres to keep free before it.
-            near: preferred place along the wall (tried first, then further and further away).
-            corner: try the wall's ends first.
-            gap: distance from the wall; the skirting needs some.
+            item: the item; None places nothing.
+            walls: walls to try; all by default.
+            z: height of the item's origin above the floor, metres.
+            front: depth of the zone to keep free in front of it, metres.
+            near: preferred position along the wall, metres; later attempts are further away.
+            corner: try the ends of the wall first.
+            gap: distance from the wall, metres; leaves room for the skirting board.
+            tries: number of attempts.
+            solid: whether it blocks other items.
         """
         if item is None:
             return None
@@ -109,14 +114,14 @@ class Layout:
     def place_at(
         self, item: Item, x: float, y: float, yaw: float, zones: bool = True, solid: bool = True
     ) -> Item | None:
-        """Puts the item's origin at (x, y), turned; None when it does not fit."""
+        """Place an item with its origin at (x, y), rotated by ``yaw``; None when it does not fit."""
         placed = item.rotate(yaw).translate(x, y)
         return self.add(placed, solid) if self.fits(placed, zones) else None
 
     def place_in_free_space(
         self, item: Item, clearance: float = 0.0, tries: int = 30
     ) -> tuple[Item, float, float, float] | None:
-        """Puts the item, centred, into free space with ``clearance`` metres around; returns it with its x, y, yaw."""
+        """Place an item with ``clearance`` metres of free space around; returns it and its x, y, yaw, or None."""
         b = item.bounds
         centred = item.translate(-(b[0] + b[3]) / 2, -(b[1] + b[4]) / 2)
         for _ in range(tries):
@@ -133,12 +138,12 @@ class Layout:
         return None
 
     def walls_opposite(self, wall: int) -> list[int]:
-        """Walls that face the given one."""
+        """Walls that face wall ``wall``."""
         _, e, _ = self.plan.wall(wall)
         return [i for i in range(len(self.plan)) if self.plan.wall(i)[1] @ e < -0.9]
 
     def walls_without_door(self, minimum: float = 0.0) -> list[int]:
-        """Walls at least that long without a door; all of that length when there are none."""
+        """Walls without a door, at least ``minimum`` metres long; else all of that length; else all walls."""
         long = [i for i in range(len(self.plan)) if self.plan.wall(i)[2] >= minimum]
         without = [i for i in long if not any(o.wall == i and o.kind == "door" for o in self.openings)]
         return without or long or list(range(len(self.plan)))

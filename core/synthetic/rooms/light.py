@@ -1,9 +1,8 @@
-"""Light: soft shadows and interreflection per vertex, sunlight per point.
+"""Light of a room: soft shadows and interreflection per vertex, sunlight per point.
 
-Surfaces are matt, so what a point sends to a camera does not depend on the camera: frames and point clouds show the
-same colours. Lamps and windows are sampled as areas; light that bounces is gathered over the hemisphere of every
-vertex and iterated on the stored hits (radiosity by final gathering, Ward et al. 1988, without their cache). The sun
-has sharp edges and is therefore tested by a ray for every shaded point.
+Surfaces are Lambertian, so frames and point clouds show the same colours. Lamps and windows are sampled as area lights.
+Indirect light is gathered over the hemisphere of every vertex and iterated on the stored hits (radiosity by final
+gathering, Ward et al. 1988, without their cache). Sunlight has sharp edges, so a ray tests it for every shaded point.
 """
 
 from __future__ import annotations
@@ -21,15 +20,17 @@ from ..render.trace import Hits, Tracer
 from .room import Room
 
 GATHER_RAYS = 40
+"""Rays per vertex that gather indirect light."""
 BOUNCES = 4
+"""Iterations of indirect light."""
 WHITE_POINT = 6.0
-"""Light (1 = a white wall's, about) that the picture shows as pure white."""
+"""Exposed radiance shown as pure white (a white wall has about 1)."""
 SHADOW_RAY_OFFSET = 0.004
-"""Shadow rays start this far off the surface, metres."""
+"""Distance from the surface at which rays start, metres."""
 
 
 class Surfaces(NamedTuple):
-    """The arrays of a `Room` that the compiled kernels read, under their names there."""
+    """Arrays of a `Room` that the compiled kernels read."""
 
     normals: NDArray[np.float32]
     tex: NDArray[np.float32]
@@ -44,13 +45,13 @@ class Surfaces(NamedTuple):
 
 @dataclass(frozen=True)
 class LitRoom:
-    """A room with its light worked out, ready to be looked at.
+    """A room with computed light.
 
     Attributes:
         room: the room.
-        tracer: rays against it.
-        light: [V, 3] float32 light on each vertex without the sun's; linear, already exposed and white-balanced.
-        sun: [3] the sun's light at normal incidence, exposed likewise.
+        tracer: ray caster of the room.
+        light: [V, 3] float32 linear light on each vertex without sunlight, exposed and white-balanced.
+        sun: [3] sunlight at normal incidence, exposed likewise.
     """
 
     room: Room
@@ -59,7 +60,7 @@ class LitRoom:
     sun: NDArray[np.float64]
 
     def shade(self, hits: Hits) -> NDArray[np.float32]:
-        """[R, 3] sRGB in [0, 1] of the surface points hit; black where nothing was."""
+        """[R, 3] sRGB in [0, 1] of the surface points hit; black for misses."""
         return _shade(
             hits.face,
             hits.u,
@@ -86,7 +87,7 @@ class LitRoom:
 
 
 def light_room(room: Room) -> LitRoom:
-    """Works out the light in a room."""
+    """Compute the light in a room."""
     tracer = Tracer(room.vertices, room.faces)
     at = _light_sample_points(room)
     direct = _lamps_and_windows(room, tracer, at)
@@ -110,13 +111,13 @@ def light_room(room: Room) -> LitRoom:
 
 
 def hit_positions(room: Room, hits: Hits) -> NDArray:
-    """[R, 3] float32 positions of hits (all of them must have hit)."""
+    """[R, 3] float32 positions of hits; misses are not allowed."""
     a, b, c = (room.vertices[room.faces[hits.face, i]] for i in range(3))
     return a + hits.u[:, None] * (b - a) + hits.v[:, None] * (c - a)
 
 
 def _is_window_face(room: Room) -> NDArray[np.bool_]:
-    """[F] the triangles behind which the sky is."""
+    """[F] whether each triangle is a window pane."""
     return room.materials.kind[room.material] == OUTDOORS
 
 
@@ -127,8 +128,8 @@ def _sees_sky(room: Room, tracer: Tracer, at: NDArray) -> NDArray[np.bool_]:
 
 
 def _light_sample_points(room: Room) -> NDArray[np.float32]:
-    """[V, 3] where each vertex samples its light: drawn into its triangles, so that a vertex on the seam of two
-    surfaces is not inside the other one, and lifted off the surface."""
+    """[V, 3] where each vertex samples its light: moved into its triangles, so that a vertex on the seam of two
+    surfaces is not inside the other one, and off the surface."""
     middle = room.vertices[room.faces].mean(1)
     total = np.zeros_like(room.vertices)
     count = np.zeros(len(room.vertices), np.float32)
@@ -142,7 +143,7 @@ def _light_sample_points(room: Room) -> NDArray[np.float32]:
 
 
 def _hemisphere(room: Room, at: NDArray) -> tuple[NDArray, NDArray]:
-    """Origins and cosine-distributed directions [V · GATHER_RAYS, 3]: a spiral, turned anew at every vertex."""
+    """Origins and cosine-distributed directions [V · GATHER_RAYS, 3]: a spiral, rotated from vertex to vertex."""
     k = np.arange(GATHER_RAYS)
     r = np.sqrt((k + 0.5) / GATHER_RAYS)
     n = room.normals
@@ -159,19 +160,19 @@ def _hemisphere(room: Room, at: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _lamps_and_windows(room: Room, tracer: Tracer, at: NDArray) -> NDArray[np.float64]:
-    """[V, 3] light straight from lamps and windows, irradiance / π."""
+    """[V, 3] direct light of lamps and windows, irradiance / π."""
     total = np.zeros((len(at), 3))
 
-    def add(position: NDArray, color: NDArray, normal: NDArray | None, floor: float) -> None:
-        """One point of a source; ``normal`` and ``floor`` shape its lobe."""
+    def add(position: NDArray, color: NDArray, normal: NDArray | None, base: float) -> None:
+        """Add one point of a source. With ``normal`` it emits by the cosine, mixed with a share ``base`` of uniform."""
         to = position.astype(np.float32) - at
         square = (to * to).sum(1)
         distance = np.sqrt(square)
         cosine = (to * room.normals).sum(1) / distance
         lobe = (
-            1.0 if normal is None else np.maximum(-(to @ normal.astype(np.float32)) / distance, 0) * (1 - floor) + floor
+            1.0 if normal is None else np.maximum(-(to @ normal.astype(np.float32)) / distance, 0) * (1 - base) + base
         )
-        gain = np.maximum(cosine, 0) * lobe / (np.pi * (square + 0.03))  # bounded close to the source
+        gain = np.maximum(cosine, 0) * lobe / (np.pi * (square + 0.03))  # bounded near the source
         index = np.flatnonzero(gain > 1e-5)
         seen = index[~tracer.blocked(at[index], to[index])]
         total[seen] += gain[seen, None] * color
@@ -203,7 +204,7 @@ def _lamps_and_windows(room: Room, tracer: Tracer, at: NDArray) -> NDArray[np.fl
 
 
 def _smooth(values: NDArray, faces: NDArray, rounds: int = 2) -> NDArray[np.float64]:
-    """Averaged with the neighbours on the same surface (vertices are not shared across edges)."""
+    """Average with neighbours on the same surface; vertices are not shared across edges."""
     n = len(values)
     a = np.concatenate([faces[:, 0], faces[:, 1], faces[:, 2]])
     b = np.concatenate([faces[:, 1], faces[:, 2], faces[:, 0]])
@@ -216,10 +217,10 @@ def _smooth(values: NDArray, faces: NDArray, rounds: int = 2) -> NDArray[np.floa
 
 
 def _exposure(room: Room, reflectance: NDArray, total: NDArray, light: NDArray) -> NDArray[np.float64]:
-    """[3] the camera's gain and white balance, which removes most of the light's tint.
+    """[3] gain and white balance, which removes most of the light's tint.
 
-    The gain is between metering the light (pale rooms look pale) and metering what comes back (dark rooms are not
-    too dark): the geometric mean of both.
+    The gain is the geometric mean of metering incident light (pale rooms look pale) and reflected light (dark rooms
+    are not too dark).
     """
     weight = np.zeros(len(total))
     areas = room.areas()
@@ -240,7 +241,7 @@ def _exposure(room: Room, reflectance: NDArray, total: NDArray, light: NDArray) 
 
 @njit(cache=True)
 def _mean_radiosity(hit: NDArray, faces: NDArray, radiosity: NDArray) -> NDArray:
-    """[V, 3] mean over the gather rays of what the surfaces they hit give off."""
+    """[V, 3] mean radiosity of the surfaces that the gather rays hit."""
     out = np.zeros((len(hit), 3))
     for i in range(len(hit)):
         for j in range(hit.shape[1]):
@@ -254,7 +255,7 @@ def _mean_radiosity(hit: NDArray, faces: NDArray, radiosity: NDArray) -> NDArray
 
 
 def _first_face(room: Room) -> NDArray[np.int64]:
-    """[V] a triangle that each vertex belongs to."""
+    """[V] one triangle of each vertex."""
     out = np.zeros(len(room.vertices), np.int64)
     for i in range(3):
         out[room.faces[:, i]] = np.arange(len(room.faces))
@@ -263,7 +264,7 @@ def _first_face(room: Room) -> NDArray[np.int64]:
 
 @njit(cache=True)
 def _vertex_albedo(surface: Surfaces, table: MaterialTable, face: NDArray[np.int64]) -> NDArray:
-    """[V, 3] linear reflectance at the vertices; nothing for what shines (its light is a lamp's or a window's)."""
+    """[V, 3] linear reflectance at the vertices; 0 for emissive materials, whose light is that of lamps or windows."""
     tex = surface.tex
     out = np.zeros((len(tex), 3))
     for i in range(len(tex)):
@@ -299,7 +300,7 @@ def _shade(
     sun: NDArray,
     towards_sun: NDArray,
 ) -> NDArray:
-    """[R, 3] sRGB. Bright light is compressed by Reinhard's curve with white at `WHITE_POINT`; what shines is not."""
+    """[R, 3] sRGB. Bright light is compressed by Reinhard's curve with white at `WHITE_POINT`, except emissive materials."""
     out = np.zeros((len(face), 3), np.float32)
     normals, tex = surface.normals, surface.tex
     for i in range(len(face)):

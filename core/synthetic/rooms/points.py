@@ -1,4 +1,4 @@
-"""The point cloud of a room: what a scanner that stood where the cameras are would have picked up."""
+"""Point cloud of a room, limited to the surfaces that the views cover."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from .render import View
 from .room import GENERATOR_VERSION
 
 DEPTH_TOLERANCE = 0.03
-"""A point was seen when a depth frame agrees with its depth to so many metres."""
+"""Largest difference between a point's depth and a depth frame for the point to count as seen, metres."""
 _MAX_ROUNDS = 4
+"""Rounds of sampling before fewer points than asked for are returned."""
 
 
 def sample_points(lit: LitRoom, cameras: Cameras, views: Sequence[View], count: int, name: str = "room") -> PointScene:
-    """Up to ``count`` points, uniform by area on the surfaces that at least one view saw from the front.
+    """Sample up to ``count`` points, uniformly by area, on surfaces that at least one view sees from the front.
 
-    Hidden surfaces are left out, as they are in real scans; fewer points come back when little was seen. Colours
-    carry the room's light, normals face the cameras that saw the point.
+    Hidden surfaces are left out, as in real scans. Colours include the light; normals face the cameras that see the
+    point.
     """
     room = lit.room
     rng = np.random.default_rng([GENERATOR_VERSION, room.seed, 2])
@@ -59,6 +60,7 @@ def sample_points(lit: LitRoom, cameras: Cameras, views: Sequence[View], count: 
 
 
 def _normals_at(lit: LitRoom, hits: Hits) -> NDArray[np.float32]:
+    """[R, 3] interpolated unit normals."""
     a, b, c = (lit.room.normals[lit.room.faces[hits.face, i]] for i in range(3))
     n = a + hits.u[:, None] * (b - a) + hits.v[:, None] * (c - a)
     return n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-9)
@@ -66,7 +68,7 @@ def _normals_at(lit: LitRoom, hits: Hits) -> NDArray[np.float32]:
 
 @njit(cache=True)
 def _visible_points(points: NDArray, normals: NDArray, viewmats: NDArray, Ks: NDArray, depth: NDArray) -> NDArray:
-    """[N] whether a camera in front of the surface measured the point's depth."""
+    """[N] whether a depth frame of a camera in front of the surface contains the point."""
     height, width = depth.shape[1:]
     out = np.zeros(len(points), np.bool_)
     for i in range(len(points)):

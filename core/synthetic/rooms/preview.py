@@ -1,4 +1,4 @@
-"""A contact sheet of rooms: pictures, depth, labels, and the room from above."""
+"""Contact sheets of rooms: views, depth, labels and a view from above."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .walk import walk
 
 
 def palette() -> NDArray[np.uint8]:
-    """[21, 3] RGB of the ScanNet-20 classes; the last row is that of −1."""
+    """[21, 3] RGB of the ScanNet-20 classes; the last row is for class −1."""
     data = json.loads(files("gaussiancross.assets").joinpath("scannet20.json").read_text(encoding="utf-8"))
     colors = dict(zip(data["names"], data["palette"], strict=True))
     return np.array([*(colors[name] for name in SCANNET20), data["ignore"]], np.uint8)
 
 
 def depth_image(depth: NDArray[np.float32], farthest: float = 5.0) -> NDArray[np.uint8]:
-    """[H, W] metres → [H, W, 3] from yellow (near) over violet to black (far); unmeasured is grey."""
+    """Colours [H, W, 3] of depths [H, W] (metres): yellow (near) over violet to black (far), grey for 0."""
     t = np.clip(depth / farthest, 0, 1)[..., None]
     stops = np.array([[253, 231, 120], [240, 132, 78], [150, 50, 120], [50, 20, 80], [8, 6, 20]], float)
     at = t[..., 0] * (len(stops) - 1)
@@ -39,7 +39,7 @@ def depth_image(depth: NDArray[np.float32], farthest: float = 5.0) -> NDArray[np
 
 
 def from_above(lit: LitRoom, width: int, height: int) -> NDArray[np.uint8]:
-    """[H, W, 3] the room seen through its ceiling, which is cut away."""
+    """[H, W, 3] view from above with the ceiling cut away."""
     plan = lit.room.plan
     up = 1.18 * max(plan.w, plan.d * width / height)
     eye = torch.tensor([plan.w / 2, plan.d / 2 - 1e-3, plan.h + up], dtype=torch.float64)
@@ -55,7 +55,7 @@ def from_above(lit: LitRoom, width: int, height: int) -> NDArray[np.uint8]:
 def contact_sheet(
     seeds: Sequence[int], views: int = 4, width: int = 320, height: int = 240, kind: str | None = None
 ) -> Image.Image:
-    """One row per seed: ``views`` pictures of the walk, depth and labels of the first, the room from above."""
+    """One row per seed: ``views`` views of the walk, depth and labels of the first, and a view from above."""
     rows = []
     colors = palette()
     for seed in seeds:
@@ -73,10 +73,10 @@ def contact_sheet(
 
 
 def save_sheet(seeds: Sequence[int], path: Path | str, views: int = 4, kind: str | None = None) -> None:
-    """Writes `contact_sheet` as an image of the suffix's format.
+    """Write `contact_sheet` to an image file.
 
     Raises:
-        InputError: a seed or kind that `build_room` refuses, or a file that cannot be written.
+        InputError: an invalid seed or kind, an unknown suffix, or a file that cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -85,4 +85,4 @@ def save_sheet(seeds: Sequence[int], path: Path | str, views: int = 4, kind: str
     try:
         sheet.save(path)
     except OSError as error:
-        raise InputError(path, "a file that can be written", str(error)) from error
+        raise InputError(path, "a writable file", str(error)) from error

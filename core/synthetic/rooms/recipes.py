@@ -1,7 +1,4 @@
-"""What furnishes a living room, a bedroom, a kitchen, a bathroom, an office, a studio, and how it is arranged.
-
-Each recipe puts its essential things first and what else fits after them.
-"""
+"""Contents of each kind of room. A recipe places the essential items first, then others as far as they fit."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ SIDE_LENGTHS = {
     "office": ((3.2, 5.8), (2.8, 4.4)),
     "studio": ((5.0, 7.0), (3.9, 5.2)),
 }
-"""(longest, shortest) side ranges, metres."""
+"""Ranges of the longer and the shorter side of a room, metres."""
 
 ESSENTIAL_CLASSES: dict[str, set[str]] = {
     "living room": {"sofa", "table"},
@@ -34,7 +31,7 @@ ESSENTIAL_CLASSES: dict[str, set[str]] = {
     "office": {"desk", "chair"},
     "studio": {"bed", "refrigerator", "sofa"},
 }
-"""Classes without which a room would not be recognised."""
+"""ScanNet classes that each kind of room must contain."""
 
 # ── rooms ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,14 +195,14 @@ RECIPES: dict[str, Callable[[Layout, Generator, Style], None]] = {
 
 
 def add_common_items(layout: Layout, rng: Generator, style: Style, kind: str) -> None:
-    """What any room may have besides: plants, pictures, shelves, boxes, stools, lamps."""
+    """Add items that any room may have: plants, pictures, shelves, boxes, stools, lamps."""
     dry = kind != "bathroom"
     floor_things = [clutter.plant, clutter.waste_bin, clutter.carton, clutter.basket, seats.stool]
     if dry:
         floor_things += [lamps.floor_lamp, clutter.plant, seats.chair, seats.bench, storage.coat_rack]
     for _ in range(int(rng.integers(1, 5 if dry else 2))):
-        make_ = choose(rng, floor_things)
-        item = clutter.carton(rng, style, rng.uniform(0.3, 0.5)) if make_ is clutter.carton else make_(rng, style)
+        maker = choose(rng, floor_things)
+        item = clutter.carton(rng, style, rng.uniform(0.3, 0.5)) if maker is clutter.carton else maker(rng, style)
         layout.place_at_wall(item, corner=bool(rng.uniform() < 0.6), gap=rng.uniform(0.02, 0.1))
     for _ in range(int(rng.integers(1, 4 if dry else 2))):
         wall = int(rng.integers(len(layout.plan)))

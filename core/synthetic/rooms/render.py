@@ -1,4 +1,4 @@
-"""Pictures of a room: colour, depth, labels."""
+"""Views of a room: colour, depth, normals and labels."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from ...geometry.cameras import Cameras
 from .light import LitRoom
 
 _SUBPIXELS = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
-"""Where else in a pixel the colour is sampled, when its surroundings are not of one colour."""
+"""Further samples within a pixel where the colour varies, in [0, 1]²."""
 _CONTRAST = 0.035
+"""Colour difference to a neighbour above which a pixel gets further samples, of 1."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What one camera sees.
+    """The view of one camera.
 
     Attributes:
         color: [H, W, 3] uint8 sRGB.
         depth: [H, W] float32 camera depth z, metres; 0 where no surface was met.
         segment: [H, W] int64 class, −1 = ignore.
         instance: [H, W] int64 object, −1 = none.
-        normal: [H, W, 3] float32 outward unit normals of the surfaces in the world; zero where none was met.
+        normal: [H, W, 3] float32 outward unit normals in the world frame; zero where no surface was met.
     """
 
     color: NDArray[np.uint8]
@@ -36,11 +37,11 @@ class View:
 
 
 class PixelRays:
-    """The rays of one camera; the distance along each is camera depth z.
+    """Rays of one camera; the distance along each is camera depth z.
 
     Args:
         cameras: metres, in the room's frame.
-        index: which of them.
+        index: index of the camera.
     """
 
     def __init__(self, cameras: Cameras, index: int) -> None:
@@ -54,9 +55,9 @@ class PixelRays:
         self._corners = corner.astype(np.float32) + u.reshape(-1, 1) * self._right + v.reshape(-1, 1) * self._down
 
     def through(self, x: float, y: float, pixels: NDArray | None = None, near: float = 0.0) -> tuple[NDArray, NDArray]:
-        """Origins and directions [R, 3] through the place (x, y) in [0, 1]² of all pixels or of those indexed.
+        """Origins and directions [R, 3] of rays through (x, y) in [0, 1]² of all pixels or of ``pixels``.
 
-        They start ``near`` metres of depth before the camera.
+        Rays start at depth ``near``, metres.
         """
         corners = self._corners if pixels is None else self._corners[pixels]
         directions = corners + (x * self._right + y * self._down)
@@ -65,10 +66,10 @@ class PixelRays:
 
 
 def render(lit: LitRoom, cameras: Cameras, index: int = 0, near: float = 0.0) -> View:
-    """What camera ``index`` of ``cameras`` sees. Depth and labels are those of the pixel's centre.
+    """Render the view of camera ``index``. Depth and labels are those of the pixel centres.
 
     Args:
-        near: everything closer than this depth is cut away, metres.
+        near: depth below which surfaces are cut away, metres.
     """
     room = lit.room
     h, w = cameras.height, cameras.width
@@ -91,7 +92,7 @@ def render(lit: LitRoom, cameras: Cameras, index: int = 0, near: float = 0.0) ->
 
 
 def _edge_pixels(color: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """[H, W] pixels that differ from a neighbour: edges and fine texture, where one sample would alias."""
+    """[H, W] whether a pixel differs from a neighbour, so that one sample would alias."""
     out = np.zeros(color.shape[:2], bool)
     down = np.abs(color[1:] - color[:-1]).max(-1) > _CONTRAST
     right = np.abs(color[:, 1:] - color[:, :-1]).max(-1) > _CONTRAST

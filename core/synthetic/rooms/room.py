@@ -19,16 +19,17 @@ from .recipes import ESSENTIAL_CLASSES, RECIPES, ROOM_KINDS, SIDE_LENGTHS, add_c
 from .shell import Opening, Plan, door, floor_and_ceiling, walls, window
 
 GENERATOR_VERSION = 1
-"""Raise it whenever a seed would give another room, picture or point: it seeds the generator and names the cache."""
+"""Version of the output: seeds the random generators and names the cache. Raise it when any output changes."""
 
 FURNISHING_ATTEMPTS = 6
-"""Times a room is furnished until all that makes it what it is has found a place."""
+"""Attempts at furnishing a room until all `ESSENTIAL_CLASSES` have found a place."""
 WITHOUT_INSTANCE = ("wall", "floor", "ceiling", "splashback")
+"""Labels of items that are not instances."""
 
 
 @dataclass(frozen=True)
 class WindowLight:
-    """A pane through which the sky shines: corner [3], edges u, v [3] (metres), inward normal [3]."""
+    """A window pane that lets skylight in: corner [3], edges u, v [3] (metres), inward normal [3]."""
 
     corner: NDArray
     u: NDArray
@@ -41,20 +42,20 @@ class Room:
     """One room: V vertices, F triangles, M materials. World frame: z up, floor at 0, metres, a corner at the origin.
 
     Attributes:
-        seed: what it was made from.
+        seed: seed of the room.
         kind: one of `recipes.ROOM_KINDS`.
         plan: the floor plan.
-        vertices, normals, tex: [V, 3] float32; see `mesh.Mesh`.
+        vertices, normals, tex: [V, 3] float32; see `geometry.mesh.Mesh`.
         faces: [F, 3] int64.
         material: [F] int64 rows of ``materials``.
         segment: [F] int64 ScanNet-20 class, −1 for the ceiling.
         instance: [F] int64 object, −1 for walls, floor and ceiling.
-        side: [F] int64 the texture axis that the face looks along most.
+        side: [F] int64 texture axis closest to the face's normal.
         materials: the material table.
-        solids: [B, 6] boxes that things fill (x0, y0, z0, x1, y1, z1).
+        solids: [B, 6] boxes occupied by items (x0, y0, z0, x1, y1, z1).
         labels: name of each instance.
-        lamps: those that are lit, in the world frame.
-        windows: panes with the sky behind them.
+        lamps: lamps that are switched on, in the world frame.
+        windows: panes that let skylight in.
         sky: linear RGB of the light through the windows; zero at night.
         sun: direction towards the sun [3]; sun_color: linear RGB of its light, zero without one.
     """
@@ -93,11 +94,11 @@ class Room:
 
 
 def build_room(seed: int, kind: str | None = None) -> Room:
-    """The room of that seed.
+    """Build the room of a seed.
 
     Args:
         seed: any non-negative integer; the same seed always gives the same room.
-        kind: one of `recipes.ROOM_KINDS`; drawn from the seed by default.
+        kind: one of `recipes.ROOM_KINDS`; drawn at random by default.
 
     Raises:
         InputError: a negative seed or an unknown kind.
@@ -127,7 +128,7 @@ def build_room(seed: int, kind: str | None = None) -> Room:
 
 
 def _furnish(rng: Generator, plan: Plan, style: Style, kind: str) -> Layout:
-    """Doors, windows and furniture; drawn anew when something essential found no place."""
+    """Place doors, windows and furniture; try again when an essential item found no place."""
     for _ in range(FURNISHING_ATTEMPTS):
         layout = Layout(rng, plan, _openings(rng, plan, kind))
         _furnish_windows(layout, rng, style, kind)
@@ -139,22 +140,22 @@ def _furnish(rng: Generator, plan: Plan, style: Style, kind: str) -> Layout:
 
 
 def _openings(rng: Generator, plan: Plan, kind: str) -> list[Opening]:
-    """One or two doors and none to three windows that do not get in each other's way."""
+    """One or two doors and up to three windows that do not overlap."""
     out: list[Opening] = []
 
-    def cut(what: str, width: float, z0: float, z1: float, margin: float) -> None:
+    def cut(opening: str, width: float, z0: float, z1: float, margin: float) -> None:
         for _ in range(12):
             wall = int(rng.integers(len(plan)))
             _, _, length = plan.wall(wall)
             if length < width + 2 * margin:
                 continue
             s = rng.uniform(margin, length - width - margin)
-            if what == "door" and rng.uniform() < 0.6:
+            if opening == "door" and rng.uniform() < 0.6:
                 s = margin if rng.uniform() < 0.5 else length - width - margin
             clash = [o for o in out if o.wall == wall and o.s0 - 0.3 < s + width and s < o.s1 + 0.3]
-            if clash or (what == "window" and len(plan) == 6 and length < 1.5):
+            if clash or (opening == "window" and len(plan) == 6 and length < 1.5):
                 continue
-            out.append(Opening(wall, s, s + width, z0, z1, what))
+            out.append(Opening(wall, s, s + width, z0, z1, opening))
             return
 
     cut("door", rng.uniform(0.76, 0.95), 0.0, min(rng.uniform(1.98, 2.12), plan.h - 0.12), rng.uniform(0.12, 0.3))
@@ -174,7 +175,7 @@ def _openings(rng: Generator, plan: Plan, kind: str) -> list[Opening]:
 
 
 def _fill_opening(rng: Generator, plan: Plan, o: Opening, style: Style, night: bool) -> tuple[Item, WindowLight | None]:
-    """The door or window in an opening, and the light that comes through it."""
+    """The door or window of an opening, and its skylight."""
     width = o.s1 - o.s0
     if o.kind == "door":
         return plan.at_wall(door(rng, style, width, o.z1), o.wall, o.s0), None
@@ -189,8 +190,8 @@ def _fill_opening(rng: Generator, plan: Plan, o: Opening, style: Style, night: b
 
 
 def _furnish_windows(layout: Layout, rng: Generator, style: Style, kind: str) -> None:
-    """Curtains or blinds, and radiators under high sills."""
-    seed = int(rng.integers(1 << 30))  # the windows of a room are dressed alike
+    """Add curtains or blinds, and radiators under high sills."""
+    seed = int(rng.integers(1 << 30))  # all windows of a room have the same curtains
     for o in layout.openings:
         if o.kind != "window":
             continue
@@ -213,7 +214,7 @@ def _furnish_windows(layout: Layout, rng: Generator, style: Style, kind: str) ->
 
 
 def _ceiling_lamps(rng: Generator, plan: Plan, style: Style, lit: bool, kind: str) -> list[Item]:
-    """One lamp in the middle of each floor rectangle that is large enough, or one for the room."""
+    """One or two lamps over each floor rectangle that is large enough."""
     spots = []
     for x0, y0, x1, y1 in plan.rectangles():
         if min(x1 - x0, y1 - y0) > 1.4 or plan.notch is None:
@@ -224,14 +225,14 @@ def _ceiling_lamps(rng: Generator, plan: Plan, style: Style, lit: bool, kind: st
     seed = int(rng.integers(1 << 30))
     drop = 0.0 if plan.h < 2.55 or kind == "bathroom" else rng.uniform(0.0, plan.h - 2.35)
     out = []
-    for x, y in spots:  # the lamps of a room are alike
+    for x, y in spots:  # all ceiling lamps of a room are the same
         same = np.random.default_rng(seed)
         out.append(ceiling_lamp(same, style, lit, drop).translate(x, y, plan.h))
     return out
 
 
 def _daylight(rng: Generator, time: str, panes: list[WindowLight]) -> tuple[NDArray, NDArray, NDArray]:
-    """Direction to the sun, its light, and the sky's."""
+    """Direction to the sun [3], sunlight [3] and skylight [3] (linear RGB)."""
     if time == "night" or not panes:
         return np.array([0.0, 0.0, 1.0]), np.zeros(3), np.zeros(3)
     sky = np.array(choose(rng, ((0.82, 0.92, 1.0), (0.9, 0.96, 1.0), (1.0, 0.98, 0.95)))) * rng.uniform(6, 10)
@@ -257,7 +258,7 @@ def _merge_items(
     sun: NDArray,
     sun_color: NDArray,
 ) -> Room:
-    """All items as one mesh."""
+    """Merge all items into one mesh."""
     vertices, normals, tex, faces, material, segment, instance = [], [], [], [], [], [], []
     rows: dict = {}
     labels: list[str] = []
@@ -292,7 +293,7 @@ def _merge_items(
         material=np.concatenate(material).astype(np.int64),
         segment=np.concatenate(segment).astype(np.int64),
         instance=np.concatenate(instance).astype(np.int64),
-        # a hair's preference for the first axes: a face at 45° must not flip its texture with rounding
+        # Prefer the first axes slightly, so that rounding does not flip the texture of faces at 45°.
         side=np.argmax(facing * [1.002, 1.001, 1.0], axis=1).astype(np.int64),
         materials=MaterialTable.of(list(rows)),
         solids=np.array(solids, np.float64).reshape(-1, 6),

@@ -1,4 +1,4 @@
-"""The empty room: floor plan, walls with openings, doors, windows, floor and ceiling."""
+"""Shell of a room: floor plan, walls with openings, doors, windows, floor and ceiling."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ..materials.materials import (
 )
 
 WALL_STEP = 0.09
-"""Grid of the light on walls, floor and ceiling, metres."""
+"""Grid edge of walls, floor and ceiling, metres; light is stored per vertex."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """A hole in a wall: from s0 to s1 along it, from z0 to z1, for a "door" or a "window"."""
+    """An opening in wall ``wall`` for a "door" or "window": s0 to s1 along the wall, z0 to z1 in height, metres."""
 
     wall: int
     s0: float
@@ -47,11 +47,11 @@ class Opening:
 
 @dataclass(frozen=True)
 class Plan:
-    """A floor plan: a rectangle [0, w] × [0, d], sometimes without one corner.
+    """A floor plan: a rectangle [0, w] × [0, d], or an L without one corner of it.
 
     Attributes:
         w, d, h: width, depth and height, metres.
-        notch: (x0, y0, x1, y1) the corner left out, or None.
+        notch: (x0, y0, x1, y1) of the missing corner, or None.
         corners: [K, 2] counter-clockwise.
     """
 
@@ -63,6 +63,7 @@ class Plan:
 
     @staticmethod
     def draw(rng: Generator, w: float, d: float, h: float, l_shaped: bool) -> Plan:
+        """A plan of that size; ``l_shaped`` plans lose a random corner."""
         rectangle = np.array([[0, 0], [w, 0], [w, d], [0, d]], float)
         if not l_shaped:
             return Plan(w, d, h, None, rectangle)
@@ -76,7 +77,7 @@ class Plan:
         return Plan(w, d, h, (x0, y0, x0 + a, y0 + b), corners)
 
     def __len__(self) -> int:
-        """The number of walls."""
+        """Number of walls."""
         return len(self.corners)
 
     def wall(self, i: int) -> tuple[NDArray, NDArray, float]:
@@ -86,25 +87,25 @@ class Plan:
         return a, (b - a) / length, length
 
     def yaw(self, i: int) -> float:
-        """Turns an item's frame so that its back is to wall ``i``."""
+        """Angle (radians) that turns an item's back to wall ``i``."""
         _, e, _ = self.wall(i)
         return float(np.arctan2(e[1], e[0]))
 
     def at_wall(self, item: Item, i: int, s: float, gap: float = 0.0, z: float = 0.0) -> Item:
-        """The item with its back to wall ``i``, ``s`` metres along it."""
+        """Move an item to ``s`` metres along wall ``i``, its back to the wall."""
         a, e, _ = self.wall(i)
         x, y = a + s * e + gap * np.array([-e[1], e[0]])
         return item.rotate(self.yaw(i)).translate(float(x), float(y), z)
 
     def contains(self, b: Box, slack: float = 1e-3) -> bool:
-        """Whether the box is inside the walls."""
+        """Whether a box is inside the walls."""
         if b[0] < -slack or b[1] < -slack or b[3] > self.w + slack or b[4] > self.d + slack:
             return False
         n = self.notch
         return n is None or b[3] <= n[0] + slack or b[0] >= n[2] - slack or b[4] <= n[1] + slack or b[1] >= n[3] - slack
 
     def rectangles(self) -> list[tuple[float, float, float, float]]:
-        """Rectangles (x0, y0, x1, y1) that make up the floor."""
+        """Disjoint rectangles (x0, y0, x1, y1) that cover the floor."""
         if self.notch is None:
             return [(0, 0, self.w, self.d)]
         x0, y0, x1, y1 = self.notch
@@ -114,9 +115,10 @@ class Plan:
 
 
 def _slab(plan: Plan, z: float, up: bool, material: Material, category: str, label: str) -> Item:
+    """A floor (``up``) or ceiling at height ``z``."""
     parts: list[Part] = []
     for x0, y0, x1, y1 in plan.rectangles():
-        # a little beyond the walls, so that no ray slips through the seam
+        # extend beyond the walls, so that no ray passes through the seam
         x0, y0, x1, y1 = x0 - 0.02, y0 - 0.02, x1 + 0.02, y1 + 0.02
         u, v = np.array([x1 - x0, 0, 0]), np.array([0, y1 - y0, 0])
         parts.append((patch((x0, y0, z), u, v, WALL_STEP) if up else patch((x0, y0, z), v, u, WALL_STEP), material))
@@ -124,6 +126,7 @@ def _slab(plan: Plan, z: float, up: bool, material: Material, category: str, lab
 
 
 def floor_material(rng: Generator, style: Style, kind: str) -> Material:
+    """A random floor material for a kind of room."""
     wet = kind in ("bathroom", "kitchen")
     r = rng.uniform()
     if r < (0.15 if wet else 0.6):
@@ -138,6 +141,7 @@ def floor_material(rng: Generator, style: Style, kind: str) -> Material:
 
 
 def wall_material(rng: Generator, style: Style) -> Material:
+    """Random paint or wallpaper."""
     r = rng.uniform()
     base = choose(rng, (soft_color, soft_color, neutral_color, lambda g: mix(neutral_color(g), vivid_color(g), 0.25)))(
         rng
@@ -153,7 +157,7 @@ def wall_material(rng: Generator, style: Style) -> Material:
 
 
 def walls(rng: Generator, plan: Plan, openings: list[Opening], style: Style, kind: str) -> list[Item]:
-    """The walls with their skirting, one item each."""
+    """One item per wall, with its skirting board."""
     main = wall_material(rng, style)
     accent = int(rng.integers(len(plan))) if rng.uniform() < 0.3 else -1
     accent_material = choose(
@@ -225,6 +229,7 @@ def walls(rng: Generator, plan: Plan, openings: list[Opening], style: Style, kin
 
 
 def floor_and_ceiling(rng: Generator, plan: Plan, style: Style, kind: str) -> list[Item]:
+    """The floor and the ceiling."""
     white = plain(mix((0.96, 0.96, 0.95), soft_color(rng), rng.uniform(0, 0.3)), 0.02)
     return [
         _slab(plan, 0.0, True, floor_material(rng, style, kind), "floor", "floor"),
@@ -233,7 +238,7 @@ def floor_and_ceiling(rng: Generator, plan: Plan, style: Style, kind: str) -> li
 
 
 def door(rng: Generator, style: Style, width: float, height: float) -> Item:
-    """A closed door with its frame, for an opening from x = 0 to ``width``, z = 0 to ``height``."""
+    """A closed door with its frame for an opening from x = 0 to ``width``, z = 0 to ``height``."""
     leaf = style.board(rng).with_grain(2)
     frame_material = leaf if rng.uniform() < 0.6 else plain(neutral_color(rng))
     f, t = rng.uniform(0.05, 0.07), 0.016

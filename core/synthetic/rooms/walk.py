@@ -1,4 +1,4 @@
-"""A person with a camera: where they can stand, how they walk, what they look at."""
+"""Cameras of a walk through a room."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from .render import PixelRays
 from .room import GENERATOR_VERSION, Room
 
 CELL = 0.1
+"""Grid of the free floor, metres."""
 CLEARANCE = 0.22
-"""Least distance in plan from the camera to a wall or to anything taller than a knee, metres."""
+"""Smallest horizontal distance from the camera to walls and knee-high items, metres."""
 _PROBE_SIZE = (20, 15)
-"""Rays per candidate view."""
+"""Columns and rows of rays per candidate view."""
 _SURFACE_CELL = 0.4
-"""Surfaces count as seen by cubes of so many metres."""
+"""Edge of the cubes in which seen surface is counted, metres."""
 
 
 def free_floor(room: Room) -> NDArray[np.bool_]:
-    """[X, Y] cells of the floor, `CELL` metres wide, on which a person can stand; the largest connected part."""
+    """[X, Y] cells of `CELL` metres where a camera can stand: the largest connected part of the free floor."""
     nx, ny = int(np.ceil(room.plan.w / CELL)), int(np.ceil(room.plan.d / CELL))
     taken = np.zeros((nx, ny), bool)
     boxes = room.solids[(room.solids[:, 5] > 0.25) & (room.solids[:, 2] < 1.9)]
@@ -41,12 +42,12 @@ def free_floor(room: Room) -> NDArray[np.bool_]:
 
 
 def _walk_path(rng: Generator, free: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
-    """[count, 2] places along a walk through the free floor: far-apart places, visited nearest first."""
+    """[count, 2] positions on the free floor, far apart and ordered by nearest neighbour, metres."""
     cells = np.argwhere(free) + 0.5
     chosen = [cells[rng.integers(len(cells))]]
     away = np.linalg.norm(cells - chosen[0], axis=1)
     for _ in range(count - 1):
-        # the farthest cells, but not strictly: a person does not hug the walls
+        # any of the farthest 10 %, because the farthest cells are all at the walls
         far = np.flatnonzero(away >= np.quantile(away, 0.9))
         chosen.append(cells[rng.choice(far)])
         away = np.minimum(away, np.linalg.norm(cells - chosen[-1], axis=1))
@@ -60,10 +61,10 @@ def _walk_path(rng: Generator, free: NDArray[np.bool_], count: int) -> NDArray[n
 
 
 def walk(lit: LitRoom, frames: int, width: int, height: int) -> Cameras:
-    """Cameras of a walk through the room: at eye height, level to slightly downwards, turned to what is still unseen.
+    """Cameras of a walk through the room at eye height, level to slightly downwards.
 
-    Every view is the best of a few headings by what it adds (objects and stretches of surface that few rays have met
-    so far) and by not staring at a near surface.
+    Each view is the best of 12 headings: it should add objects and surfaces that few rays have met so far, and not face
+    a near surface.
     """
     room = lit.room
     rng = np.random.default_rng([GENERATOR_VERSION, room.seed, 1])
@@ -101,7 +102,7 @@ def walk(lit: LitRoom, frames: int, width: int, height: int) -> Cameras:
 def _cast_probe_rays(
     lit: LitRoom, viewmat: torch.Tensor, k: torch.Tensor, shape: tuple[int, ...]
 ) -> tuple[NDArray, tuple[NDArray, ...], NDArray, NDArray]:
-    """Rays per object [I]; per ray the stretch of surface met (indices), how much it matters, and its depth [R]."""
+    """Rays per object [I], and per ray the cell met (indices), its weight and its depth [R]."""
     origins, directions = PixelRays(Cameras(viewmat[None].float(), k[None], *_PROBE_SIZE), 0).through(0.5, 0.5)
     hits = lit.tracer.hits(origins, directions)
     instance = np.where(hits.face >= 0, lit.room.instance[np.maximum(hits.face, 0)], -1)
@@ -112,7 +113,7 @@ def _cast_probe_rays(
 
 
 def _roll(viewmat: torch.Tensor, angle: float) -> torch.Tensor:
-    """The camera turned about its own viewing direction by ``angle`` radians."""
+    """Rotate a camera about its viewing direction by ``angle`` radians."""
     c, s = float(np.cos(angle)), float(np.sin(angle))
     roll = torch.tensor([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=viewmat.dtype)
     return roll @ viewmat
