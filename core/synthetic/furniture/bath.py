@@ -1,4 +1,4 @@
-"""Bathrooms: toilets, sinks, bathtubs, shower curtains, taps and worktops."""
+"""Bathroom furniture: toilets, sinks, bathtubs, shower curtains, taps; worktop materials."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STEEL = plain((0.74, 0.75, 0.76), 0.08)
 
 
 def tap(reach: float = 0.12, height: float = 0.16) -> Mesh:
-    """A mixer tap whose foot is at the origin and whose spout reaches towards +y."""
+    """A mixer tap with its foot at the origin and its spout towards +y."""
     a = np.linspace(0, np.pi, 7)
     arc = np.stack([0 * a, reach / 2 * (1 - np.cos(a)), height * 0.65 + 0.35 * height * np.sin(a)], 1)
     spout = tube(np.concatenate([[[0, 0, 0.02]], arc, [[0, reach, height * 0.55]]]), 0.011)
@@ -39,7 +39,7 @@ def tap(reach: float = 0.12, height: float = 0.16) -> Mesh:
 
 
 def toilet(rng: Generator, style: Style) -> Item:
-    """Bowl, seat and lid, and a cistern (or a box in front of the wall)."""
+    """A toilet with a cistern, or wall-hung."""
     white = ceramic(rng)
     seat_material = white if rng.uniform() < 0.6 else board(rng)
     w, h = rng.uniform(0.35, 0.39), rng.uniform(0.39, 0.43)
@@ -120,7 +120,7 @@ def _basin(w: float, d: float, rim: float, depth: float, round_: bool) -> Mesh:
 
 
 def pedestal_sink(rng: Generator, style: Style) -> Item:
-    """A wash basin on a column, or hung on the wall."""
+    """A wash basin on a column or hung on the wall."""
     w, d, h = rng.uniform(0.48, 0.66), rng.uniform(0.38, 0.48), rng.uniform(0.8, 0.88)
     white = ceramic(rng)
     round_ = bool(rng.uniform() < 0.6)
@@ -191,7 +191,7 @@ def vanity(rng: Generator, style: Style) -> Item:
 
 
 def bathtub(rng: Generator, style: Style, length: float) -> Item:
-    """A tub along the wall (panelled), or free-standing."""
+    """A bathtub with panels, or free-standing."""
     w, h = rng.uniform(0.7, 0.82), rng.uniform(0.5, 0.6)
     white = ceramic(rng)
     parts: list[Part] = []
@@ -256,7 +256,7 @@ def bathtub(rng: Generator, style: Style, length: float) -> Item:
 
 
 def _band(lower: np.ndarray, upper: np.ndarray) -> Mesh:
-    """The strip between two closed rings [K, 3] (counter-clockwise seen from above); it faces outwards going up."""
+    """The strip between two closed rings [K, 3], counter-clockwise from above; upward strips face outwards."""
     p, q = np.concatenate([lower, lower[:1]]), np.concatenate([upper, upper[:1]])
     k = len(p)
     length = float(np.linalg.norm(p - q, axis=1).max())
@@ -279,7 +279,7 @@ def _band(lower: np.ndarray, upper: np.ndarray) -> Mesh:
 
 
 def shower_curtain(rng: Generator, style: Style, length: float, depth: float) -> Item:
-    """A curtain on a rail along the outer edge of a tub (or tray) of that size; partly drawn."""
+    """A partly drawn curtain on a rail along the outer edge of a bathtub of that size."""
     z1 = rng.uniform(1.88, 2.02)
     y = depth + 0.025
     share = rng.uniform(0.35, 0.75)
@@ -296,7 +296,7 @@ def shower_curtain(rng: Generator, style: Style, length: float, depth: float) ->
 
 
 def curtain_folds(rng: Generator, width: float, period: float, amplitude: float) -> np.ndarray:
-    """[K, 2] plan of a hanging curtain from x = 0 to ``width``, folded about y = 0."""
+    """[K, 2] plan of a folded curtain from x = 0 to ``width``, about y = 0."""
     n = max(2, round(width / period))
     x = np.linspace(0, width, 8 * n + 1)
     swell = 1 + 0.35 * np.sin(np.linspace(0, rng.uniform(3, 9), len(x)) + rng.uniform(0, 6))
@@ -305,7 +305,7 @@ def curtain_folds(rng: Generator, width: float, period: float, amplitude: float)
 
 
 def worktop_material(rng: Generator, style: Style) -> Material:
-    """A worktop."""
+    """Random material of worktops: marble, stone or board."""
     r = rng.uniform()
     if r < 0.3:
         return marble(rng)

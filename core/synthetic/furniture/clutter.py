@@ -25,7 +25,7 @@ from .item import OTHER, Item, Part, make_item
 
 
 def plant(rng: Generator, style: Style, h: float | None = None) -> Item:
-    """A pot with leaves on arching stems."""
+    """A potted plant with leaves on arching stems."""
     h = rng.uniform(0.5, 1.4) if h is None else h
     r = 0.05 + 0.12 * min(h, 1.0)
     pot_h = r * rng.uniform(1.3, 1.9)
@@ -66,7 +66,7 @@ def plant(rng: Generator, style: Style, h: float | None = None) -> Item:
 
 
 def small_object(rng: Generator, style: Style, limit: float = 0.5) -> Item:
-    """Something to stand on a shelf or a table, lower than ``limit`` metres."""
+    """A random object for a shelf or table, lower than ``limit`` metres."""
     makers = [cup, book_pile, vase, carton, bowl, clock, picture_frame]
     if limit > 0.3:
         makers += [plant_pot, bottle]

@@ -1,4 +1,4 @@
-"""What hangs on walls and lies on floors: curtains, blinds, pictures, mirrors, whiteboards, towels, rugs."""
+"""Curtains, blinds, pictures, mirrors, whiteboards, towels, rugs, radiators."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .item import Item, Part, make_item
 
 
 def curtains(rng: Generator, style: Style, width: float, sill: float, top: float, ceiling: float) -> Item:
-    """A pair of curtains (or one) beside a window ``width`` metres wide, on a rail; centred on the window.
+    """One or two curtains on a rail beside a window ``width`` metres wide; centred on the window.
 
-    They hang to just above the floor, or to below the sill.
+    They end just above the floor or below the sill. ``sill``, ``top`` and ``ceiling`` are heights, metres.
     """
     z1 = min(top + rng.uniform(0.08, 0.22), ceiling - 0.06)
     z0 = rng.uniform(0.02, 0.06) if rng.uniform() < 0.7 else max(0.1, sill - rng.uniform(0.1, 0.2))
@@ -55,7 +55,7 @@ def curtains(rng: Generator, style: Style, width: float, sill: float, top: float
 
 
 def blind(rng: Generator, style: Style, width: float, sill: float, top: float) -> Item:
-    """A roller blind or slats in front of the upper part of a window; also a curtain to ScanNet's annotators."""
+    """A roller or slatted blind over the upper part of a window; a curtain in ScanNet's labels."""
     w = width + 0.08
     z0 = top - (top - sill) * rng.uniform(0.25, 0.75)
     if rng.uniform() < 0.5:
@@ -76,7 +76,7 @@ def blind(rng: Generator, style: Style, width: float, sill: float, top: float) -
 
 
 def picture(rng: Generator, style: Style, w: float | None = None) -> Item:
-    """A framed (or frameless) picture; its lower edge at z = 0."""
+    """A picture with or without a frame, its lower edge at z = 0."""
     w = rng.uniform(0.3, 1.1) if w is None else w
     h = w * rng.uniform(0.6, 1.45)
     h = min(h, 0.95)
@@ -118,7 +118,7 @@ def picture(rng: Generator, style: Style, w: float | None = None) -> Item:
 
 
 def mirror(rng: Generator, style: Style, w: float | None = None, h: float | None = None) -> Item:
-    """A mirror; drawn as the pale grey of what it usually shows, because depth cameras see no reflections either."""
+    """A mirror, rendered in pale grey without reflections, which depth cameras do not measure either."""
     w = rng.uniform(0.45, 0.9) if w is None else w
     h = rng.uniform(0.6, 0.95) if h is None else h
     glass = plain(choose(rng, ((0.74, 0.78, 0.79), (0.66, 0.70, 0.72), (0.8, 0.82, 0.8))), 0.25)
@@ -161,7 +161,7 @@ def whiteboard(rng: Generator, style: Style) -> Item:
 
 
 def towel(rng: Generator, style: Style) -> Item:
-    """A towel over a rail; its origin is at the rail's height."""
+    """A towel over a rail; its origin is at the height of the rail."""
     w = rng.uniform(0.35, 0.6)
     drop = rng.uniform(0.35, 0.6)
     rail = cylinder(0.009, -w / 2 - 0.06, w / 2 + 0.06, 10).rotate(np.pi / 2, "y").translate(0, 0.06, 0)
@@ -175,7 +175,7 @@ def towel(rng: Generator, style: Style) -> Item:
 
 
 def rug(rng: Generator, style: Style, w: float, d: float) -> Item:
-    """A rug lying flat; centred in x, from y = 0 to d."""
+    """A rug on the floor, centred in x, from y = 0 to d."""
     t = rng.uniform(0.008, 0.02)
     if rng.uniform() < 0.25:
         r = min(w, d) / 2
@@ -198,7 +198,7 @@ def rug(rng: Generator, style: Style, w: float, d: float) -> Item:
 
 
 def radiator(rng: Generator, style: Style) -> Item:
-    """A radiator, as under most windows."""
+    """A radiator."""
     w, h = rng.uniform(0.6, 1.3), rng.uniform(0.45, 0.6)
     n = int(w / 0.06)
     fins = [

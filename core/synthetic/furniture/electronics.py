@@ -41,7 +41,7 @@ def _panel(rng: Generator, w: float, h: float, z: float, y: float, t: float, bod
 
 
 def television(rng: Generator, w: float) -> Item:
-    """On a foot, its back at y = 0."""
+    """A television of width ``w`` metres on a foot, its back at y = 0."""
     h = w * 9 / 16
     body = plain(choose(rng, ((0.07, 0.07, 0.08), (0.5, 0.5, 0.52), (0.9, 0.9, 0.9))))
     parts = _panel(rng, w, h, 0.08, 0.05, 0.04, body)

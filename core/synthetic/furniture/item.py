@@ -1,7 +1,7 @@
-"""`Item`: one thing in a room, as parts with materials, in a frame of its own.
+"""`Item`: one thing in a room, as parts with materials in a local frame.
 
-The local frame of everything that furnishes a room: x to the right along the wall and centred, y away from the wall
-(the back at y = 0, the front towards +y), z up from the floor. Metres.
+Local frame of all furniture: x to the right along the wall and centred, y away from the wall (the back at y = 0, the
+front towards +y), z up from the floor. Metres.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from ..geometry.mesh import Mesh
 from ..materials.materials import RGB, Material
 
 IGNORED = "ignored"
-"""Class of what ScanNet has no class for (the ceiling)."""
+"""Category of items without a ScanNet class (the ceiling)."""
 OTHER = "otherfurniture"
 """ScanNet's class of all furniture that has no class of its own."""
 
 Part = tuple[Mesh, Material]
+"""A mesh and its material."""
 Box = tuple[float, float, float, float, float, float]
-"""(x0, y0, z0, x1, y1, z1)."""
+"""(x0, y0, z0, x1, y1, z1), metres."""
 
 
 def class_index(name: str) -> int:
+    """ScanNet-20 index of a class name, −1 for `IGNORED`."""
     return -1 if name == IGNORED else SCANNET20.index(name)
 
 
@@ -36,10 +38,10 @@ class Lamp:
 
     Attributes:
         center: [3] metres, in the frame of its item.
-        radius: of the sphere (or disc) that shines, metres.
+        radius: radius of the emitting sphere or disc, metres.
         color: linear RGB, brightest channel 1.
         power: relative radiant intensity.
-        down: a disc that shines downwards only (a ceiling lamp) instead of a sphere.
+        down: a disc that emits downwards (a ceiling lamp) instead of a sphere.
     """
 
     center: tuple[float, float, float]
@@ -51,17 +53,17 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Item:
-    """One object: it becomes one instance, and each of its children another.
+    """One object; it becomes one instance, and each of its children another.
 
     Attributes:
-        label: what a person would call it.
+        label: common name, such as "floor lamp".
         category: its ScanNet class by name, or `IGNORED`.
-        parts: meshes with their materials, as they were made; ``pose`` is not applied to them yet, because most
-            places that are tried for an item are refused.
-        boxes: the space it fills, for collisions; finer than one box where something fits below or beside.
-        children: things that stand on it or in it, in the same frame.
-        lamps: light sources.
-        pose: (yaw, x, y, z) from the parts' frame to that of the boxes, children and lamps.
+        parts: meshes with their materials, before ``pose`` is applied: most attempts to place an item fail, so that
+            is done once, by `placed_parts`.
+        boxes: occupied boxes, for collisions.
+        children: items on it or in it, in the frame of the boxes.
+        lamps: light sources, in the frame of the boxes.
+        pose: (yaw, x, y, z) from the parts' frame to that of the boxes.
     """
 
     label: str
@@ -73,6 +75,7 @@ class Item:
     pose: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def translate(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Item:
+        """Translate by (x, y, z)."""
         yaw, px, py, pz = self.pose
         return replace(
             self,
@@ -83,7 +86,7 @@ class Item:
         )
 
     def rotate(self, angle: float) -> Item:
-        """Rotated about the z axis; boxes become the bounds of the rotated ones."""
+        """Rotate by ``angle`` radians about the z axis; boxes become the bounds of the rotated ones."""
         c, s = math.cos(angle), math.sin(angle)
         yaw, px, py, pz = self.pose
 
@@ -105,11 +108,12 @@ class Item:
         return [((m.rotate(yaw) if yaw else m).translate(x, y, z), material) for m, material in self.parts]
 
     def with_children(self, children: Sequence[Item]) -> Item:
+        """Add children."""
         return replace(self, children=(*self.children, *children))
 
     @property
     def bounds(self) -> Box:
-        """Of the item's own boxes."""
+        """Bounds of the item's boxes, without its children."""
         x0, y0, z0, x1, y1, z1 = zip(*self.boxes, strict=True)
         return min(x0), min(y0), min(z0), max(x1), max(y1), max(z1)
 
@@ -126,7 +130,7 @@ class Item:
         return self.bounds[5]
 
     def walk(self) -> list[Item]:
-        """This item and everything on it."""
+        """This item and all its descendants."""
         return [self, *(inner for child in self.children for inner in child.walk())]
 
 
@@ -138,7 +142,7 @@ def make_item(
     children: Sequence[Item] = (),
     lamps: Sequence[Lamp] = (),
 ) -> Item:
-    """An item; without ``boxes`` it fills the bounding box of its parts."""
+    """Make an item; by default it occupies the bounding box of its parts."""
     if boxes is None:
         lo = np.min([m.vertices.min(0) for m, _ in parts], axis=0)
         hi = np.max([m.vertices.max(0) for m, _ in parts], axis=0)
@@ -147,6 +151,7 @@ def make_item(
 
 
 def _rotate_box(b: Box, c: float, s: float) -> Box:
+    """Bounds of a box rotated about the z axis by the angle of cosine ``c`` and sine ``s``."""
     corners = [(c * x - s * y, s * x + c * y) for x in (b[0], b[3]) for y in (b[1], b[4])]
     x, y = zip(*corners, strict=True)
     return min(x), min(y), b[2], max(x), max(y), b[5]

@@ -255,7 +255,7 @@ def kitchen_run(rng: Generator, style: Style, width: float) -> Item:
 
 
 def wall_cabinets(rng: Generator, style: Style, width: float, like: Item | None = None) -> Item:
-    """Cabinets to hang over a counter; with the fronts of ``like`` now and then."""
+    """Wall cabinets, often with the fronts of the base cabinets ``like``."""
     d, h = rng.uniform(0.3, 0.37), rng.uniform(0.55, 0.8)
     front = like.parts[1][1] if like is not None and rng.uniform() < 0.7 else style.board(rng)
     n = max(1, round(width / 0.5))

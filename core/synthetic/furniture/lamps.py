@@ -21,7 +21,7 @@ from ..materials.materials import (
 from .item import OTHER, Item, Lamp, Part, make_item
 
 WARM: tuple[RGB, ...] = ((1.0, 0.80, 0.58), (1.0, 0.86, 0.70), (1.0, 0.93, 0.84))
-"""Linear colours of lamps, about 2,900 to 4,000 K, half adapted to."""
+"""Linear colours of lamps, about 2,900 to 4,000 K after partial white balance."""
 
 
 def table_lamp(rng: Generator, style: Style) -> Item:
@@ -70,7 +70,7 @@ def _lamp_with_shade(
     top = r * rng.uniform(0.55, 0.95)
     z0 = h - shade_h
     shade = lathe([(r - 0.006, z0), (r, z0), (top, h), (top - 0.006, h)], 24)
-    inner = lathe([(top - 0.006, h), (top - 0.008, h - 0.01), (r - 0.006, z0)], 24)  # the inside, facing the bulb
+    inner = lathe([(top - 0.006, h), (top - 0.008, h - 0.01), (r - 0.006, z0)], 24)  # the inside, which faces the bulb
     bulb = superellipsoid((0.06, 0.06, 0.08), 1, 1, 6, 10).translate(z=z0 + shade_h * 0.5)
     lamps = [Lamp((0.0, r, z0 + shade_h / 2), r * 1.35, color, power)] if lit else []
     parts: list[Part] = [(foot.translate(0, r), material), (join([shade, inner, bulb]).translate(0, r), cloth)]
@@ -78,7 +78,7 @@ def _lamp_with_shade(
 
 
 def ceiling_lamp(rng: Generator, style: Style, lit: bool, drop: float) -> Item:
-    """A lamp under the ceiling; its origin is the point where it hangs. ``drop`` is the cord's length, metres."""
+    """A ceiling lamp; its origin is its mounting point. ``drop`` is the length of the cord, metres."""
     color = choose(rng, WARM)
     glow = 1.12 if lit else 0.0
     white = plain((0.96, 0.95, 0.91), 0.02, glow)

@@ -1,4 +1,4 @@
-"""Things to sit and lie on: chairs, stools, armchairs, office chairs, sofas, beds."""
+"""Seats and beds: chairs, stools, armchairs, office chairs, sofas, beds, benches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .item import Box, Item, Part, make_item
 def legs(
     w: float, d: float, height: float, thickness: float, inset: float = 0.02, rounded: bool = False, splay: float = 0.0
 ) -> Mesh:
-    """Four legs under a w × d top that starts at ``height`` (x centred, y from 0)."""
+    """Four legs under a w × d top whose underside is at ``height``; ``splay`` is their inclination, radians."""
     out = []
     for sx in (-1, 1):
         for sy in (0, 1):
@@ -27,19 +27,19 @@ def legs(
                 leg = leg.rotate(splay * (1 if sy else -1), "x", (0, 0, height)).rotate(
                     -splay * sx, "y", (0, 0, height)
                 )
-                leg = leg.translate(z=0.004)  # a leaning leg's foot would dip into the floor
+                leg = leg.translate(z=0.004)  # keep the foot of a leaning leg above the floor
             out.append(leg.translate(x, y))
     return join(out)
 
 
 def pillow(rng: Generator, w: float, h: float, material: Material) -> Part:
-    """A cushion lying flat, centred at the origin, its underside at z = 0."""
+    """A flat cushion centred at the origin, its underside at z = 0."""
     t = rng.uniform(0.10, 0.16)
     return superellipsoid((w, h, t), 1.0, 0.35).translate(z=t / 2), material
 
 
 def chair(rng: Generator, style: Style) -> Item:
-    """A dining or side chair: four legs or a pedestal; slats, panel, shell or upholstered back."""
+    """A chair: four legs or a pedestal; back of slats, panel, shell or upholstery."""
     w, d = rng.uniform(0.40, 0.50), rng.uniform(0.40, 0.50)
     seat, back = rng.uniform(0.43, 0.48), rng.uniform(0.78, 1.02)
     frame = style.frame(rng)
@@ -102,7 +102,7 @@ def chair(rng: Generator, style: Style) -> Item:
 
 
 def stool(rng: Generator, style: Style, height: float | None = None) -> Item:
-    """A stool; tall ones stand at counters. ScanNet's annotators call them chairs."""
+    """A stool, low or of counter height; a chair in ScanNet's labels."""
     h = rng.uniform(0.42, 0.7) if height is None else height
     r = rng.uniform(0.15, 0.2)
     frame = style.frame(rng)
@@ -179,6 +179,7 @@ def office_chair(rng: Generator, style: Style) -> Item:
 
 
 def _feet(w: float, d: float, h: float, frame: Material, rng: Generator) -> list[Part]:
+    """A plinth or four legs of height ``h``."""
     if rng.uniform() < 0.3:
         return [(box((-w / 2 + 0.03, 0.03, 0), (w / 2 - 0.03, d - 0.03, h)), plain((0.13, 0.12, 0.12)))]
     return [(legs(w, d, h, 0.05, 0.04, bool(rng.uniform() < 0.6)), frame)]
@@ -191,7 +192,7 @@ def armchair(rng: Generator, style: Style) -> Item:
 
 
 def sofa(rng: Generator, style: Style) -> Item:
-    """Two or three seats, sometimes with a chaise."""
+    """A sofa of two or three seats, sometimes with a chaise."""
     n = int(rng.choice([2, 3, 3]))
     w = n * rng.uniform(0.62, 0.74) + 0.35
     return _couch(
@@ -202,6 +203,7 @@ def sofa(rng: Generator, style: Style) -> Item:
 def _couch(
     rng: Generator, style: Style, w: float, d: float, seats: int, label: str, category: str, chaise: bool = False
 ) -> Item:
+    """An upholstered seat with arms, back and cushions."""
     cloth = style.fabric(rng)
     seat, back, arm = rng.uniform(0.38, 0.46), rng.uniform(0.72, 0.95), rng.uniform(0.52, 0.66)
     arm_w = rng.uniform(0.1, 0.22)
@@ -327,7 +329,7 @@ def bed(rng: Generator, style: Style, width: float | None = None) -> Item:
 
 
 def bench(rng: Generator, style: Style) -> Item:
-    """A low upholstered or wooden bench (otherfurniture, as an ottoman is)."""
+    """A low upholstered or wooden bench, labelled as an ottoman."""
     w, d, h = rng.uniform(0.5, 1.2), rng.uniform(0.35, 0.5), rng.uniform(0.38, 0.46)
     parts = _feet(w, d, h - 0.12, style.frame(rng), rng)
     top = style.fabric(rng) if rng.uniform() < 0.7 else board(rng)

@@ -1,4 +1,4 @@
-"""Cabinets, wardrobes, dressers, bookshelves."""
+"""Cabinets, wardrobes, dressers, nightstands, bookshelves, books, coat racks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .seats import legs
 from .surfaces import scatter
 
 GAP = 0.004
-"""Half the slit between two fronts, metres."""
+"""Half the distance between two fronts, metres."""
 
 
 def handle(rng: Generator, x: float, y: float, z: float, upright: bool, kind: str) -> Mesh:
@@ -30,7 +30,10 @@ def handle(rng: Generator, x: float, y: float, z: float, upright: bool, kind: st
 def fronts(
     rng: Generator, x0: float, x1: float, z0: float, z1: float, y: float, columns: int, rows: int, kind: str, grip: str
 ) -> tuple[list[Mesh], list[Mesh]]:
-    """A grid of doors or drawers in the plane y, and their handles; ``kind`` "flat" or "framed"."""
+    """A grid of doors or drawers in the plane y, and their handles.
+
+    ``kind`` is "flat" or "framed", ``grip`` a kind of `handle` or "none".
+    """
     plates: list[Mesh] = []
     grips: list[Mesh] = []
     w, h = (x1 - x0) / columns, (z1 - z0) / rows
@@ -71,7 +74,7 @@ def carcass(
     body: Material,
     front: Material,
 ) -> list[Part]:
-    """A closed cabinet between z0 and z1 with its fronts."""
+    """A closed cabinet body between z0 and z1 with its fronts."""
     kind = str(rng.choice(["flat", "framed"]))
     grip = str(rng.choice(["bar", "short", "knob", "none"], p=[0.35, 0.2, 0.3, 0.15]))
     plates, grips = fronts(rng, -w / 2, w / 2, z0, z1, d - 0.02, columns, rows, kind, grip)
@@ -82,7 +85,7 @@ def carcass(
 
 
 def _add_base(rng: Generator, style: Style, w: float, d: float, parts: list[Part]) -> float:
-    """Adds a plinth or feet; returns the height of the underside."""
+    """Add a plinth or feet to ``parts``; returns their height, metres."""
     if rng.uniform() < 0.55:
         h = rng.uniform(0.04, 0.09)
         parts.append((box((-w / 2 + 0.01, 0.01, 0), (w / 2 - 0.01, d - 0.05, h), 0.2), plain((0.15, 0.14, 0.14))))
@@ -156,6 +159,7 @@ def filing_cabinet(rng: Generator, style: Style) -> Item:
 
 
 def _with_decoration(rng: Generator, style: Style, item: Item, lamp: bool = False) -> Item:
+    """Place small objects, and perhaps a table lamp, on an item."""
     things = [clutter.small_object(rng, style) for _ in range(int(rng.integers(0, 4)))]
     if lamp and rng.uniform() < 0.75:
         things.insert(0, lamps.table_lamp(rng, style))
@@ -164,7 +168,7 @@ def _with_decoration(rng: Generator, style: Style, item: Item, lamp: bool = Fals
 
 
 def books(rng: Generator, x0: float, x1: float, y0: float, depth: float, z: float, height: float) -> list[Part]:
-    """A row of books from x0 to about x1 standing at height z, spines towards +y."""
+    """A row of upright books between x0 and x1 at height z, spines towards +y."""
     parts: list[Part] = []
     x = x0
     palette = [any_color(rng) for _ in range(6)]
@@ -185,7 +189,7 @@ def books(rng: Generator, x0: float, x1: float, y0: float, depth: float, z: floa
 
 
 def bookshelf(rng: Generator, style: Style, h: float | None = None) -> Item:
-    """Shelves with books and odds and ends; sometimes without a back, sometimes a ladder of metal and wood."""
+    """A bookshelf with books and small objects, with or without a back, on panels or metal posts."""
     w, d = rng.uniform(0.6, 1.3), rng.uniform(0.25, 0.36)
     h = choose(rng, (rng.uniform(0.75, 1.1), rng.uniform(1.5, 2.1), rng.uniform(1.7, 2.2))) if h is None else h
     body = style.board(rng)
@@ -237,7 +241,7 @@ def bookshelf(rng: Generator, style: Style, h: float | None = None) -> Item:
 
 
 def wall_shelf(rng: Generator, style: Style) -> Item:
-    """A board on the wall with a few books on it."""
+    """A wall shelf with books and a small object."""
     w, d = rng.uniform(0.6, 1.2), rng.uniform(0.18, 0.26)
     parts: list[Part] = [(box((-w / 2, 0, 0), (w / 2, d, 0.03), 0.2), style.board(rng))]
     a = -w / 2 + rng.uniform(0.02, 0.1)
@@ -248,7 +252,7 @@ def wall_shelf(rng: Generator, style: Style) -> Item:
 
 
 def coat_rack(rng: Generator, style: Style) -> Item:
-    """A pole with hooks."""
+    """A pole with four hooks."""
     pole = lathe([(0, 0), (0.17, 0), (0.17, 0.02), (0.02, 0.045), (0.018, 1.7), (0.028, 1.74), (0, 1.76)])
     pegs = [
         cylinder(0.008, 0, 0.13, 8).rotate(0.9, "x").rotate(a).translate(0, 0, 1.6)

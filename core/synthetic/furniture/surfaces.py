@@ -1,4 +1,4 @@
-"""Things to put things on: tables, desks, and what stands on them."""
+"""Tables and desks, and the placement of objects on them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .seats import legs
 
 
 def _table_top(rng: Generator, w: float, d: float, z: float, t: float, material: Material, round_: bool) -> Part:
+    """A table top whose surface is at height ``z``."""
     if round_:
         mesh = lathe([(0, z - t), (0.5, z - t), (0.5, z), (0, z)], 36).scale(w, d, 1).translate(0, d / 2)
     elif rng.uniform() < 0.5:
@@ -32,7 +33,7 @@ def table(rng: Generator, style: Style, w: float, d: float, h: float, round_: bo
     boxes: list[Box] = [(-w / 2, 0, under - 0.08, w / 2, d, h)]
     if kind == "pedestal":
         foot = min(w, d) * 0.32
-        if w / d > 1.5:  # one column would not carry a long top
+        if w / d > 1.5:  # a long top needs two columns
             for sx in (-1, 1):
                 column = lathe([(0, 0), (foot, 0), (foot, 0.03), (0.04, 0.07), (0.04, under), (0, under)])
                 parts.append((column.translate(sx * w * 0.28, d / 2), frame))
@@ -91,6 +92,7 @@ def table(rng: Generator, style: Style, w: float, d: float, h: float, round_: bo
 
 
 def dining_table(rng: Generator, style: Style, small: bool = False) -> Item:
+    """A round or rectangular dining table."""
     round_ = bool(rng.uniform() < 0.3)
     if round_:
         w = d = rng.uniform(0.75, 0.95) if small else rng.uniform(0.95, 1.25)
@@ -104,12 +106,14 @@ def dining_table(rng: Generator, style: Style, small: bool = False) -> Item:
 
 
 def coffee_table(rng: Generator, style: Style) -> Item:
+    """A low table."""
     round_ = bool(rng.uniform() < 0.35)
     w = rng.uniform(0.6, 0.85) if round_ else rng.uniform(0.8, 1.2)
     return table(rng, style, w, w if round_ else rng.uniform(0.45, 0.65), rng.uniform(0.34, 0.48), round_)
 
 
 def side_table(rng: Generator, style: Style) -> Item:
+    """A small table."""
     w = rng.uniform(0.38, 0.55)
     return table(rng, style, w, w, rng.uniform(0.45, 0.6), bool(rng.uniform() < 0.5))
 
@@ -180,11 +184,11 @@ def scatter(
     y0: float,
     y1: float,
     z: float,
-    taken: list[Box] | None = None,
+    occupied: list[Box] | None = None,
 ) -> list[Item]:
-    """The items that find room on the rectangle at height z, turned a little at random, none touching another."""
+    """Place items on a rectangle at height ``z``, rotated a little, without overlap; drop those that do not fit."""
     placed: list[Item] = []
-    used = list(taken or [])
+    used = list(occupied or [])
     for item in items:
         for _ in range(12):
             rotated = item.rotate(rng.uniform(-0.5, 0.5))

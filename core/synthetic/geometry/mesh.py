@@ -1,10 +1,10 @@
 """Triangle meshes of simple solids, in numpy.
 
-Every solid is closed and wound so that normals point out of it: a ray that starts in free space never meets a back
-face. Vertices are not shared across sharp edges, so a vertex normal is the surface's own. Long faces are cut into a
-grid, because light is stored per vertex (`light.py`).
+Every solid is closed and wound so that its normals point outwards: a ray that starts in free space never meets a back
+face. Vertices are not shared across sharp edges, so that a vertex normal belongs to one surface. Long faces are cut
+into a grid, because light is stored per vertex.
 
-Texture coordinates are the position, in metres, at which the solid was made: solid textures (wood, stone, checks)
+Texture coordinates are the position, in metres, at which the solid was made, so solid textures (wood, stone, checks)
 stay attached when it is moved.
 """
 
@@ -39,11 +39,11 @@ class Mesh:
     faces: NDArray
 
     def translate(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Mesh:
-        """Translated by (x, y, z)."""
+        """Translate by (x, y, z)."""
         return replace(self, vertices=self.vertices + np.array([x, y, z], float))
 
     def rotate(self, angle: float, axis: str = "z", about: Sequence[float] = (0.0, 0.0, 0.0)) -> Mesh:
-        """Rotated by ``angle`` radians about an axis through the point ``about``."""
+        """Rotate by ``angle`` radians about an axis through the point ``about``."""
         i = "xyz".index(axis)
         j, k = (i + 1) % 3, (i + 2) % 3
         rotation = np.eye(3)
@@ -54,18 +54,18 @@ class Mesh:
         return replace(self, vertices=(self.vertices - centre) @ rotation.T + centre, normals=self.normals @ rotation.T)
 
     def scale(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Mesh:
-        """Scaled per axis by positive factors; normals follow the inverse scale."""
+        """Scale each axis by a positive factor."""
         s = np.array([x, y, z], float)
         n = self.normals / s
         return replace(self, vertices=self.vertices * s, normals=n / np.linalg.norm(n, axis=1, keepdims=True))
 
     def with_texture(self, tex: ArrayLike) -> Mesh:
-        """With other texture coordinates [V, 3]."""
+        """Replace the texture coordinates [V, 3]."""
         return replace(self, tex=np.broadcast_to(np.asarray(tex, float), self.vertices.shape).copy())
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:
-    """All the meshes as one."""
+    """Concatenate meshes."""
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes])
     return Mesh(
         np.concatenate([m.vertices for m in meshes]),
@@ -88,7 +88,7 @@ def _grid_faces(rows: int, columns: int) -> NDArray:
 
 @lru_cache(maxsize=512)
 def _unit_grid(rows: int, columns: int) -> NDArray:
-    """[(rows + 1)·(columns + 1), 2] places on the unit square, the first coordinate along the columns."""
+    """[(rows + 1)·(columns + 1), 2] positions on the unit square, the first coordinate along the columns."""
     b, a = np.meshgrid(np.linspace(0, 1, rows + 1), np.linspace(0, 1, columns + 1), indexing="ij")
     grid = np.stack([a.ravel(), b.ravel()], 1)
     grid.flags.writeable = False
@@ -122,7 +122,7 @@ def box(lo: Sequence[float], hi: Sequence[float], step: float = STEP) -> Mesh:
 def rounded_box(
     lo: Sequence[float], hi: Sequence[float], radius: float, step: float = STEP, bulge: float = 0.0
 ) -> Mesh:
-    """A box with rounded edges and, with ``bulge`` (metres), faces that swell like a cushion's."""
+    """A box with rounded edges whose faces swell by ``bulge`` metres, as a cushion's."""
     low, high = np.asarray(lo, float), np.asarray(hi, float)
     half = (high - low) / 2
     r = float(min(radius, half.min()))
@@ -130,7 +130,7 @@ def rounded_box(
 
     def ticks(h: float) -> NDArray:
         n = max(1, int(np.ceil(2 * h / step)))
-        arc = np.array([-1.0, -0.72, -0.38])  # where the edge's quarter circle is cut
+        arc = np.array([-1.0, -0.72, -0.38])  # cuts of the quarter circle
         return np.concatenate([-h + r * arc, np.linspace(-h, h, n + 1), h - r * arc[::-1]])
 
     sides = []
@@ -157,9 +157,9 @@ def rounded_box(
 def superellipsoid(
     size: Sequence[float], e1: float = 0.5, e2: float = 0.5, rings: int = 10, segments: int = 24
 ) -> Mesh:
-    """|x|^(2/e2) … = 1 stretched to ``size`` (full extents), centred; exponents below 1 are boxy, above 1 pinched.
+    """A centred superellipsoid (Barr 1981) of full extents ``size``.
 
-    A pillow is e1 ≈ 1, e2 ≈ 0.4 (Barr 1981).
+    Exponents below 1 make it boxy, above 1 pinched; a pillow has e1 ≈ 1, e2 ≈ 0.4.
     """
     phi, theta = np.meshgrid(
         np.linspace(-np.pi / 2, np.pi / 2, rings + 1), np.linspace(-np.pi, np.pi, segments + 1), indexing="ij"
@@ -181,10 +181,10 @@ def superellipsoid(
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 20, smooth: bool = True) -> Mesh:
-    """The surface swept by a profile of (radius, z), bottom to top, turned about the z axis.
+    """The surface of revolution of a profile of (radius, z), from bottom to top, about the z axis.
 
-    Start and end at radius 0 for a closed solid. With ``smooth`` off, every band keeps its own normal; corners
-    sharper than about 40° are always kept. Texture coordinates are unrolled: (arc length, 0, z).
+    The profile starts and ends at radius 0 for a closed solid. Corners sharper than about 40°, or all of them without
+    ``smooth``, are shaded as edges. Texture coordinates are unrolled: (arc length, 0, z).
     """
     points = np.asarray(profile, float)
     theta = np.linspace(0, 2 * np.pi, segments + 1)
@@ -213,7 +213,7 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 20, smooth: bo
         normals = np.concatenate(
             [n[:, None, :1] * circle, np.broadcast_to(n[:, None, 1:], (rows + 1, segments + 1, 1))], -1
         )
-        if abs(across[b, 1]) > 0.9:  # a lid: unrolling would smear the texture towards the axis
+        if abs(across[b, 1]) > 0.9:  # a lid, where unrolling would distort the texture near the axis
             tex = vertices
         else:
             tex = np.stack(np.broadcast_arrays(theta * r_mean, 0.0, p[:, 1:]), -1)
@@ -240,7 +240,7 @@ def tube(path: ArrayLike, radius: float, segments: int = 8) -> Mesh:
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     side = np.zeros_like(p)
     previous = np.eye(3)[np.argmin(np.abs(tangent[0]))]
-    for i, t in enumerate(tangent):  # carry the frame along, so the tube does not twist
+    for i, t in enumerate(tangent):  # transport the frame along the path, so that the tube does not twist
         s = previous - (previous @ t) * t
         previous = side[i] = s / np.linalg.norm(s)
     up = np.cross(tangent, side)
@@ -259,7 +259,7 @@ def tube(path: ArrayLike, radius: float, segments: int = 8) -> Mesh:
 
 
 def cloth(curve: ArrayLike, z0: float, z1: float, thickness: float = 0.012) -> Mesh:
-    """A hanging cloth: the plan curve [K, 2] drawn up from ``z0`` to ``z1``, closed, ``thickness`` metres thick.
+    """A hanging cloth: a plan curve [K, 2] extruded from ``z0`` to ``z1``, ``thickness`` metres thick.
 
     Texture coordinates run along the curve, so a pattern follows the folds.
     """
@@ -285,7 +285,7 @@ def cloth(curve: ArrayLike, z0: float, z1: float, thickness: float = 0.012) -> M
     k = len(c)
 
     def strip(a: NDArray, b: NDArray, normal: NDArray) -> Mesh:
-        """The edge between two rows of vertices; ``normal`` decides the winding."""
+        """The face between two rows of vertices; ``normal`` decides its winding."""
         vertices = np.concatenate([a, b])
         f = _grid_faces(1, len(a) - 1)
         n = np.cross(vertices[f[0, 1]] - vertices[f[0, 0]], vertices[f[0, 2]] - vertices[f[0, 0]])
@@ -318,7 +318,7 @@ def prism(outline: ArrayLike, z0: float, z1: float) -> Mesh:
 
 
 def _remove_degenerate(mesh: Mesh) -> Mesh:
-    """Without the triangles that collapse at a pole, and without the vertices only they used."""
+    """Remove triangles without area (at poles) and the vertices that only they use."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     faces = mesh.faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-10]
     used, index = np.unique(faces, return_inverse=True)

@@ -1,7 +1,7 @@
-"""Solids that rooms have no use for: lofts, sweeps, extrusions of any outline, rings.
+"""Lofts, sweeps, extrusions of any outline, rings, splines and subdivision.
 
-As in `rooms.mesh`, every solid is closed, its normals point outwards and sharp edges keep their own vertices. The
-winding of what is given does not matter: a solid that comes out inside out is turned.
+As in `geometry.mesh`, every solid is closed, its normals point outwards and vertices are not shared across sharp edges.
+Outlines and rings may be wound either way: solids are oriented outwards.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .mesh import Mesh, join, lathe, superellipsoid
 
 SMOOTH = 0.77
-"""Cosine of the sharpest corner that is shaded as a curve, about 40°."""
+"""Cosine of the sharpest angle that is shaded smoothly, about 40°."""
 
 
 def volume(mesh: Mesh) -> float:
@@ -26,29 +26,30 @@ def volume(mesh: Mesh) -> float:
 
 
 def orient_outwards(mesh: Mesh) -> Mesh:
-    """The closed mesh with its faces and normals pointing outwards."""
+    """Flip a closed mesh if its faces and normals point inwards."""
     return mesh if volume(mesh) >= 0 else replace(mesh, normals=-mesh.normals, faces=mesh.faces[:, ::-1])
 
 
 def reflect(mesh: Mesh, axis: str = "x") -> Mesh:
-    """Reflected through the plane where the axis' coordinate is 0."""
+    """Reflect through the plane where the coordinate ``axis`` is 0."""
     flip = np.ones(3)
     flip["xyz".index(axis)] = -1
     return replace(mesh, vertices=mesh.vertices * flip, normals=mesh.normals * flip, faces=mesh.faces[:, ::-1])
 
 
 def with_reflection(mesh: Mesh, axis: str = "x") -> Mesh:
-    """The mesh and its mirror image."""
+    """Join a mesh with its reflection."""
     return join([mesh, reflect(mesh, axis)])
 
 
 def ball(x: float, y: float | None = None, z: float | None = None, segments: int = 20) -> Mesh:
-    """An ellipsoid with those full extents, centred at the origin; one number makes a sphere."""
+    """An ellipsoid of full extents x, y, z, centred at the origin; a sphere of diameter ``x`` by default."""
     y, z = x if y is None else y, x if z is None else z
     return superellipsoid((x, y, z), 1, 1, max(6, segments // 2 + 2), segments)
 
 
 def cone(radius: float, z0: float, z1: float, segments: int = 20) -> Mesh:
+    """An upright cone on the z axis, its tip at z1."""
     return lathe([(0, z0), (radius, z0), (0, z1)], segments)
 
 
@@ -61,7 +62,7 @@ def ellipse(a: float, b: float, count: int = 24, exponent: float = 2.0) -> NDArr
 
 
 def spline(points: ArrayLike, count: int = 32, closed: bool = False) -> NDArray:
-    """[count, D] a smooth curve through the points [K, D] (Catmull-Rom)."""
+    """[count, D] positions on a Catmull-Rom spline through points [K, D]."""
     p = np.asarray(points, float)
     n = len(p)
     at = np.linspace(0, n if closed else n - 1, count, endpoint=not closed)
@@ -77,9 +78,9 @@ def spline(points: ArrayLike, count: int = 32, closed: bool = False) -> NDArray:
 
 
 def loft(rings: ArrayLike, smooth: bool = True) -> Mesh:
-    """The closed skin over rings [R, K, 3] of K corners each, with flat ends; a ring may shrink to one point.
+    """The closed surface over rings [R, K, 3] of K corners each, with flat ends; a ring may shrink to one point.
 
-    With ``smooth`` off every facet keeps its own normal.
+    Without ``smooth`` every facet is shaded flat.
     """
     r = np.asarray(rings, float)
     skin = _skin(np.concatenate([r, r[:, :1]], 1), smooth)
@@ -87,7 +88,7 @@ def loft(rings: ArrayLike, smooth: bool = True) -> Mesh:
 
 
 def _skin(grid: NDArray, smooth: bool) -> Mesh:
-    """The quads of a vertex grid [R, K + 1, 3] whose last column repeats the first."""
+    """Mesh of a vertex grid [R, K + 1, 3] whose last column repeats the first."""
     rows, columns = grid.shape[0] - 1, grid.shape[1] - 1
     i, j = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     a = (i * (columns + 1) + j).ravel()
@@ -115,7 +116,7 @@ def _skin(grid: NDArray, smooth: bool) -> Mesh:
 
 
 def _caps(rings: NDArray, skin: Mesh) -> list[Mesh]:
-    """Flat lids on the first and last ring where they are not points, wound as the skin is."""
+    """Flat lids on the first and last ring, where they are not points."""
     out = []
     k = rings.shape[1]
     fan = np.stack([np.zeros(k, int), np.arange(1, k + 1), np.roll(np.arange(1, k + 1), -1)], 1)
@@ -131,7 +132,7 @@ def _caps(rings: NDArray, skin: Mesh) -> list[Mesh]:
 
 
 def _remove_degenerate(mesh: Mesh) -> Mesh:
-    """Without collapsed triangles and the vertices only they used."""
+    """Remove triangles without area and the vertices that only they use."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     faces = mesh.faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
     used, index = np.unique(faces, return_inverse=True)
@@ -141,12 +142,14 @@ def _remove_degenerate(mesh: Mesh) -> Mesh:
 def sweep(
     path: ArrayLike, radii: ArrayLike, segments: int = 14, section: NDArray | None = None, smooth: bool = True
 ) -> Mesh:
-    """A section carried along the polyline ``path`` [P, 3] without twisting.
+    """A section swept along the polyline ``path`` [P, 3] without twisting.
 
     Args:
-        radii: [P] or [P, 2] or one number: the section's scale across and upwards, metres.
-        section: [K, 2] outline of unit size; a circle by default. Its second axis starts as upright as the path lets
-            it.
+        path: [P, 3] metres.
+        radii: [P], [P, 2] (across and upwards) or one number: scale of the section, metres.
+        segments: corners of the default section.
+        section: [K, 2] outline of unit size; a circle by default. Its second axis starts as upright as possible.
+        smooth: as in `loft`.
     """
     p = np.asarray(path, float)
     size = np.asarray(radii, float)
@@ -165,7 +168,7 @@ def sweep(
 
 
 def limb(points: ArrayLike, radii: Sequence[float], segments: int = 14, count: int = 12) -> Mesh:
-    """A soft tapering limb with round ends through the points [K, 3], ``radii`` thick at each."""
+    """A tapering limb with round ends along a spline through points [K, 3] with a radius at each."""
     p = spline(points, count)
     r = spline(np.asarray(radii, float)[:, None], count)[:, 0]
     a, b = p[0] - p[1], p[-1] - p[-2]
@@ -179,12 +182,12 @@ def limb(points: ArrayLike, radii: Sequence[float], segments: int = 14, count: i
 
 
 def rod(a: ArrayLike, b: ArrayLike, radius: float, end: float | None = None, segments: int = 10) -> Mesh:
-    """A straight round bar from a to b; ``end`` is its radius at b."""
+    """A straight round bar from ``a`` to ``b``; ``end`` is its radius at ``b``."""
     return sweep(np.stack([a, b]), [radius, radius if end is None else end], segments)
 
 
 def torus(radius: float, thickness: float, segments: int = 28, sides: int = 10, arc: float = 2 * np.pi) -> Mesh:
-    """A ring (or an arc of it, closed at its ends) about the z axis in the plane z = 0; thickness is its radius."""
+    """A torus about the z axis, or an arc of it with closed ends; ``thickness`` is the radius of the tube."""
     whole = arc >= 2 * np.pi - 1e-9
     t = np.linspace(0, arc, segments + 1)
     s = np.linspace(0, 2 * np.pi, sides, endpoint=False)
@@ -201,7 +204,7 @@ def torus(radius: float, thickness: float, segments: int = 28, sides: int = 10, 
 
 
 def extrude(outline: ArrayLike, z0: float, z1: float) -> Mesh:
-    """Any simple outline [K, 2] (concave too) extruded from ``z0`` to ``z1``."""
+    """A simple outline [K, 2], convex or concave, extruded from ``z0`` to ``z1``."""
     c = _orient_counter_clockwise(np.asarray(outline, float))
     fan = triangulate(c)
     up = np.broadcast_to([0.0, 0.0, 1.0], (len(c), 3))
@@ -212,7 +215,7 @@ def extrude(outline: ArrayLike, z0: float, z1: float) -> Mesh:
 
 
 def ring_plate(outer: ArrayLike, inner: ArrayLike, z0: float, z1: float) -> Mesh:
-    """The plate between two outlines [K, 2] with as many corners each, extruded from ``z0`` to ``z1``."""
+    """The plate between two outlines [K, 2] of equally many corners, extruded from ``z0`` to ``z1``."""
     a, b = _orient_counter_clockwise(np.asarray(outer, float)), _orient_counter_clockwise(np.asarray(inner, float))
     k = len(a)
     i, j = np.arange(k), np.roll(np.arange(k), -1)
@@ -233,6 +236,7 @@ def ring_plate(outer: ArrayLike, inner: ArrayLike, z0: float, z1: float) -> Mesh
 
 
 def _orient_counter_clockwise(c: NDArray) -> NDArray:
+    """Reverse a clockwise outline [K, 2]."""
     x, y = c.T
     return c if (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0 else c[::-1]
 
@@ -263,7 +267,7 @@ def _wall(c: NDArray, z0: float, z1: float) -> Mesh:
 
 
 def triangulate(outline: NDArray) -> NDArray[np.int64]:
-    """[K − 2, 3] triangles of a simple counter-clockwise outline [K, 2], by cutting off ears (Meisters 1975)."""
+    """[K − 2, 3] triangles of a simple counter-clockwise outline [K, 2], by ear clipping (Meisters 1975)."""
     points = [(float(x), float(y)) for x, y in outline]
     left = list(range(len(points)))
     out: list[tuple[int, int, int]] = []
@@ -280,7 +284,7 @@ def triangulate(outline: NDArray) -> NDArray[np.int64]:
             others = (p for p in left if p not in (a, b, c))
             if not any(cross(a, b, p) >= 0 and cross(b, c, p) >= 0 and cross(c, a, p) >= 0 for p in others):
                 break
-        else:  # collinear rest: any corner goes, its triangle has no area
+        else:  # all corners are collinear: any may go, its triangle has no area
             k = 0
             a, b, c = left[-1], left[0], left[1]
         out.append((a, b, c))
@@ -290,10 +294,10 @@ def triangulate(outline: NDArray) -> NDArray[np.int64]:
 
 
 def subdivide(mesh: Mesh, longest: float) -> tuple[Mesh, NDArray[np.int64]]:
-    """The same surface with no edge longer than ``longest`` metres, and the face [F'] that each triangle was cut from.
+    """Subdivide until no edge is longer than ``longest`` metres; also returns the original face [F'] of each triangle.
 
-    The longest edge of a triangle is halved until all are short. What becomes of an edge depends on its length alone,
-    so neighbours are cut alike and no gaps open.
+    The longest edge of a triangle is halved repeatedly. Whether an edge is cut depends on its length alone, so
+    neighbours agree and no gaps open.
     """
     v, n, t, faces = mesh.vertices, mesh.normals, mesh.tex, mesh.faces
     origin = np.arange(len(faces))
@@ -324,7 +328,7 @@ def subdivide(mesh: Mesh, longest: float) -> tuple[Mesh, NDArray[np.int64]]:
 
 
 def lathe_smooth(profile: Sequence[tuple[float, float]], count: int = 28, segments: int = 28) -> Mesh:
-    """A lathed solid whose profile of (radius, z) is a smooth curve through the points given."""
+    """A surface of revolution whose profile is a spline through points (radius, z)."""
     p = spline(profile, count)
     p[:, 0] = np.maximum(p[:, 0], 0)
     p[0, 0] = p[-1, 0] = 0
@@ -332,10 +336,10 @@ def lathe_smooth(profile: Sequence[tuple[float, float]], count: int = 28, segmen
 
 
 def stand_upright(mesh: Mesh) -> Mesh:
-    """A flat shape in the xy plane set upright: its y becomes z, its front faces +y."""
+    """Rotate a flat shape from the xy plane upright: y becomes z, its front faces +y."""
     return mesh.rotate(np.pi / 2, "x").rotate(np.pi)
 
 
 def level_ellipse(a: float, b: float, z: float) -> np.ndarray:
-    """[24, 3] level ellipse at height z."""
+    """[24, 3] horizontal ellipse at height z."""
     return np.insert(ellipse(a, b, 24), 2, z, 1)

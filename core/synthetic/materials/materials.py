@@ -1,7 +1,7 @@
-"""Materials: a texture with its colours, and the distributions they are drawn from.
+"""Materials (a texture with its colours) and the distributions they are drawn from.
 
-The distributions are broad and shared on purpose. A cabinet, a door, a desk and a floor may all be the same oak, a
-sofa and a curtain the same cloth, a fridge and a bathtub the same white: colour alone must not tell a class.
+The distributions are broad and shared between classes, so that colour alone does not identify a class: a cabinet, a
+door and a floor may all be the same oak, a fridge and a bathtub the same white.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RGB = tuple[float, float, float]
 
 
 def to_linear(rgb: Sequence[float] | NDArray) -> NDArray:
-    """sRGB in [0, 1] → linear light (IEC 61966-2-1)."""
+    """Convert sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
     c = np.asarray(rgb, float)
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
@@ -31,12 +31,12 @@ class Material:
     """One row of the material table that `textures.albedo` reads.
 
     Attributes:
-        kind: a texture of `textures`.
-        colors: three sRGB colours in [0, 1]; what each does depends on the texture.
+        kind: a texture kind of `textures`.
+        colors: three sRGB colours in [0, 1]; their roles depend on the texture.
         p: up to six texture parameters.
         axis: direction of grain or stripes.
-        seed: of the texture's noise.
-        glow: shown brightness of a thing that shines (1 = white on the screen); 0 for all others.
+        seed: seed of the texture's noise.
+        glow: displayed brightness of an emissive material (1 = white); 0 for all others.
     """
 
     kind: int
@@ -47,24 +47,27 @@ class Material:
     glow: float = 0.0
 
     def with_grain(self, axis: int) -> Material:
-        """With the grain or stripes along another texture axis."""
+        """Replace the axis of the grain or stripes."""
         return replace(self, axis=axis)
 
 
 def hsv(h: float, s: float, v: float) -> RGB:
+    """sRGB of hue (wrapped), saturation and value (clipped), in [0, 1]."""
     return colorsys.hsv_to_rgb(h % 1.0, min(max(s, 0.0), 1.0), min(max(v, 0.0), 1.0))
 
 
 def mix(a: RGB, b: RGB, t: float) -> RGB:
+    """Interpolate from colour ``a`` (t = 0) to ``b`` (t = 1)."""
     return (a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2]))
 
 
 def _seed(rng: Generator) -> int:
+    """Random seed of a texture."""
     return int(rng.integers(1, 1 << 20))
 
 
 def choose(rng: Generator, options: Sequence, p: Sequence[float] | None = None):
-    """One of ``options`` (any type; `Generator.choice` would make arrays of them)."""
+    """A random element of ``options``, of any type (`Generator.choice` would convert them to arrays)."""
     return options[int(rng.choice(len(options), p=p))]
 
 
@@ -80,39 +83,42 @@ WOODS: tuple[RGB, ...] = (
     (0.60, 0.53, 0.45),  # driftwood
     (0.90, 0.86, 0.79),  # whitewashed
 )
+"""Colours of wood species, sRGB."""
 
 
 def wood_color(rng: Generator) -> RGB:
+    """Random colour of wood."""
     c = WOODS[int(rng.integers(len(WOODS)))]
     h, s, v = colorsys.rgb_to_hsv(*c)
     return hsv(h + rng.normal(0, 0.008), s * rng.uniform(0.8, 1.15), v * rng.uniform(0.9, 1.06))
 
 
 def _hue(rng: Generator) -> float:
-    """Any hue, but as people choose them for their homes: earth, blue and green more often than magenta."""
+    """Random hue with the frequencies of interiors: earth tones, blue and green more often than magenta."""
     ranges = ((-0.02, 0.05), (0.05, 0.13), (0.13, 0.22), (0.22, 0.42), (0.42, 0.55), (0.55, 0.68), (0.68, 0.98))
     return float(rng.uniform(*ranges[int(rng.choice(7, p=[0.14, 0.2, 0.1, 0.15, 0.12, 0.19, 0.1]))]))
 
 
 def vivid_color(rng: Generator) -> RGB:
-    """A saturated but liveable colour."""
+    """Random saturated colour."""
     h = _hue(rng)
     loud = 0.8 if h > 0.68 else 1.0
     return hsv(h, loud * rng.uniform(0.3, 0.72), rng.uniform(0.35, 0.82))
 
 
 def soft_color(rng: Generator) -> RGB:
-    """A pastel."""
+    """Random pastel colour."""
     return hsv(_hue(rng), rng.uniform(0.05, 0.24), rng.uniform(0.76, 0.96))
 
 
 def neutral_color(rng: Generator) -> RGB:
-    """White to charcoal, faintly warm or cold."""
+    """Random grey from white to charcoal, slightly warm or cold."""
     v = choose(rng, (0.95, 0.9, 0.82, 0.7, 0.5, 0.33, 0.2)) * rng.uniform(0.94, 1.04)
     return hsv(choose(rng, (0.09, 0.11, 0.6)), rng.uniform(0.0, 0.1), v)
 
 
 def any_color(rng: Generator) -> RGB:
+    """Random saturated, pastel, grey or wood colour."""
     return choose(rng, (vivid_color, soft_color, neutral_color, wood_color))(rng)
 
 
@@ -120,29 +126,33 @@ def any_color(rng: Generator) -> RGB:
 
 
 def plain(color: RGB, variation: float = 0.05, glow: float = 0.0) -> Material:
+    """A material of one colour with slight brightness variation."""
     return Material(T.PLAIN, (color, color, color), (variation, 2.0), seed=1, glow=glow)
 
 
 def wood(rng: Generator, color: RGB | None = None, axis: int = 0) -> Material:
+    """Wood with its grain along texture axis ``axis``."""
     c = wood_color(rng) if color is None else color
     dark = mix(c, (c[0] * 0.62, c[1] * 0.55, c[2] * 0.48), rng.uniform(0.35, 0.8))
     return Material(T.WOOD, (c, dark, c), (rng.uniform(7, 20),), axis, _seed(rng))
 
 
 def speckle(rng: Generator, base: RGB) -> Material:
-    """Granite, terrazzo, chipboard or carpet, by its grain size."""
+    """Granite, terrazzo, chipboard or carpet, depending on the grain size."""
     tone = 0.55 if sum(base) > 1.2 else 1.7
     other = tuple(min(1.0, x * tone) for x in base)
     return Material(T.SPECKLE, (base, other, mix(base, any_color(rng), 0.5)), (rng.uniform(25, 120),), 0, _seed(rng))  # type: ignore[arg-type]
 
 
 def marble(rng: Generator, base: RGB | None = None) -> Material:
+    """Marble with veins."""
     c = base or choose(rng, ((0.93, 0.92, 0.90), (0.22, 0.23, 0.24), (0.80, 0.73, 0.64), (0.55, 0.60, 0.57)))
     vein = (0.45, 0.43, 0.42) if sum(c) > 1.5 else (0.75, 0.73, 0.70)
     return Material(T.MARBLE, (c, vein, mix(c, vein, 0.35)), (rng.uniform(0.8, 2.2),), 0, _seed(rng))
 
 
 def tiles(rng: Generator, base: RGB, size: tuple[float, float], chequered: RGB | None = None) -> Material:
+    """Tiles of ``size`` (width, height) metres with joints; ``chequered`` is the colour of every second one."""
     grout = mix(base, (0.55, 0.54, 0.52), rng.uniform(0.4, 1.0))
     other = chequered or mix(base, (base[0] * 0.8, base[1] * 0.8, base[2] * 0.8), rng.uniform(0.2, 1.0))
     variation = -1.0 if chequered else rng.uniform(0.1, 0.9)
@@ -153,6 +163,7 @@ def tiles(rng: Generator, base: RGB, size: tuple[float, float], chequered: RGB |
 
 
 def planks(rng: Generator, color: RGB | None = None, axis: int = 0) -> Material:
+    """Floor boards or parquet."""
     c = wood_color(rng) if color is None else color
     dark = (c[0] * 0.72, c[1] * 0.66, c[2] * 0.6)
     size = choose(rng, ((0.07, 0.5), (0.12, 1.1), (0.19, 1.6)))
@@ -160,7 +171,7 @@ def planks(rng: Generator, color: RGB | None = None, axis: int = 0) -> Material:
 
 
 def fabric(rng: Generator, color: RGB | None = None) -> Material:
-    """Cloth: plain weave, stripes or checks."""
+    """Cloth with a plain weave, stripes or checks."""
     c = choose(rng, (vivid_color, soft_color, neutral_color, any_color))(rng) if color is None else color
     second = mix(c, choose(rng, ((0.97, 0.96, 0.93), (0.12, 0.12, 0.15), any_color(rng))), rng.uniform(0.3, 0.8))
     style = rng.uniform()
@@ -176,12 +187,13 @@ def fabric(rng: Generator, color: RGB | None = None) -> Material:
 
 
 def metal(rng: Generator) -> Material:
+    """Metal: steel, black, brass or white."""
     c = choose(rng, ((0.72, 0.73, 0.74), (0.55, 0.55, 0.56), (0.14, 0.14, 0.15), (0.78, 0.66, 0.42), (0.9, 0.9, 0.9)))
     return plain(c, 0.1)
 
 
 def ceramic(rng: Generator) -> Material:
-    """Sanitary ware: mostly white, now and then pastel, dark or of the seventies."""
+    """Sanitary ware: mostly white, sometimes pastel or dark."""
     if rng.uniform() < 0.6:
         v = rng.uniform(0.88, 0.97)
         return plain((v, v, v * rng.uniform(0.96, 1.0)), 0.02)
@@ -189,7 +201,7 @@ def ceramic(rng: Generator) -> Material:
 
 
 def board(rng: Generator, wood_share: float = 0.5, color: RGB | None = None) -> Material:
-    """What flat furniture is made of: wood, paint, stone-like laminate."""
+    """Material of flat furniture: wood, paint or stone-like laminate; ``color`` makes it that paint."""
     if color is not None:
         return plain(color)
     r = rng.uniform()
@@ -202,12 +214,12 @@ def board(rng: Generator, wood_share: float = 0.5, color: RGB | None = None) -> 
 
 @dataclass(frozen=True)
 class Style:
-    """What the things of one room have in common, so that it looks furnished and not assembled.
+    """Colours that the items of one room share.
 
     Attributes:
         wood: the room's wood colour.
         accent: its saturated colour.
-        neutral: its pale or dark neutral.
+        neutral: its grey.
     """
 
     wood: RGB
@@ -216,10 +228,11 @@ class Style:
 
     @staticmethod
     def draw(rng: Generator) -> Style:
+        """Draw a random style."""
         return Style(wood_color(rng), vivid_color(rng), neutral_color(rng))
 
     def board(self, rng: Generator) -> Material:
-        """The room's wood, its neutral or accent as paint, or anything."""
+        """Random board material: often the room's wood, grey or accent colour."""
         r = rng.uniform()
         if r < 0.4:
             return wood(rng, self.wood, axis=int(rng.choice([0, 2])))
@@ -228,17 +241,17 @@ class Style:
         return plain(self.accent) if r < 0.66 else board(rng)
 
     def fabric(self, rng: Generator) -> Material:
-        """Cloth in the room's accent or neutral, or any."""
+        """Random cloth: often in the room's accent colour or grey."""
         r = rng.uniform()
         return fabric(rng, self.accent if r < 0.3 else self.neutral if r < 0.5 else None)
 
     def frame(self, rng: Generator) -> Material:
-        """Legs and handles: wood or metal."""
+        """Random material of legs and handles: the room's wood, or metal."""
         return wood(rng, self.wood, axis=2) if rng.uniform() < 0.5 else metal(rng)
 
 
 class MaterialTable(NamedTuple):
-    """M materials as arrays, for the compiled kernels.
+    """M materials as arrays for the compiled kernels.
 
     Attributes:
         kind, axis, seed: [M].
@@ -256,6 +269,7 @@ class MaterialTable(NamedTuple):
 
     @staticmethod
     def of(materials: Sequence[Material]) -> MaterialTable:
+        """Table of materials, one row each."""
         p = np.zeros((len(materials), 6))
         for row, m in zip(p, materials, strict=True):
             row[: len(m.p)] = m.p

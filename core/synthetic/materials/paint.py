@@ -1,4 +1,4 @@
-"""What objects are made of: one distribution for all categories, because colour must not tell them."""
+"""Random materials of objects: one distribution for all categories, so that colour does not identify a category."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from .materials import RGB, Material, any_color, board, choose, fabric, metal, m
 
 DARK = plain((0.10, 0.10, 0.11))
 PALE = plain((0.94, 0.93, 0.90))
+"""Paint of details that have the same colour in all objects, such as eyes."""
 
 
 def random_paint(rng: Generator) -> Material:
-    """One colour, any."""
+    """Paint of any colour."""
     return plain(any_color(rng))
 
 
@@ -28,10 +29,10 @@ def random_material(rng: Generator) -> Material:
 
 
 def natural_material(rng: Generator, color: RGB, share: float = 0.3) -> Material:
-    """The colour that such a thing has in nature, not more often than ``share``; else whatever toys are made of."""
+    """Paint near the natural ``color`` with probability ``share``, else any material."""
     return plain(mix(color, any_color(rng), 0.15)) if rng.uniform() < share else random_material(rng)
 
 
 def handle_material(rng: Generator) -> Material:
-    """Wood, rubber or paint."""
+    """Random material of handles: wood, rubber or paint."""
     return choose(rng, (wood(rng, axis=int(rng.integers(3))), plain(neutral_color(rng)), random_paint(rng)))

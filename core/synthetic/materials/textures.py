@@ -84,7 +84,7 @@ def _ramp(x: float, lo: float, hi: float) -> float:
 
 @njit(cache=True)
 def _wood(along: float, b: float, c: float, frequency: float, seed: int) -> float:
-    """Position between the light and the dark of the grain, in [0, 1]."""
+    """Darkness of the grain, in [0, 1]."""
     bend = _noise(0.9 * along, 3.0 * b, 3.0 * c, seed) + 0.25 * _noise(2.5 * along, 9.0 * b, 9.0 * c, seed + 1)
     ring = 0.5 + 0.5 * math.sin(2 * math.pi * (frequency * (b + 0.6 * c) + 1.6 * bend))
     streak = _noise(2.0 * along, 90.0 * b, 90.0 * c, seed + 3)
@@ -94,7 +94,7 @@ def _wood(along: float, b: float, c: float, frequency: float, seed: int) -> floa
 
 @njit(cache=True)
 def _painting(u: float, v: float, style: float, seed: int) -> tuple[float, float, float]:
-    """Weights of the three colours of a picture; u, v in [0, 1]."""
+    """Weights of the three colours of a painting at u, v in [0, 1]; ``style`` in [0, 4)."""
     if style < 1:  # hills under a sky
         ridge = 0.55 + 0.22 * (_noise(3 * u, 0.5, 0.5, seed) - 0.5) + 0.08 * math.sin(5 * u + seed)
         near = 0.32 + 0.25 * (_noise(4 * u, 7.5, 0.5, seed) - 0.5)
@@ -121,21 +121,23 @@ def _painting(u: float, v: float, style: float, seed: int) -> tuple[float, float
     return 1 - a, a * (1 - b), b
 
 
-# Each texture: weights of the three colours of a material, and a factor on their sum, at one surface point.
-# Arguments, as far as a texture needs them: the material's parameters p [6], axis and seed; texture coordinates x, y, z
-# in metres; u, v, those two of them that span the texture plane the surface faces; side, the third axis.
 Weights = tuple[float, float, float, float]
+"""Weights of a material's three colours at one surface point, and a factor on their sum.
+
+The functions below share their arguments: the material's parameters p [6], ``axis`` and ``seed``; texture coordinates
+x, y, z in metres; ``side``, the axis that the surface faces most, and u, v, the coordinates along the other two.
+"""
 
 
 @njit(cache=True)
 def _plain_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Weights:
-    """p: amplitude and frequency (1/m) of a variation in brightness."""
+    """One colour. p: amplitude and frequency (1/m) of a variation in brightness."""
     return 1.0, 0.0, 0.0, 1 + p[0] * (_fractal(p[1] * x, p[1] * y, p[1] * z, seed) - 0.5)
 
 
 @njit(cache=True)
 def _wood_weights(p: NDArray, axis: int, seed: int, x: float, y: float, z: float) -> Weights:
-    """p: rings per metre; the grain runs along ``axis``."""
+    """Wood. p: rings per metre; the grain runs along ``axis``."""
     if axis == 0:
         w1 = _wood(x, y, z, p[0], seed)
     elif axis == 1:
@@ -153,7 +155,7 @@ def _weave(seed: int, x: float, y: float, z: float) -> float:
 
 @njit(cache=True)
 def _stripes_weights(p: NDArray, axis: int, seed: int, x: float, y: float, z: float, u: float, v: float) -> Weights:
-    """p: period (m), share of the second colour, half width of a third stripe (share of the period)."""
+    """Stripes. p: period (m), share of the second colour, half width of a third stripe (share of the period)."""
     w0, w1, w2 = 1.0, 0.0, 0.0
     t = _fract((u if axis == 0 else v) / p[0])
     if t < p[1]:
@@ -165,7 +167,7 @@ def _stripes_weights(p: NDArray, axis: int, seed: int, x: float, y: float, z: fl
 
 @njit(cache=True)
 def _checks_weights(p: NDArray, seed: int, x: float, y: float, z: float, u: float, v: float) -> Weights:
-    """p: period (m), share of a stripe."""
+    """Checks. p: period (m), share of a stripe."""
     a = 1.0 if _fract(u / p[0]) < p[1] else 0.0
     b = 1.0 if _fract(v / p[0]) < p[1] else 0.0
     thin = 1.0 if abs(_fract(u / p[0]) - 0.78) < 0.04 or abs(_fract(v / p[0]) - 0.78) < 0.04 else 0.0
@@ -176,8 +178,8 @@ def _checks_weights(p: NDArray, seed: int, x: float, y: float, z: float, u: floa
 
 @njit(cache=True)
 def _tiles_weights(p: NDArray, seed: int, side: int, x: float, y: float, z: float, u: float, v: float) -> Weights:
-    """p: width and height (m), shift of every second row (share of a width), width of the joints (m), variation from
-    tile to tile (negative: chequered)."""
+    """Tiles. p: width and height (m), shift of every second row (share of a width), width of the joints (m), variation
+    between tiles (negative: chequered)."""
     row = math.floor(v / p[1])
     uu = u / p[0] + p[2] * (row % 2)
     i = math.floor(uu)
@@ -194,7 +196,7 @@ def _tiles_weights(p: NDArray, seed: int, side: int, x: float, y: float, z: floa
 
 @njit(cache=True)
 def _planks_weights(p: NDArray, axis: int, seed: int, u: float, v: float) -> Weights:
-    """p: width and length of a plank (m), rings per metre; planks lie along u for axis 0, else along v."""
+    """Planks. p: width and length of a plank (m), rings per metre; planks lie along u for axis 0, else along v."""
     along, across = (u, v) if axis == 0 else (v, u)
     row = math.floor(across / p[0])
     shifted = along / p[1] + _hash(int(row), 5, 5, seed)
@@ -210,7 +212,7 @@ def _planks_weights(p: NDArray, axis: int, seed: int, u: float, v: float) -> Wei
 
 @njit(cache=True)
 def _speckle_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Weights:
-    """p: grains per metre."""
+    """Speckles of two colours. p: grains per metre."""
     grain = _noise(p[0] * x, p[0] * y, p[0] * z, seed)
     w1 = _ramp(grain, 0.60, 0.68)
     w2 = _ramp(0.40 - grain, 0.0, 0.08)
@@ -219,7 +221,7 @@ def _speckle_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Wei
 
 @njit(cache=True)
 def _marble_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Weights:
-    """p: frequency of the veins (1/m)."""
+    """Marble. p: frequency of the veins (1/m)."""
     q = p[0]
     warp = _fractal(q * x, q * y, q * z, seed)
     vein = abs(math.sin(math.pi * (1.3 * q * (x + y + 0.7 * z) + 3.0 * warp)))
@@ -231,7 +233,7 @@ def _marble_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Weig
 
 @njit(cache=True)
 def _wallpaper_weights(p: NDArray, seed: int, x: float, y: float, z: float, u: float, v: float) -> Weights:
-    """p: period (m), pattern (0 stripes, 1 lozenges, 2 dots, 3 leaves)."""
+    """Wallpaper. p: period (m), pattern (0 stripes, 1 lozenges, 2 dots, 3 leaves)."""
     a, b = _fract(u / p[0]) - 0.5, _fract(v / p[0]) - 0.5
     if p[1] < 1:  # broad stripes
         w1 = 1.0 if a < 0 else 0.0
@@ -248,7 +250,7 @@ def _wallpaper_weights(p: NDArray, seed: int, x: float, y: float, z: float, u: f
 
 @njit(cache=True)
 def _fabric_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Weights:
-    """p: strength of the weave, strength of the folds' shading."""
+    """Plain cloth. p: strength of the weave, strength of the folds' shading."""
     w1 = p[0] * _noise(110 * x, 110 * y, 110 * z, seed) + p[1] * _fractal(6 * x, 6 * y, 6 * z, seed + 1)
     return 1 - w1, w1, 0.0, 1.0
 
@@ -280,7 +282,7 @@ def _outdoors_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> We
 
 @njit(cache=True)
 def _screen_weights(p: NDArray, seed: int, x: float, z: float) -> Weights:
-    """p: content (0 off, 1 desktop, 2 film), width and height (m); x is centred, z = 0 is the lower edge."""
+    """A screen. p: content (0 off, 1 desktop, 2 film), width and height (m); x is centred, z = 0 is the lower edge."""
     u, v = x / p[1] + 0.5, z / p[2]
     w0, w1, w2, gain = 1.0, 0.0, 0.0, 1.0
     if p[0] < 1:  # switched off: a faint reflection
@@ -300,7 +302,7 @@ def _screen_weights(p: NDArray, seed: int, x: float, z: float) -> Weights:
 
 @njit(cache=True)
 def _rug_weights(p: NDArray, seed: int, x: float, y: float, z: float) -> Weights:
-    """p: half width and half depth (m), pattern (0 plain border, 1 medallion, 2 lozenges); centred at x = y = 0."""
+    """A rug centred at x = y = 0. p: half width and depth (m), pattern (0 plain border, 1 medallion, 2 lozenges)."""
     w0, w1, w2 = 1.0, 0.0, 0.0
     du, dv = p[0] - abs(x), p[1] - abs(y)
     d = min(du, dv)

@@ -1,7 +1,7 @@
 """`build_object`: one object from its category and a seed, as triangles with materials.
 
-The object's frame: z up, its lowest point at z = 0, the middle of its bounds on the z axis, its front towards +y where
-it has one. Metres.
+Object frame: z up, the lowest point at z = 0, the centre of the bounding box on the z axis, the front (if any) towards
++y. Metres.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .catalogue import CATEGORIES, MAKERS, SYNONYMS
 from .categories.furniture import NamedParts
 
 OBJECTS_VERSION = 1
-"""Raise it whenever a seed would give another object or picture."""
+"""Version of the output: seeds the random generators and names the cache. Raise it when any output changes."""
 
 MIN_TRIANGLES = 3000
-"""Triangles of equal size that an object's surface is cut into at least, so that light can be kept per vertex."""
+"""Approximate least number of triangles of an object, so that light can be stored per vertex."""
 MIN_DOUBLE_AREA = 1e-12
-"""Twice the area, square metres, up to which a triangle is left out: those at the poles of round solids are lines."""
+"""Twice the area below which a triangle is dropped, square metres (those at poles of round solids have none)."""
 REPAINT_PROBABILITY = 0.4
-"""Share of objects whose plain surfaces are painted anew in any colour: white must not mean fridge."""
+"""Probability that an object's plain surfaces get random colours, so that colour does not identify a category."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,14 @@ class ProceduralObject(Solid):
 
     Attributes:
         category: one of `CATEGORIES`.
-        seed: what it was made from.
-        names: what it may truly be called, the most usual first; the category is among them.
-        vertices, normals, tex: [V, 3] float32; see `rooms.mesh.Mesh`.
+        seed: seed of the object.
+        names: its names, the most usual first; the category is among them.
+        vertices, normals, tex: [V, 3] float32; see `geometry.mesh.Mesh`.
         faces: [F, 3] int64.
         material: [F] int64 rows of ``materials``.
-        part: [F] int64 piece of one material, in the order they were made in.
-        side: [F] int64 the texture axis that the face looks along most.
-        materials: what it is made of.
+        part: [F] int64 part of one material, in the order of the maker.
+        side: [F] int64 texture axis closest to the face's normal.
+        materials: the materials.
     """
 
     category: str
@@ -65,22 +65,22 @@ class ProceduralObject(Solid):
     materials: tuple[Material, ...]
 
     def rng(self, stream: int) -> Generator:
-        """Random numbers of this object's own; ``stream`` keeps the uses of them apart."""
+        """Random generator of this object; ``stream`` separates independent uses."""
         return np.random.default_rng([OBJECTS_VERSION, zlib.crc32(self.category.encode()), self.seed, stream])
 
     @property
     def label(self) -> str:
-        """What a person would call it."""
+        """Its most usual name."""
         return self.names[0]
 
     @cached_property
     def table(self) -> MaterialTable:
-        """``materials`` as arrays."""
+        """The materials as arrays."""
         return MaterialTable.of(self.materials)
 
 
 def build_object(category: str, seed: int) -> ProceduralObject:
-    """The object of that category and seed.
+    """Build the object of a category and seed.
 
     Args:
         category: one of `CATEGORIES`.
@@ -101,13 +101,13 @@ def build_object(category: str, seed: int) -> ProceduralObject:
 
 
 def build_parts(category: str, rng: Generator) -> tuple[Sequence[Part], tuple[str, ...]]:
-    """The parts of one of a category, in the frame they were made in, and the names that it alone has."""
+    """Parts of a random object of a category, in the maker's frame, and names of this instance alone."""
     made = MAKERS[category](rng)
     return (made.parts, made.names) if isinstance(made, NamedParts) else (made, ())
 
 
 def _repaint(rng: Generator, parts: Sequence[Part]) -> list[Part]:
-    """Every plain material that does not shine replaced by paint of any colour, the same for the same."""
+    """Replace every plain, non-emissive material by paint of a random colour."""
     paint: dict[Material, Material] = {}
     for _, material in parts:
         if material.kind == T.PLAIN and not material.glow and material not in paint:
@@ -116,7 +116,7 @@ def _repaint(rng: Generator, parts: Sequence[Part]) -> list[Part]:
 
 
 def _merge_parts(category: str, seed: int, names: tuple[str, ...], parts: Sequence[Part]) -> ProceduralObject:
-    """The parts as one mesh in the object's frame, cut finely enough for light."""
+    """Merge the parts into one mesh in the object frame, subdivided for light per vertex."""
     whole = join([mesh for mesh, _ in parts])
     low, high = whole.vertices.min(0), whole.vertices.max(0)
     offset = np.array([-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]])
@@ -132,7 +132,7 @@ def _merge_parts(category: str, seed: int, names: tuple[str, ...], parts: Sequen
     used, f = np.unique(whole.faces[valid], return_inverse=True)
     t, f = whole.tex[used], f.reshape(-1, 3)
     facing = np.abs(np.cross(t[f[:, 1]] - t[f[:, 0]], t[f[:, 2]] - t[f[:, 0]]))
-    side = np.argmax(facing * [1.002, 1.001, 1.0], axis=1)  # as in rooms: no flipping at 45°
+    side = np.argmax(facing * [1.002, 1.001, 1.0], axis=1)  # prefer the first axes at 45°
     whole = Mesh(whole.vertices[used] + offset, whole.normals[used], t, f)
     whole, origin = subdivide(whole, 2 * float(np.sqrt(area / MIN_TRIANGLES)))
     return ProceduralObject(
@@ -151,7 +151,7 @@ def _merge_parts(category: str, seed: int, names: tuple[str, ...], parts: Sequen
 
 
 def subdivide_object(obj: ProceduralObject, longest: float) -> ProceduralObject:
-    """The same object with no edge longer than ``longest`` metres, for meshes that carry colours per vertex."""
+    """Subdivide an object until no edge is longer than ``longest`` metres, for meshes with colours per vertex."""
     v, n, t = (a.astype(np.float64) for a in (obj.vertices, obj.normals, obj.tex))
     mesh, origin = subdivide(Mesh(v, n, t, obj.faces), longest)
     return replace(

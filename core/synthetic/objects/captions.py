@@ -1,4 +1,4 @@
-"""What can truly be said of one object, in the words of `rooms.random_caption`."""
+"""Descriptions of one object, in the words of `rooms.captions`."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from .render import object_cameras
 from .surface import colors_at
 
 MIN_SHARE = 0.2
-"""Share of what is seen above which a colour or a material is named."""
+"""Share of the visible surface above which a colour or material is named."""
 _PATTERNS = (T.STRIPES, T.CHECKS, T.TILES, T.RUG, T.SPINE)
-"""Textures in which each colour shows for itself."""
+"""Textures whose colours are named one by one."""
 _PICTURES = (T.PAINTING, T.OUTDOORS, T.SCREEN)
-"""Textures whose colours are those of what they show."""
+"""Textures that show pictures, whose colours are not those of a surface."""
 _COMPARED_OBJECTS = 32
-"""Objects of a category that another one is compared with."""
+"""Number of objects of a category that sizes are compared with."""
 
 
 def describe(obj: ProceduralObject) -> Description:
-    """Names, and the colours, materials and proportions that can be seen.
+    """Names, colours, materials and proportions of an object.
 
-    Colours and materials are those of the surfaces in pictures from eight sides. Sizes compare proportions with those
-    of the category, because a picture of one object does not show metres: "tall" is tall for its width.
+    Colours and materials are those visible from eight sides. Sizes compare proportions with others of the category,
+    because pictures of one object have no scale: "tall" is tall for its width.
     """
     hits = _visible_hits(obj)
     rgb = colors_at(obj, hits)
@@ -57,12 +57,12 @@ def describe(obj: ProceduralObject) -> Description:
 
 
 def random_caption(obj: ProceduralObject, rng: Generator) -> str:
-    """One true thing to say of the object: "tall brown wooden bookshelf", "mug"."""
+    """A random true caption: "tall brown wooden bookshelf", "mug"."""
     return describe(obj).phrase(rng).text
 
 
 def proportions(category: str, extent: NDArray) -> tuple[str, ...]:
-    """ "tall", "low" and "long" where extents [3] (metres, z up) are so among those of the category."""
+    """Size words ("tall", "low", "long") of extents [3] (metres, z up) relative to the category."""
     height, length = _aspect_ratios(np.asarray(extent, float)[None])
     heights, lengths = _category_quantiles(category)
     out = []
@@ -76,12 +76,12 @@ def proportions(category: str, extent: NDArray) -> tuple[str, ...]:
 
 
 def all_names() -> tuple[str, ...]:
-    """All names and synonyms, for a text model's vocabulary."""
+    """All names and synonyms, sorted."""
     return tuple(sorted({*SYNONYMS, *(s for many in SYNONYMS.values() for s in many), *INSTANCE_NAMES}))
 
 
 def _visible_hits(obj: ProceduralObject) -> Hits:
-    """The surface points that eight small pictures show."""
+    """Surface points that eight small views show."""
     cameras = object_cameras(obj, 8, 24, 24)
     rays = [PixelRays(cameras, i).through(0.5, 0.5) for i in range(len(cameras))]
     hits = obj.tracer.hits(*(np.concatenate(a) for a in zip(*rays, strict=True)))
@@ -90,7 +90,7 @@ def _visible_hits(obj: ProceduralObject) -> Hits:
 
 
 def _material_colors(rgb: NDArray, obj: ProceduralObject, m: int) -> list[tuple[NDArray, float]]:
-    """Colours that a material shows in the points [R, 3], each with its share of them."""
+    """Colours of material ``m`` at points of colours [R, 3], each with its share of the points."""
     if obj.materials[m].kind not in _PATTERNS:
         return [(np.median(rgb, axis=0), 1.0)]
     palette = linear_to_srgb_array(obj.table.color[m])
@@ -103,7 +103,7 @@ def _frequent_words(shares: Counter[str]) -> tuple[str, ...]:
 
 
 def _aspect_ratios(extent: NDArray) -> tuple[NDArray, NDArray]:
-    """Height by width and length by breadth of extents [N, 3]."""
+    """Height by length and length by breadth of extents [N, 3]."""
     long, short = extent[:, :2].max(1), extent[:, :2].min(1)
     return extent[:, 2] / np.maximum(long, 1e-6), long / np.maximum(short, 1e-6)
 

@@ -1,4 +1,4 @@
-"""All categories: how they are made, what else they are called, which are held out."""
+"""All categories: makers, synonyms, and those held out of training."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ _OTHER_CATEGORIES = {
 }
 
 MAKERS: dict[str, Maker] = {**FURNITURE, **{name: maker for name, (maker, _) in _OTHER_CATEGORIES.items()}}
-"""Category → function that makes the parts of one."""
+"""Maker of each category: a function from random numbers to parts."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     **{name: ROOM_SYNONYMS.get(name, ()) for name in FURNITURE},
     "books": ("book", "pile of books"),
     **{name: synonyms for name, (_, synonyms) in _OTHER_CATEGORIES.items()},
 }
-"""Category → what else it is called."""
+"""Synonyms of each category."""
 
 CATEGORIES: tuple[str, ...] = tuple(sorted(MAKERS))
+"""All categories, in alphabetical order."""
 
 HELD_OUT: tuple[str, ...] = (
     "armchair",
@@ -60,4 +61,4 @@ HELD_OUT: tuple[str, ...] = (
     "truck",
     "wardrobe",
 )
-"""Categories that no training split has. Each has relatives that it could be known by."""
+"""Categories that no training split contains. Each has related categories that are trained on."""

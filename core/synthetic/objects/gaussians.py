@@ -1,8 +1,8 @@
-"""Gaussians of one object without an optimiser: patches of its surface, each replaced by its moments.
+"""Gaussians of one object without optimisation: each has the moments of a patch of the surface.
 
-Fitting Gaussians to pictures takes minutes per object on a CPU, which thousands of objects do not have. These have the
-position, extent, direction and colour of what they stand for, as fitted ones do: large and flat where the surface is
-flat and of one colour, thin along rods, small at edges and patterns, sheer where what they cover has gaps.
+Fitting Gaussians to pictures takes minutes per object on a CPU. These have the position, extent, orientation and colour
+of their patch, as fitted ones do: large and flat on even surfaces, thin along rods, small at edges and patterns, less
+opaque where the patch has gaps.
 """
 
 from __future__ import annotations
@@ -21,31 +21,30 @@ from .surface import exposed_areas, surface_points
 POINTS_PER_GAUSSIAN = 8
 """Surface points per Gaussian."""
 NORMAL_WEIGHT, COLOR_WEIGHT = 0.25, 0.35
-"""How far apart, in radii of the object, two points count as for normals that are at right angles, and for black and
-white."""
+"""Distances, in radii of the object, that perpendicular normals and that black and white count as."""
 SCALE_FACTOR = 1.5
-"""Standard deviations as a multiple of the patch's own, so that neighbours close the surface between them."""
+"""Factor on the standard deviations of a patch, so that neighbouring Gaussians leave no holes."""
 MIN_RELATIVE_SCALE = 0.05
-"""Smallest standard deviation, as a share of that of a round patch of average area."""
+"""Smallest standard deviation, relative to that of a round patch of average area."""
 MIN_OPACITY, MAX_OPACITY = 0.15, 0.97
-"""Opacities."""
+"""Range of opacities."""
 
 
 def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> Gaussians:
-    """Gaussians that stand for the surface that can be seen from outside.
+    """Gaussians that represent the outer surface of an object.
 
-    Surface points are grouped around those that differ most in position, direction and colour. A point stands for a
-    small disc in its tangent plane; a Gaussian has the mean and the covariance of its discs. Its opacity is the share
-    of its own ellipse that the discs fill.
+    Surface points are assigned to the nearest of ``count`` farthest points in position, normal and colour. Each point
+    represents a small disc in its tangent plane; a Gaussian has the mean and the covariance of its discs. Its opacity
+    is the share of its ellipse that the discs cover.
 
     Args:
-        obj: an object, with the colours of its materials, or a lit one, with those of its pictures.
-        count: how many Gaussians.
-        seed: of the surface points.
+        obj: an object, for the colours of its materials, or a lit one, for those of its pictures.
+        count: number of Gaussians.
+        seed: seed of the surface points.
 
     Returns:
-        ``count`` Gaussians in the object's frame (z up, metres). Axes are in order of falling size; the third points
-        outwards where the patch has an outside.
+        ``count`` Gaussians in the object's frame (z up, metres). Axes are sorted by descending size; the third points
+        outwards.
 
     Raises:
         InputError: fewer than one.
@@ -64,14 +63,14 @@ def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> 
     size = np.bincount(owner, minlength=count)
 
     def mean(values: NDArray) -> NDArray:
-        """[count, ...] of each group."""
+        """[count, ...] mean of each group."""
         flat = values.reshape(len(owner), -1).astype(np.float64)
         sums = np.stack([np.bincount(owner, column, count) for column in flat.T], 1)
         return (sums / size[:, None]).reshape(count, *values.shape[1:])
 
     center = mean(points.coord)
     apart = points.coord - center[owner]
-    disc = float(areas.sum()) / len(owner) / (4 * np.pi)  # variance of a disc of that area along its diameters
+    disc = float(areas.sum()) / len(owner) / (4 * np.pi)  # variance of a disc of that area along a diameter
     tangent = np.eye(3) - points.normal[:, :, None] * points.normal[:, None, :]
     covariance = mean(apart[:, :, None] * apart[:, None, :] + disc * tangent)
     variance, axes = np.linalg.eigh(covariance)
@@ -88,7 +87,7 @@ def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
 def _nearest_farthest_points(points: NDArray, count: int) -> NDArray:
-    """[N] which of ``count`` farthest points each of the points [N, D] is nearest to; every one has itself."""
+    """[N] index of the nearest of ``count`` farthest points for points [N, D]; each farthest point has itself."""
     n, d = points.shape
     owner = np.zeros(n, np.int64)
     nearest = np.full(n, np.float32(1e10))
@@ -114,7 +113,7 @@ def _nearest_farthest_points(points: NDArray, count: int) -> NDArray:
 
 
 def _quats(axes: NDArray) -> NDArray:
-    """Rotation matrices [N, 3, 3] → quaternions [N, 4] wxyz."""
+    """Quaternions [N, 4] (wxyz) of rotation matrices [N, 3, 3]."""
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_matrix(axes).as_quat()[:, [3, 0, 1, 2]]

@@ -1,7 +1,6 @@
-"""Light on one object, kept per vertex: a soft lamp with its shadows, and the sky as far as it is seen.
+"""Light on one object, stored per vertex: an area lamp with soft shadows, and sky light with ambient occlusion.
 
-Surfaces are matt, so all views of an object agree; that is what Gaussians are fitted to. Directions are fixed to the
-object.
+Surfaces are Lambertian, so all views of an object agree, as Gaussians need. Directions are in the object frame.
 """
 
 from __future__ import annotations
@@ -21,20 +20,23 @@ from ..render.trace import Hits
 from .build import ProceduralObject
 
 SKY_RAYS = 24
+"""Rays per vertex towards the sky."""
 LAMP_RAYS = 8
+"""Rays per vertex towards the lamp."""
 HIDDEN_SKY_SHARE = 0.35
-"""What a surface that hides the sky sends instead, as a share of the sky's light."""
+"""Light of a surface that hides the sky, relative to the sky's."""
 
 
 @dataclass(frozen=True)
 class ObjectLight:
-    """Light from a lamp and from all around.
+    """A lamp and the light of the surroundings.
 
     Attributes:
         towards: [3] unit vector to the lamp.
         lamp: [3] linear light of the lamp on a surface that faces it.
-        sky: [3] linear light from straight above; from below comes ``ground`` [3].
-        spread: angular radius of the lamp, radians: how soft its shadows are.
+        sky: [3] linear light from straight above.
+        ground: [3] linear light from straight below.
+        spread: angular radius of the lamp, radians.
     """
 
     towards: tuple[float, float, float]
@@ -45,7 +47,7 @@ class ObjectLight:
 
     @staticmethod
     def draw(rng: Generator) -> ObjectLight:
-        """Nearly white, from somewhere above; a white surface that faces the lamp comes out nearly white."""
+        """Random, nearly white light from above; a white surface that faces the lamp is nearly white."""
         turn, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.2)
         share, warmth = rng.uniform(0.35, 0.65), rng.uniform(-0.05, 0.05)
         tint = np.array([1 + warmth, 1.0, 1 - warmth])
@@ -59,7 +61,7 @@ class ObjectLight:
 
 @dataclass(frozen=True, eq=False)
 class LitObject:
-    """An object with its light worked out.
+    """An object with computed light.
 
     Attributes:
         obj: the object.
@@ -70,18 +72,18 @@ class LitObject:
     light: NDArray[np.float32]
 
     def shade(self, hits: Hits) -> NDArray[np.float32]:
-        """[R, 3] sRGB in [0, 1] of the surface points hit; black where nothing was."""
+        """[R, 3] sRGB in [0, 1] of the surface points hit; black for misses."""
         obj = self.obj
         return _shade(hits.face, hits.u, hits.v, obj.faces, obj.tex, obj.material, obj.side, obj.table, self.light)
 
 
 def light_object(obj: ProceduralObject, light: ObjectLight | None = None) -> LitObject:
-    """Works out the light on an object; by default a light drawn from the object's seed."""
+    """Compute the light on an object; by default a random light of the object's seed."""
     return LitObject(obj, vertex_light(obj, ObjectLight.draw(obj.rng(1)) if light is None else light))
 
 
 class Lit(Protocol):
-    """A `Solid` with its light worked out."""
+    """A `Solid` with computed light."""
 
     @property
     def obj(self) -> Solid: ...
@@ -89,7 +91,7 @@ class Lit(Protocol):
 
 
 def vertex_light(obj: Solid, light: ObjectLight) -> NDArray[np.float32]:
-    """[V, 3] linear light on each vertex: the lamp as far as it is seen, the sky and what hides it."""
+    """[V, 3] linear light on each vertex: the visible part of the lamp, the sky, and surfaces that hide it."""
     n = obj.normals
     at = obj.vertices + np.float32(0.004 * obj.radius) * n
     start = np.modf(np.arange(len(n)) * 0.754877666)[0] * 2 * np.pi  # low-discrepancy from vertex to vertex
@@ -112,8 +114,8 @@ def vertex_light(obj: Solid, light: ObjectLight) -> NDArray[np.float32]:
 
 
 def spread_directions(axis: NDArray, start: NDArray, radius: NDArray) -> NDArray[np.float32]:
-    """[N, K, 3] unit vectors about the axes [N, 3], spread over the disc of those radii [K] on a spiral; with radii
-    up to 1 they are distributed as the cosine."""
+    """[N, K, 3] unit vectors about axes [N, 3] on a spiral of radii [K], starting at angles [N]; with radii up to 1
+    they are cosine-distributed."""
     pick = np.where(np.abs(axis[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]]).astype(np.float32)
     t = np.cross(pick, axis)
     t /= np.maximum(np.linalg.norm(t, axis=1, keepdims=True), 1e-9)
@@ -163,13 +165,13 @@ def surface_albedo(
 
 @njit(cache=True)
 def linear_to_srgb(y: float) -> float:
-    """Linear → sRGB (IEC 61966-2-1), clipped to [0, 1]."""
+    """Convert linear light to sRGB (IEC 61966-2-1), clipped to [0, 1]."""
     y = min(max(y, 0.0), 1.0)
     return 12.92 * y if y <= 0.0031308 else 1.055 * y ** (1 / 2.4) - 0.055
 
 
 def linear_to_srgb_array(linear: NDArray) -> NDArray[np.float32]:
-    """Linear → sRGB, as `linear_to_srgb`."""
+    """`linear_to_srgb` of an array."""
     y = np.clip(linear, 0, 1)
     return np.where(y <= 0.0031308, 12.92 * y, 1.055 * y ** (1 / 2.4) - 0.055).astype(np.float32)
 
@@ -186,7 +188,7 @@ def _shade(
     table: MaterialTable,
     light: NDArray,
 ) -> NDArray:
-    """[R, 3] sRGB: reflectance times light, rolled off above 0.8 so that nothing is clipped hard."""
+    """[R, 3] sRGB of reflectance times light, compressed above 0.8 instead of clipped."""
     out = surface_albedo(face, u, v, faces, tex, material, side, table)
     for i in range(len(face)):
         f = face[i]

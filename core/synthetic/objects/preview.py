@@ -1,4 +1,4 @@
-"""A contact sheet of objects: every category with some of its instances."""
+"""Contact sheets of objects: some instances of each category."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def save_sheet(
     columns: int = 4,
     first: int = 0,
 ) -> None:
-    """Writes `contact_sheet` as an image of the suffix's format.
+    """Write `contact_sheet` to an image file.
 
     Raises:
-        InputError: an unknown category, or a file that cannot be written.
+        InputError: an unknown category or suffix, or a file that cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -56,4 +56,4 @@ def save_sheet(
     try:
         sheet.save(path)
     except OSError as error:
-        raise InputError(path, "a file that can be written", str(error)) from error
+        raise InputError(path, "a writable file", str(error)) from error

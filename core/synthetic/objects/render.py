@@ -1,4 +1,4 @@
-"""Pictures of one object from all around, on a plain background."""
+"""Cameras around one object, and its pictures on a plain background."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from .build import ProceduralObject
 from .light import Lit, light_object
 
 VIEWS = 36
-"""Pictures per object, as CLIP-GS has them."""
+"""Pictures per object, as in CLIP-GS."""
 FIELD_OF_VIEW = math.radians(40)
+"""Field of view of the shorter image side, radians."""
 MIN_ELEVATION, MAX_ELEVATION = math.radians(-25), math.radians(65)
-"""Elevations between which cameras are spread."""
+"""Range of camera elevations, radians."""
 
 _SUBPIXELS = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
-"""Where else in a pixel is sampled, when its surroundings are not of one colour."""
+"""Further samples within a pixel where the colour varies, in [0, 1]²."""
 _CONTRAST = 0.04
+"""Difference to a neighbour above which a pixel gets further samples, of 1."""
 
 
 def object_cameras(
@@ -36,7 +38,7 @@ def object_cameras(
     height: int = 112,
     rng: Generator | None = None,
 ) -> Cameras:
-    """`cameras_around` an object that all of it fits into."""
+    """Cameras that each see all of an object, see `cameras_around`."""
     return cameras_around(obj.bounds.mean(0), obj.radius, views, width, height, rng)
 
 
@@ -48,11 +50,12 @@ def cameras_around(
     height: int = 112,
     rng: Generator | None = None,
 ) -> Cameras:
-    """Cameras on a sphere around a ball that all of it fits into, evenly spread (a Fibonacci lattice).
+    """Cameras on a sphere that each see all of a ball, evenly spread (a Fibonacci lattice).
 
     Args:
-        middle: [3] of the ball.
-        rng: draws directions, distances (up to 25 % farther) and aims (a little beside the middle) instead.
+        middle: [3] centre of the ball.
+        radius: radius of the ball.
+        rng: draws random directions, distances (up to 25 % farther) and aims (a little off centre) instead.
 
     Raises:
         InputError: fewer than one view.
@@ -73,7 +76,7 @@ def cameras_around(
 
 
 def front(obj: Solid, size: int = 112) -> Cameras:
-    """One camera of ``size`` × ``size`` pixels that sees an object from its front, its side and above."""
+    """One camera of ``size`` × ``size`` pixels that sees an object obliquely from the front and above."""
     one = np.ones(1)
     angles = math.radians(58) * one, math.radians(22) * one
     return _cameras_at_angles(obj.bounds.mean(0), obj.radius, *angles, one, np.zeros((1, 3)), size, size)
@@ -89,8 +92,8 @@ def _cameras_at_angles(
     width: int,
     height: int,
 ) -> Cameras:
-    """Cameras at those angles [V]; distances [V] are in what the object fits into, aims [V, 3] in radii off its
-    middle."""
+    """Cameras at azimuths and elevations [V]; distances [V] are factors on the least one, aims [V, 3] are offsets from
+    the middle in radii."""
     K = intrinsics(2 * math.atan(math.tan(FIELD_OF_VIEW / 2) * width / min(width, height)), width, height)
     distance = 1.02 * radius / math.sin(FIELD_OF_VIEW / 2)
     level = np.cos(elevation)
@@ -136,7 +139,7 @@ def render_object(
 
 
 def _render_view(lit: Lit, cameras: Cameras, index: int, background: RGB) -> tuple[NDArray, NDArray]:
-    """Colour [H, W, 3] uint8 and coverage [H, W] of one view; rays only where the object's bounds are."""
+    """Colour [H, W, 3] uint8 and coverage [H, W] of one view; rays are cast within the object's bounds only."""
     h, w = cameras.height, cameras.width
     rays = PixelRays(cameras, index)
     y0, y1, x0, x1 = _pixel_bounds(lit, cameras, index)
@@ -159,10 +162,10 @@ def _render_view(lit: Lit, cameras: Cameras, index: int, background: RGB) -> tup
 
 
 def _pixel_bounds(lit: Lit, cameras: Cameras, index: int) -> tuple[int, int, int, int]:
-    """Rows y0 to y1 and columns x0 to x1 outside which the object is not seen."""
+    """Rows y0 to y1 and columns x0 to x1 that contain the object."""
     m, k = cameras.viewmats[index].numpy(), cameras.Ks[index].numpy()
     p = lit.obj.vertices @ m[:3, :3].T + m[:3, 3]
-    if p[:, 2].min() <= 1e-6:  # the camera is among the surfaces
+    if p[:, 2].min() <= 1e-6:  # the camera is between surfaces
         return 0, cameras.height, 0, cameras.width
     uv = p[:, :2] / p[:, 2:] * [k[0, 0], k[1, 1]] + [k[0, 2], k[1, 2]]
     x0, y0 = np.floor(uv.min(0) - 0.5).astype(int).tolist()
@@ -181,7 +184,7 @@ def _trace_pixels(
 
 
 def _edge_pixels(color: NDArray[np.float32], covered: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """[H, W] pixels that differ from a neighbour, or lie on the outline."""
+    """[H, W] whether a pixel differs from a neighbour in colour or coverage."""
     out = np.zeros(covered.shape, bool)
     values = np.concatenate([color, covered[..., None]], -1)
     down = np.abs(values[1:] - values[:-1]).max(-1) > _CONTRAST

@@ -1,4 +1,4 @@
-"""Points and meshes of one object, with colours."""
+"""Coloured surface points and meshes of one object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXPOSURE_RAYS = 16
 
 
 class SurfacePoints(NamedTuple):
-    """N points on a surface.
+    """N surface points.
 
     Attributes:
         coord: [N, 3] float32 metres, in the object's frame.
@@ -36,17 +36,16 @@ class SurfacePoints(NamedTuple):
 def surface_points(
     obj: ProceduralObject | Lit, count: int, seed: int = 0, areas: NDArray[np.float64] | None = None
 ) -> SurfacePoints:
-    """Points uniform by area on what can be seen from outside.
+    """Sample points uniformly by area on the outer surface.
 
     Args:
-        obj: an object, whose points get the colours of its materials, or a lit one, whose points get those of its
-            pictures.
-        count: how many points.
-        seed: of the draw.
-        areas: [F] what the triangles count; `exposed_areas` unless given.
+        obj: an object, for the colours of its materials, or a lit one, for those of its pictures.
+        count: number of points.
+        seed: random seed.
+        areas: [F] weight of each triangle; `exposed_areas` by default.
 
     Raises:
-        InputError: no points asked for.
+        InputError: fewer than one point.
     """
     if count < 1:
         raise InputError("count", "1 or more points", f"{count}")
@@ -69,7 +68,7 @@ def surface_points(
 
 
 def colors_at(obj: ProceduralObject | Lit, hits: Hits) -> NDArray[np.float32]:
-    """[R, 3] sRGB in [0, 1]: as materials are, or as they look in a lit object's pictures."""
+    """[R, 3] sRGB in [0, 1] of hits: colours of the materials, or those of a lit object's pictures."""
     if not isinstance(obj, ProceduralObject):
         return obj.shade(hits)
     return linear_to_srgb_array(
@@ -78,12 +77,12 @@ def colors_at(obj: ProceduralObject | Lit, hits: Hits) -> NDArray[np.float32]:
 
 
 def exposed_areas(obj: Solid) -> NDArray[np.float64]:
-    """[F] square metres of the triangles that can be seen from outside, 0 of the others."""
+    """[F] area of the triangles that are exposed to the outside, 0 for others, square metres."""
     return obj.areas() * is_exposed(obj)
 
 
 def is_exposed(obj: Solid) -> NDArray[np.bool_]:
-    """[F] whether light from outside can reach the middle of each triangle: not so inside closed cabinets."""
+    """[F] whether light from outside reaches the centre of each triangle (not inside closed cabinets, for instance)."""
     corners = obj.vertices[obj.faces]
     n = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
@@ -95,12 +94,11 @@ def is_exposed(obj: Solid) -> NDArray[np.bool_]:
 
 
 def to_trimesh(obj: ProceduralObject | LitObject) -> trimesh.Trimesh:
-    """The object as a mesh with a colour per vertex, z up, metres. Vertices are not shared across sharp edges and
-    changes of material."""
+    """Mesh with a colour per vertex, z up, metres. Vertices are not shared across sharp edges or materials."""
     import trimesh
 
     solid = obj.obj if isinstance(obj, LitObject) else obj
-    vertex, face = np.unique(solid.faces.ravel(), return_index=True)  # a corner that shows each vertex
+    vertex, face = np.unique(solid.faces.ravel(), return_index=True)  # one corner of each vertex
     corner = face % 3
     hits = Hits(face // 3, (corner == 1).astype(np.float32), (corner == 2).astype(np.float32), np.zeros(len(vertex)))
     color = np.full((len(solid.vertices), 4), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""What every object with a surface is: something that light falls on, cameras surround and points lie on."""
+"""`Solid`: base class of triangle meshes that are lit, rendered and sampled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .trace import Tracer
 
 
 class Solid(ABC):
-    """Triangles, z up.
+    """A triangle mesh, z up.
 
     Attributes:
         vertices, normals: [V, 3] float32; normals are outward unit vectors.
@@ -26,21 +26,21 @@ class Solid(ABC):
 
     @abstractmethod
     def rng(self, stream: int) -> Generator:
-        """Random numbers of this object's own; ``stream`` keeps the uses of them apart."""
+        """Random generator of this object; ``stream`` separates independent uses."""
 
     @cached_property
     def tracer(self) -> Tracer:
-        """Rays against it."""
+        """Ray caster of the mesh."""
         return Tracer(self.vertices, self.faces)
 
     @cached_property
     def bounds(self) -> NDArray[np.float32]:
-        """[2, 3] lowest and highest corner."""
+        """[2, 3] lowest and highest corner of the bounding box."""
         return np.stack([self.vertices.min(0), self.vertices.max(0)])
 
     @cached_property
     def radius(self) -> float:
-        """Of the ball about the middle of the bounds that holds the object."""
+        """Radius of the bounding sphere about the centre of the bounding box."""
         return float(np.linalg.norm(self.vertices - self.bounds.mean(0), axis=1).max())
 
     def areas(self) -> NDArray[np.float64]:

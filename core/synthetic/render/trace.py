@@ -1,4 +1,4 @@
-"""Rays against a room, by Embree."""
+"""Ray casting against triangles, by Embree."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...errors import InputError
 
 
 class Hits(NamedTuple):
-    """Where R rays first meet a surface.
+    """First hits of R rays.
 
     Attributes:
         face: [R] int64 triangle, −1 for a miss.
-        u, v: [R] float32 weights of the triangle's second and third vertex.
-        distance: [R] float32 in units of the ray's direction vector.
+        u, v: [R] float32 barycentric weights of the triangle's second and third vertex.
+        distance: [R] float32 in lengths of the ray's direction vector.
     """
 
     face: NDArray
@@ -26,7 +26,11 @@ class Hits(NamedTuple):
 
 
 class Tracer:
-    """Ray queries on V vertices [V, 3] and F triangles [F, 3]."""
+    """Ray queries on triangles [F, 3] of vertices [V, 3].
+
+    Raises:
+        InputError: embreex is not installed.
+    """
 
     def __init__(self, vertices: NDArray, faces: NDArray) -> None:
         try:
@@ -34,7 +38,7 @@ class Tracer:
             from embreex.rtcore_scene import EmbreeScene
         except ImportError as error:
             raise InputError(
-                "rooms", "the package embreex to cast rays with", "none installed", "run: pip install embreex"
+                "ray casting", "the package embreex", "none installed", "run: pip install embreex"
             ) from error
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(vertices[faces], np.float32))
@@ -45,11 +49,11 @@ class Tracer:
         return Hits(found["primID"].astype(np.int64), found["u"], found["v"], found["tfar"])
 
     def first(self, origins: NDArray, directions: NDArray) -> NDArray[np.int64]:
-        """[R] the triangle that each ray meets first, −1 for none."""
+        """[R] first triangle that each ray hits, −1 for a miss."""
         return self._scene.run(_rows(origins), _rows(directions)).astype(np.int64)
 
     def blocked(self, origins: NDArray, directions: NDArray) -> NDArray[np.bool_]:
-        """[R] whether anything lies between the origin and origin + direction."""
+        """[R] whether a triangle lies between origin and origin + direction."""
         ones = np.ones(len(origins), np.float32)
         return self._scene.run(_rows(origins), _rows(directions), dists=ones, query="OCCLUDED") == 0
 

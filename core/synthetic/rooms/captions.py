@@ -245,10 +245,10 @@ def describe(room: Room) -> dict[int, Description]:
     ids = thing_ids(room)
     areas = room.areas()
     names = {-1: "wall", -2: "floor", -3: "ceiling", **dict(enumerate(room.labels))}
-    thing_list = [i for i in np.unique(ids).tolist() if i in names]
-    boxes = {i: _bounds(room, ids == i) for i in thing_list}
+    things = [i for i in np.unique(ids).tolist() if i in names]
+    boxes = {i: _bounds(room, ids == i) for i in things}
     relations = _relations(boxes, names)
-    return {i: _description(names[i], room, ids == i, areas, boxes[i], tuple(relations.get(i, ()))) for i in thing_list}
+    return {i: _description(names[i], room, ids == i, areas, boxes[i], tuple(relations.get(i, ()))) for i in things}
 
 
 def _bounds(room: Room, mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -300,7 +300,7 @@ def _shade(
     sun: NDArray,
     towards_sun: NDArray,
 ) -> NDArray:
-    """[R, 3] sRGB. Bright light is compressed by Reinhard's curve with white at `WHITE_POINT`, except emissive materials."""
+    """[R, 3] sRGB, tone-mapped by Reinhard's curve with white at `WHITE_POINT`, except emissive materials."""
     out = np.zeros((len(face), 3), np.float32)
     normals, tex = surface.normals, surface.tex
     for i in range(len(face)):

@@ -284,4 +284,4 @@ ANIMALS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "snail": (snail, ()),
     "snowman": (snowman, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

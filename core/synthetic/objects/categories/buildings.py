@@ -211,4 +211,4 @@ BUILDINGS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "lighthouse": (lighthouse, ()),
     "windmill": (windmill, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -1,4 +1,4 @@
-"""Things that fly and swim."""
+"""Aircraft, ships and rockets."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def sailboat(rng: Generator) -> list[Part]:
 
 
 def ship(rng: Generator) -> list[Part]:
-    """A steamer: hull, decks, funnels."""
+    """A steamship with decks and funnels."""
     length = rng.uniform(9, 16)
     w, h = length * rng.uniform(0.18, 0.28), rng.uniform(1.4, 2.2)
     parts: list[Part] = [(_hull(rng, length, w, h), random_material(rng))]
@@ -216,7 +216,7 @@ def ship(rng: Generator) -> list[Part]:
 def rocket(rng: Generator) -> list[Part]:
     r, h = rng.uniform(0.35, 0.7), rng.uniform(2.4, 5.0)
     nose = rng.uniform(0.8, 1.6)
-    if rng.uniform() < 0.5:  # of the comics
+    if rng.uniform() < 0.5:  # a comic-book rocket
         body = lathe_smooth([(0, 0), (r * 0.5, 0), (r, h * 0.45), (r * 0.6, h * 0.85), (0, h + nose * 0.4)], 36)
         split, tip = h * 0.8, None
     else:
@@ -250,4 +250,4 @@ CRAFT: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "sailboat": (sailboat, ("sailing boat", "boat")),
     "ship": (ship, ("steamer",)),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -1,4 +1,4 @@
-"""Things to eat."""
+"""Fruit, mushrooms, pastry, ice cream, hamburgers."""
 
 from __future__ import annotations
 
@@ -219,4 +219,4 @@ FOOD: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "mushroom": (mushroom, ("toadstool",)),
     "pear": (pear, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

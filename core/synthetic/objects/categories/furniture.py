@@ -1,4 +1,4 @@
-"""Categories that rooms have: their items, alone and without what stands on them."""
+"""Categories that rooms have: their items without children."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from ...materials.materials import Style, choose, metal
 
 
 class NamedParts(NamedTuple):
-    """Parts of an instance that has a name of its own besides its category's."""
+    """Parts of an instance that has further names besides those of its category."""
 
     parts: Sequence[Part]
     names: tuple[str, ...]
 
 
 Maker = Callable[[Generator], "Sequence[Part] | NamedParts"]
+"""Function from random numbers to the parts of one object."""
 
 
 def maker_from_item(make: Callable[[Generator, Style], Item]) -> Maker:
-    """A category from a room's item maker."""
+    """Maker of a category from a maker of room items."""
     return lambda rng: make(rng, Style.draw(rng)).placed_parts()
 
 
@@ -37,17 +38,17 @@ _TABLES = (
     (surfaces.side_table, "side table"),
 )
 INSTANCE_NAMES = tuple(sorted({name for _, name in _TABLES}))
-"""Names that an instance may have besides those of its category."""
+"""All names in `NamedParts`."""
 
 
 def table(rng: Generator) -> NamedParts:
-    """Dining, coffee and side tables: one category, because only size tells them apart."""
+    """A dining, coffee or side table: one category, because they differ in size only."""
     make, name = choose(rng, _TABLES)
     return NamedParts(make(rng, Style.draw(rng)).placed_parts(), (name,))
 
 
 def basket(rng: Generator) -> Sequence[Part]:
-    """With an arched handle over it, or two at its sides."""
+    """A basket with an arched handle, two side handles or none."""
     parts = clutter.basket(rng, Style.draw(rng)).placed_parts()
     mesh, material = parts[0]
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
@@ -65,13 +66,13 @@ def basket(rng: Generator) -> Sequence[Part]:
 
 
 def oven(rng: Generator) -> Sequence[Part]:
-    """The oven of a kitchen, with its hob."""
-    for _ in range(100):  # not every kitchen has one
+    """An oven with its hob, taken from a random kitchen run."""
+    for _ in range(100):  # not every run has one
         run = kitchen.kitchen_run(rng, Style.draw(rng), rng.uniform(1.4, 2.4))
         found = {item.label: item.placed_parts() for item in run.walk()}
         if "oven" in found:
             return [*found["oven"], *found["hob"]]
-    raise AssertionError("a hundred kitchens without an oven")
+    raise AssertionError("no oven in 100 kitchen runs")
 
 
 def rug(rng: Generator, style: Style) -> Item:
@@ -84,7 +85,7 @@ def curtain(rng: Generator, style: Style) -> Item:
 
 
 def _stretched_maker(make: Callable[[Generator, Style], Item], amount: float) -> Maker:
-    """Items of nearly one size, drawn out along each axis by up to so much."""
+    """Maker that stretches items along each axis by up to a factor of exp(``amount``)."""
 
     def maker(rng: Generator) -> Sequence[Part]:
         x, y, z = (float(v) for v in np.exp(rng.uniform(-amount, amount, 3)))
@@ -147,4 +148,4 @@ FURNITURE: dict[str, Maker] = {
     "wardrobe": maker_from_item(storage.wardrobe),
     "whiteboard": maker_from_item(decor.whiteboard),
 }
-"""Category → maker; the names are the labels that rooms give their items."""
+"""Maker of each category; the names are labels of room items."""

@@ -1,4 +1,4 @@
-"""Wheels, clocks and other things of plates, rings and rods."""
+"""Gears, wheels, clocks, anchors and other objects made of plates, rings and rods."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def clock(rng: Generator) -> list[Part]:
 
 
 def keyboard(rng: Generator) -> list[Part]:
-    """Of a computer: rows of keys on a wedge."""
+    """A computer keyboard: rows of keys on a wedge."""
     pad = bool(rng.uniform() < 0.5)
     pitch, rows, columns = 0.019, int(rng.integers(4, 7)), int(rng.integers(11, 16))
     w, d = columns * pitch + 0.016 + (4.6 * pitch if pad else 0), rows * pitch + 0.016
@@ -275,4 +275,4 @@ GADGETS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "umbrella": (umbrella, ("parasol",)),
     "wheel": (wheel, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

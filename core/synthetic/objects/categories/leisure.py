@@ -1,4 +1,4 @@
-"""What one plays with."""
+"""Musical instruments, sports equipment, games."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def drum(rng: Generator) -> list[Part]:
 
 
 def racket(rng: Generator) -> list[Part]:
-    """For table tennis (a blade) or tennis (strings)."""
+    """A table tennis bat or a tennis racket with strings."""
     grip = handle_material(rng)
     if rng.uniform() < 0.5:
         r, long = rng.uniform(0.075, 0.085), rng.uniform(1.0, 1.15)
@@ -203,7 +203,7 @@ def dumbbell(rng: Generator) -> list[Part]:
 
 
 def chess_pawn(rng: Generator) -> list[Part]:
-    """A pawn, turned; now and then a bishop."""
+    """A chess pawn, sometimes a bishop."""
     h, r = 0.1, rng.uniform(0.026, 0.034)
     head = rng.uniform(0.012, 0.018)
     waist = rng.uniform(0.008, 0.013)
@@ -273,4 +273,4 @@ LEISURE: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "racket": (racket, ()),
     "skateboard": (skateboard, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -1,4 +1,4 @@
-"""What stands in streets and gardens."""
+"""Tents, street lamps, mailboxes, wells, fountains."""
 
 from __future__ import annotations
 
@@ -253,4 +253,4 @@ OUTDOORS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "tent": (tent, ()),
     "well": (well, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -163,4 +163,4 @@ PLANTS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "pine tree": (pine, ("fir tree", "christmas tree")),
     "tree": (tree, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -1,4 +1,4 @@
-"""Crockery, cutlery and other small things on a table."""
+"""Crockery, cutlery, candles and other small objects on tables."""
 
 from __future__ import annotations
 
@@ -247,4 +247,4 @@ TABLEWARE: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "trophy": (trophy, ("trophy cup",)),
     "wine glass": (wine_glass, ("goblet",)),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

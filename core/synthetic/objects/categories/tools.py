@@ -1,4 +1,4 @@
-"""Tools to work with."""
+"""Tools, keys, ladders, buckets, barrels, flashlights."""
 
 from __future__ import annotations
 
@@ -344,4 +344,4 @@ TOOLS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "screwdriver": (screwdriver, ()),
     "wrench": (wrench, ("spanner",)),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -1,4 +1,4 @@
-"""Toy figures."""
+"""Toys: robots, rubber ducks, teddy bears."""
 
 from __future__ import annotations
 
@@ -172,4 +172,4 @@ TOYS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "robot": (robot, ()),
     "teddy bear": (teddy_bear, ("stuffed bear",)),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

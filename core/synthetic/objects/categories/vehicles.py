@@ -1,4 +1,4 @@
-"""Things that drive on wheels."""
+"""Cars, trucks, buses, trains, bicycles."""
 
 from __future__ import annotations
 
@@ -316,4 +316,4 @@ VEHICLES: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "train": (train, ("locomotive", "steam train")),
     "truck": (truck, ("lorry",)),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""

@@ -1,4 +1,4 @@
-"""What one wears."""
+"""Hats, helmets, boots, crowns, glasses."""
 
 from __future__ import annotations
 
@@ -267,4 +267,4 @@ WEAR: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "hat": (hat, ()),
     "helmet": (helmet, ()),
 }
-"""Category → maker, synonyms."""
+"""Maker and synonyms of each category."""
