@@ -142,7 +142,7 @@ class Rooms:
                 self._generate(self.seed(index), name, points, rgbd)
             except OSError as error:
                 raise InputError(
-                    self.root, "a writable folder", str(error), "set GAUSSIANCROSS_CACHE to one"
+                    self.root, "a folder that can be written", str(error), "set GAUSSIANCROSS_CACHE to one that can"
                 ) from error
         return points, rgbd
 

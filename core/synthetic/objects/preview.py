@@ -56,4 +56,4 @@ def save_sheet(
     try:
         sheet.save(path)
     except OSError as error:
-        raise InputError(path, "a writable file", str(error)) from error
+        raise InputError(path, "a file that can be written", str(error)) from error

@@ -85,4 +85,4 @@ def save_sheet(seeds: Sequence[int], path: Path | str, views: int = 4, kind: str
     try:
         sheet.save(path)
     except OSError as error:
-        raise InputError(path, "a writable file", str(error)) from error
+        raise InputError(path, "a file that can be written", str(error)) from error
