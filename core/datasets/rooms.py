@@ -57,7 +57,7 @@ class RoomsConfig:
     points: int = 100_000
     """Points per room; fewer when the cameras saw too little of it."""
     depth_noise: float = 0.0
-    """Depth noise as a multiple of a structured-light camera's (Nguyen et al. 2012): 1.2 mm at 0.4 m, then quadratic."""
+    """Depth noise as a multiple of a structured-light camera's: 1.2 mm at 0.4 m, quadratic beyond (Nguyen 2012)."""
     color_noise: float = 0.0
     """Standard deviation of the frames' colour noise, in 8-bit steps."""
 
