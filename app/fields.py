@@ -11,7 +11,7 @@ from typing import Literal
 from ..core.datasets import open_scenes
 from ..core.errors import InputError
 from ..core.io import read_gaussians
-from ..core.io.pretrained import BUILTIN as SHIPPED
+from ..core.io.pretrained import bundled_folder
 from ..core.io.scenesplat import is_scenesplat, read_scenesplat
 from ..core.query import Calibration, TextEncoder, TextVectors
 from ..core.query.calibration import NAME, load_calibration
@@ -85,7 +85,7 @@ def open_field(
     vectors = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
     if path.suffix.lower() == ".ply" or (path.is_dir() and is_scenesplat(path)):
         return _still(given, path, vectors)
-    if (path.is_dir() or given.what == SHIPPED) and (checkpoint := find_checkpoint(path)) is not None:
+    if (path.is_dir() or bundled_folder(given.what)) and (checkpoint := find_checkpoint(path)) is not None:
         return _run(given, checkpoint, vectors, device, progress)
     dataset = open_scenes(given.what, given.split)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:

@@ -11,8 +11,9 @@ import torch
 from rich.console import Console
 
 from ..core.errors import InputError
+from ..core.io.pretrained import BUNDLED_CLIPGS
 from ..core.models.clipgs import ClipGS
-from ..core.models.clipgs_builtin import BUILTIN, CARD, load_builtin_clipgs
+from ..core.models.clipgs_builtin import CARD, load_builtin_clipgs
 from .any_object import OBJECT_FILES
 from .inspector.object_desk import Gallery, ObjectDesk
 from .object_search import embed_files, find_objects, load_gallery
@@ -27,12 +28,12 @@ def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
     """A model (CPU, eval mode), the spec of its tower, and names that its objects have.
 
     Args:
-        spec: "builtin", or a run folder or checkpoint.
+        spec: "bundled-clipgs", or a run folder or checkpoint.
 
     Raises:
         InputError: none there, or damaged.
     """
-    if spec == BUILTIN:
+    if spec in BUNDLED_CLIPGS:
         model, card = load_builtin_clipgs()
         return model, str(card.get("tower", "")), tuple(map(str, card.get("labels", ())))
     from ..core.datasets.triplets import INDEX, Triplets
@@ -52,7 +53,11 @@ def open_desk(spec: str, objects: Path | None, tower: str = "", console: Console
             gallery. tower: another image/text model than the run's.
     """
     if objects is None:
-        return None if spec == BUILTIN and not has_builtin() else ObjectDesk(partial(open_clipgs, spec), None, tower)
+        return (
+            None
+            if spec in BUNDLED_CLIPGS and not has_builtin()
+            else ObjectDesk(partial(open_clipgs, spec), None, tower)
+        )
     model, own_tower, labels = open_clipgs(spec)
     objects = objects.expanduser()
     if objects.suffix == ".npz" and objects.is_file():

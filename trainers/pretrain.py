@@ -17,7 +17,7 @@ from ..core.config import from_dict, to_dict
 from ..core.device import default_device
 from ..core.errors import InputError
 from ..core.io.checkpoint import MODEL, list_checkpoints, load_checkpoint
-from ..core.io.pretrained import BUILTIN, saved_card, shipped_model
+from ..core.io.pretrained import bundled_folder, saved_card
 from ..core.live import LiveFeed, Snapshot
 from ..core.metrics import psnr
 from ..core.models import GaussianCross, GaussianCrossConfig, Prediction
@@ -242,9 +242,8 @@ def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.O
 
 def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
     """The checkpoint that ``path`` means: itself, or the latest (or ``step``'s) of a run folder or of its
-    ``checkpoints/``; or a saved model, "builtin" being the one that ships."""
-    if str(path) == BUILTIN and not path.exists():
-        path = shipped_model()
+    ``checkpoints/``; or a saved model, also a bundled one by its name ("bundled-rooms", "bundled-field")."""
+    path = bundled_folder(path) or path
     if (path / MODEL).exists():
         return path
     found = list_checkpoints(path / "checkpoints") or list_checkpoints(path)

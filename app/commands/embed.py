@@ -37,7 +37,7 @@ class Embed:
     """The .npy file to write, float32."""
     model: str | None = None
     """What computes them: a folder of `save_pretrained` or `gaussiancross convert`, a run, a checkpoint, or a name on
-    the Hugging Face hub. By default a run given as SCENE its own model, anything else "builtin", the one that ships."""
+    the Hugging Face hub. By default a run given as SCENE its own model, anything else "bundled-rooms"."""
     index: int = 0
     """Which scene, where there are several, counted from 0."""
     split: Literal["train", "val", "test"] = "val"
