@@ -8,13 +8,13 @@ import gaussiancross
 import numpy as np
 import pytest
 import torch
-from gaussiancross import ClipGS, GaussianCross, load
+from gaussiancross import ClipGS, GaussianCross, Gaussians, PointScene, load
 from gaussiancross.app.commands.clipgs import _model
 from gaussiancross.app.commands.view import View, open_source
 from gaussiancross.app.object_gallery import open_desk
 from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.io import save_checkpoint
+from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
 from gaussiancross.core.models import ClipGSConfig, GaussianCrossConfig, load_pretrained
 from gaussiancross.core.models.clipgs_builtin import save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
@@ -97,6 +97,60 @@ class TestLoad:
                 load_pretrained(wrong)
         with pytest.raises(InputError, match='"bundled-clipgs" is the bundled one'):
             ClipGS.from_pretrained("bundled-rooms")
+
+
+class TestPointSceneLoad:
+    """`PointScene.load`: one call for every file of points."""
+
+    @pytest.fixture
+    def scene(self) -> PointScene:
+        rng = np.random.default_rng(0)
+        coord = (rng.random((400, 3)) * [2, 2, 0.01]).astype(np.float32)
+        color = rng.integers(0, 256, (400, 3)).astype(np.uint8)
+        return PointScene("floor", coord, color, np.tile(np.float32([0, 0, 1]), (400, 1)))
+
+    def test_all_formats_give_the_same_points(self, tmp_path, scene):
+        table = np.concatenate([scene.coord, scene.color], 1)
+        write_points(tmp_path / "a.ply", scene)
+        np.save(tmp_path / "a.npy", table)
+        np.savez(tmp_path / "a.npz", coord=scene.coord, color=scene.color, normal=scene.normal)
+        np.savetxt(tmp_path / "a.xyz", table, fmt="%.6f")
+        np.savetxt(tmp_path / "a.csv", table, fmt="%.6f", delimiter=",", header="x,y,z,r,g,b")
+        for ending in ("ply", "npy", "npz", "xyz", "csv"):
+            found = PointScene.load(tmp_path / f"a.{ending}")
+            np.testing.assert_allclose(found.coord, scene.coord, atol=1e-5)
+            np.testing.assert_array_equal(found.color, scene.color)
+            assert np.median(np.abs(found.normal[:, 2])) > 0.95, ending  # stored or estimated
+
+    def test_centres_of_splats(self, tmp_path, scene):
+        n, coord = len(scene), torch.from_numpy(scene.coord)
+        scales = torch.tensor([0.1, 0.1, 0.001]).expand(n, 3)
+        quats, opacity = torch.tensor([1.0, 0, 0, 0]).expand(n, 4), torch.full((n,), 0.9)
+        gaussians = Gaussians(coord, quats, scales, opacity, torch.from_numpy(scene.color) / 255)
+        write_gaussians(tmp_path / "splats.ply", gaussians)
+        found = PointScene.load(str(tmp_path / "splats.ply"))
+        np.testing.assert_allclose(found.coord, scene.coord, atol=1e-5)
+        assert np.abs(found.normal[:, 2]).min() > 0.99
+
+    def test_without_colour_points_are_grey(self, tmp_path, scene):
+        np.save(tmp_path / "a.npy", scene.coord)
+        assert (PointScene.load(tmp_path / "a.npy").color == 128).all()
+
+    def test_errors_say_what_was_expected(self, tmp_path, scene):
+        np.save(tmp_path / "wide.npy", np.zeros((5, 4)))
+        np.save(tmp_path / "unit.npy", np.concatenate([scene.coord, scene.color / 255], 1))
+        np.savez(tmp_path / "other.npz", points=scene.coord)
+        (tmp_path / "text.xyz").write_text("no numbers here\n")
+        for name, message in (
+            ("wide.npy", "expected columns x y z"),
+            ("unit.npy", "expected colour in 0–255"),
+            ("other.npz", "expected an array named coord"),
+            ("text.xyz", "expected rows of numbers"),
+            ("scan.las", "expected a file ending in"),
+            ("none.ply", "found no such file"),
+        ):
+            with pytest.raises(InputError, match=message):
+                PointScene.load(tmp_path / name)
 
 
 class TestBundledNamesOnTheCommandLine:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 import tyro
 from rich.console import Console
 
 from ...core.datasets import open_dataset
 from ...core.errors import InputError
-from ...core.gaussians import Gaussians, quat_to_rotmat
 from ...core.io import write_points
+from ...core.io.point_files import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
 from ...core.normals import estimate_normals
@@ -88,19 +87,9 @@ def read_scene(given: Embed, run: Path | None) -> PointScene:
             if state.points is not None:
                 return state.points
             assert state.gaussians is not None
-            return points_of(state.gaussians, state.name)
+            return points_of_gaussians(state.gaussians, state.name)
 
     if not 0 <= given.index < len(names):
         raise InputError("--index", f"0 to {len(names) - 1}", str(given.index))
     scene = load(given.index).validated()
     return scene if scene.normal.any() else replace(scene, normal=estimate_normals(scene.coord))
-
-
-def points_of(gaussians: Gaussians, name: str) -> PointScene:
-    """Centres and colours of Gaussians, with their shortest axes for normals, facing the middle of the scene."""
-    g = gaussians.detach().to("cpu")
-    axis = quat_to_rotmat(g.quats)[torch.arange(len(g)), :, g.scales.argmin(1)].numpy()
-    coord = g.means.float().numpy()
-    away = ((coord - (coord.min(0) + coord.max(0)) / 2) * axis).sum(1, keepdims=True) > 0
-    color = (g.colors.clamp(0, 1) * 255 + 0.5).byte().numpy()
-    return PointScene(name, coord, color, np.where(away, -axis, axis).astype(np.float32))
