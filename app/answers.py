@@ -269,7 +269,7 @@ def write_selection(path: Path, state: SceneState, selected: NDArray[np.bool_], 
     """The selected Gaussians (or points) as a PLY; with ``table``, rows of the file that they came from."""
     if table is not None:
         write_vertices(path, {n: table[n][selected] for n in table.dtype.names or ()})
-    elif state.points is not None and state.stage is None:
+    elif state.points is not None and state.input is None:  # a model has other Gaussians than points
         write_points(path, state.points[selected])
     else:
         write_gaussians(path, world_gaussians(state)[torch.from_numpy(selected)])
@@ -280,7 +280,7 @@ def write_labels(path: Path, state: SceneState, labels: NDArray[np.int64], table
     if table is not None:
         columns = {n: table[n] for n in table.dtype.names or () if n != "label"}
         write_vertices(path, {**columns, "label": labels.astype("<i4")})
-    elif state.points is not None and state.stage is None:
+    elif state.points is not None and state.input is None:
         write_points(path, replace(state.points, segment=labels))
     else:
         write_gaussians(path, world_gaussians(state), labels)
