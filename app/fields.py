@@ -107,7 +107,9 @@ def _still(given: OpenField, path: Path, vectors: TextVectors | None) -> Field:
     gaussians = read_scenesplat(path) if path.is_dir() else read_gaussians(path)
     if gaussians.features is None:
         expected = "features as lang_feat.npy" if path.is_dir() else "features as properties feat_0, feat_1, …"
-        raise InputError(path, expected, "none", "write them with `gaussiancross export`, or ask the capture instead")
+        raise InputError(
+            path, expected, "none", "write them with `gaussiancross export --features`, or ask the capture instead"
+        )
     teacher = None if given.teacher is None else _named(given.teacher)
     encoder = vectors or getattr(teacher, "text", None)
     source = SplatsSource(gaussians, path.stem, path.name, device="cpu")

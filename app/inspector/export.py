@@ -194,14 +194,20 @@ def rotmat_to_quat(rotations: Tensor) -> Tensor:
     return torch.where(quats[:, :1] < 0, -quats, quats)
 
 
-def splats_work(state: SceneState, kind: str, chosen: NDArray | None, name: str) -> Work:
+def splats_work(state: SceneState, kind: str, chosen: NDArray | None, name: str, features: bool = False) -> Work:
     """A ``.ply`` (INRIA's schema) or ``.splat`` of the scene, or of the ``chosen`` Gaussians (indices [K]); of a scene
-    without Gaussians, its points as a PLY."""
+    without Gaussians, its points as a PLY. With ``features``, a PLY also gets the embeddings as ``feat_0``, …"""
     yield Progress(0.1)
     if state.gaussians is None and state.points is not None and kind == "ply":
         points = state.points if chosen is None else state.points[chosen]
         return Download(f"{name}.ply", written_file("ply", lambda path: write_points(path, points)))
     gaussians = world_gaussians(state)
+    if features:
+        if state.embeddings is None or kind != "ply":
+            raise InputError(
+                f"{name}.{kind}", "a .ply of Gaussians with features", "none", "open a run, or write a .ply"
+            )
+        gaussians = replace(gaussians, features=state.embeddings.detach().float().cpu())
     if chosen is not None:
         gaussians = gaussians[torch.from_numpy(chosen)]
     yield Progress(0.4)
