@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core.cameras import Cameras
+    from .core.data.scene import PointScene, PosedFrames
     from .core.datasets import open_dataset
-    from .core.gaussians import Gaussians
+    from .core.geometry.cameras import Cameras
+    from .core.geometry.gaussians import Gaussians
     from .core.models import ClipGS, GaussianCross, load
-    from .core.scene import PointScene, PosedFrames
     from .core.splat import rasterize
     from .core.teachers import make_teacher
 
@@ -40,12 +40,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Cameras": "core.cameras",
+    "Cameras": "core.geometry.cameras",
     "ClipGS": "core.models",
     "GaussianCross": "core.models",
-    "Gaussians": "core.gaussians",
-    "PointScene": "core.scene",
-    "PosedFrames": "core.scene",
+    "Gaussians": "core.geometry.gaussians",
+    "PointScene": "core.data.scene",
+    "PosedFrames": "core.data.scene",
     "load": "core.models",
     "make_teacher": "core.teachers",
     "open_dataset": "core.datasets",

@@ -28,7 +28,7 @@ COMMANDS = {
     "features": ("gaussiancross.app.commands.features", "a 2D teacher's features of a dataset, computed once and kept"),
     "rooms": ("gaussiancross.app.commands.rooms", "draw the built-in rooms on one sheet"),
     "bench": ("gaussiancross.app.commands.bench", "measure this machine; `bench` alone lists what there is"),
-    "doctor": ("gaussiancross.app.doctor", "what works on this machine, and what to install"),
+    "doctor": ("gaussiancross.app.doctor.checks", "what works on this machine, and what to install"),
 }
 """Name → module, one line of help."""
 

@@ -14,7 +14,7 @@ from nerfstudio.plugins.types import MethodSpecification
 if TYPE_CHECKING:
     from ..trainers.ns.config import GaussianCrossTrainerConfig
     from ..trainers.ns.trainer import GaussianCrossTrainer, Viewer
-    from ..trainers.pretrain import Pretrainer
+    from ..trainers.pretraining.trainer import Pretrainer
 
 
 def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianCrossTrainer:
@@ -26,7 +26,7 @@ def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianC
 
 def open_inspector(run: Pretrainer, host: str, port: int, public: bool) -> Viewer:
     """The inspector, watching a running training."""
-    from .watch import watch
+    from .inspector.attach import watch
 
     return watch(run, host, port, public)
 
@@ -42,8 +42,8 @@ class BrokenTrainer:
 
 def _specification(name: str, preset: str, description: str) -> MethodSpecification:
     try:
-        from ..trainers import presets
         from ..trainers.ns.config import GaussianCrossTrainerConfig
+        from ..trainers.pretraining import presets
 
         config = GaussianCrossTrainerConfig.of(name, getattr(presets, preset), make_trainer)
     except Exception as error:  # whatever it is, other methods must go on working

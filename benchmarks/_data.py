@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.cameras import Cameras, intrinsics, look_at
-from ..core.scene import Frame, PointScene, PosedFrames
+from ..core.data.scene import Frame, PointScene, PosedFrames
+from ..core.geometry.cameras import Cameras, intrinsics, look_at
 from ..core.teachers import TeacherInfo
 
 PATTERNS = 8

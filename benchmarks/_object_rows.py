@@ -14,16 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.config import to_dict
-from ..core.datasets.clouds import CloudTriplets
-from ..core.datasets.triplets import Triplets
+from ..core.datasets.objects.point_clouds import CloudTriplets
+from ..core.datasets.objects.triplets import Triplets
 from ..core.errors import InputError
 from ..core.io.checkpoint import MODEL, latest_checkpoint
 from ..core.metrics.few_shot import draw_episodes, few_shot_scores
 from ..core.metrics.retrieval import retrieval_scores
 from ..core.metrics.zero_shot import zero_shot_scores
 from ..core.models.clipgs import ClipGS
-from ..trainers.clipgs import ClipGSTrainer, embed_triplets, load_clipgs
-from ..trainers.clipgs_config import ClipGSRun
+from ..trainers.clipgs.config import ClipGSRun
+from ..trainers.clipgs.trainer import ClipGSTrainer, embed_triplets, load_clipgs
 
 SCORES, VECTORS = "scores.json", "vectors.pt"
 SHOTS, WAYS = 5, 10

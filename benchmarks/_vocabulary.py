@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from ..core.datasets.classes import SCANNET20
-from ..core.datasets.rooms.captions import SYNONYMS, Description
-from ..core.gaussians import Gaussians, quat_to_rotmat
-from ..core.query import Calibration, Words, ask, calibrate, choose_cut, peak, roc_auc, template_for
-from ..core.query.ask import Question
-from ..core.scene import PointScene
+from ..core.data.classes import SCANNET20
+from ..core.data.scene import PointScene
+from ..core.geometry.gaussians import Gaussians, quat_to_rotmat
+from ..core.query import Calibration, QueryableFeatures, ask, calibrate, choose_cut, peak, roc_auc, template_for
+from ..core.query.ask import Query
+from ..core.synthetic.rooms.captions import SYNONYMS, Description
 
 LEAST = 100
 """Points that a thing shows to be asked for (of 100,000 in a room)."""
@@ -145,14 +145,14 @@ def calibrated(tally: Tally) -> Calibration:
     return fitted._replace(floor=floor, share=share)
 
 
-def examine(truth: RoomTruth, words: Words, tally: Tally, rules: bool = False) -> None:
+def examine(truth: RoomTruth, words: QueryableFeatures, tally: Tally, rules: bool = False) -> None:
     """Ask a field all questions of a room. Its features must belong to the room's points, in order.
 
     Args:
         rules: try all `RULES`, too.
     """
     questions = truth.questions()
-    asked = Question(tuple(dict.fromkeys(q.phrase for q in questions)), template=template_for(words.encoder))
+    asked = Query(tuple(dict.fromkeys(q.phrase for q in questions)), template=template_for(words.encoder))
     answer = ask(words, asked)
     known = [p.phrase for p in answer.known]
     tally.unknown |= {p.phrase for p in answer.phrases} - set(known)

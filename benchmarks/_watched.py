@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from ..app.inspector import Inspector, LiveSource
-from ..core.augment import NO_AUGMENT
 from ..core.config import to_dict
-from ..core.live import LiveFeed, Snapshot
-from ..trainers.data import PretrainData
-from ..trainers.presets import TINY
-from ..trainers.pretrain import Pretrainer
+from ..core.data.augment import NO_AUGMENT
+from ..trainers.engine.live import LiveFeed, Snapshot
+from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.presets import TINY
+from ..trainers.pretraining.trainer import Pretrainer
 from ._browser import BrowserElsewhere, wait_until
 from ._data import RandomTeacher
 

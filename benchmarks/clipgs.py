@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import torch
 
-from ..core.gaussians import Gaussians
+from ..core.data.objects import object_attributes
+from ..core.geometry.gaussians import Gaussians
 from ..core.models.clipgs import TINY, ClipGS, has_bfloat16
 from ..core.nn.gs_tokenizer import make_patches
 from ..core.nn.point_ops import UNI3D_SKIP, farthest_point_sample, gather, knn
-from ..core.object_input import object_attributes
 from ._machine import environment
 
 COUNT, GROUPS, SIZE = 10_000, 512, 64

@@ -20,9 +20,9 @@ import tyro
 from torch.profiler import ProfilerActivity, profile
 
 from ..core.errors import InputError
-from ..trainers.data import PretrainData
-from ..trainers.presets import FULL
-from ..trainers.pretrain import Pretrainer
+from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.presets import FULL
+from ..trainers.pretraining.trainer import Pretrainer
 from ._data import BoxRooms, RandomTeacher
 from ._machine import environment, markdown, write_report
 from ._parts import PartTimer

@@ -13,16 +13,16 @@ import tyro
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..app.plots import view_sheet
-from ..core.batch import Batch
+from ..app.render.plots import view_sheet
+from ..core.data.batch import Batch
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.models import Prediction
 from ..core.nn.heads import HeadConfig
-from ..trainers.config import PretrainConfig
-from ..trainers.data import PretrainData
-from ..trainers.presets import TINY
-from ..trainers.pretrain import Pretrainer
+from ..trainers.pretraining.config import PretrainConfig
+from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.presets import TINY
+from ..trainers.pretraining.trainer import Pretrainer
 from ._machine import environment, markdown, write_report
 
 CALIBRATION = 8

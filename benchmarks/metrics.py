@@ -16,7 +16,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from ..core.losses import lovasz_softmax
+from ..core.losses.segmentation import lovasz_softmax
 from ..core.metrics import InstanceAP, confusion_matrix, semantic_scores
 from ._machine import environment, markdown, write_report
 

@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..app.inspector.draw import Cell, sheet
+from ..app.render.draw import Cell, sheet
 from ..core.config import to_dict
-from ..core.datasets.objects.triplets import ObjectTriplets, object_list, object_tasks, read_renders
-from ..core.datasets.prepare import run_tasks
-from ..core.datasets.triplet_embedding import embed_triplets
-from ..core.datasets.triplets import TripletObject
+from ..core.datasets.objects.embeddings import embed_triplets
+from ..core.datasets.objects.triplets import TripletObject
+from ..core.datasets.prepare.tasks import run_tasks
+from ..core.datasets.procedural_triplets import ObjectTriplets, object_list, object_tasks, read_renders
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.models.clipgs_builtin import save_builtin_clipgs
 from ..core.teachers import ImageTeacher, make_teacher
-from ..trainers.clipgs import load_clipgs
-from ..trainers.clipgs_config import OBJECTS_RUN, ClipGSRun
+from ..trainers.clipgs.config import OBJECTS_RUN, ClipGSRun
+from ..trainers.clipgs.trainer import load_clipgs
 from ._charts import Bar, bars
 from ._machine import command_line, environment, markdown, write_report
 from ._object_rows import BY_NAME, ROWS, VECTORS, Interrupted, Row, Sets, run_folder, run_row, score_renders

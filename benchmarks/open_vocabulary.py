@@ -19,22 +19,23 @@ import tyro
 from rich.progress import Progress
 from torch import Tensor
 
-from ..app import shipped
-from ..app.answers import AnswerPictures
 from ..app.commands.query import findings_of
-from ..app.fields import BUILTIN, Field, OpenField, calibration_path, open_field
-from ..app.inspector.draw import Cell, sheet
-from ..app.inspector.export import world_gaussians
-from ..app.inspector.lifted import lifted_state
-from ..app.inspector.renderer import Renderer
-from ..app.inspector.source import SceneState
-from ..core.datasets.rooms import Rooms, build_room
-from ..core.datasets.rooms.captions import describe
+from ..app.export.files import world_gaussians
+from ..app.query.report import AnswerPictures
+from ..app.render.draw import Cell, sheet
+from ..app.render.renderer import Renderer
+from ..app.scenes import bundled as shipped
+from ..app.scenes.lifted import lifted_state
+from ..app.scenes.open import BUILTIN, Field, OpenField, calibration_path, open_field
+from ..app.scenes.source import SceneState
+from ..core.datasets.rooms import Rooms
 from ..core.errors import InputError
+from ..core.features.lifting import Lifted
 from ..core.io.images import write_color
-from ..core.lifting import Lifted
-from ..core.query import PRESENT, Calibration, Question, Words, ask, template_for
+from ..core.query import PRESENT, Calibration, Query, QueryableFeatures, ask, template_for
 from ..core.query.calibration import NAME, load_calibration, save_calibration
+from ..core.synthetic.rooms import build_room
+from ..core.synthetic.rooms.captions import describe
 from ._machine import environment, markdown, write_report
 from ._vocabulary import RoomTruth, Tally, at_points, calibrated, examine
 
@@ -168,8 +169,8 @@ def _features(state: SceneState, coord: np.ndarray) -> Tensor:
     return at_points(world_gaussians(state), state.embeddings, coord)
 
 
-def _words(opened: Field, features: Tensor) -> Words:
-    return Words.build(features, opened.encoder, opened.channels, opened.calibration)
+def _words(opened: Field, features: Tensor) -> QueryableFeatures:
+    return QueryableFeatures.build(features, opened.encoder, opened.channels, opened.calibration)
 
 
 def _row(
@@ -186,7 +187,7 @@ def _row(
         renderer = Renderer(_Still(state))
         renderer.load(0)
         words = _words(one, features)
-        answer = ask(words, Question((phrase,), template=template_for(words.encoder)))
+        answer = ask(words, Query((phrase,), template=template_for(words.encoder)))
         found = findings_of(answer, words, state)
         if not found:
             return [Cell(None, "unknown")] * (1 + len(opened))
@@ -206,7 +207,7 @@ class _Still:
     def __init__(self, state: SceneState) -> None:
         self.scene_names, self._state = (state.name,), state
 
-    def stage(self) -> None:
+    def step(self) -> None:
         return None
 
     def load(self, index: int) -> SceneState:

@@ -16,13 +16,13 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 
-from ..app.inspector.picking import CLOSE, pick, pick_scores, prepare
-from ..app.inspector.renderer import Look, Renderer
-from ..app.inspector.scores import Heat
-from ..app.inspector.search import Found, Question, Words, ask, objects, words_for
-from ..app.inspector.source import SceneState
-from ..core.cameras import Cameras, intrinsics, look_at
-from ..core.gaussians import Gaussians
+from ..app.query.picking import CLOSE, pick, pick_scores, prepare
+from ..app.query.search import Query, QueryableFeatures, QueryResult, ask, objects, words_for
+from ..app.render.renderer import Renderer, RenderOptions
+from ..app.render.scores import Heat
+from ..app.scenes.source import SceneState
+from ..core.geometry.cameras import Cameras, intrinsics, look_at
+from ..core.geometry.gaussians import Gaussians
 from ._machine import environment
 
 Parts = dict[str, tuple[float, float]]
@@ -40,7 +40,7 @@ class _Still:
     def __init__(self, state: SceneState) -> None:
         self._state = state
 
-    def stage(self) -> int | None:
+    def step(self) -> int | None:
         return None
 
     def load(self, index: int) -> SceneState:
@@ -123,7 +123,7 @@ def _pick_once(state: SceneState, cameras: Cameras, renderer: Renderer | None = 
     scores = pick_scores(state, [found])
     assert scores is not None
     clock.lap("scores")
-    meant = Found.of(scores, state, 0, "cosine", "1 pick", CLOSE)
+    meant = QueryResult.of(scores, state, 0, "cosine", "1 pick", CLOSE)
     clock.lap("threshold")
     _picture(renderer, cameras, meant)
     clock.lap("picture")
@@ -134,11 +134,11 @@ def _ask_once(state: SceneState, cameras: Cameras, renderer: Renderer | None = N
     renderer = renderer or _renderer(state)
     clock = _Clock()
     words = words_for(state, None, CLASSES)
-    assert isinstance(words, Words)
-    answer = ask(words, Question(("wall", "floor")))
+    assert isinstance(words, QueryableFeatures)
+    answer = ask(words, Query(("wall", "floor")))
     assert answer.scores is not None
     clock.lap("words and scores")
-    meant = Found.of(answer.scores, state, 0, "relevancy", "wall, floor", 0.5)
+    meant = QueryResult.of(answer.scores, state, 0, "relevancy", "wall, floor", 0.5)
     clock.lap("threshold")
     _picture(renderer, cameras, meant)
     clock.lap("picture")
@@ -147,9 +147,9 @@ def _ask_once(state: SceneState, cameras: Cameras, renderer: Renderer | None = N
     return renderer, clock.parts
 
 
-def _picture(renderer: Renderer, cameras: Cameras, found: Found) -> None:
+def _picture(renderer: Renderer, cameras: Cameras, found: QueryResult) -> None:
     heat = Heat(found.scores, 0, None, found.low, found.high, found.label)
-    canvas = renderer.draw(0, Look(layer="Heat", heat=heat), cameras)
+    canvas = renderer.draw(0, RenderOptions(layer="Heat", heat=heat), cameras)
     Image.fromarray(canvas.image).save(io.BytesIO(), "JPEG", quality=75)
 
 

@@ -18,13 +18,13 @@ from rich.console import Console
 from ..core.config import to_dict
 from ..core.device import default_device
 from ..core.errors import InputError
-from ..trainers.rooms_bench import ROWS, SETTINGS, Job, Row, Setting, Size, Variant, choose_rows, make_jobs, run_jobs
-from ..trainers.rooms_bench.export import export_model
-from ..trainers.rooms_bench.jobs import check_setting
-from ..trainers.rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
-from ..trainers.rooms_bench.tasks import read_results
 from ._charts import Bar, Curve, bars, curves
 from ._machine import command_line, environment, markdown, write_report
+from .rooms_bench import ROWS, SETTINGS, BenchConfig, Job, Row, Size, Variant, choose_rows, make_jobs, run_jobs
+from .rooms_bench.export import export_model
+from .rooms_bench.jobs import check_setting
+from .rooms_bench.report import Mean, Table, ablation_table, goals, main_table, sentences
+from .rooms_bench.tasks import read_results
 
 NOTE = "* with a teacher that has seen class names"
 
@@ -83,7 +83,7 @@ def main() -> int:
     return 0 if finished else 1
 
 
-def report(out: Path, name: str, jobs: Sequence[Job], setting: Setting) -> None:
+def report(out: Path, name: str, jobs: Sequence[Job], setting: BenchConfig) -> None:
     """Tables, words and pictures of what is done."""
     table, size = Table.of(jobs), setting.size
     parts = [_heading(jobs, setting), markdown(*main_table(table, size))]
@@ -170,7 +170,7 @@ def plain(title: str) -> str:
     return title
 
 
-def _heading(jobs: Sequence[Job], setting: Setting) -> str:
+def _heading(jobs: Sequence[Job], setting: BenchConfig) -> str:
     size, batch = setting.size, setting.finetune.batch_size
     done = sum(len(read_results(job)) for job in jobs)
     total = sum(len(job.row.tasks(size)) for job in jobs)

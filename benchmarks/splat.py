@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ..core.cameras import Cameras, intrinsics, look_at
 from ..core.device import default_device
-from ..core.gaussians import Gaussians
+from ..core.geometry.cameras import Cameras, intrinsics, look_at
+from ..core.geometry.gaussians import Gaussians
 from ..core.splat import default_backend, rasterize, reference
 from ._machine import device_name
 

@@ -13,14 +13,14 @@ import torch
 import tyro
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ..core.augment import NO_AUGMENT
+from ..core.data.augment import NO_AUGMENT
 from ..core.errors import InputError
 from ..core.sparse import tensor as sparse_tensor
 from ..core.sparse.fast import FastConv
 from ..core.splat import cpu as splat_cpu
-from ..trainers.data import PretrainData
-from ..trainers.presets import TINY
-from ..trainers.pretrain import Pretrainer, memory_gb
+from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.presets import TINY
+from ..trainers.pretraining.trainer import Pretrainer, memory_gb
 from ._data import RandomTeacher
 from ._machine import environment, markdown, write_report
 from ._parts import PartTimer

@@ -25,12 +25,12 @@ import tyro
 from PIL import Image
 
 from ..app.inspector import Inspector, SplatsSource
-from ..app.inspector.renderer import Look, Renderer
-from ..core.cameras import Cameras, intrinsics, look_at
+from ..app.render.renderer import Renderer, RenderOptions
 from ..core.datasets.rooms import Rooms, RoomsConfig
 from ..core.device import default_device
 from ..core.errors import InputError
-from ..core.gaussians import Gaussians
+from ..core.geometry.cameras import Cameras, intrinsics, look_at
+from ..core.geometry.gaussians import Gaussians
 from ..core.io import write_gaussians
 from ._browser import BlindBrowser
 from ._machine import environment, markdown, write_report
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 SMALL, LARGE = (480, 360), (1280, 960)
 LOOKS = (
-    Look(),
-    Look(layer="Depth"),
-    Look(layer="Features"),
-    Look(layer="Opacity"),
-    Look(mix="Split"),
-    Look(mix="Blend"),
+    RenderOptions(),
+    RenderOptions(layer="Depth"),
+    RenderOptions(layer="Features"),
+    RenderOptions(layer="Opacity"),
+    RenderOptions(mix="Split"),
+    RenderOptions(mix="Blend"),
 )
 
 _VIEW = "import sys; from gaussiancross.app.cli import main; sys.exit(main())"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gaussiancross.core.batch import InputConfig
-from gaussiancross.core.cameras import look_at
+from gaussiancross.core.data.batch import InputConfig
+from gaussiancross.core.geometry.cameras import look_at
 from gaussiancross.core.models import GaussianCrossConfig
 from gaussiancross.core.nn.heads import HeadConfig
-from gaussiancross.trainers.config import DataConfig, OptimConfig, PretrainConfig
+from gaussiancross.trainers.pretraining.config import DataConfig, OptimConfig, PretrainConfig
 from PIL import Image
 
 SIZE = np.array([0.8, 0.7, 0.5])

@@ -12,21 +12,21 @@ import pytest
 import torch
 from box_room import SMALL as PRETRAIN
 from box_room import write_box_room
-from gaussiancross.app.inspector import picking
-from gaussiancross.app.inspector.catalog import LAYERS
-from gaussiancross.app.inspector.export import world_gaussians
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.scores import ClassScores, Heat
-from gaussiancross.app.inspector.source import LiveSource
-from gaussiancross.core.live import LiveFeed
-from gaussiancross.core.query import Question, Words, ask
+from gaussiancross.app.export.files import world_gaussians
+from gaussiancross.app.query import picking
+from gaussiancross.app.render.catalog import LAYERS
+from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.scores import ClassScores, Heat
+from gaussiancross.app.scenes.source import LiveSource
+from gaussiancross.core.query import Query, QueryableFeatures, ask
 from gaussiancross.core.splat import api
-from gaussiancross.trainers.clipgs import ClipGSTrainer, embed_triplets
-from gaussiancross.trainers.contrastive_pretrain import ContrastiveConfig, ContrastiveTrainer
-from gaussiancross.trainers.downstream import FixedProbe, SemanticTrainer
+from gaussiancross.trainers.clipgs.fit_object import FAST, fit_gaussians
+from gaussiancross.trainers.clipgs.trainer import ClipGSTrainer, embed_triplets
+from gaussiancross.trainers.downstream import CachedFeatureProbe, SemanticTrainer
 from gaussiancross.trainers.downstream.instances import InstanceTrainer
-from gaussiancross.trainers.fit_object import FAST, fit_gaussians
-from gaussiancross.trainers.pretrain import Pretrainer
+from gaussiancross.trainers.engine.live import LiveFeed
+from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from labelled_scenes import SMALL, labelled_scenes
 from pretended_device import DEVICE, NAME, Held, pretended
 from rich.console import Console
@@ -100,7 +100,7 @@ def test_segmentation(tmp_path, changes):
 def test_a_probe(tmp_path):
     config = replace(SMALL, frozen=True, norm="own", cache=True, features="hypercolumn")
     scenes = labelled_scenes()
-    one, other = trained(lambda device, folder: FixedProbe(config, folder, scenes, device=device), tmp_path)
+    one, other = trained(lambda device, folder: CachedFeatureProbe(config, folder, scenes, device=device), tmp_path)
     assert other.test().miou_present == pytest.approx(one.test().miou_present, abs=0.02)
 
 
@@ -147,12 +147,15 @@ def test_pretraining_and_the_inspector(tmp_path, room, lifted):
         state = renderer.load(0)
         means = state.gaussians.means
         assert means.device == trainer.device
-        heat = Heat(means[:, 0], 0, state.stage, 0, 4, "x")
+        heat = Heat(means[:, 0], 0, state.step, 0, 4, "x")
         halves = torch.eye(2, device=means.device)[(means[:, 0] > 0).long()]
         renderer.add_classes("halves", lambda index, state, scores=halves: ClassScores(scores, ("a", "b")))
         camera = at_frame(state, 1, 64, 48, turn=0.2)
-        looks = [Look(layer=layer, frame=1, heat=heat, size=0.9) for layer in LAYERS]
-        looks += [Look(second="Features", mix="Split", at=0.4), Look(keep=torch.arange(len(means)) % 2 == 0)]
+        looks = [RenderOptions(layer=layer, frame=1, heat=heat, size=0.9) for layer in LAYERS]
+        looks += [
+            RenderOptions(second="Features", mix="Split", at=0.4),
+            RenderOptions(keep=torch.arange(len(means)) % 2 == 0),
+        ]
         drawn.append([renderer.draw(0, look, camera, with_depth=look.layer != "Views").image for look in looks])
         questions(state, trainer, camera)
     for one, other in zip(*drawn, strict=True):
@@ -164,8 +167,8 @@ def questions(state, trainer, camera):
     assert picked is not None and picking.renewed([picked], state)[0].index == picked.index
     assert picking.pick_scores(state, [picked]).shape == (len(state.gaussians),)
     picking.in_rectangle(state, camera, (8, 8), (40, 40))
-    words = Words.build(state.embeddings, trainer.data.teacher.text)
-    answer = ask(words, Question(("chair", "wall")))
+    words = QueryableFeatures.build(state.embeddings, trainer.data.teacher.text)
+    answer = ask(words, Query(("chair", "wall")))
     assert answer.each.shape == (len(state.gaussians), 2)
     assert len(world_gaussians(state)) == len(state.gaussians)
 

@@ -16,11 +16,11 @@ import raw_data
 import torch
 from box_room import write_box_room
 from gaussiancross.app import cli
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.data.scene import PointScene
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io import write_gaussians, write_points
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.core.nn.pointcept import to_pointcept
-from gaussiancross.core.scene import PointScene
 from mesh_files import cube, write_glb, write_ply
 from PIL import Image
 

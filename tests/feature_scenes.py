@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from gaussiancross.core.cameras import Cameras
+from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
+from gaussiancross.core.geometry.cameras import Cameras
 from gaussiancross.core.query import TextEncoder
 from gaussiancross.core.query.text import Encoded
-from gaussiancross.core.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.teachers import ImageTeacher, TeacherInfo
 
 H, W, D = 3, 4, 16
 
 
-class Words:
+class QueryableFeatures:
     """A text tower of one word."""
 
     dim = D
@@ -27,7 +27,7 @@ class Averages(ImageTeacher):
     """A teacher whose features are fixed directions times block means of the image; counts what it computes."""
 
     info = TeacherInfo("averages", D, "Apache-2.0", (H, W), True)
-    text: TextEncoder | None = Words()
+    text: TextEncoder | None = QueryableFeatures()
     size = (8 * W, 8 * H)
     channels = tuple("abcdefghijklmnop")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from gaussiancross.core.augment import SceneAugmentConfig
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.data.augment import SceneAugmentConfig
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.trainers.downstream import (
     LabelConfig,
     LabelledScenes,

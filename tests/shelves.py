@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.data.scene import PointScene
 
 CLASS_NAMES = ("floor", "wall", "box", "crate")
 

@@ -10,26 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.cameras import Cameras
-from gaussiancross.core.datasets.rooms import LitRoom, Rooms, build_room, render, walk
-from gaussiancross.core.datasets.rooms.trace import Tracer
+from gaussiancross.core.data.scene import Frame, PosedFrames
+from gaussiancross.core.datasets.rooms import Rooms
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.cameras import Cameras
 from gaussiancross.core.io.checkpoint import load_checkpoint
 from gaussiancross.core.nn.tokens import TokenNet, TokenNetConfig
-from gaussiancross.core.scene import Frame, PosedFrames
+from gaussiancross.core.synthetic.render.trace import Tracer
+from gaussiancross.core.synthetic.rooms import LitRoom, build_room, render, walk
 from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin_ssl import CARD, WEIGHTS, BuiltinSslTeacher
-from gaussiancross.trainers.builtin_ssl import SslTrainer, SslTraining
-from gaussiancross.trainers.builtin_ssl.crops import CropConfig, crop_pairs, room_frames
-from gaussiancross.trainers.builtin_ssl.export import command, shipped_network, standardise
-from gaussiancross.trainers.builtin_ssl.objective import (
+from gaussiancross.trainers.teachers.self_distillation import SslTrainer, SslTraining
+from gaussiancross.trainers.teachers.self_distillation.crops import CropConfig, crop_pairs, room_frames
+from gaussiancross.trainers.teachers.self_distillation.export import command, shipped_network, standardise
+from gaussiancross.trainers.teachers.self_distillation.objective import (
     ClusterHead,
     ObjectiveConfig,
     balanced_assignment,
     decorrelation,
     distillation,
 )
-from gaussiancross.trainers.builtin_ssl.scores import (
+from gaussiancross.trainers.teachers.self_distillation.scores import (
     LabelledFrames,
     _majority,
     labelled_frames,
@@ -298,7 +299,9 @@ class TestShipped:
         assert (shipped.info.name, shipped.info.licence, shipped.info.dim) == ("builtin-ssl", "Apache-2.0", 64)
         scores = shipped.card["scores_on_held_out_rooms"]
         assert all(scores["builtin-ssl"]["miou"] > s["miou"] for name, s in scores.items() if name != "builtin-ssl")
-        assert shipped.card["command"].startswith("python -m gaussiancross.trainers.builtin_ssl --rooms ")
+        assert shipped.card["command"].startswith(
+            "python -m gaussiancross.trainers.teachers.self_distillation --rooms "
+        )
         first, last = shipped.card["training_seeds"]
         assert not {*range(first, last + 1)} & {*shipped.card["held_out_seeds"]}
         assert shipped.fingerprint.startswith("builtin-ssl-")

@@ -12,10 +12,10 @@ import pytest
 import torch
 from box_room import SMALL, write_box_room
 from gaussiancross.app import cli
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io import read_color, write_gaussians, write_points, write_splat
-from gaussiancross.core.scene import PointScene
 from rich.console import Console
 
 QUIET = Console(quiet=True)
@@ -110,13 +110,13 @@ class TestMain:
         def main(args):
             raise error
 
-        monkeypatch.setattr("gaussiancross.app.doctor.main", main)
+        monkeypatch.setattr("gaussiancross.app.doctor.checks.main", main)
         assert cli.main(["doctor"]) == status
         err = capsys.readouterr().err
         assert said in err and "Traceback" not in err and err.count("\n") == 1
 
     def test_bugs_keep_their_traceback(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.doctor.main", lambda args: 1 / 0)
+        monkeypatch.setattr("gaussiancross.app.doctor.checks.main", lambda args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cli.main(["doctor"])
 
@@ -131,7 +131,7 @@ class TestPretrain:
     def test_preset_options_are_the_config_s(self):
         import tyro
         from gaussiancross.app.commands.pretrain import Full, Tiny
-        from gaussiancross.trainers.presets import FULL, TINY
+        from gaussiancross.trainers.pretraining.presets import FULL, TINY
 
         line = ["tiny", "--run-dir", "x", "--no-view", "--steps", "7", "--data.views", "3", "--model.head.hidden", "5"]
         given = tyro.cli(Full | Tiny, args=line)
@@ -154,7 +154,7 @@ class TestPretrain:
 
     def test_a_run_without_a_teacher_says_so(self, monkeypatch, tmp_path):
         from gaussiancross.app.commands import pretrain
-        from gaussiancross.trainers.presets import FULL, TINY
+        from gaussiancross.trainers.pretraining.presets import FULL, TINY
 
         class Stopped:
             def __init__(self, config, *args, **options):
@@ -209,7 +209,7 @@ class TestView:
     def test_run_and_checkpoint(self, run_dir):
         for path in (run_dir, run_dir / "checkpoints" / f"step-{SMALL.steps:09d}"):
             source = self.open(path, device="cpu")
-            assert source.stage() == SMALL.steps and source.scene_names == ("box",)
+            assert source.step() == SMALL.steps and source.scene_names == ("box",)
             state = source.load(0)
             assert state.gaussians is not None and len(state.gaussians) > 0 and state.frames is not None
 
@@ -218,7 +218,7 @@ class TestView:
         """By name; its teacher is in its card, the scenes are given."""
         if command == "view":
             state = self.open("builtin", data=str(capture), device="cpu").load(0)
-            assert state.gaussians is not None and state.embeddings is not None and state.stage is None
+            assert state.gaussians is not None and state.embeddings is not None and state.step is None
         else:
             asked = {"query": ["chair", "wall", "--views", "1", "--width", "120"], "eval": ["--views", "2"]}[command]
             given = [command, "builtin", *asked, "--data", str(capture), "--out", str(tmp_path), "--device", "cpu"]
@@ -260,7 +260,7 @@ class TestView:
         for command, words in (
             (embed.Embed, ["x", "--out", "x.npy"]),
             (export.Export, ["x", "x.png"]),
-            (query.Query, ["x", "sofa"]),
+            (query.QueryCommand, ["x", "sofa"]),
         ):
             assert tyro.cli(command, args=[*words, "--index", "2"]).index == 2
         assert tyro.cli(export.Export, args=["x", "x.png", "--scene", "2"]).index == 2  # as it was called before
@@ -291,7 +291,7 @@ class TestBench:
     def test_gpu_report_without_the_gpu(self, config, tmp_path, monkeypatch, capsys):
         """All of `bench gpu` but the device: the training section on the CPU, on the rooms that need no renderer."""
         from gaussiancross.benchmarks import gpu
-        from gaussiancross.core.datasets.rooms import trace
+        from gaussiancross.core.synthetic.render import trace
 
         monkeypatch.setattr(gpu, "FULL", replace(config, data=replace(config.data, teacher="none")))
         monkeypatch.setattr(gpu, "top_kernels", lambda trainer, batch: {"kernel": 1.0})
@@ -354,7 +354,7 @@ class TestPartTimer:
         import time
 
         from gaussiancross.benchmarks._parts import PartTimer
-        from gaussiancross.trainers.pretrain import Pretrainer
+        from gaussiancross.trainers.pretraining.trainer import Pretrainer
 
         model = replace(config.model, anchors="two_level", point_weight=point_weight)
         config = replace(config, model=model)
@@ -381,7 +381,7 @@ class TestPartTimer:
         import time
 
         from gaussiancross.benchmarks._parts import PartTimer
-        from gaussiancross.trainers.pretrain import Pretrainer
+        from gaussiancross.trainers.pretraining.trainer import Pretrainer
 
         class Slow(torch.autograd.Function):
             @staticmethod
@@ -408,7 +408,7 @@ class TestPartTimer:
     @pytest.mark.gpu
     def test_times_a_step_on_cuda(self, config, tmp_path):
         from gaussiancross.benchmarks._parts import PartTimer
-        from gaussiancross.trainers.pretrain import Pretrainer
+        from gaussiancross.trainers.pretraining.trainer import Pretrainer
 
         trainer = Pretrainer(config, tmp_path, device="cuda")
         batch = trainer.data.batch(0)

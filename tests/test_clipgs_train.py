@@ -10,16 +10,16 @@ import pytest
 import torch
 from gaussiancross.app.cli import main
 from gaussiancross.core.config import from_dict, to_dict
-from gaussiancross.core.datasets.triplets import TripletObject, Triplets, write_triplets
+from gaussiancross.core.data.objects import points_as_gaussians, write_object_npz
+from gaussiancross.core.datasets.objects.triplets import TripletObject, Triplets, write_triplets
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.images import write_color
 from gaussiancross.core.models.clipgs import ClipGSConfig
-from gaussiancross.core.object_input import points_as_gaussians, write_object_npz
-from gaussiancross.trainers.clipgs import ClipGSTrainer, load_clipgs, parameter_groups
-from gaussiancross.trainers.clipgs_config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSOptim, ClipGSRun
-from gaussiancross.trainers.clipgs_data import ClipGSData
-from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.schedule import warmup_cosine
+from gaussiancross.trainers.clipgs.config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSOptim, ClipGSRun
+from gaussiancross.trainers.clipgs.data import ClipGSData
+from gaussiancross.trainers.clipgs.trainer import ClipGSTrainer, load_clipgs, parameter_groups
+from gaussiancross.trainers.engine.log import read_metrics
+from gaussiancross.trainers.engine.schedule import warmup_cosine
 
 SHAPES = ("ball", "stick", "plate")
 DIM = 8

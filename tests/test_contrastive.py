@@ -8,7 +8,8 @@ import sys
 
 import pytest
 import torch
-from gaussiancross.core.contrastive import (
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.losses.clipgs import (
     gather_ranks,
     image_voting,
     reference_image_voting,
@@ -16,7 +17,6 @@ from gaussiancross.core.contrastive import (
     text_contrast,
     voting_weights,
 )
-from gaussiancross.core.errors import InputError
 from torch.nn import functional as F
 
 
@@ -135,7 +135,7 @@ RANK = """
 import sys
 import torch
 from torch.nn import functional as F
-from gaussiancross.core.contrastive import image_voting, text_contrast
+from gaussiancross.core.losses.clipgs import image_voting, text_contrast
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)

@@ -12,25 +12,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.cameras import look_at
+from gaussiancross.core.data.classes import S3DIS, SCANNET20, SCANNET200
+from gaussiancross.core.data.scene import PointScene, PosedFrames
 from gaussiancross.core.datasets import (
     Capture,
     PointceptDataset,
-    capture,
     fuse_points,
     open_dataset,
     open_scenes,
     read_pointcept_scene,
     read_rgbd_export,
 )
-from gaussiancross.core.datasets.capture import guess_up, hold_out
-from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
-from gaussiancross.core.datasets.pose_check import check_poses
 from gaussiancross.core.datasets.rooms import Rooms
+from gaussiancross.core.datasets.scenes import capture
+from gaussiancross.core.datasets.scenes.capture import guess_up, hold_out
+from gaussiancross.core.datasets.scenes.pose_check import check_poses
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.cameras import look_at
 from gaussiancross.core.io import read_transforms, write_color, write_depth, write_points
 from gaussiancross.core.io.frames import Lens
-from gaussiancross.core.scene import PointScene, PosedFrames
 
 LIVINGROOM = Path(__file__).parents[2] / "shared" / "data" / "livingroom"
 

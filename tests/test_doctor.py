@@ -5,7 +5,7 @@ import sys
 import types
 
 import pytest
-from gaussiancross.app import doctor
+from gaussiancross.app.doctor import checks as doctor
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ class TestKernels:
         assert check.state == "ok" and "splatting" in check.detail and "sparse convolution" in check.detail
 
     def test_wrong_results_are_a_failure(self, monkeypatch):
-        from gaussiancross.app import selftest
+        from gaussiancross.app.doctor import kernels as selftest
 
         monkeypatch.setattr(selftest, "_splat", lambda device: [selftest.torch.tensor(float("nan"))])
         check = doctor.check_kernels("cpu")

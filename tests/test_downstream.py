@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import PointBatch, make_points
+from gaussiancross.core.data.batch import PointBatch, make_points
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.field import features_at
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.features.interpolate import features_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.models import GaussianCross, GaussianCrossConfig
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.core.scene import PointScene
 from gaussiancross.trainers.downstream import (
-    FixedProbe,
+    CachedFeatureProbe,
     LabelConfig,
     LabelledScenes,
     OptimConfig,
@@ -33,8 +33,8 @@ from gaussiancross.trainers.downstream.scenes import SemanticData, fewer_labels
 from gaussiancross.trainers.downstream.segmenter import backbone_of
 from gaussiancross.trainers.downstream.semantic import segmentation_losses
 from gaussiancross.trainers.downstream.testing import PASSES, THIRTEEN, Pass, fragments, vote
-from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.loop import prefetched
+from gaussiancross.trainers.engine.log import read_metrics
+from gaussiancross.trainers.engine.loop import prefetched
 from labelled_scenes import CLASSES, COLORS, NETWORK, SMALL, labelled_scene, labelled_scenes
 from rich.console import Console
 
@@ -404,7 +404,7 @@ class TestFixed:
         return points.feat[:, :3]
 
     def test_learns_from_any_features(self, scenes, tmp_path):
-        probe = FixedProbe(self.CONFIG, tmp_path, scenes, source=self.colors, device="cpu")
+        probe = CachedFeatureProbe(self.CONFIG, tmp_path, scenes, source=self.colors, device="cpu")
         assert probe.features.shape[1] == 3
         evaluation = probe.fit(console=QUIET)
         assert evaluation["val/miou_present"] > 0.6
@@ -414,18 +414,18 @@ class TestFixed:
 
     @pytest.mark.parametrize("features", ["last", "hypercolumn", "encoder"])
     def test_of_a_random_backbone(self, scenes, tmp_path, features):
-        probe = FixedProbe(replace(self.CONFIG, features=features, steps=10), tmp_path, scenes, device="cpu")
+        probe = CachedFeatureProbe(replace(self.CONFIG, features=features, steps=10), tmp_path, scenes, device="cpu")
         probe.fit(console=QUIET)
         assert 0 < probe.test().miou_present <= 1
 
     def test_resume_is_exact(self, scenes, tmp_path):
-        straight = FixedProbe(self.CONFIG, tmp_path / "a", scenes, source=self.colors, device="cpu")
+        straight = CachedFeatureProbe(self.CONFIG, tmp_path / "a", scenes, source=self.colors, device="cpu")
         straight.fit(console=QUIET)
-        broken = FixedProbe(self.CONFIG, tmp_path / "b", scenes, source=self.colors, device="cpu")
+        broken = CachedFeatureProbe(self.CONFIG, tmp_path / "b", scenes, source=self.colors, device="cpu")
         for step in range(7):
             broken.train_step(broken.batch(step))
         broken.save()
-        resumed = FixedProbe(self.CONFIG, tmp_path / "b", scenes, source=self.colors, device="cpu")
+        resumed = CachedFeatureProbe(self.CONFIG, tmp_path / "b", scenes, source=self.colors, device="cpu")
         assert resumed.resume() and resumed.step == 7
         resumed.fit(console=QUIET)
         assert equal(weights_of(straight), weights_of(resumed))
@@ -434,37 +434,41 @@ class TestFixed:
         from box_room import SMALL as PRETRAIN
 
         model = GaussianCross(replace(PRETRAIN.model, teacher_dim=5))
-        probe = FixedProbe(replace(self.CONFIG, features="field", steps=5), tmp_path, scenes, model, device="cpu")
+        probe = CachedFeatureProbe(
+            replace(self.CONFIG, features="field", steps=5), tmp_path, scenes, model, device="cpu"
+        )
         assert probe.features.shape[1] == 5
         with pytest.raises(InputError, match="a backbone alone"):
-            FixedProbe(replace(self.CONFIG, features="field"), tmp_path, scenes, model.backbone)
+            CachedFeatureProbe(replace(self.CONFIG, features="field"), tmp_path, scenes, model.backbone)
 
     def test_lifting_needs_a_teacher_and_frames(self, scenes, tmp_path):
         config = replace(self.CONFIG, cache=False, features="lifted", labels=LabelConfig())
         with pytest.raises(InputError, match="can be lifted"):
-            FixedProbe(replace(config, teacher="none"), tmp_path, scenes)
+            CachedFeatureProbe(replace(config, teacher="none"), tmp_path, scenes)
         with pytest.raises(InputError, match="posed frames"):
-            FixedProbe(replace(config, teacher="builtin"), tmp_path, scenes)
+            CachedFeatureProbe(replace(config, teacher="builtin"), tmp_path, scenes)
 
     def test_features_that_are_not_finite_are_refused(self, scenes, tmp_path):
         with pytest.raises(InputError, match="finite features"):
-            FixedProbe(self.CONFIG, tmp_path, scenes, source=lambda d, i, p: p.feat * float("nan"))
+            CachedFeatureProbe(self.CONFIG, tmp_path, scenes, source=lambda d, i, p: p.feat * float("nan"))
 
     def test_of_scenes_without_labels_is_refused(self, tmp_path):
         scene = labelled_scene(0)
         bare = SceneList([replace(scene, segment=None)], CLASSES)
         with pytest.raises(InputError, match="labels to learn from"):
-            FixedProbe(self.CONFIG, tmp_path, LabelledScenes(bare, bare), source=self.colors)
+            CachedFeatureProbe(self.CONFIG, tmp_path, LabelledScenes(bare, bare), source=self.colors)
         empty = SceneList([replace(scene, segment=np.full_like(scene.segment, -1))], CLASSES)
         with pytest.raises(InputError, match="labelled points"):
-            FixedProbe(self.CONFIG, tmp_path, LabelledScenes(empty, empty), source=self.colors)
+            CachedFeatureProbe(self.CONFIG, tmp_path, LabelledScenes(empty, empty), source=self.colors)
 
     def test_runs_of_one_model_go_on_wherever_it_lies_and_of_another_do_not(self, scenes, tmp_path):
         for name, seed in (("a", 1), ("b", 1), ("c", 2)):
             backbone_of(None, NETWORK, seed).save_pretrained(tmp_path / name)
 
         def probe(name):
-            return FixedProbe(replace(self.CONFIG, init=str(tmp_path / name)), tmp_path / "run", scenes, device="cpu")
+            return CachedFeatureProbe(
+                replace(self.CONFIG, init=str(tmp_path / name)), tmp_path / "run", scenes, device="cpu"
+            )
 
         probe("a").save()
         assert probe("b").resume()

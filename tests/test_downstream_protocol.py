@@ -14,13 +14,13 @@ import pytest
 import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.finetune import class_table, published_table
-from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
-from gaussiancross.core.datasets.splits import mark_drawn, write_names
+from gaussiancross.core.data.classes import S3DIS, SCANNET20, SCANNET200
+from gaussiancross.core.datasets.scenes.splits import mark_drawn, write_names
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import load_weights
 from gaussiancross.core.models import load_pretrained
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.trainers.downstream import FixedProbe, LabelConfig, LabelledScenes, SemanticTrainer
+from gaussiancross.trainers.downstream import CachedFeatureProbe, LabelConfig, LabelledScenes, SemanticTrainer
 from gaussiancross.trainers.downstream.presets import AREAS, FINETUNE, PRESETS, PROBE, held_out
 from gaussiancross.trainers.downstream.protocol import drawn
 from gaussiancross.trainers.downstream.published import ROWS, compare, find_results, results_beside, rows_of
@@ -33,7 +33,7 @@ from gaussiancross.trainers.downstream.results import (
 )
 from gaussiancross.trainers.downstream.run import SemanticRun, changes, run_semantic
 from gaussiancross.trainers.downstream.scenes import draws_labels
-from gaussiancross.trainers.log import read_metrics
+from gaussiancross.trainers.engine.log import read_metrics
 from labelled_scenes import CLASSES, SMALL, labelled_scenes
 from raw_data import write_label_table, write_s3dis_room, write_scannet_scene
 from rich.console import Console
@@ -250,8 +250,10 @@ class TestRun:
             load_pretrained(checkpoint)
 
     def test_a_probe_of_fixed_features_is_tested_once_and_trains_no_network(self, tmp_path, monkeypatch):
-        tests, test = [], FixedProbe.test
-        monkeypatch.setattr(FixedProbe, "test", lambda self, *args: tests.append(self.step) or test(self, *args))
+        tests, test = [], CachedFeatureProbe.test
+        monkeypatch.setattr(
+            CachedFeatureProbe, "test", lambda self, *args: tests.append(self.step) or test(self, *args)
+        )
         config = replace(SMALL, frozen=True, cache=True, norm="own", steps=4, eval_every=2)
         run = SemanticRun("probe", "rooms", config, tmp_path / "run")
         for expected in ([2, 4], [2, 4, 4]):
@@ -309,12 +311,12 @@ class TestLists:
             LabelledScenes.open(replace(labels, val="Area_1"))
 
     @pytest.mark.parametrize(("split", "purpose"), [("train", "to learn from"), ("val", "to be tested with")])
-    @pytest.mark.parametrize("trainer", [SemanticTrainer, FixedProbe])
+    @pytest.mark.parametrize("trainer", [SemanticTrainer, CachedFeatureProbe])
     def test_scenes_without_labels_are_refused(self, tmp_path, split, purpose, trainer):
         for scene in ("train/scene0000_00", "val/scene0011_00"):
             _write_scene(tmp_path / scene, "segment200" if scene.startswith(split) else "segment20")
         config = replace(SMALL, labels=LabelConfig(str(tmp_path), scenes=99))
-        if trainer is FixedProbe:
+        if trainer is CachedFeatureProbe:
             config = replace(config, frozen=True, cache=True, norm="own")
         with pytest.raises(InputError, match=rf"scene00\d1?\d?_00: expected labels {purpose} \(segment20\.npy\)"):
             trainer(config, tmp_path / "run", device="cpu")

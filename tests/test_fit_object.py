@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import quat_to_rotmat
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import quat_to_rotmat
 from gaussiancross.core.splat import rasterize
-from gaussiancross.trainers.fit_object import (
+from gaussiancross.trainers.clipgs.fit_object import (
     FAST,
     FitConfig,
     _z_to,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.augment import (
+from gaussiancross.core.data.augment import (
     NO_AUGMENT,
     AugmentConfig,
     apply_transform,
@@ -12,12 +12,12 @@ from gaussiancross.core.augment import (
     random_transform,
     voxelize,
 )
-from gaussiancross.core.batch import InputConfig, PointBatch, make_input
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
-from gaussiancross.core.cuboid import CuboidLattice
+from gaussiancross.core.data.batch import InputConfig, PointBatch, make_input
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians, quat_to_rotmat
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians, quat_to_rotmat
+from gaussiancross.core.geometry.lattice import CuboidLattice
 
 
 def some_cameras() -> Cameras:

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.draw import Cell, add_legend, fit, sheet
-from gaussiancross.app.inspector.layers import (
+from gaussiancross.app.inspector.origin import is_loopback, origin_allowed
+from gaussiancross.app.inspector.panels.curves import aligned
+from gaussiancross.app.inspector.worker import RenderBudget, RenderWorker
+from gaussiancross.app.render.draw import Cell, add_legend, fit, sheet
+from gaussiancross.app.render.layers import (
     MARK,
     class_colors,
     colormap,
@@ -19,20 +22,17 @@ from gaussiancross.app.inspector.layers import (
     over_background,
     to_image,
 )
-from gaussiancross.app.inspector.origin import is_loopback, origin_allowed
-from gaussiancross.app.inspector.panels.curves import aligned
-from gaussiancross.app.inspector.renderer import FeatureColors, Renderer, bounds, depth_range
-from gaussiancross.app.inspector.source import LiveSource, ModelSource, PointsSource, SceneState, SplatsSource
-from gaussiancross.app.inspector.worker import RenderBudget, RenderWorker
-from gaussiancross.core.batch import InputConfig
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.app.render.renderer import FeatureColors, Renderer, bounds, depth_range
+from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState, SplatsSource
 from gaussiancross.core.config import to_dict
-from gaussiancross.core.gaussians import Gaussians
-from gaussiancross.core.live import LiveFeed, Snapshot
+from gaussiancross.core.data.batch import InputConfig
+from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
+from gaussiancross.core.features.pca import PcaBasis
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.models import GaussianCross, GaussianCrossConfig
-from gaussiancross.core.pca import PcaBasis
-from gaussiancross.core.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.teachers import TeacherInfo
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
 
 
 class Clock:
@@ -403,12 +403,12 @@ class TestSources:
         feed = LiveFeed()
         model = StubModel()
         source = LiveSource(feed, Boxes(), device="cpu", make_model=lambda: model)
-        assert source.stage() is None and source.load(0).gaussians is None and source.load(0).points is not None
+        assert source.step() is None and source.load(0).gaussians is None and source.load(0).points is not None
         for step, grey in ((1, 0.25), (2, 0.75)):
             feed.publish(Snapshot(step, {"grey": torch.tensor(grey)}))
-            assert source.stage() == step
+            assert source.step() == step
             state = source.load(1)
-            assert state is source.load(1) and state.stage == step
+            assert state is source.load(1) and state.step == step
             assert torch.allclose(state.gaussians.colors, torch.tensor(grey))
         assert model.calls == 2
         assert state.gaussians.features is None and state.embeddings.shape == (len(state.gaussians), 8)
@@ -425,7 +425,7 @@ class TestSources:
         assert torch.allclose(state.gaussians.colors, torch.tensor(0.25))
 
     def test_cameras_follow_the_networks_world(self):
-        source = ModelSource(StubModel(), Boxes(), stage=7)
+        source = ModelSource(StubModel(), Boxes(), step=7)
         state = source.load(0)
         assert not torch.allclose(state.transform, torch.eye(4, dtype=torch.float64))
         world = free_camera()

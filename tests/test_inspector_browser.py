@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app.inspector import Inspector, LiveSource, PointsSource, SplatsSource
-from gaussiancross.core.live import LiveFeed, Snapshot
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
 from PIL import Image
 from test_inspector import Boxes, StubModel, as_gaussians, box_frames, box_room
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.clouds import centers_in_world
-from gaussiancross.app.inspector.export import (
+from gaussiancross.app.export.files import (
     MAX_SIDE,
     checked_selection,
     features_work,
@@ -25,13 +24,14 @@ from gaussiancross.app.inspector.export import (
     video_work,
     world_gaussians,
 )
+from gaussiancross.app.export.offline import Labels, kept, packed, page_title, page_work
 from gaussiancross.app.inspector.jobs import Download, Exports, Progress, limited
-from gaussiancross.app.inspector.offline import Labels, kept, packed, page_title, page_work
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.source import SceneState, SplatsSource
-from gaussiancross.app.inspector.video import Pose, dataset_path, find_ffmpeg, orbit, spline
+from gaussiancross.app.render.clouds import centers_in_world
+from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.video import Pose, dataset_path, find_ffmpeg, orbit, spline
+from gaussiancross.app.scenes.source import SceneState, SplatsSource
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import quat_to_rotmat
+from gaussiancross.core.geometry.gaussians import quat_to_rotmat
 from gaussiancross.core.io import read_gaussians, read_splat
 from gaussiancross.core.splat import rasterize
 from PIL import Image
@@ -66,32 +66,32 @@ def turned_state() -> SceneState:
 
 class TestPictures:
     def test_png_of_strips_is_the_picture(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.inspector.export._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.files._STRIP", 400_000)
         renderer, pose = room(), inside()
-        download = finish(picture_work(renderer, 0, Look(layer="RGB"), pose, 1300, 900, "x"))
+        download = finish(picture_work(renderer, 0, RenderOptions(layer="RGB"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
-        whole = renderer.draw(0, Look(layer="RGB"), pose.cameras(1300, 900)).image
+        whole = renderer.draw(0, RenderOptions(layer="RGB"), pose.cameras(1300, 900)).image
         assert download.name == "x.png" and read.shape == (900, 1300, 3)
         assert np.abs(read - whole).max() <= 10 and np.abs(read - whole).mean() < 0.5
 
     def test_legend_is_drawn_once(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.inspector.export._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.files._STRIP", 400_000)
         renderer, pose = room(), inside()
-        download = finish(picture_work(renderer, 0, Look(layer="Depth"), pose, 1300, 900, "x"))
+        download = finish(picture_work(renderer, 0, RenderOptions(layer="Depth"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
-        whole = renderer.draw(0, Look(layer="Depth"), pose.cameras(1300, 900)).image
+        whole = renderer.draw(0, RenderOptions(layer="Depth"), pose.cameras(1300, 900)).image
         assert (np.abs(read - whole).max(-1) > 24).mean() < 1e-3
 
     def test_two_layers_and_sheets(self):
         renderer = room()
-        for look in (Look(layer="RGB", second="Depth", mix="Split"), Look(layer="Views")):
+        for look in (RenderOptions(layer="RGB", second="Depth", mix="Split"), RenderOptions(layer="Views")):
             download = finish(picture_work(renderer, 0, look, inside(), 320, 240, "x"))
             assert Image.open(io.BytesIO(download.content)).size == (320, 240)
 
     def test_size_is_capped(self):
         for size in ((MAX_SIDE + 1, 100), (100, MAX_SIDE + 1), (8, 100)):
             with pytest.raises(InputError, match="pixels on either side"):
-                finish(picture_work(room(), 0, Look(), inside(), *size, "x"))
+                finish(picture_work(room(), 0, RenderOptions(), inside(), *size, "x"))
 
 
 class TestVideos:
@@ -144,10 +144,12 @@ class TestVideos:
         renderer = room()
         path = orbit(inside(), np.array([2.0, 1.5, 1.2]), np.array([0, 0, 1.0]), 4)
         movie = Image.open(
-            io.BytesIO(finish(path_work(renderer, 0, Look(layer="Alpha"), path, (64, 48), 5, "GIF", "v")).content)
+            io.BytesIO(
+                finish(path_work(renderer, 0, RenderOptions(layer="Alpha"), path, (64, 48), 5, "GIF", "v")).content
+            )
         )
         movie.seek(2)
-        expected = renderer.draw(0, Look(layer="Alpha"), inside(np.pi).cameras(64, 48)).image
+        expected = renderer.draw(0, RenderOptions(layer="Alpha"), inside(np.pi).cameras(64, 48)).image
         assert np.abs(np.asarray(movie.convert("RGB")).astype(int) - expected).mean() < 6
 
     def test_limits(self):
@@ -302,7 +304,7 @@ class TestPage:
 
 
 def room_scripts() -> int:
-    from gaussiancross.app.inspector import offline
+    from gaussiancross.app.export import offline
 
     return offline._TEMPLATE.read_text(encoding="utf-8").count("<script")
 

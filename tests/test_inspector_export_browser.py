@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gaussiancross.app.inspector import Inspector, ModelSource, TimelineSource
 from gaussiancross.core.io import read_gaussians
-from gaussiancross.trainers.timeline import Timeline
+from gaussiancross.trainers.pretraining.timeline import Timeline
 from test_inspector import Boxes
 from test_inspector_browser import VIEWPORT, browser, differs, open_and_wait, page, pixels, room_source, wait_for  # noqa: F401
 from test_inspector_timeline import Grey

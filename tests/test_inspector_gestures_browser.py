@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app.inspector import Inspector
-from gaussiancross.core.cameras import Cameras
+from gaussiancross.core.geometry.cameras import Cameras
 from test_inspector_browser import CANVAS, VIEWPORT, browser, differs, open_and_wait, pixels, wait_for  # noqa: F401
 from test_inspector_layers import Furnished
 from test_inspector_layers_browser import press, settled
@@ -86,7 +86,7 @@ class Watched(Furnished):
         super().__init__()
         from dataclasses import replace
 
-        from gaussiancross.core.cameras import look_at
+        from gaussiancross.core.geometry.cameras import look_at
 
         eyes = torch.tensor([[1.0, 1.5, 1.2], [2.0, 1.5, 1.2]])
         views = [look_at(eyes[0], eyes[1]), look_at(eyes[1], torch.tensor([4.0, 1.5, 1.2]))]

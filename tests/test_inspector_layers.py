@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.catalog import GROUPS, INFO, LAYERS, available
-from gaussiancross.app.inspector.clouds import HIDDEN, MASK_SEED, kept_points
-from gaussiancross.app.inspector.layers import class_colors, colormap
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.scores import ClassScores, Heat
-from gaussiancross.app.inspector.source import ModelSource, PointsSource, SceneState
-from gaussiancross.app.inspector.views import Turn
-from gaussiancross.core.augment import NO_AUGMENT
-from gaussiancross.core.batch import InputConfig, make_input
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.app.render.catalog import GROUPS, INFO, LAYERS, available
+from gaussiancross.app.render.clouds import HIDDEN, MASK_SEED, kept_points
+from gaussiancross.app.render.layers import class_colors, colormap
+from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.scores import ClassScores, Heat
+from gaussiancross.app.render.views import CameraRotation
+from gaussiancross.app.scenes.source import ModelSource, PointsSource, SceneState
+from gaussiancross.core.data.augment import NO_AUGMENT
+from gaussiancross.core.data.batch import InputConfig, make_input
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from test_inspector import Boxes, FlatTeacher, StubModel, as_gaussians, box_frames, box_room, free_camera
 
 
@@ -39,7 +39,7 @@ class Furnished:
             has_teacher=teacher,
         )
 
-    def stage(self):
+    def step(self):
         return None
 
     def load(self, index):
@@ -94,7 +94,7 @@ class TestCatalogue:
         renderer.add_classes(
             "halves", lambda index, s: ClassScores(torch.eye(2)[(s.gaussians.means[:, 0] > 2).long()], ("a", "b"))
         )
-        look = Look(layer=layer, frame=1, heat=heat)
+        look = RenderOptions(layer=layer, frame=1, heat=heat)
         canvas = renderer.draw(0, look, at_frame(state, 1, 160, 120, turn=0.7), with_depth=layer != "Views")
         assert canvas.image.shape == (120, 160, 3) and canvas.image.dtype == np.uint8
         assert layer == "Views" or canvas.depth.shape == (120, 160)
@@ -103,45 +103,47 @@ class TestCatalogue:
     def test_no_layer_fails_before_anything_is_loaded(self):
         renderer = Renderer(Furnished())
         for layer in LAYERS:
-            assert renderer.draw(0, Look(layer=layer), free_camera(80, 60)).image.shape == (60, 80, 3)
+            assert renderer.draw(0, RenderOptions(layer=layer), free_camera(80, 60)).image.shape == (60, 80, 3)
 
 
 class TestTwoLayers:
     def test_split_shows_either_layer_on_its_side(self, renderer):
         cameras = free_camera(160, 120)
-        rgb, depth = (renderer.draw(0, Look(layer=n), cameras).image.astype(int) for n in ("RGB", "Features"))
-        both = renderer.draw(0, Look(layer="RGB", second="Features", mix="Split", at=0.4), cameras, with_depth=True)
+        rgb, depth = (renderer.draw(0, RenderOptions(layer=n), cameras).image.astype(int) for n in ("RGB", "Features"))
+        both = renderer.draw(
+            0, RenderOptions(layer="RGB", second="Features", mix="Split", at=0.4), cameras, with_depth=True
+        )
         image = both.image.astype(int)
         assert np.abs(image[30:90, :60] - rgb[30:90, :60]).max() <= 3
         assert np.abs(image[30:90, 68:] - depth[30:90, 68:]).max() <= 3
         assert (image[100:, 64] > 200).all()  # the line
-        whole = renderer.draw(0, Look(), cameras, with_depth=True).depth
+        whole = renderer.draw(0, RenderOptions(), cameras, with_depth=True).depth
         assert np.abs(both.depth - whole).max() < 0.05  # splats are linearised a little differently off the axis
 
     @pytest.mark.parametrize(("at", "shown"), [(0.0, "Depth"), (1.0, "RGB")])
     def test_split_at_either_end_is_one_layer(self, renderer, at, shown):
         cameras = free_camera(80, 60)
-        image = renderer.draw(0, Look(second="Depth", mix="Split", at=at), cameras).image.astype(int)
-        alone = renderer.draw(0, Look(layer=shown), cameras).image.astype(int)
+        image = renderer.draw(0, RenderOptions(second="Depth", mix="Split", at=at), cameras).image.astype(int)
+        alone = renderer.draw(0, RenderOptions(layer=shown), cameras).image.astype(int)
         assert np.abs(image[30:40, 4:-4] - alone[30:40, 4:-4]).max() <= 1
 
     def test_blend_is_linear(self, renderer):
         cameras = free_camera(160, 120)
-        one, two = (renderer.draw(0, Look(layer=n), cameras).image.astype(int) for n in ("RGB", "Features"))
-        half = renderer.draw(0, Look(second="Features", mix="Blend", at=0.5), cameras).image.astype(int)
+        one, two = (renderer.draw(0, RenderOptions(layer=n), cameras).image.astype(int) for n in ("RGB", "Features"))
+        half = renderer.draw(0, RenderOptions(second="Features", mix="Blend", at=0.5), cameras).image.astype(int)
         assert np.abs(2 * half - one - two)[40:].max() <= 4
 
     def test_sheet_is_never_mixed_and_a_layer_not_with_itself(self):
-        assert not Look(layer="Views", mix="Split").mixed
-        assert not Look(layer="RGB", second="RGB", mix="Split").mixed
-        assert Look(layer="RGB", second="Target", mix="Blend").mixed
+        assert not RenderOptions(layer="Views", mix="Split").mixed
+        assert not RenderOptions(layer="RGB", second="RGB", mix="Split").mixed
+        assert RenderOptions(layer="RGB", second="Target", mix="Blend").mixed
 
     def test_points_share_the_canvas_where_the_networks_world_is_another(self):
-        renderer = Renderer(ModelSource(StubModel(), Boxes(), stage=1))
+        renderer = Renderer(ModelSource(StubModel(), Boxes(), step=1))
         state = renderer.load(0)
         assert not torch.allclose(state.transform, torch.eye(4, dtype=torch.float64))
         camera = free_camera(80, 60)
-        look = Look(layer="Points", second="Alpha", mix="Split", at=1.0, point_size=0.2)
+        look = RenderOptions(layer="Points", second="Alpha", mix="Split", at=1.0, point_size=0.2)
         colors = renderer.draw(0, look, camera).image[20:, :].reshape(-1, 3).astype(int)
         assert np.median(colors[:, 0] - colors[:, 1]) > 80  # it looks at a red wall
 
@@ -204,15 +206,15 @@ class TestClasses:
         renderer.add_classes("first", provider(None))
         renderer.add_classes("second", provider(torch.tensor([True, True, False])))
         assert renderer.class_providers == ("first", "second")
-        blue = renderer.draw(0, Look(layer="Classes"), free_camera()).image.astype(int)
+        blue = renderer.draw(0, RenderOptions(layer="Classes"), free_camera()).image.astype(int)
         assert (blue[..., 2] > 140).mean() > 0.95 and (blue[..., :2] < 30).mean() > 0.95
-        grey = renderer.draw(0, Look(layer="Classes", classes="second"), free_camera()).image.astype(int)
+        grey = renderer.draw(0, RenderOptions(layer="Classes", classes="second"), free_camera()).image.astype(int)
         expected = 255 * class_colors(torch.tensor([-1]))[0].numpy()
         assert (grey <= expected + 2).mean() > 0.95
 
     def test_scores_of_other_gaussians_are_refused_in_words(self, renderer):
         renderer.add_classes("old", lambda index, state: ClassScores(torch.ones(3, 2), ("a", "b")))
-        assert renderer.draw(0, Look(layer="Classes"), free_camera()).image.shape == (30, 40, 3)
+        assert renderer.draw(0, RenderOptions(layer="Classes"), free_camera()).image.shape == (30, 40, 3)
 
 
 class TestValues:
@@ -230,7 +232,7 @@ class TestValues:
         renderer.load(0)
         camera = Cameras(torch.eye(4)[None], intrinsics(0.3, 40, 30)[None], 40, 30)
         heat = Heat(torch.tensor([0.0, 10.0]), 0, None, 0, 10)
-        middle = renderer.draw(0, Look(layer="Heat", heat=heat), camera).image[15, 20]
+        middle = renderer.draw(0, RenderOptions(layer="Heat", heat=heat), camera).image[15, 20]
         weights = torch.tensor([0.2, 0.8 * 0.999])
         expected = colormap((weights[1] / weights.sum())[None])[0] * 255
         assert np.abs(middle - expected.numpy()).max() < 4
@@ -245,7 +247,7 @@ class TestValues:
 
     def test_small_gaussians_cover_less(self, renderer):
         camera = free_camera(160, 120)
-        full, small = (renderer.draw(0, Look(layer="Alpha", size=s), camera).image.mean() for s in (1.0, 0.2))
+        full, small = (renderer.draw(0, RenderOptions(layer="Alpha", size=s), camera).image.mean() for s in (1.0, 0.2))
         assert small < 0.7 * full
 
     def test_scales_are_of_the_scenes_world(self):
@@ -261,7 +263,7 @@ class TestValues:
             source.state = state
             renderer = Renderer(source)
             renderer.load(0)
-            looks.append(renderer.draw(0, Look(layer="Scales"), free_camera(160, 120)).image.astype(int))
+            looks.append(renderer.draw(0, RenderOptions(layer="Scales"), free_camera(160, 120)).image.astype(int))
         assert np.abs(looks[0] - looks[1]).max() <= 2
 
 
@@ -274,7 +276,7 @@ class TestDatasetCameras:
             [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
         )
         free = Cameras(turned[None], intrinsics(0.8, 40, 30)[None], 40, 30)
-        turn = Turn.between(free, target)
+        turn = CameraRotation.between(free, target)
         # A plane at z = 3 of the dataset camera, coloured by where it is.
         world = target.unproject(torch.full((1, 48, 64), 3.0))[0]
         seen = turn.sample(world, smooth=True)
@@ -288,15 +290,15 @@ class TestDatasetCameras:
         target = Cameras(torch.eye(4)[None], intrinsics(1.2, 64, 48)[None], 64, 48)
         moved = torch.eye(4)
         moved[0, 3] = 0.05
-        assert Turn.between(Cameras(moved[None], target.Ks, 64, 48), target) is None
+        assert CameraRotation.between(Cameras(moved[None], target.Ks, 64, 48), target) is None
 
     def test_target_is_shown_there_and_explained_elsewhere(self, renderer):
         state = renderer.state(0)
-        here = renderer.draw(0, Look(layer="Target", frame=2), at_frame(state, 2, 64, 48)).image
+        here = renderer.draw(0, RenderOptions(layer="Target", frame=2), at_frame(state, 2, 64, 48)).image
         assert np.abs(here.astype(int) - round(255 * 0.4)).max() <= 1  # the stub's frame 2 is a plain grey
-        turned = renderer.draw(0, Look(layer="Target", frame=2), at_frame(state, 2, 64, 48, turn=0.6)).image
+        turned = renderer.draw(0, RenderOptions(layer="Target", frame=2), at_frame(state, 2, 64, 48, turn=0.6)).image
         assert 0.2 < (np.abs(turned.astype(int) - 102).max(-1) <= 1).mean() < 0.8
-        away = renderer.draw(0, Look(layer="Target", frame=2), free_camera(64, 48)).image
+        away = renderer.draw(0, RenderOptions(layer="Target", frame=2), free_camera(64, 48)).image
         assert away.mean() < 80
 
     def test_depth_error_is_zero_where_the_render_is_right(self):
@@ -305,13 +307,13 @@ class TestDatasetCameras:
         truth = Renderer(source)
         truth.load(0)
         camera = at_frame(state, 0, 64, 48)
-        z = truth.draw(0, Look(layer="Depth"), camera, with_depth=True).depth
+        z = truth.draw(0, RenderOptions(layer="Depth"), camera, with_depth=True).depth
         read = state.frames.read
         right = replace(state.frames, read=lambda i, w, h: replace(read(i, w, h), depth=z))
         source.state = replace(state, frames=right)
         renderer = Renderer(source)
         renderer.load(0)
-        image = renderer.draw(0, Look(layer="Depth error", frame=0), camera).image.astype(int)
+        image = renderer.draw(0, RenderOptions(layer="Depth error", frame=0), camera).image.astype(int)
         assert np.abs(image - 255 * colormap(torch.zeros(1))[0].numpy()).mean() < 3
 
     def test_cosine_error_compares_what_the_training_compares(self):
@@ -331,10 +333,10 @@ class TestDatasetCameras:
 class TestStableColours:
     def test_both_sides_scenes_and_stages_wear_one_basis(self):
         model = StubModel()
-        renderer = Renderer(ModelSource(model, Boxes(), stage=5))
+        renderer = Renderer(ModelSource(model, Boxes(), step=5))
         for index in (0, 1):
             renderer.load(index)
-            renderer.draw(index, Look(second="Features", mix="Split"), free_camera())
+            renderer.draw(index, RenderOptions(second="Features", mix="Split"), free_camera())
         assert renderer.colors.version == 1  # fitted once
 
     def test_colours_of_a_state_follow_a_refresh(self, renderer):

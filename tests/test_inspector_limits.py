@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gaussiancross.app.export.files import MAX_SIDE
 from gaussiancross.app.inspector import Inspector, SplatsSource
 from gaussiancross.app.inspector import limits as limits_module
-from gaussiancross.app.inspector import scenes as scenes_module
 from gaussiancross.app.inspector import session as session_module
-from gaussiancross.app.inspector.export import MAX_SIDE
+from gaussiancross.app.render import thumbnails as scenes_module
 from robot import Robot, wait_for
 from test_inspector import as_gaussians, box_room
 

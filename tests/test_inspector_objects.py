@@ -8,23 +8,23 @@ import json
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.any_object import read_any_object
 from gaussiancross.app.inspector import Inspector, SplatsSource
-from gaussiancross.app.inspector.object_desk import (
+from gaussiancross.app.objects.gallery import has_builtin, open_clipgs, open_desk
+from gaussiancross.app.objects.load_object import read_any_object
+from gaussiancross.app.objects.recognizer import (
     PICTURE,
     Gallery,
-    ObjectDesk,
+    ObjectRecognizer,
     label_list,
     object_picture,
     result_sheet,
     standing,
     upright,
 )
-from gaussiancross.app.object_gallery import has_builtin, open_clipgs, open_desk
-from gaussiancross.app.object_search import Embedded, Tower, embed_files
+from gaussiancross.app.objects.search import Embedded, Tower, embed_files
+from gaussiancross.core.data.objects import points_as_gaussians, write_object_npz
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
-from gaussiancross.core.object_input import points_as_gaussians, write_object_npz
 from gaussiancross.core.query import QueryObject, TextVectors
 from PIL import Image
 from robot import Robot, wait_for
@@ -53,7 +53,7 @@ def desk(folder):
     model = ClipGS(config).eval()
     files = sorted(folder.glob("*.npz"))
     gallery = Gallery(embed_files(model, files))
-    return ObjectDesk(lambda: (model, str(folder / "words.npy"), SHAPES), gallery)
+    return ObjectRecognizer(lambda: (model, str(folder / "words.npy"), SHAPES), gallery)
 
 
 class TestDesk:
@@ -164,7 +164,7 @@ class TestFiles:
 
 class TestOpening:
     def test_a_folder_is_embedded_and_nothing_is_said_of_nothing(self, folder, desk, monkeypatch, tmp_path):
-        monkeypatch.setattr("gaussiancross.app.object_gallery.open_clipgs", lambda spec: (desk.model, "t", SHAPES))
+        monkeypatch.setattr("gaussiancross.app.objects.gallery.open_clipgs", lambda spec: (desk.model, "t", SHAPES))
         opened = open_desk("builtin", folder)
         assert opened is not None and len(opened.gallery) == 12 and opened.labels == SHAPES
         with pytest.raises(InputError, match="objects as"):

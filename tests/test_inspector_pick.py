@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.picking import Pick, in_rectangle, label_at, pick, pick_scores, renewed
-from gaussiancross.app.inspector.source import SceneState
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.app.query.picking import Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from gaussiancross.app.scenes.source import SceneState
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from test_inspector import as_gaussians, box_room
 
 EYE = torch.tensor([2.0, 1.5, 1.2])

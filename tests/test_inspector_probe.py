@@ -7,18 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector import scenes as scenes_module
-from gaussiancross.app.inspector.classes import (
-    PLAIN,
-    class_table,
-    default_colors,
-    point_segment,
-    probe_scores,
-)
-from gaussiancross.app.inspector.layers import class_colors
 from gaussiancross.app.inspector.panels.curves import GROUPS, aligned, positive
-from gaussiancross.app.inspector.renderer import Renderer
-from gaussiancross.app.inspector.scenes import (
+from gaussiancross.app.render import thumbnails as scenes_module
+from gaussiancross.app.render.classes import PLAIN, class_table, default_colors, point_segment, probe_scores
+from gaussiancross.app.render.layers import class_colors
+from gaussiancross.app.render.renderer import Renderer
+from gaussiancross.app.render.scores import ClassScores
+from gaussiancross.app.render.thumbnails import (
     THUMBNAIL,
     UP,
     contact_sheet,
@@ -29,12 +24,11 @@ from gaussiancross.app.inspector.scenes import (
     turned,
     up_of,
 )
-from gaussiancross.app.inspector.scores import ClassScores
-from gaussiancross.app.inspector.source import LiveSource, ModelSource, PointsSource, SceneState
+from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import write_gaussians, write_points, write_splat
-from gaussiancross.core.live import LiveFeed, Snapshot
-from gaussiancross.trainers.probe import LinearProbe
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
+from gaussiancross.trainers.pretraining.online_probe import LinearProbe
 from test_inspector import Boxes, StubModel, as_gaussians, box_frames, box_room, free_camera
 
 NAMES = Boxes.class_names
@@ -50,7 +44,7 @@ def stub_probe(classes: int = 6) -> LinearProbe:
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    renderer = Renderer(ModelSource(StubModel(), Boxes(), stage=7, probe=stub_probe()))
+    renderer = Renderer(ModelSource(StubModel(), Boxes(), step=7, probe=stub_probe()))
     renderer.load(0)
     return renderer
 
@@ -87,11 +81,11 @@ class TestProbeLayer:
 
     def test_layer_shows_the_probe_and_obeys_the_style(self, renderer):
         assert renderer.class_providers == ("Probe",) and "Classes" in renderer.layers(0)
-        from gaussiancross.app.inspector.renderer import Look
+        from gaussiancross.app.render.renderer import RenderOptions
 
-        plain = renderer.draw(0, Look(layer="Classes"), free_camera(80, 60)).image.astype(int)
+        plain = renderer.draw(0, RenderOptions(layer="Classes"), free_camera(80, 60)).image.astype(int)
         hidden = PLAIN.toggled("floor")
-        other = renderer.draw(0, Look(layer="Classes", style=hidden), free_camera(80, 60)).image.astype(int)
+        other = renderer.draw(0, RenderOptions(layer="Classes", style=hidden), free_camera(80, 60)).image.astype(int)
         changed = np.abs(plain - other).max(-1) > 12
         assert 0.02 < changed.mean() < 0.9
         assert np.ptp(other[changed], axis=1).mean() < np.ptp(plain[changed], axis=1).mean()  # grey now

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from gaussiancross.app.inspector import Inspector, ModelSource, PointsSource
 from gaussiancross.core.io import write_points
-from gaussiancross.core.live import LiveFeed
+from gaussiancross.trainers.engine.live import LiveFeed
 from PIL import Image
 from test_inspector import Boxes, StubModel, box_room
 from test_inspector_browser import browser, click, differs, open_and_wait, page, pixels, wait_for  # noqa: F401
@@ -21,7 +21,7 @@ def tab(view, name: str) -> None:
 
 
 def test_probe_legend_hides_and_recolours(page):  # noqa: F811
-    with Inspector(ModelSource(StubModel(), Boxes(), stage=7, probe=stub_probe()), port=0) as inspector:
+    with Inspector(ModelSource(StubModel(), Boxes(), step=7, probe=stub_probe()), port=0) as inspector:
         before = open_and_wait(page, inspector)
         tab(page, "Classes")
         page.get_by_text("Probe against labels").wait_for(timeout=20_000)

@@ -7,17 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.histogram import histogram_svg
-from gaussiancross.app.inspector.search import (
-    Found,
-    Question,
-    Words,
-    ask,
-    objects,
-    read_phrases,
-    words_for,
-)
-from gaussiancross.app.inspector.source import SceneState
+from gaussiancross.app.query.histogram import histogram_svg
+from gaussiancross.app.query.search import Query, QueryableFeatures, QueryResult, ask, objects, read_phrases, words_for
+from gaussiancross.app.scenes.source import SceneState
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import MAX_LETTERS, MAX_PHRASES, TextVectors
 from test_inspector import as_gaussians, box_room
@@ -41,14 +33,14 @@ def state() -> SceneState:
     return SceneState("box", points=scene, gaussians=as_gaussians(scene), embeddings=logits)
 
 
-def words(state: SceneState, encoder: TextVectors | None, channels=NAMES) -> Words:
+def words(state: SceneState, encoder: TextVectors | None, channels=NAMES) -> QueryableFeatures:
     found = words_for(state, encoder, channels)
-    assert isinstance(found, Words)
+    assert isinstance(found, QueryableFeatures)
     return found
 
 
 def test_class_channels_answer_to_words(state, encoder):
-    answer = ask(words(state, encoder), Question(("the floors", "giraffe", "zebra")))
+    answer = ask(words(state, encoder), Query(("the floors", "giraffe", "zebra")))
     floor, giraffe, zebra = answer.phrases
     assert floor.meant == "floor" and floor.presence.present
     assert not giraffe.presence.present and giraffe.presence.score < 0.5 and giraffe.nearest is not None
@@ -59,24 +51,24 @@ def test_class_channels_answer_to_words(state, encoder):
 
 
 def test_nothing_known_gives_no_scores(state, encoder):
-    answer = ask(words(state, encoder), Question(("zebra", "red")))
+    answer = ask(words(state, encoder), Query(("zebra", "red")))
     assert answer.scores is None and not answer.somewhere
     assert "red_chair" in answer.phrases[1].unknown.suggestions
 
 
 def test_negatives_take_away(state, encoder):
     known = words(state, encoder)
-    plain = ask(known, Question(("floor",)))
-    against = ask(known, Question(("floor",), negatives=("floor", "zebra")))
+    plain = ask(known, Query(("floor",)))
+    against = ask(known, Query(("floor",), negatives=("floor", "zebra")))
     assert against.scores.max() <= 0.5 + 1e-4 < plain.scores.max()
     assert [u.phrase for u in against.unknown_negatives] == ["zebra"]
 
 
 def test_cosine_mode(state, encoder):
     known = words(state, encoder)
-    answer = ask(known, Question(("floor",), mode="Cosine"))
+    answer = ask(known, Query(("floor",), mode="Cosine"))
     assert answer.scores.max() > 0.95
-    relevancy = ask(known, Question(("floor",)))
+    relevancy = ask(known, Query(("floor",)))
     assert answer.phrases == relevancy.phrases  # presence does not depend on what is shown
 
 
@@ -85,12 +77,12 @@ def test_features_of_the_text_width_are_compared_directly(state, encoder):
     direct = replace(state, embeddings=3 * encoder.encode(list(NAMES)).vectors[segment])
     known = words(direct, encoder, None)
     assert known.channels is None
-    answer = ask(known, Question(("left", "giraffe")))
+    answer = ask(known, Query(("left", "giraffe")))
     assert [p.presence.present for p in answer.phrases] == [True, False]
 
 
 def test_names_alone_are_words_too(state):
-    answer = ask(words(state, None), Question(("ceiling", "giraffe")))
+    answer = ask(words(state, None), Query(("ceiling", "giraffe")))
     assert answer.phrases[0].presence.present and answer.phrases[1].unknown is not None
 
 
@@ -113,12 +105,12 @@ def test_phrases_are_read_and_limited():
 
 def test_template_without_a_place_is_refused(state, encoder):
     with pytest.raises(InputError, match="template"):
-        ask(words(state, encoder), Question(("floor",), template="a photo"))
+        ask(words(state, encoder), Query(("floor",), template="a photo"))
 
 
 def test_threshold_of_relevancy_never_falls_below_a_half(state, encoder):
-    answer = ask(words(state, encoder), Question(("floor",)))
-    found = Found.of(answer.scores, state, 0, "relevancy", "floor", 0.5)
+    answer = ask(words(state, encoder), Query(("floor",)))
+    found = QueryResult.of(answer.scores, state, 0, "relevancy", "floor", 0.5)
     assert (found.low, found.high) == (0.0, 1.0) and found.cut >= 0.5
     floor = state.points.segment == 4
     assert (found.selected(found.cut) == floor).all()
@@ -126,10 +118,10 @@ def test_threshold_of_relevancy_never_falls_below_a_half(state, encoder):
 
 def test_scores_without_a_middle_select_the_best():
     scores = torch.linspace(0.90, 0.95, 2000)
-    found = Found.of(scores, SceneState("x"), 0, "cosine", "x")
+    found = QueryResult.of(scores, SceneState("x"), 0, "cosine", "x")
     assert found.low <= 0.9 and found.high >= 0.95
     assert 0 < found.selected(found.cut).mean() <= 0.02
-    empty = Found.of(torch.zeros(10), SceneState("x"), 0, "cosine", "x")
+    empty = QueryResult.of(torch.zeros(10), SceneState("x"), 0, "cosine", "x")
     assert empty.low < empty.high
 
 
@@ -143,7 +135,7 @@ def test_objects_of_two_walls(state):
 
 
 def test_histogram_is_small_and_marks_both_thresholds(state):
-    found = Found.of(torch.rand(1000, generator=torch.Generator().manual_seed(0)), state, 0, "x", "x", 0.5)
+    found = QueryResult.of(torch.rand(1000, generator=torch.Generator().manual_seed(0)), state, 0, "x", "x", 0.5)
     svg = histogram_svg(found, 0.25)
     assert svg.startswith("<svg") and svg.endswith("</svg>") and len(svg) < 12_000
     assert 'x1="80.0"' in svg and "M160.0 7" in svg  # a quarter and a half of 320

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from gaussiancross.app.inspector import Inspector
-from gaussiancross.app.inspector.catalog import available, missing
+from gaussiancross.app.render.catalog import available, missing
 from robot import Robot, wait_for
 from test_inspector import box_room
 from test_inspector_export_browser import grey_run

@@ -12,10 +12,10 @@ import pytest
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.inspector.icons import keep_icons_open
 from gaussiancross.app.inspector.placing import Placing
-from gaussiancross.app.inspector.source import PointsSource, SplatsSource
-from gaussiancross.app.inspector.video import Pose
 from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
-from gaussiancross.core.live import LiveFeed
+from gaussiancross.app.render.video import Pose
+from gaussiancross.app.scenes.source import PointsSource, SplatsSource
+from gaussiancross.trainers.engine.live import LiveFeed
 from robot import Robot, wait_for
 from test_inspector import Boxes, Clock, as_gaussians, box_room
 
@@ -23,7 +23,7 @@ SLOW_TO_IMPORT = (
     "scipy.sparse",
     "scipy.spatial",
     "rich.progress",
-    "gaussiancross.trainers.pretrain",
+    "gaussiancross.trainers.pretraining.trainer",
     "gsplat",
     "matplotlib",
     "nerfstudio",

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector.compare import Comparison, PartnerRenderer, steps_work
-from gaussiancross.app.inspector.export import finish
-from gaussiancross.app.inspector.renderer import Look, Renderer
-from gaussiancross.app.inspector.source import LiveSource, ModelSource, SceneState, SplatsSource
-from gaussiancross.app.inspector.timeline import StateCache, TimelineSource, state_bytes
-from gaussiancross.app.inspector.video import Pose
+from gaussiancross.app.export.files import finish
+from gaussiancross.app.render.compare import Comparison, PartnerRenderer, steps_work
+from gaussiancross.app.render.renderer import Renderer, RenderOptions
+from gaussiancross.app.render.video import Pose
+from gaussiancross.app.scenes.source import LiveSource, ModelSource, SceneState, SplatsSource
+from gaussiancross.app.scenes.timeline import StateCache, TimelineSource, state_bytes
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import save_checkpoint
-from gaussiancross.core.live import LiveFeed, Snapshot
-from gaussiancross.trainers.timeline import MAX_FRAMES, Timeline, least_missed, list_frames
+from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
+from gaussiancross.trainers.pretraining.timeline import MAX_FRAMES, Timeline, least_missed, list_frames
 from PIL import Image
 from test_inspector import Boxes, StubModel, as_gaussians, box_room, free_camera
 
@@ -130,11 +130,11 @@ class TestTimelineSource:
 
     def test_every_step_has_its_weights(self, tmp_path: Path):
         source = self.source(tmp_path)
-        assert source.steps == (0, 10, 20) and source.stage() == 20
+        assert source.steps == (0, 10, 20) and source.step() == 20
         for step, grey in ((None, 0.9), (0, 0.1), (10, 0.5), (20, 0.9), (0, 0.1)):
             source.seek(step)
             state = source.load(0)
-            assert abs(self.grey(state) - grey) < 1e-3 and state.stage == (20 if step is None else step)
+            assert abs(self.grey(state) - grey) < 1e-3 and state.step == (20 if step is None else step)
         with pytest.raises(InputError, match="step 15"):
             source.seek(15)
 
@@ -154,12 +154,12 @@ class TestTimelineSource:
         source = TimelineSource(live, tmp_path, live=True)
         assert source.load(0).gaussians is None  # nothing published yet
         feed.publish(Snapshot(7, {"grey": torch.tensor(0.7)}))
-        assert source.stage() == 7 and abs(self.grey(source.load(0)) - 0.7) < 1e-3
+        assert source.step() == 7 and abs(self.grey(source.load(0)) - 0.7) < 1e-3
         source.seek(0)
         feed.publish(Snapshot(8, {"grey": torch.tensor(0.8)}))
-        assert source.stage() == 0 and abs(self.grey(source.load(0)) - 0.1) < 1e-3
+        assert source.step() == 0 and abs(self.grey(source.load(0)) - 0.1) < 1e-3
         source.seek(None)
-        assert source.stage() == 8 and abs(self.grey(source.load(0)) - 0.8) < 1e-3
+        assert source.step() == 8 and abs(self.grey(source.load(0)) - 0.8) < 1e-3
 
     def test_memory_is_bounded(self, tmp_path: Path):
         state = self.source(tmp_path).load(0)
@@ -177,13 +177,13 @@ class TestComparison:
         renderer = Renderer(source)
         renderer.load(0)
         comparison = Comparison(renderer, source.twin(0))
-        image = comparison.draw(0, Look(at=0.5), free_camera(120, 90)).image
-        alone = renderer.draw(0, Look(), free_camera(120, 90)).image
+        image = comparison.draw(0, RenderOptions(at=0.5), free_camera(120, 90)).image
+        alone = renderer.draw(0, RenderOptions(), free_camera(120, 90)).image
         assert comparison.names() == ("step 20", "step 0") and comparison.same_run
         assert np.abs(image[40:, :50].astype(int) - alone[40:, :50]).max() < 12
         assert image[40:, 70:].mean() < 60 < alone[40:, 70:].mean()
         for at in (0.0, 1.0):
-            assert comparison.draw(0, Look(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
+            assert comparison.draw(0, RenderOptions(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
 
     def test_other_runs_wear_similar_colours_for_the_same_things(self):
         scene = box_room(12)
@@ -210,7 +210,7 @@ class TestComparison:
         renderer.load(0)
         pose = Pose(np.array([2.0, 1.5, 1.2]), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), 1.0)
         movie = Image.open(
-            io.BytesIO(finish(steps_work(renderer, source, 0, Look(), pose, (96, 72), "GIF", "v")).content)
+            io.BytesIO(finish(steps_work(renderer, source, 0, RenderOptions(), pose, (96, 72), "GIF", "v")).content)
         )
         levels = []
         for i in range(movie.n_frames):

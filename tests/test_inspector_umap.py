@@ -7,13 +7,14 @@ import time
 
 import pytest
 import torch
-from gaussiancross.app.inspector import SplatsSource, umap_colors
-from gaussiancross.app.inspector.compare import PartnerRenderer
-from gaussiancross.app.inspector.feature_colors import FeatureColors
-from gaussiancross.app.inspector.renderer import Renderer
-from gaussiancross.app.inspector.umap_colors import UmapColors, sampled
+from gaussiancross.app.inspector import SplatsSource
+from gaussiancross.app.render import umap_colors
+from gaussiancross.app.render.compare import PartnerRenderer
+from gaussiancross.app.render.feature_colors import FeatureColors
+from gaussiancross.app.render.renderer import Renderer
+from gaussiancross.app.render.umap_colors import UmapColors, sampled
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.pca import PcaBasis
+from gaussiancross.core.features.pca import PcaBasis
 from test_inspector import as_gaussians, box_room
 
 

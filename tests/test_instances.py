@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app.commands import instances as command
-from gaussiancross.core.augment import NO_SCENE_AUGMENT
-from gaussiancross.core.datasets.classes import SCANNET20, SCANNET200
+from gaussiancross.core.data.augment import NO_SCENE_AUGMENT
+from gaussiancross.core.data.classes import SCANNET20, SCANNET200
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.models import PointGroup, load_pretrained
 from gaussiancross.core.models.pointgroup import ClusterConfig, PointGroupOutput, Proposals

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io import checkpoint as ckpt
 from gaussiancross.core.io import (
     latest_checkpoint,
@@ -31,7 +32,6 @@ from gaussiancross.core.io import (
 )
 from gaussiancross.core.io.lru import ArrayCache
 from gaussiancross.core.io.ply_table import read_vertices, write_vertices
-from gaussiancross.core.scene import PointScene
 
 SPLATS = Path(__file__).parents[2] / "shared" / "data" / "splats"
 

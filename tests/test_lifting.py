@@ -7,11 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import InputConfig, make_input
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.data.batch import InputConfig, make_input
+from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.lifting import LiftConfig, chosen_frames, lift, lift_voxels, observe, observe_reference
-from gaussiancross.core.scene import Frame, PointScene, PosedFrames
+from gaussiancross.core.features.lifting import (
+    LiftConfig,
+    chosen_frames,
+    lift,
+    lift_voxels,
+    observe,
+    observe_reference,
+)
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.teachers import TeacherInfo
 
 W, H = 40, 30

@@ -13,8 +13,8 @@ import pytest
 import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import list_checkpoints
-from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.loop import MAX_BAD_STEPS, Rhythm, Trainer
+from gaussiancross.trainers.engine.log import read_metrics
+from gaussiancross.trainers.engine.loop import MAX_BAD_STEPS, Trainer, TrainSchedule
 from rich.console import Console
 from torch import Tensor
 
@@ -35,7 +35,7 @@ class Line(Trainer[Tensor]):
     def __init__(
         self, run_dir: Path, config: LineConfig = LineConfig(), event=lambda step: None, **rhythm: int
     ) -> None:
-        super().__init__(config, run_dir, Rhythm(**{"steps": 9, "save_every": 4, **rhythm}))
+        super().__init__(config, run_dir, TrainSchedule(**{"steps": 9, "save_every": 4, **rhythm}))
         torch.manual_seed(0)
         self.model = torch.nn.Linear(1, 1)
         self.optimizer = torch.optim.AdamW(self.model.parameters())
@@ -276,7 +276,7 @@ def test_gradients_are_clipped_and_groups_scale_their_rate(tmp_path):
 def test_impossible_rhythms_are_refused(tmp_path, rhythm):
     with pytest.raises(InputError, match="at least 1"):
         Line(tmp_path, **rhythm)
-    assert replace(Rhythm(3), keep=0).steps == 3
+    assert replace(TrainSchedule(3), keep=0).steps == 3
 
 
 class Shared(Line):

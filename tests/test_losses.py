@@ -9,11 +9,18 @@ import pytest
 import torch
 from gaussiancross.core.config import from_dict, to_dict
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.live import Curve, LiveFeed, Snapshot
-from gaussiancross.core.losses import depth_l1, feature_cosine, rgb_l1, to_tokens, uncertainty_sum, weighted_sum
+from gaussiancross.core.features.pca import PcaBasis
+from gaussiancross.core.losses.distillation import (
+    depth_l1,
+    feature_cosine,
+    rgb_l1,
+    to_tokens,
+    uncertainty_sum,
+    weighted_sum,
+)
 from gaussiancross.core.metrics import depth_error, effective_rank, feature_spread, psnr, token_cosine
 from gaussiancross.core.nn.heads import GaussianHead, HeadConfig
-from gaussiancross.core.pca import PcaBasis
+from gaussiancross.trainers.engine.live import Curve, LiveFeed, Snapshot
 
 
 class TestLosses:
@@ -171,8 +178,8 @@ class TestConfig:
     def test_presets_round_trip_through_json(self):
         import json
 
-        from gaussiancross.trainers.presets import FULL, TINY
-        from gaussiancross.trainers.pretrain import PretrainConfig
+        from gaussiancross.trainers.pretraining.presets import FULL, TINY
+        from gaussiancross.trainers.pretraining.trainer import PretrainConfig
 
         for preset in (FULL, TINY):
             assert from_dict(PretrainConfig, json.loads(json.dumps(to_dict(preset)))) == preset

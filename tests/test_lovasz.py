@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core import losses
-from gaussiancross.core.losses import lovasz_softmax
+from gaussiancross.core.losses import distillation as losses
+from gaussiancross.core.losses.segmentation import lovasz_softmax
 from gaussiancross.core.metrics import confusion_matrix, semantic_scores
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaussiancross.core.datasets.meshes import LitMesh, light_mesh, mesh_object, read_mesh
-from gaussiancross.core.datasets.meshes.normals import corner_normals
-from gaussiancross.core.datasets.meshes.solid import TO_Y_UP
-from gaussiancross.core.datasets.objects import object_cameras, render_object, surface_points
-from gaussiancross.core.datasets.objects.gaussians import object_gaussians
+from gaussiancross.core.datasets.objects.meshes import LitMesh, light_mesh, mesh_object, read_mesh
+from gaussiancross.core.datasets.objects.meshes.normals import corner_normals
+from gaussiancross.core.datasets.objects.meshes.solid import TO_Y_UP
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.synthetic.objects import object_cameras, render_object, surface_points
+from gaussiancross.core.synthetic.objects.gaussians import object_gaussians
 from mesh_files import SIDES, cube, side, write_glb, write_obj, write_picture, write_ply
 
 PALETTE = np.array([[230, 30, 30], [30, 200, 40], [40, 60, 220], [220, 210, 40], [200, 60, 210], [90, 90, 90]])

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.augment import AugmentConfig
-from gaussiancross.core.batch import Batch, PointBatch, Views, make_input
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.data.augment import AugmentConfig
+from gaussiancross.core.data.batch import Batch, PointBatch, Views, make_input
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.models import GaussianCross
-from gaussiancross.core.scene import PointScene
-from gaussiancross.trainers.presets import TINY
+from gaussiancross.trainers.pretraining.presets import TINY
 
 CONFIG = replace(TINY.model, lattice_cells=2048, lattice_shape=(16, 16, 8), teacher_dim=5)
 

@@ -21,15 +21,15 @@ pytest.importorskip("nerfstudio", reason="needs the nerfstudio extra")
 import tyro
 import yaml
 from gaussiancross.app import ns_method
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.io.checkpoint import list_checkpoints
-from gaussiancross.trainers.log import read_metrics
+from gaussiancross.trainers.engine.log import read_metrics
 from gaussiancross.trainers.ns import trainer as trainer_module
 from gaussiancross.trainers.ns.model import from_nerfstudio, to_nerfstudio
 from gaussiancross.trainers.ns.trainer import GaussianCrossTrainer, save_pipeline
-from gaussiancross.trainers.presets import FULL, TINY
-from gaussiancross.trainers.pretrain import Pretrainer
+from gaussiancross.trainers.pretraining.presets import FULL, TINY
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from nerfstudio.configs.method_configs import AnnotatedBaseConfigUnion, all_descriptions, all_methods
 from nerfstudio.scripts import train as ns_train
 

@@ -8,12 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.augment import NO_COLOR, ObjectAugmentConfig, augment_object
-from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians, moved, quat_multiply, quat_to_rotmat
-from gaussiancross.core.io.ply import write_gaussians, write_points
-from gaussiancross.core.io.splat import write_splat
-from gaussiancross.core.object_input import (
+from gaussiancross.core.data.augment import NO_COLOR, ObjectAugmentConfig, augment_object
+from gaussiancross.core.data.objects import (
     attributes,
     check_object,
     normalized,
@@ -24,7 +20,11 @@ from gaussiancross.core.object_input import (
     turned_up,
     write_object_npz,
 )
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.data.scene import PointScene
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.gaussians import Gaussians, moved, quat_multiply, quat_to_rotmat
+from gaussiancross.core.io.ply import write_gaussians, write_points
+from gaussiancross.core.io.splat import write_splat
 
 
 def blob(n=200, seed=0):

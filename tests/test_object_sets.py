@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.object_sets import SCANOBJECTNN, open_object_set, read_fold
-from gaussiancross.core.datasets.triplets import TripletObject, Triplets, splits, write_triplets
+from gaussiancross.core.data.objects import points_as_gaussians, write_object_npz
+from gaussiancross.core.datasets.objects.published import SCANOBJECTNN, open_object_set, read_fold
+from gaussiancross.core.datasets.objects.triplets import TripletObject, Triplets, splits, write_triplets
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.pickles import read_object_array, read_pickle
 from gaussiancross.core.io.ply import write_gaussians
-from gaussiancross.core.object_input import points_as_gaussians, write_object_npz
 
 RNG = np.random.default_rng(0)
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.objects import (
+from gaussiancross.core.datasets.procedural_objects import SEEN, Objects
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.synthetic.geometry import shapes as S
+from gaussiancross.core.synthetic.geometry.mesh import box
+from gaussiancross.core.synthetic.objects import (
     CATEGORIES,
     HELD_OUT,
-    SEEN,
-    Objects,
     ProceduralObject,
     build_object,
     captions,
@@ -22,11 +24,8 @@ from gaussiancross.core.datasets.objects import (
     surface_points,
     to_trimesh,
 )
-from gaussiancross.core.datasets.objects import shapes as S
-from gaussiancross.core.datasets.objects.preview import contact_sheet, save_sheet
-from gaussiancross.core.datasets.rooms.captions import color_names, vocabulary
-from gaussiancross.core.datasets.rooms.mesh import box
-from gaussiancross.core.errors import InputError
+from gaussiancross.core.synthetic.objects.preview import contact_sheet, save_sheet
+from gaussiancross.core.synthetic.rooms.captions import color_names, vocabulary
 
 
 @pytest.fixture(scope="module")

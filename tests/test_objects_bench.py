@@ -10,26 +10,26 @@ import pytest
 import torch
 from gaussiancross.benchmarks import objects as bench
 from gaussiancross.core.config import from_dict
-from gaussiancross.core.datasets.clouds import CloudTriplets, draw_points
-from gaussiancross.core.datasets.objects import build_object, light_object, object_gaussians
-from gaussiancross.core.datasets.objects.gaussians import _owners
-from gaussiancross.core.datasets.objects.render import front, render_object
-from gaussiancross.core.datasets.objects.triplets import ObjectTriplets, object_list, read_renders, write_category
-from gaussiancross.core.datasets.triplets import Triplets
+from gaussiancross.core.datasets.objects.point_clouds import CloudTriplets, draw_points
+from gaussiancross.core.datasets.objects.triplets import Triplets
+from gaussiancross.core.datasets.procedural_triplets import ObjectTriplets, object_list, read_renders, write_category
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians, quat_to_rotmat
+from gaussiancross.core.geometry.gaussians import Gaussians, quat_to_rotmat
 from gaussiancross.core.metrics import psnr
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import CARD, load_builtin_clipgs, save_builtin_clipgs
 from gaussiancross.core.query.text import Encoded
 from gaussiancross.core.splat import rasterize
+from gaussiancross.core.synthetic.objects import build_object, light_object, object_gaussians
+from gaussiancross.core.synthetic.objects.gaussians import _owners
+from gaussiancross.core.synthetic.objects.render import front, render_object
 from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
-from gaussiancross.trainers.clipgs_config import ClipGSRun
+from gaussiancross.trainers.clipgs.config import ClipGSRun
 
 DIM = 16
 
 
-class Words:
+class QueryableFeatures:
     """Every word is a direction; only the words of objects are known."""
 
     dim = DIM
@@ -52,7 +52,7 @@ class Thumbnails(ImageTeacher):
     def __init__(self) -> None:
         self.info = TeacherInfo("thumbnails", DIM, "none", None, True)
         self.size = (64, 64)
-        self.text = Words()
+        self.text = QueryableFeatures()
         self._to = torch.randn(12, DIM, generator=torch.Generator().manual_seed(0))
 
     def maps(self, images):
@@ -177,8 +177,8 @@ class TestBench:
         def never(*_args, **_kwargs):
             raise AssertionError("trained again")
 
-        monkeypatch.setattr("gaussiancross.trainers.clipgs.ClipGSTrainer.train_step", never)
-        monkeypatch.setattr("gaussiancross.core.datasets.objects.triplets.write_category", never)
+        monkeypatch.setattr("gaussiancross.trainers.clipgs.trainer.ClipGSTrainer.train_step", never)
+        monkeypatch.setattr("gaussiancross.core.datasets.procedural_triplets.write_category", never)
         before = (finished.out / "objects.json").read_text()
         assert bench.run(replace(finished, export=None), Thumbnails()) == 0
         after = json.loads((finished.out / "objects.json").read_text())

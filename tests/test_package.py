@@ -27,7 +27,7 @@ def modules() -> list[Path]:
 
 
 def imported(path: Path, module_level: bool) -> set[str]:
-    """Absolute names that a file imports: "gaussiancross.core.scene", "torch.nn". Imports for type checkers only do
+    """Absolute names that a file imports: "gaussiancross.core.data.scene", "torch.nn". Imports for type checkers only do
     not count; with ``module_level`` neither do those inside functions."""
     package = ["gaussiancross", *path.relative_to(ROOT).parent.parts]
     found: set[str] = set()
@@ -111,7 +111,11 @@ def test_imports_are_seen(tmp_path, monkeypatch):
         "class A:\n    import gsplat.cuda\n    def f(self):\n        import spconv\n"
     )
     shallow = imported(path, module_level=True)
-    assert {"gaussiancross.trainers.data", "gaussiancross.core.scene.Frame", "gaussiancross.core.io.ply"} <= shallow
+    assert {
+        "gaussiancross.trainers.pretraining.data",
+        "gaussiancross.core.data.scene.Frame",
+        "gaussiancross.core.io.ply",
+    } <= shallow
     assert "gsplat.cuda" in shallow and "spconv" not in shallow and "viser" not in shallow
     assert "spconv" in imported(path, module_level=False)
 
@@ -122,8 +126,8 @@ def test_plain_install_imports_without_the_optional_packages():
         f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
         "import gaussiancross.core, gaussiancross.core.models, gaussiancross.core.splat, gaussiancross.core.sparse\n"
         "import gaussiancross.core.datasets, gaussiancross.core.io, gaussiancross.core.teachers\n"
-        "import gaussiancross.trainers.pretrain, gaussiancross.trainers.presets\n"
-        "import gaussiancross.app.cli, gaussiancross.app.doctor, gaussiancross.app.inspector.source\n"
+        "import gaussiancross.trainers.pretraining.trainer, gaussiancross.trainers.pretraining.presets\n"
+        "import gaussiancross.app.cli, gaussiancross.app.doctor.checks, gaussiancross.app.scenes.source\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

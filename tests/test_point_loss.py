@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import Batch, PointBatch, Views
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.data.batch import Batch, PointBatch, Views
+from gaussiancross.core.data.scene import Frame, PosedFrames
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.lifting import lift, lift_views
-from gaussiancross.core.losses import point_cosine, point_cosine_of_cells
+from gaussiancross.core.features.lifting import lift, lift_views
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.losses.distillation import point_cosine, point_cosine_of_cells
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.core.nn.standardize import Standardize
-from gaussiancross.core.scene import Frame, PosedFrames
 from gaussiancross.core.teachers import TeacherInfo
-from gaussiancross.trainers.presets import TINY
+from gaussiancross.trainers.pretraining.presets import TINY
 
 W, H, D = 40, 30, 3
 

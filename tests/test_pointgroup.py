@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.batch import InputConfig, PointBatch, make_input, make_points
+from gaussiancross.core.data.batch import InputConfig, PointBatch, make_input, make_points
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.metrics import InstanceAP
 from gaussiancross.core.models import PointGroup, PointGroupConfig
@@ -16,7 +17,6 @@ from gaussiancross.core.models.pointgroup import (
 )
 from gaussiancross.core.nn import grouping
 from gaussiancross.core.nn.grouping import group_points
-from gaussiancross.core.scene import PointScene
 from shelves import shelf
 
 SMALL = PointGroupConfig(

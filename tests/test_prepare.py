@@ -15,14 +15,16 @@ import raw_data as raw
 import torch
 from gaussiancross.app import cli
 from gaussiancross.app.commands import prepare
-from gaussiancross.core.datasets import PointceptDataset, open_dataset, read_rgbd_export, s3dis, scannet, splits
-from gaussiancross.core.datasets.classes import S3DIS, SCANNET20, SCANNET200
-from gaussiancross.core.datasets.prepare import Task, run_tasks
-from gaussiancross.core.datasets.scannet_benchmark import NYU40_IDS, SCANNET200_IDS, VAL_LOCATIONS
+from gaussiancross.core.data.classes import S3DIS, SCANNET20, SCANNET200
+from gaussiancross.core.datasets import PointceptDataset, open_dataset, read_rgbd_export
+from gaussiancross.core.datasets.prepare import s3dis, scannet
+from gaussiancross.core.datasets.prepare.scannet_benchmark import NYU40_IDS, SCANNET200_IDS, VAL_LOCATIONS
+from gaussiancross.core.datasets.prepare.tasks import Task, run_tasks
+from gaussiancross.core.datasets.scenes import splits
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.normals import vertex_normals
 from gaussiancross.core.io.ply_table import count_vertices, read_triangles, read_vertices
 from gaussiancross.core.io.sens import read_sens
-from gaussiancross.core.normals import vertex_normals
 
 TRAIN, VAL, TEST = "scene0000_00", "scene0011_00", "scene0707_00"
 

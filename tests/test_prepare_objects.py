@@ -11,12 +11,12 @@ import pytest
 import torch
 from gaussiancross.app import cli
 from gaussiancross.app.commands.prepare import main
-from gaussiancross.app.contact_sheet import Panel, contact_sheet
-from gaussiancross.core.cameras import Cameras
-from gaussiancross.core.datasets.object_files import find_object_files
-from gaussiancross.core.datasets.triplets import Triplets
+from gaussiancross.app.objects.contact_sheet import Panel, contact_sheet
+from gaussiancross.core.datasets.objects.files import find_object_files
+from gaussiancross.core.datasets.objects.triplets import Triplets
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.geometry.cameras import Cameras
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io.ply import read_gaussians, write_gaussians
 from gaussiancross.core.io.renders import read_renders, write_renders
 from gaussiancross.core.splat import rasterize

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 import raw_data as raw
 from gaussiancross.app import cli
-from gaussiancross.app.preparing import OPTIONS
-from gaussiancross.core.datasets import scannet
-from gaussiancross.core.datasets.prepare import Task, run_tasks
+from gaussiancross.app.commands.batch_jobs import OPTIONS
+from gaussiancross.core.datasets.prepare import scannet
+from gaussiancross.core.datasets.prepare.tasks import Task, run_tasks
 from gaussiancross.core.errors import InputError
 
 SCENE = "scene0000_00"

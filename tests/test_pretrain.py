@@ -20,13 +20,14 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import checkpoint as checkpoint_io
 from gaussiancross.core.io.checkpoint import list_checkpoints
 from gaussiancross.core.io.pretrained import bundled_folder
-from gaussiancross.core.live import LiveFeed
 from gaussiancross.core.teachers import TeacherInfo
-from gaussiancross.trainers.data import PretrainData
-from gaussiancross.trainers.interrupt import InterruptFlag
-from gaussiancross.trainers.log import MetricLog, read_metrics
-from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_probe, load_run, run_folder, run_name
-from gaussiancross.trainers.schedule import one_cycle
+from gaussiancross.trainers.engine.interrupt import InterruptFlag
+from gaussiancross.trainers.engine.live import LiveFeed
+from gaussiancross.trainers.engine.log import MetricLog, read_metrics
+from gaussiancross.trainers.engine.schedule import one_cycle
+from gaussiancross.trainers.pretraining.data import PretrainData
+from gaussiancross.trainers.pretraining.runs import find_checkpoint, load_probe, load_run, run_folder, run_name
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 
 
 @pytest.fixture(scope="module")

@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app import cli
-from gaussiancross.core.batch import InputConfig
 from gaussiancross.core.config import from_dict, to_dict
+from gaussiancross.core.data.batch import InputConfig
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.datasets import open_dataset
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.geometry.gaussians import Gaussians
+from gaussiancross.core.geometry.normals import estimate_normals
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
-from gaussiancross.core.io.foreign import read_weights
 from gaussiancross.core.io.pretrained import read_pretrained
+from gaussiancross.core.io.torch_files import read_weights
 from gaussiancross.core.models import GaussianCross, GaussianCrossConfig, load_pretrained
 from gaussiancross.core.nn.pointcept import read_pointcept, to_pointcept
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.core.normals import estimate_normals
-from gaussiancross.core.scene import PointScene
-from gaussiancross.trainers.config import DataConfig, PretrainConfig
-from gaussiancross.trainers.presets import FIELD
+from gaussiancross.trainers.pretraining.config import DataConfig, PretrainConfig
+from gaussiancross.trainers.pretraining.presets import FIELD
 from safetensors.torch import save_file
 
 ASSETS = Path(str(files("gaussiancross.assets")))

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 from box_room import SIZE, SMALL, write_box_room
-from gaussiancross.core.batch import InputConfig, PointBatch, make_input
-from gaussiancross.core.live import LiveFeed
-from gaussiancross.core.scene import PointScene
-from gaussiancross.trainers.data import PretrainData
-from gaussiancross.trainers.log import read_metrics
-from gaussiancross.trainers.pretrain import Pretrainer, find_checkpoint, load_probe, load_run
-from gaussiancross.trainers.probe import LinearProbe, OnlineProbe, split_probe, with_probe
-from gaussiancross.trainers.timeline import list_frames
+from gaussiancross.core.data.batch import InputConfig, PointBatch, make_input
+from gaussiancross.core.data.scene import PointScene
+from gaussiancross.trainers.engine.live import LiveFeed
+from gaussiancross.trainers.engine.log import read_metrics
+from gaussiancross.trainers.pretraining.data import PretrainData
+from gaussiancross.trainers.pretraining.online_probe import LinearProbe, OnlineProbe, split_probe, with_probe
+from gaussiancross.trainers.pretraining.runs import find_checkpoint, load_probe, load_run
+from gaussiancross.trainers.pretraining.timeline import list_frames
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 
 
 class Walls:

@@ -11,15 +11,15 @@ import torch
 from gaussiancross import ClipGS, GaussianCross, Gaussians, PointScene, load
 from gaussiancross.app.commands.clipgs import _model
 from gaussiancross.app.commands.view import View, open_source
-from gaussiancross.app.object_gallery import open_desk
+from gaussiancross.app.objects.gallery import open_desk
 from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
 from gaussiancross.core.models import ClipGSConfig, GaussianCrossConfig, load_pretrained
 from gaussiancross.core.models.clipgs_builtin import save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.trainers.clipgs_config import ClipGSRun
-from gaussiancross.trainers.pretrain import find_checkpoint
+from gaussiancross.trainers.clipgs.config import ClipGSRun
+from gaussiancross.trainers.pretraining.runs import find_checkpoint
 
 SMALL_CLIPGS = ClipGSConfig(width=24, depth=1, heads=3, embed_dim=8, gaussians=64, groups=4, group_size=8)
 SMALL = GaussianCrossConfig(base_channels=4, channels=(4,) * 8, layers=(1,) * 8, lattice_channels=4, unet_widths=(4, 4))

@@ -8,13 +8,13 @@ import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import (
     Calibration,
+    ClosedVocabularyEncoder,
     Encoded,
     Example,
     FeatureStore,
-    Lexicon,
-    Question,
+    Query,
+    QueryableFeatures,
     TextVectors,
-    Words,
     ask,
     centred_cosine,
     choose_cut,
@@ -59,7 +59,7 @@ class Tower:
 
 
 def test_each_phrase_has_a_column_and_classes_take_the_best(lexicon, features):
-    answer = ask(Words.build(features, lexicon), Question(("lamp", "zebra", "sofa")))
+    answer = ask(QueryableFeatures.build(features, lexicon), Query(("lamp", "zebra", "sofa")))
     assert [p.phrase for p in answer.known] == ["lamp", "sofa"]
     assert answer.each.shape == (3 * PER, 2)
     torch.testing.assert_close(answer.each.amax(1), answer.scores)
@@ -67,26 +67,26 @@ def test_each_phrase_has_a_column_and_classes_take_the_best(lexicon, features):
     assert labels.tolist() == [1] * PER + [0] * PER + [-1] * PER
     assert (answer.classes([0.5, 0.9999]) == -1)[:PER].all()
     with pytest.raises(InputError, match="known phrase"):
-        ask(Words.build(features, lexicon), Question(("zebra",))).classes([])
+        ask(QueryableFeatures.build(features, lexicon), Query(("zebra",))).classes([])
 
 
 def test_an_example_finds_its_like_and_words_beside_it_stay_the_same(lexicon, features):
-    words = Words.build(features, lexicon)
+    words = QueryableFeatures.build(features, lexicon)
     crop = Example("this", features[PER : PER + 5] * torch.tensor([[1.0], [9], [0.1], [3], [2]]))
-    answer = ask(words, Question((crop, "sofa")))
+    answer = ask(words, Query((crop, "sofa")))
     this, sofa = answer.each.T
     assert answer.phrases[0].phrase == "this" and answer.phrases[0].presence.present
     assert this[PER : 2 * PER].min() > 0.5 > torch.cat([this[:PER], this[2 * PER :]]).max()
-    torch.testing.assert_close(sofa, ask(words, Question(("sofa",))).each[:, 0])
-    elsewhere = ask(words, Question((Example("giraffe", lexicon.encode(["giraffe"]).vectors),)))
+    torch.testing.assert_close(sofa, ask(words, Query(("sofa",))).each[:, 0])
+    elsewhere = ask(words, Query((Example("giraffe", lexicon.encode(["giraffe"]).vectors),)))
     assert not elsewhere.phrases[0].presence.present
-    against = ask(words, Question((crop,), negatives=("lamp",)))
+    against = ask(words, Query((crop,), negatives=("lamp",)))
     assert against.scores.max() < this.max()
 
 
 def test_an_example_of_class_scores_goes_through_the_channels(lexicon):
     logits = 20 * torch.eye(3).repeat_interleave(PER, 0)
-    answer = ask(Words.build(logits, lexicon, NAMES[:3]), Question((Example("pick", logits[:1]), "lamp")))
+    answer = ask(QueryableFeatures.build(logits, lexicon, NAMES[:3]), Query((Example("pick", logits[:1]), "lamp")))
     assert answer.classes([0.5, 0.5]).tolist() == [0] * PER + [1] * PER + [-1] * PER
 
 
@@ -106,16 +106,16 @@ def test_centred_cosine_is_the_cosine_of_centred_vectors(precision):
 
 
 def test_calibration_decides_what_is_present(lexicon, features):
-    plain = ask(Words.build(features, lexicon), Question(("sofa",))).phrases[0].presence
-    strict = Words.build(features, lexicon, calibration=Calibration(plain.score + 0.01, 1.0))
-    assert plain.present and not ask(strict, Question(("sofa",))).phrases[0].presence.present
-    assert ask(strict, Question(("sofa",))).scores.max() > 0.5  # scores are not touched
+    plain = ask(QueryableFeatures.build(features, lexicon), Query(("sofa",))).phrases[0].presence
+    strict = QueryableFeatures.build(features, lexicon, calibration=Calibration(plain.score + 0.01, 1.0))
+    assert plain.present and not ask(strict, Query(("sofa",))).phrases[0].presence.present
+    assert ask(strict, Query(("sofa",))).scores.max() > 0.5  # scores are not touched
 
 
 def test_text_towers_get_templates_and_canonical_words(features):
     tower = Tower(("sofa", "object"))
-    assert not isinstance(tower, Lexicon) and template_for(tower) == "a photo of a {}"
-    answer = ask(Words.build(features, tower), Question(("sofa", "lamp"), template="a {} here"))
+    assert not isinstance(tower, ClosedVocabularyEncoder) and template_for(tower) == "a photo of a {}"
+    answer = ask(QueryableFeatures.build(features, tower), Query(("sofa", "lamp"), template="a {} here"))
     assert answer.phrases[1].unknown is not None and "a sofa here" in tower.seen
     assert negatives_of(tower).shape == (1, 16)
     with pytest.raises(InputError, match="canonical"):
@@ -124,9 +124,9 @@ def test_text_towers_get_templates_and_canonical_words(features):
 
 def test_features_and_words_must_belong_together(lexicon, features):
     with pytest.raises(InputError, match="neither"):
-        Words.build(features)
+        QueryableFeatures.build(features)
     with pytest.raises(InputError, match="different models"):
-        Words.build(features[:, :5], lexicon)
+        QueryableFeatures.build(features[:, :5], lexicon)
 
 
 def test_stores_are_made_once_and_shared(lexicon, features):
@@ -135,7 +135,7 @@ def test_stores_are_made_once_and_shared(lexicon, features):
     def keep(name, make):
         return made.setdefault(name, None) or made.update({name: make()}) or made[name]
 
-    first, second = (Words.build(features, lexicon, keep=keep) for _ in range(2))
+    first, second = (QueryableFeatures.build(features, lexicon, keep=keep) for _ in range(2))
     assert first.store() is second.store()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app import fields
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.query import file_names, labels_of
+from gaussiancross.app.scenes import open as fields
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import read_labelled_gaussians, read_points, write_gaussians
 from gaussiancross.core.query import TextVectors

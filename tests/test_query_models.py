@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.inspector import search
-from gaussiancross.app.inspector.lifted import LiftedSource, lifted_state, surfels
-from gaussiancross.app.inspector.search import BUILTIN, OWN, VECTORS, TextModels, Words, words_for
-from gaussiancross.app.inspector.source import SceneState
-from gaussiancross.core.gaussians import quat_to_rotmat
-from gaussiancross.core.lifting import Lifted
-from gaussiancross.core.query import Calibration, Question, TextVectors, ask
+from gaussiancross.app.query import search
+from gaussiancross.app.query.search import BUILTIN, OWN, VECTORS, QueryableFeatures, TextEncoderChoice, words_for
+from gaussiancross.app.scenes.lifted import LiftedSource, lifted_state, surfels
+from gaussiancross.app.scenes.source import SceneState
+from gaussiancross.core.features.lifting import Lifted
+from gaussiancross.core.geometry.gaussians import quat_to_rotmat
+from gaussiancross.core.query import Calibration, Query, TextVectors, ask
 from gaussiancross.core.teachers import TeacherInfo
 from test_inspector import Boxes, as_gaussians, box_frames, box_room
 
@@ -52,7 +52,7 @@ def state(width: int | None) -> SceneState:
 
 def test_the_model_behind_the_features_is_taken():
     source = LiftedSource(Boxes(), Gray())
-    models = TextModels(source, vectors(10))
+    models = TextEncoderChoice(source, vectors(10))
     assert models.names() == (OWN, VECTORS, BUILTIN)
     assert models.fitting(state(8)) == OWN
     assert models.fitting(state(10)) == VECTORS
@@ -62,31 +62,31 @@ def test_the_model_behind_the_features_is_taken():
 
 
 def test_the_built_in_words_are_not_asked_of_other_features(monkeypatch):
-    models = TextModels(Still(), None)
+    models = TextEncoderChoice(Still(), None)
     assert models.names() == (BUILTIN,)
     assert models.fitting(state(12)) == BUILTIN
     assert models.fitting(state(6)) is None and models.fitting(state(None)) is None
     monkeypatch.setattr(search, "_has_builtin", lambda: False)
-    assert TextModels(Still(), None).names() == () and models.get(BUILTIN) is None
+    assert TextEncoderChoice(Still(), None).names() == () and models.get(BUILTIN) is None
 
 
 def test_a_calibration_belongs_to_the_teachers_own_words():
     source = LiftedSource(Boxes(), Gray())
     source.calibration = Calibration(0.9, 0.95)
-    models = TextModels(source, vectors(8))
+    models = TextEncoderChoice(source, vectors(8))
     assert models.calibration(OWN).cut == 0.9 and models.calibration(VECTORS) is None
-    assert TextModels(Still(), None).calibration(BUILTIN) is None
+    assert TextEncoderChoice(Still(), None).calibration(BUILTIN) is None
     loaded = source.load(0)
     words = words_for(loaded, models.get(OWN), None, models.calibration(OWN))
-    assert isinstance(words, Words) and words.cut == 0.9
-    answer = ask(words, Question(("sofa", "lamp")))
+    assert isinstance(words, QueryableFeatures) and words.cut == 0.9
+    answer = ask(words, Query(("sofa", "lamp")))
     assert not answer.phrases[1].presence.present and answer.phrases[0].presence.cut == 0.9
 
 
 def test_a_lifted_source_shows_points_with_their_features():
     source = LiftedSource(Boxes(), Gray())
     loaded = source.load(1)
-    assert loaded is source.load(1) and loaded.stage is None and source.stage() is None
+    assert loaded is source.load(1) and loaded.step is None and source.step() is None
     assert len(loaded.gaussians) == len(loaded.points) == len(loaded.embeddings)
     assert loaded.embeddings.shape[1] == 8 and 0 < (loaded.embeddings.norm(dim=1) > 0.99).float().mean() < 1
     assert source.teacher_features(1, 2).shape == (3, 4, 8)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.benchmarks._vocabulary import LEAST, RoomTruth, Tally, at_points, examine
-from gaussiancross.core.datasets.classes import SCANNET20
-from gaussiancross.core.datasets.rooms.captions import SYNONYMS, Description
-from gaussiancross.core.gaussians import Gaussians
-from gaussiancross.core.query import TextVectors, Words
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.data.classes import SCANNET20
+from gaussiancross.core.data.scene import PointScene
+from gaussiancross.core.geometry.gaussians import Gaussians
+from gaussiancross.core.query import QueryableFeatures, TextVectors
+from gaussiancross.core.synthetic.rooms.captions import SYNONYMS, Description
 
 THINGS = {
     -1: Description("wall", ("wall",), ("white",)),
@@ -53,7 +53,7 @@ def test_perfect_features_get_everything_right(truth):
     of = {-1: "wall", -2: "floor", 0: "chair", 1: "office chair", 2: "bed", 3: "cup"}
     rows = words.encode([of[t] for t in truth.thing.tolist()]).vectors
     tally = Tally()
-    examine(truth, Words.build(rows, words), tally)
+    examine(truth, QueryableFeatures.build(rows, words), tally)
     summary = tally.summary(0.5)
     assert summary["queries"] == 3 and summary["hit"] == 1
     assert summary["absent_queries"] == 1 and summary["absent_auc"] == 1  # of all that is missing the words know a sofa
@@ -71,7 +71,7 @@ def test_wrong_features_get_it_wrong(truth):
     words = TextVectors(vectors, names)
     rows = words.encode(["bed" if t == -1 else "wall" for t in truth.thing.tolist()]).vectors
     tally = Tally()
-    examine(truth, Words.build(rows, words), tally)
+    examine(truth, QueryableFeatures.build(rows, words), tally)
     assert tally.summary(0.5)["hit"] == 0 and tally.summary(0.5)["iou"] == 0
     assert np.isnan(tally.summary(0.5)["color_hit"])
 

@@ -13,27 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.classes import SCANNET20
-from gaussiancross.core.datasets.rooms import (
-    Room,
-    Rooms,
-    RoomsConfig,
-    build_room,
-    light_room,
-    render,
-    sample_points,
-    walk,
-)
-from gaussiancross.core.datasets.rooms import dataset as dataset_module
-from gaussiancross.core.datasets.rooms import mesh as M
-from gaussiancross.core.datasets.rooms.item import make
-from gaussiancross.core.datasets.rooms.layout import Layout, overlap
-from gaussiancross.core.datasets.rooms.materials import plain
-from gaussiancross.core.datasets.rooms.preview import contact_sheet, save_sheet
-from gaussiancross.core.datasets.rooms.recipes import ESSENTIAL, KINDS
-from gaussiancross.core.datasets.rooms.shell import Opening, Plan
-from gaussiancross.core.datasets.rooms.shortcuts import shortcut_miou
+from gaussiancross.core.data.classes import SCANNET20
+from gaussiancross.core.datasets import rooms as dataset_module
+from gaussiancross.core.datasets.rooms import Rooms, RoomsConfig
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.synthetic.furniture.item import make
+from gaussiancross.core.synthetic.geometry import mesh as M
+from gaussiancross.core.synthetic.materials.materials import plain
+from gaussiancross.core.synthetic.rooms import Room, build_room, light_room, render, sample_points, walk
+from gaussiancross.core.synthetic.rooms.layout import Layout, overlap
+from gaussiancross.core.synthetic.rooms.preview import contact_sheet, save_sheet
+from gaussiancross.core.synthetic.rooms.recipes import ESSENTIAL, KINDS
+from gaussiancross.core.synthetic.rooms.shell import Opening, Plan
+from helpers.room_shortcuts import shortcut_miou
 
 SMALL = RoomsConfig(frames=3, width=64, height=48, points=2000)
 

@@ -13,27 +13,27 @@ import torch
 from box_room import SMALL
 from gaussiancross.benchmarks import _charts, rooms
 from gaussiancross.benchmarks._data import BoxRooms
-from gaussiancross.core.augment import NO_SCENE_AUGMENT
+from gaussiancross.benchmarks.rooms_bench import MICRO, BenchConfig, Job, choose_rows, make_jobs, read_results, run_jobs
+from gaussiancross.benchmarks.rooms_bench import data as bench_data
+from gaussiancross.benchmarks.rooms_bench import tasks as bench_tasks
+from gaussiancross.benchmarks.rooms_bench.data import TOKENS, RoomCacheConfig, SmallRooms, SmallTeacher
+from gaussiancross.benchmarks.rooms_bench.export import export_model
+from gaussiancross.benchmarks.rooms_bench.jobs import clock
+from gaussiancross.benchmarks.rooms_bench.report import Mean, Table, goals, main_table, sentences, verdict
+from gaussiancross.benchmarks.rooms_bench.rows import ABLATIONS, BEST_TEACHER, CONTRAST, REFERENCE, ROWS, SPLATS
+from gaussiancross.benchmarks.rooms_bench.tasks import Interrupted, TaskRunner
+from gaussiancross.core.data.augment import NO_SCENE_AUGMENT
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.pretrained import read_pretrained
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
-from gaussiancross.trainers.contrastive_pretrain import ContrastiveConfig, ContrastiveTrainer
-from gaussiancross.trainers.data import PretrainData
-from gaussiancross.trainers.pretrain import Pretrainer
-from gaussiancross.trainers.rooms_bench import MICRO, Job, Setting, choose_rows, make_jobs, read_results, run_jobs
-from gaussiancross.trainers.rooms_bench import data as bench_data
-from gaussiancross.trainers.rooms_bench import tasks as bench_tasks
-from gaussiancross.trainers.rooms_bench.data import TOKENS, Kept, SmallRooms, SmallTeacher
-from gaussiancross.trainers.rooms_bench.export import export_model
-from gaussiancross.trainers.rooms_bench.jobs import clock
-from gaussiancross.trainers.rooms_bench.report import Mean, Table, goals, main_table, sentences, verdict
-from gaussiancross.trainers.rooms_bench.rows import ABLATIONS, BEST_TEACHER, CONTRAST, REFERENCE, ROWS, SPLATS
-from gaussiancross.trainers.rooms_bench.tasks import Interrupted, Workplace
+from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
+from gaussiancross.trainers.pretraining.data import PretrainData
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from rich.console import Console
 
 SIZE = replace(MICRO, probe_steps=3, shares=(50, 100))
-SETTING = Setting(
+SETTING = BenchConfig(
     size=SIZE,
     pretrain=replace(SMALL, data=replace(SMALL.data, width=24, height=18), timeline_mb=0, probe=True),
 )
@@ -98,7 +98,7 @@ def test_a_slice_of_the_table_runs_stops_goes_on_and_is_reported(boxes, tmp_path
     rows = choose_rows(("random", "lifted-builtin", "contrastive", BEST_TEACHER))
     jobs = make_jobs(rows, SIZE, tmp_path / "out")
     # Ctrl-C in the third row's second task …
-    done, run = [], Workplace.run
+    done, run = [], TaskRunner.run
 
     def interrupted(self, job, task):
         if (job.row.name, task) == ("contrastive", "probe-last"):
@@ -106,7 +106,7 @@ def test_a_slice_of_the_table_runs_stops_goes_on_and_is_reported(boxes, tmp_path
         done.append((job.row.name, task))
         return run(self, job, task)
 
-    monkeypatch.setattr(Workplace, "run", interrupted)
+    monkeypatch.setattr(TaskRunner, "run", interrupted)
     assert not run_jobs(jobs, SETTING, root=tmp_path, console=QUIET)
     assert done[-1] == ("contrastive", "pretrain") and ("lifted-builtin", "probe-lifted") in done
     before = {job.folder: read_results(job) for job in jobs}
@@ -116,7 +116,7 @@ def test_a_slice_of_the_table_runs_stops_goes_on_and_is_reported(boxes, tmp_path
         done.append((job.row.name, task))
         return run(self, job, task)
 
-    monkeypatch.setattr(Workplace, "run", counted)
+    monkeypatch.setattr(TaskRunner, "run", counted)
     assert run_jobs(jobs, SETTING, root=tmp_path, console=QUIET)
     assert sorted(done) == sorted((job.row.name, task) for job in jobs for task in job.row.tasks(SIZE))
     assert run_jobs(jobs, SETTING, root=tmp_path, console=QUIET) and len(done) == len(set(done))
@@ -158,7 +158,7 @@ def test_a_slice_of_the_table_runs_stops_goes_on_and_is_reported(boxes, tmp_path
 def test_a_real_interruption_continues_exactly(boxes, tmp_path, monkeypatch):
     row = choose_rows(("gaussiancross-none",))[0]
     straight, broken = (Job(row, 0, tmp_path / name) for name in ("straight", "broken"))
-    place = Workplace(SETTING, tmp_path)
+    place = TaskRunner(SETTING, tmp_path)
     place.run(straight, "pretrain")
     step = bench_tasks.Pretrainer.train_step
 
@@ -173,29 +173,29 @@ def test_a_real_interruption_continues_exactly(boxes, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         place.run(broken, "pretrain")
     monkeypatch.setattr(bench_tasks.Pretrainer, "train_step", step)
-    Workplace(SETTING, tmp_path).run(broken, "pretrain")
+    TaskRunner(SETTING, tmp_path).run(broken, "pretrain")
     one, other = (GaussianCross.from_pretrained(job.folder / "model").state_dict() for job in (straight, broken))
     assert all(torch.equal(one[k], other[k]) for k in one)
 
 
 def test_time_that_was_interrupted_counts(boxes, tmp_path, monkeypatch):
-    job, place = Job(choose_rows(("random",))[0], 0, tmp_path / "job"), Workplace(SETTING, tmp_path)
+    job, place = Job(choose_rows(("random",))[0], 0, tmp_path / "job"), TaskRunner(SETTING, tmp_path)
     clock = iter([0.0, 7.0, 100.0, 102.0])
     monkeypatch.setattr(bench_tasks.time, "perf_counter", lambda: next(clock))
 
     def ends(self, job, task, work):
         raise Interrupted
 
-    monkeypatch.setattr(Workplace, "_do", ends)
+    monkeypatch.setattr(TaskRunner, "_do", ends)
     with pytest.raises(Interrupted):
         place.run(job, "probe-last")
-    monkeypatch.setattr(Workplace, "_do", lambda *given: {"miou": 0.5})
+    monkeypatch.setattr(TaskRunner, "_do", lambda *given: {"miou": 0.5})
     assert place.run(job, "probe-last") == {"miou": 0.5, "seconds": 9.0}
 
 
 class TestRows:
     def test_every_ablation_changes_something_of_a_row_as_long(self):
-        place = Workplace(Setting())
+        place = TaskRunner(BenchConfig())
         by = {row.name: place.pretrain_config(row, 0) for row in ABLATIONS}
         for row in ABLATIONS:
             assert list(by.values()).count(by[row.name]) == 1, row.name
@@ -208,7 +208,7 @@ class TestRows:
 
     @pytest.mark.parametrize("name", [CONTRAST, *(row.name for row in ABLATIONS)])
     def test_every_change_takes_a_step(self, boxes, tmp_path, name):
-        place, row = Workplace(SETTING, tmp_path), choose_rows((name,))[0]
+        place, row = TaskRunner(SETTING, tmp_path), choose_rows((name,))[0]
         config = place.pretrain_config(row, 0)
         teacher = place.teacher(row.teacher)
         data = PretrainData(config.data, config.model.input, 0, place.unlabelled, place.held_out, teacher)
@@ -235,11 +235,11 @@ class TestSmallRooms:
     def test_points_views_and_tokens_are_those_of_the_rooms(self, tmp_path, monkeypatch):
         monkeypatch.setattr(bench_data, "make_teacher", lambda spec: Halves())
         source = Boxes("train", 2)
-        small = SmallRooms(source, Kept(200, 24, 18), tmp_path)
+        small = SmallRooms(source, RoomCacheConfig(200, 24, 18), tmp_path)
         scene, whole = small.scene(1).validated(), source.scene(1)
         points = {tuple(p): c for p, c in zip(whole.coord.tolist(), whole.segment, strict=True)}
         assert len(scene) == 200 and all(points[tuple(p)] == c for p, c in zip(scene.coord, scene.segment, strict=True))
-        held_out = SmallRooms(Boxes("val", 1), Kept(200, 24, 18), tmp_path)
+        held_out = SmallRooms(Boxes("val", 1), RoomCacheConfig(200, 24, 18), tmp_path)
         assert len(held_out.scene(0)) == 600 and held_out.folder != small.folder
         color, depth, cameras = small.frames(1).stack([2], 24, 18)
         color_, depth_, cameras_ = source.frames(1).stack([2], 24, 18)
@@ -254,15 +254,15 @@ class TestSmallRooms:
         assert (tokens[0, :, :half] == torch.tensor([1.0, 0.0])).all()
         assert (tokens[1, :, half:] == torch.tensor([0.0, 1.0])).all()
         # A second opening reads the files; a damaged one is made anew.
-        again = SmallRooms(Boxes("train", 2), Kept(200, 24, 18), tmp_path)
+        again = SmallRooms(Boxes("train", 2), RoomCacheConfig(200, 24, 18), tmp_path)
         assert np.array_equal(again.scene(1).coord, scene.coord)
         (small.folder / "train_1.safetensors").write_bytes(b"short")
-        assert np.array_equal(SmallRooms(source, Kept(200, 24, 18), tmp_path).scene(1).coord, scene.coord)
+        assert np.array_equal(SmallRooms(source, RoomCacheConfig(200, 24, 18), tmp_path).scene(1).coord, scene.coord)
 
     def test_a_teacher_has_to_look_at_images(self, tmp_path, monkeypatch):
         monkeypatch.setattr(bench_data, "make_teacher", lambda spec: None)
         with pytest.raises(InputError, match="computes features"):
-            SmallTeacher("none", SmallRooms(Boxes("train", 1), Kept(200, 24, 18), tmp_path))
+            SmallTeacher("none", SmallRooms(Boxes("train", 1), RoomCacheConfig(200, 24, 18), tmp_path))
 
 
 class TestContrast:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gaussiancross.core.augment import (
+from gaussiancross.core.data.augment import (
     NO_SCENE_AUGMENT,
     AugmentConfig,
     SceneAugmentConfig,
@@ -20,7 +20,7 @@ from gaussiancross.core.augment import (
     shift_color,
     sphere_crop,
 )
-from gaussiancross.core.scene import PointScene
+from gaussiancross.core.data.scene import PointScene
 
 
 def make_scene(n: int = 500, seed: int = 0, name: str = "scene") -> PointScene:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.splat import Splats, api, default_backend, pick, rasterize, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.cameras import Cameras, intrinsics, look_at
-from gaussiancross.core.gaussians import Gaussians
+from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.splat import cuda, pick, rasterize, reference
 from torch import Tensor
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.cameras import Cameras
+from gaussiancross.core.data.scene import Frame, PosedFrames
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.scene import Frame, PosedFrames
+from gaussiancross.core.geometry.cameras import Cameras
 from gaussiancross.core.teachers import PrecomputedTeacher, make_teacher
 
 LIVINGROOM = Path(__file__).parents[2] / "shared" / "data" / "livingroom"

@@ -16,11 +16,11 @@ from gaussiancross.app.commands import features as command
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.teachers import (
     CachedTeacher,
-    KeptTeacher,
+    MemoizingTeacher,
     TeacherInfo,
     base,
-    keep_features,
     make_teacher,
+    memoize_features,
     plan_cache,
     write_cache,
 )
@@ -237,8 +237,8 @@ def test_a_training_computes_each_frame_once(tmp_path: Path) -> None:
     frames = Scenes().frames(0)
     assert frames is not None
     teacher = Averages()
-    kept = keep_features(teacher, "rooms", tmp_path)
-    assert isinstance(kept, KeptTeacher)
+    kept = memoize_features(teacher, "rooms", tmp_path)
+    assert isinstance(kept, MemoizingTeacher)
     first = kept.features("scene0", frames, [2, 0, 2])
     assert teacher.calls == 2
     assert torch.equal(kept.features("scene0", frames, [2, 0, 2]), first)
@@ -246,34 +246,34 @@ def test_a_training_computes_each_frame_once(tmp_path: Path) -> None:
     assert teacher.calls == 2
     assert (kept.info, kept.text, kept.channels) == (teacher.info, teacher.text, teacher.channels)
     later = Averages()
-    again = KeptTeacher(later, "rooms", tmp_path)
+    again = MemoizingTeacher(later, "rooms", tmp_path)
     assert torch.equal(again.features("scene0", frames, [2, 0, 2]), first)  # bit for bit, computed or read
     assert later.calls == 0
-    KeptTeacher(later, "another dataset", tmp_path).features("scene0", frames, [0])
+    MemoizingTeacher(later, "another dataset", tmp_path).features("scene0", frames, [0])
     assert later.calls == 1
-    KeptTeacher(ChannelsFirst(), "strided", tmp_path).features("scene0", frames, [2])
-    assert torch.equal(KeptTeacher(later, "strided", tmp_path).features("scene0", frames, [2]), first[:1])
-    memory = KeptTeacher(later, "rooms", None)
+    MemoizingTeacher(ChannelsFirst(), "strided", tmp_path).features("scene0", frames, [2])
+    assert torch.equal(MemoizingTeacher(later, "strided", tmp_path).features("scene0", frames, [2]), first[:1])
+    memory = MemoizingTeacher(later, "rooms", None)
     assert torch.equal(memory.features("scene0", frames, [2, 0, 2]), first)
     precomputed = fill(tmp_path / "c") and make_teacher(tmp_path / "c")
-    assert keep_features(precomputed, "rooms", tmp_path) is precomputed
-    assert keep_features(None, "rooms", tmp_path) is None
+    assert memoize_features(precomputed, "rooms", tmp_path) is precomputed
+    assert memoize_features(None, "rooms", tmp_path) is None
 
 
 def test_kept_features_that_no_longer_fit_are_computed_again(tmp_path: Path) -> None:
     frames, moved = Scenes().frames(0), Scenes(moved=1.0).frames(0)
     assert frames is not None
     assert moved is not None
-    KeptTeacher(Averages(), "d", tmp_path).features("scene0", frames, [0, 1])
+    MemoizingTeacher(Averages(), "d", tmp_path).features("scene0", frames, [0, 1])
     teacher = Averages()
-    KeptTeacher(teacher, "d", tmp_path).features("scene0", moved, [0])
+    MemoizingTeacher(teacher, "d", tmp_path).features("scene0", moved, [0])
     assert teacher.calls == 1
     path = next(tmp_path.rglob("0-001.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    kept = KeptTeacher(teacher, "d", tmp_path)
+    kept = MemoizingTeacher(teacher, "d", tmp_path)
     assert kept.features("scene0", frames, [1]).isfinite().all()
     assert teacher.calls == 2
-    KeptTeacher(teacher, "d", tmp_path).features("scene0", frames, [1])
+    MemoizingTeacher(teacher, "d", tmp_path).features("scene0", frames, [1])
     assert teacher.calls == 2
 
 
@@ -281,11 +281,11 @@ def test_large_features_and_full_disks_stop_nothing(tmp_path: Path, monkeypatch:
     frames = Scenes().frames(0)
     assert frames is not None
     large = Averages(1e6)
-    got = KeptTeacher(large, "d", tmp_path).features("scene0", frames, [0])
+    got = MemoizingTeacher(large, "d", tmp_path).features("scene0", frames, [0])
     assert cosine_error(large.features("scene0", frames, [0]), got.numpy()).max() < 1e-3
-    monkeypatch.setattr("gaussiancross.core.teachers.kept.SPARE", 1 << 62)
+    monkeypatch.setattr("gaussiancross.core.teachers.memoized.SPARE", 1 << 62)
     teacher = Averages()
-    kept = KeptTeacher(teacher, "full", tmp_path)
+    kept = MemoizingTeacher(teacher, "full", tmp_path)
     with pytest.warns(UserWarning, match="in memory only"):
         kept.features("scene0", frames, [0])
     kept.features("scene0", frames, [0])
@@ -294,8 +294,8 @@ def test_large_features_and_full_disks_stop_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_training_data_keeps_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gaussiancross.trainers.config import DataConfig
-    from gaussiancross.trainers.data import _teacher
+    from gaussiancross.trainers.pretraining.config import DataConfig
+    from gaussiancross.trainers.pretraining.data import _teacher
 
     monkeypatch.setitem(base._KINDS, "averages", lambda _: Averages())
     monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path))
@@ -303,7 +303,7 @@ def test_training_data_keeps_features(tmp_path: Path, monkeypatch: pytest.Monkey
     assert frames is not None
     for where, folder in (("auto", tmp_path), (str(tmp_path / "own"), tmp_path / "own"), ("memory", None)):
         teacher = _teacher(DataConfig(teacher="averages", teacher_cache=where))
-        assert isinstance(teacher, KeptTeacher)
+        assert isinstance(teacher, MemoizingTeacher)
         teacher.features("scene0", frames, [0])
         assert folder is None or len(list(folder.glob("features-*/scene0/*.safetensors"))) == 1
     assert _teacher(DataConfig()) is None

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from feature_scenes import Averages, Scenes
-from gaussiancross.core.cameras import Cameras
+from gaussiancross.core.data.scene import Frame, PosedFrames
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.geometry.cameras import Cameras
 from gaussiancross.core.query import TextEncoder
-from gaussiancross.core.scene import Frame, PosedFrames
 from gaussiancross.core.teachers import CachedTeacher, ImageTeacher, make_teacher, write_cache
 from gaussiancross.core.teachers.families import FAMILIES, licence_of
 from gaussiancross.core.teachers.options import TeacherConfig, parse_options

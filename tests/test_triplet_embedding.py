@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from feature_scenes import Averages, D, H, W
-from gaussiancross.core.datasets.triplet_embedding import ABOUT, PARTIAL, embed_triplets
-from gaussiancross.core.datasets.triplets import TripletObject, Triplets
+from gaussiancross.core.datasets.objects.embeddings import ABOUT, PARTIAL, embed_triplets
+from gaussiancross.core.datasets.objects.triplets import TripletObject, Triplets
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.teachers import image_vectors
 

@@ -8,8 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.datasets.rooms.captioned import NOTHING, CaptionedRoom
-from gaussiancross.core.datasets.rooms.captions import (
+from gaussiancross.core.datasets.captioned_rooms import NOTHING, CaptionedRoom
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.nn.two_tower import TwoTower, TwoTowerConfig
+from gaussiancross.core.query.text import UnknownPhrase
+from gaussiancross.core.synthetic.rooms.captions import (
     COLORS,
     SYNONYMS,
     Description,
@@ -20,15 +23,19 @@ from gaussiancross.core.datasets.rooms.captions import (
     thing_ids,
     vocabulary,
 )
-from gaussiancross.core.datasets.rooms.room import build_room
-from gaussiancross.core.errors import InputError
-from gaussiancross.core.nn.two_tower import TwoTower, TwoTowerConfig
-from gaussiancross.core.query.text import UnknownPhrase
+from gaussiancross.core.synthetic.rooms.room import build_room
 from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin import BuiltinTeacher
 from gaussiancross.core.teachers.vocabulary import Vocabulary
-from gaussiancross.trainers.captions import SIDE, captioned_object, object_crop, region_batch, room_crop, truth
-from gaussiancross.trainers.two_tower import (
+from gaussiancross.trainers.teachers.captions import (
+    SIDE,
+    captioned_object,
+    object_crop,
+    region_batch,
+    room_crop,
+    truth,
+)
+from gaussiancross.trainers.teachers.two_tower import (
     TwoTowerTrainer,
     TwoTowerTraining,
     export,
@@ -219,7 +226,7 @@ def test_another_model_is_not_continued(tmp_path, toy: CaptionedRoom) -> None:
 
 
 def test_it_learns_and_ships(tmp_path, toy: CaptionedRoom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaussiancross.trainers.two_tower.load_rooms", lambda *_, **__: [toy])
+    monkeypatch.setattr("gaussiancross.trainers.teachers.two_tower.load_rooms", lambda *_, **__: [toy])
     trainer = _trainer(tmp_path / "run", toy, lr=1e-2)
     trainer.config = replace(trainer.config, steps=40)
     losses = [trainer.train_step(trainer.batch(step))["loss/relevancy"] for step in range(40)]

@@ -9,14 +9,14 @@ import pytest
 import torch
 from box_room import SMALL, write_box_room
 from gaussiancross.benchmarks._data import BoxRooms
-from gaussiancross.core.augment import NO_SCENE_AUGMENT
-from gaussiancross.core.batch import PointBatch
+from gaussiancross.core.data.augment import NO_SCENE_AUGMENT
+from gaussiancross.core.data.batch import PointBatch
+from gaussiancross.core.data.view_pairs import make_view_pair, match
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.losses import info_nce
+from gaussiancross.core.losses.contrastive import info_nce
 from gaussiancross.core.models import GaussianCross
-from gaussiancross.core.view_pairs import make_view_pair, match
-from gaussiancross.trainers.data import PretrainData
-from gaussiancross.trainers.pretrain import Pretrainer
+from gaussiancross.trainers.pretraining.data import PretrainData
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from rich.console import Console
 
 

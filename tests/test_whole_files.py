@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gaussiancross.benchmarks.rooms_bench.data import _kept
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.io.whole import whole_files
+from gaussiancross.core.io.atomic import atomic_dir
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
-from gaussiancross.trainers.rooms_bench.data import _kept
 from safetensors.torch import save_file
 
 resource = pytest.importorskip("resource", reason="the system cannot limit the size of files")
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     ids=["safetensors", "bytes"],
 )
 def test_files_are_whole_or_not_there(tmp_path, write):
-    with whole_files(tmp_path / "new") as staging:
+    with atomic_dir(tmp_path / "new") as staging:
         (staging / "a").write_text("one")
         (staging / "b").write_text("two")
         assert not (tmp_path / "new" / "a").exists()
@@ -51,7 +51,7 @@ def test_files_are_whole_or_not_there(tmp_path, write):
     with (
         full_disk(),
         pytest.raises(InputError, match=r"File too large.*the space left"),
-        whole_files(tmp_path / "new") as staging,
+        atomic_dir(tmp_path / "new") as staging,
     ):
         (staging / "a").write_text("three")
         write(staging / "b")
@@ -60,7 +60,7 @@ def test_files_are_whole_or_not_there(tmp_path, write):
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="a folder to write to"), whole_files(tmp_path / "file" / "folder"):
+    with pytest.raises(InputError, match="a folder to write to"), atomic_dir(tmp_path / "file" / "folder"):
         pass
 
 

@@ -17,19 +17,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ...core.datasets.object_sets import ObjectSet, open_object_set
+from ...core.data.objects import Up
+from ...core.datasets.objects.published import ObjectSet, open_object_set
+from ...core.device import pick_device
 from ...core.errors import InputError
 from ...core.io.pretrained import BUNDLED_CLIPGS
 from ...core.metrics.few_shot import draw_episodes, few_shot_scores
 from ...core.metrics.zero_shot import TEMPLATES, class_vectors, zero_shot_scores
 from ...core.models.clipgs import ClipGS
 from ...core.models.clipgs_builtin import load_builtin_clipgs
-from ...core.object_input import Up
 from ...core.query.index import VectorIndex
-from ...trainers.clipgs import ClipGSTrainer, load_clipgs
-from ...trainers.clipgs_config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSRun
-from ..any_object import OBJECT_FILES, read_any_object
-from ..object_search import (
+from ...trainers.clipgs.config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSRun
+from ...trainers.clipgs.trainer import ClipGSTrainer, load_clipgs
+from ..objects.load_object import OBJECT_FILES, read_any_object
+from ..objects.search import (
     Embedded,
     classify,
     embed_files,
@@ -41,7 +42,6 @@ from ..object_search import (
     save_gallery,
     short_names,
 )
-from .pretrain import pick_device
 from .triplets import MakeTriplets, embed_prepared
 
 Device = Literal["auto", "cuda", "cpu"]

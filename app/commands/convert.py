@@ -19,7 +19,7 @@ from ...core.nn.pointcept import Conversion, read_pointcept, to_pointcept
 from ...core.nn.spunet import SpUNet
 from ...core.teachers import make_teacher
 from ...core.teachers.base import ImageTeacher
-from ...trainers.pretrain import load_run
+from ...trainers.pretraining.runs import load_run
 
 FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 

@@ -11,16 +11,16 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from ...core.data.scene import PointScene
 from ...core.datasets import open_dataset
+from ...core.device import pick_device
 from ...core.errors import InputError
+from ...core.geometry.normals import estimate_normals
 from ...core.io import write_points
 from ...core.io.point_files import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
-from ...core.normals import estimate_normals
-from ...core.scene import PointScene
-from ...trainers.pretrain import find_checkpoint, load_run
-from .pretrain import pick_device
+from ...trainers.pretraining.runs import find_checkpoint, load_run
 from .view import View, open_source
 
 

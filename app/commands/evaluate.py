@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ...core.batch import Batch
+from ...core.data.batch import Batch
+from ...core.device import pick_device
 from ...core.errors import InputError
 from ...core.io.images import write_color
 from ...core.models import Prediction
-from ...trainers.data import PretrainData
-from ...trainers.evaluation import evaluate
-from ...trainers.pretrain import find_checkpoint, load_run, run_folder, run_name
-from ..plots import view_sheet
-from .pretrain import pick_device
+from ...trainers.pretraining.data import PretrainData
+from ...trainers.pretraining.evaluation import evaluate
+from ...trainers.pretraining.runs import find_checkpoint, load_run, run_folder, run_name
+from ..render.plots import view_sheet
 
 UNITS = {
     "eval/psnr": ("PSNR", "dB"),

@@ -13,17 +13,17 @@ import tyro
 from rich.console import Console
 
 from ...core.errors import InputError
-from ..inspector.catalog import Layer
-from ..inspector.clouds import bounds, point_size
-from ..inspector.compare import steps_work
-from ..inspector.export import features_work, finish, path_work, picture_work, splats_work
+from ..export.files import features_work, finish, path_work, picture_work, splats_work
+from ..export.offline import page_work
 from ..inspector.jobs import Work
-from ..inspector.offline import page_work
 from ..inspector.panels.export import even
-from ..inspector.renderer import Look, Renderer
-from ..inspector.source import SceneState
-from ..inspector.timeline import TimelineSource
-from ..inspector.video import Format, Pose, dataset_path, orbit
+from ..render.catalog import Layer
+from ..render.clouds import bounds, point_size
+from ..render.compare import steps_work
+from ..render.renderer import Renderer, RenderOptions
+from ..render.video import Format, Pose, dataset_path, orbit
+from ..scenes.source import SceneState
+from ..scenes.timeline import TimelineSource
 from .view import View, open_source
 
 FORMATS = (".png", ".gif", ".mp4", ".ply", ".splat", ".npy", ".html")
@@ -92,7 +92,7 @@ def export_work(given: Export, renderer: Renderer, state: SceneState) -> Work:
     if kind == "html":
         return page_work(renderer, given.index, start, target, None, name)
     layer: Layer = "Points" if state.gaussians is None and given.layer == "RGB" else given.layer
-    look = Look(layer=layer, frame=given.frame, point_size=point_size(state))
+    look = RenderOptions(layer=layer, frame=given.frame, point_size=point_size(state))
     width, height = given.width, max(1, round(given.width / aspect))
     if kind == "png":
         return picture_work(renderer, given.index, look, start, width, height, name)

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ...core.data.scene import SceneDataset
 from ...core.datasets import open_dataset
 from ...core.errors import InputError
-from ...core.scene import SceneDataset
-from ...core.teachers.base import ImageTeacher, make_teacher
+from ...core.teachers.base import ImageTeacher
 from ...core.teachers.cache import MANIFEST, Plan, plan_cache, write_cache
+from ...core.teachers.registry import make_teacher
 from ...core.teachers.shards import ShardFolder, Storage, stored_bytes
 
 SCANNET = (30, 30, 40)

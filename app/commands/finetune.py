@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ...core.device import pick_device
 from ...core.errors import InputError
 from ...core.io.pretrained import TRAINED
 from ...trainers.downstream.config import SemanticTraining
@@ -27,7 +28,6 @@ from ...trainers.downstream.published import (
 )
 from ...trainers.downstream.results import RESULTS, SemanticResult
 from ...trainers.downstream.run import SemanticRun, run_semantic
-from .pretrain import pick_device
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from ...core.device import pick_device
 from ...core.errors import InputError
 from ...trainers.downstream.instance_config import INSTANCES, InstanceTraining
 from ...trainers.downstream.instance_run import InstanceOutcome, InstanceRun, run_instances
 from .finetune import print_published
-from .pretrain import pick_device
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from ...core.datasets import s3dis, scannet, splits
-from ...core.datasets.prepare import Task, reason, write_arrays
+from ...core.datasets.prepare import s3dis, scannet
+from ...core.datasets.prepare.tasks import Task, reason, write_arrays
+from ...core.datasets.scenes import splits
 from ...core.errors import InputError
 from ...core.io.arrays import read_array
 from ...core.io.ply_table import count_vertices
-from ..preparing import announce, check_options, keep_options, run
+from .batch_jobs import announce, check_options, keep_options, run
 from .prepare_objects import Objects, prepare_objects
 
 SKIPPED = "skipped.txt"

@@ -16,15 +16,15 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from ...core.datasets.object_files import ObjectFile, find_object_files
-from ...core.datasets.prepare import Task
+from ...core.data.objects import Up
+from ...core.datasets.objects.files import ObjectFile, find_object_files
+from ...core.datasets.prepare.tasks import Task
+from ...core.device import pick_device
 from ...core.errors import InputError
-from ...core.object_input import Up
-from ...trainers.fit_object import FAST, FULL
-from ...trainers.prepare_object import PREVIEW, ObjectConfig, check_prepared, prepare_object, read_about
-from ..contact_sheet import Panel, contact_sheet
-from ..preparing import announce, run
-from .pretrain import pick_device
+from ...trainers.clipgs.fit_object import FAST, FULL
+from ...trainers.clipgs.prepare_object import PREVIEW, ObjectConfig, check_prepared, prepare_object, read_about
+from ..objects.contact_sheet import Panel, contact_sheet
+from .batch_jobs import announce, run
 from .triplets import OBJECTS, embed_prepared, write_prepared
 
 BAD, SHEET = "bad.json", "contact.png"

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
 from rich.console import Console
 
-from ...core.errors import InputError
-from ...core.live import LiveFeed
-from ...trainers.config import PretrainConfig, without_teacher
-from ...trainers.presets import FIELD, FULL, TINY
-from ...trainers.pretrain import Pretrainer
+from ...core.device import pick_device
+from ...trainers.engine.live import LiveFeed
+from ...trainers.pretraining.config import PretrainConfig, without_teacher
+from ...trainers.pretraining.presets import FIELD, FULL, TINY
+from ...trainers.pretraining.trainer import Pretrainer
 
 CPU_PIXELS = 320 * 240
 """Views of more pixels than this are no work for a CPU."""
@@ -116,18 +115,10 @@ def _viewer(trainer: Pretrainer, given: Pretrain) -> Iterator[None]:
     if not given.view:
         yield
         return
-    from ..watch import watch
+    from ..inspector.attach import watch
 
     inspector = watch(trainer, given.host, given.port, given.share)
     try:
         yield
     finally:
         inspector.close()
-
-
-def pick_device(name: Literal["auto", "cuda", "cpu"]) -> torch.device:
-    """The device that was asked for; `InputError` where there is none."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise InputError("--device cuda", "a CUDA device", "none", "`gaussiancross doctor` says why")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")

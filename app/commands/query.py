@@ -20,20 +20,20 @@ from rich.table import Table
 from ...core.errors import InputError
 from ...core.io import write_color
 from ...core.io.images import read_color
-from ...core.query import Answer, Cut, Example, PhraseAnswer, Question, Words, ask, choose_cut, template_for
+from ...core.query import Answer, Cut, Example, PhraseAnswer, Query, QueryableFeatures, ask, choose_cut, template_for
 from ...core.teachers import ImageTeacher, Teacher
-from ..answers import AnswerPictures, Finding, original_rows, write_labels, write_selection
-from ..fields import Field, OpenField, open_field
-from ..inspector.renderer import Renderer
-from ..inspector.search import objects, words_for
-from ..inspector.source import SceneState
+from ..query.report import AnswerPictures, PhraseResult, original_rows, write_labels, write_selection
+from ..query.search import objects, words_for
+from ..render.renderer import Renderer
+from ..scenes.open import Field, OpenField, open_field
+from ..scenes.source import SceneState
 
 NEAR = 0.05
 """Metres around a position whose features are its example."""
 
 
 @dataclass(frozen=True)
-class Query:
+class QueryCommand:
     """Ask a scene for things: heat maps, the selection and labels as PLY, boxes and scores as JSON.
 
     SCENE is a run folder, a checkpoint or a saved model ("bundled-rooms"), Gaussians (a 3DGS .ply with feat_*, a
@@ -81,7 +81,7 @@ class Query:
 
 
 def main(args: Sequence[str]) -> int:
-    given = tyro.cli(Query, args=args, prog="gaussiancross query")
+    given = tyro.cli(QueryCommand, args=args, prog="gaussiancross query")
     if not (given.phrases or given.images or given.at):
         raise InputError("gaussiancross query", "at least one phrase, --images or --at", "none")
     console = Console()
@@ -106,20 +106,20 @@ def main(args: Sequence[str]) -> int:
     return 0 if findings else 1
 
 
-def answer_of(given: Query, opened: Field, state: SceneState) -> tuple[Answer, list[Finding]]:
+def answer_of(given: QueryCommand, opened: Field, state: SceneState) -> tuple[Answer, list[PhraseResult]]:
     """Scores of everything that was asked for, and what each phrase that is known found."""
     words = words_for(state, opened.encoder, opened.channels, opened.calibration)
     if isinstance(words, str):
         raise InputError(given.scene, "features that words can be compared with", words.rstrip("."))
     asked = (*given.phrases, *(_crop(path, opened.teacher) for path in given.images), *_positions(given.at, state))
     template = given.template or template_for(words.encoder)
-    answer = ask(words, Question(asked, given.negatives, template))
+    answer = ask(words, Query(asked, given.negatives, template))
     return answer, findings_of(answer, words, state, given.threshold, given.classes)
 
 
 def findings_of(
-    answer: Answer, words: Words, state: SceneState, threshold: float | None = None, classes: bool = False
-) -> list[Finding]:
+    answer: Answer, words: QueryableFeatures, state: SceneState, threshold: float | None = None, classes: bool = False
+) -> list[PhraseResult]:
     """What is selected and grouped for each known phrase.
 
     Args:
@@ -137,11 +137,11 @@ def findings_of(
         mask = (best == k) if classes else scores > cuts[k].value
         assert phrase.presence is not None
         selected = mask.numpy() if phrase.presence.present else np.zeros(len(scores), bool)
-        out.append(Finding(phrase, scores, cuts[k], selected, objects(state, selected, scores)))
+        out.append(PhraseResult(phrase, scores, cuts[k], selected, objects(state, selected, scores)))
     return out
 
 
-def labels_of(findings: Sequence[Finding], numbers: Sequence[int]) -> NDArray[np.int64]:
+def labels_of(findings: Sequence[PhraseResult], numbers: Sequence[int]) -> NDArray[np.int64]:
     """[N] number of the best phrase that selects each Gaussian, −1 for none."""
     scores = torch.stack([torch.where(torch.from_numpy(f.selected), f.scores, -torch.inf) for f in findings])
     best, which = scores.max(0)
@@ -149,7 +149,12 @@ def labels_of(findings: Sequence[Finding], numbers: Sequence[int]) -> NDArray[np
 
 
 def write_answer(
-    given: Query, opened: Field, renderer: Renderer, state: SceneState, answer: Answer, findings: list[Finding]
+    given: QueryCommand,
+    opened: Field,
+    renderer: Renderer,
+    state: SceneState,
+    answer: Answer,
+    findings: list[PhraseResult],
 ) -> list[str]:
     """All files; returns their names."""
     table = None
@@ -185,7 +190,7 @@ def write_answer(
         "name": state.name,
         "field": opened.kind,
         "teacher": opened.teacher_name,
-        "step": state.stage,
+        "step": state.step,
         "count": 0 if state.gaussians is None else len(state.gaussians),
         "calibrated": None if opened.calibration is None else opened.calibration._asdict(),
         "phrases": about,
@@ -218,7 +223,7 @@ def file_names(phrases: Sequence[str]) -> list[str]:
     return out
 
 
-def told(console: Console, answer: Answer, findings: Sequence[Finding]) -> None:
+def told(console: Console, answer: Answer, findings: Sequence[PhraseResult]) -> None:
     """The answer as a table, and what is not known."""
     table = Table("phrase", "", "score", "cut", "threshold", "selected", "objects")
     for f in findings:
@@ -247,7 +252,7 @@ def _crop(path: Path, teacher: Teacher | None) -> Example:
 def _positions(at: Sequence[tuple[float, float, float]], state: SceneState) -> list[Example]:
     if not at:
         return []
-    from ..inspector.clouds import centers_in_world
+    from ..render.clouds import centers_in_world
 
     assert state.embeddings is not None
     centers, out = centers_in_world(state), []

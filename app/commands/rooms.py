@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from ...core.datasets.rooms.preview import save_sheet
-from ...core.datasets.rooms.recipes import KINDS
 from ...core.errors import InputError
+from ...core.synthetic.rooms.preview import save_sheet
+from ...core.synthetic.rooms.recipes import KINDS
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...core.datasets.object_files import ObjectFile
-from ...core.datasets.triplet_embedding import embed_triplets
-from ...core.datasets.triplets import TripletObject, Triplets, splits
+from ...core.datasets.objects.embeddings import embed_triplets
+from ...core.datasets.objects.files import ObjectFile
+from ...core.datasets.objects.triplets import TripletObject, Triplets, splits
 from ...core.errors import InputError
 from ...core.io.renders import read_renders
 from ...core.metrics.zero_shot import zero_shot_scores

@@ -11,6 +11,7 @@ from typing import Literal
 
 import tyro
 
+from ...core.data.scene import SceneDataset
 from ...core.datasets import open_scenes, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
@@ -19,13 +20,12 @@ from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import TextVectors
 from ...core.query.calibration import NAME as CALIBRATION
 from ...core.query.calibration import load_calibration
-from ...core.scene import SceneDataset
 from ...core.teachers import make_teacher
-from ...trainers.timeline import list_frames
-from ..fields import BUILTIN, calibration_of
+from ...trainers.pretraining.timeline import list_frames
 from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource, TimelineSource
-from ..inspector.lifted import LiftedSource
-from ..object_gallery import open_desk
+from ..objects.gallery import open_desk
+from ..scenes.lifted import LiftedSource
+from ..scenes.open import BUILTIN, calibration_of
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def main(args: Sequence[str]) -> int:
 
 def metrics_of(given: View) -> Path | None:
     """Where the curves of the run are that ``given.what`` names; None where it names no run."""
-    from ...trainers.pretrain import find_checkpoint, run_folder
+    from ...trainers.pretraining.runs import find_checkpoint, run_folder
 
     path = Path(given.what).expanduser()
     checkpoint = find_checkpoint(path) if path.is_dir() else None
@@ -106,7 +106,7 @@ def open_source(given: View) -> SceneSource:
             return SplatsSource(read_gaussians(path), path.stem, path.name)
         return PointsSource(read_points(path), path.name)
     if path.is_dir() or bundled_folder(given.what):
-        from ...trainers.pretrain import find_checkpoint
+        from ...trainers.pretraining.runs import find_checkpoint
 
         if (checkpoint := find_checkpoint(path)) is not None:
             return _open_run(given, checkpoint)
@@ -118,8 +118,8 @@ def open_source(given: View) -> SceneSource:
         raise InputError(path, "a folder, a .ply or a .splat", "another file")
     dataset = open_scenes(given.what, given.split)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and dataset.frames(0) is not None:
-        from ..shipped import shipped_field
-        from .pretrain import pick_device
+        from ...core.device import pick_device
+        from ..scenes.bundled import shipped_field
 
         return shipped_field(dataset, given.what, pick_device(given.device))
     if given.teacher not in (None, "none") or given.field == "lifted":
@@ -146,8 +146,8 @@ def is_splat_ply(path: Path) -> bool:
 
 
 def _open_run(given: View, checkpoint: Path) -> SceneSource:
-    from ...trainers.pretrain import load_probe, load_run, run_folder, run_name
-    from .pretrain import pick_device
+    from ...core.device import pick_device
+    from ...trainers.pretraining.runs import load_probe, load_run, run_folder, run_name
 
     model, config, step = load_run(checkpoint)
     scenes = open_scenes(given.data or config.data.data, given.split)
@@ -168,7 +168,7 @@ def open_other(given: View) -> SceneSource | None:
     """The right side of a comparison: another run on the same scenes."""
     if given.other is None:
         return None
-    from ...trainers.pretrain import find_checkpoint, load_run
+    from ...trainers.pretraining.runs import find_checkpoint, load_run
 
     left, right = (find_checkpoint(Path(what).expanduser()) for what in (given.what, given.other))
     if left is None or right is None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..scenes.source import LiveSource, ModelSource, PointsSource, SceneSource, SceneState, SplatsSource
+    from ..scenes.timeline import TimelineSource
     from .inspector import Inspector
-    from .source import LiveSource, ModelSource, PointsSource, SceneSource, SceneState, SplatsSource
-    from .timeline import TimelineSource
 
 __all__ = [
     "Inspector",
@@ -35,5 +35,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = {"Inspector": "inspector", "TimelineSource": "timeline"}.get(name, "source")
-    return getattr(import_module(f".{module}", __name__), name)
+    module = {"Inspector": ".inspector", "TimelineSource": "..scenes.timeline"}.get(name, "..scenes.source")
+    return getattr(import_module(module, __name__), name)

@@ -14,7 +14,7 @@ import numpy as np
 import viser
 import viser.transforms
 
-from .catalog import INFO
+from ..render.catalog import INFO
 
 if TYPE_CHECKING:
     from .session import Session

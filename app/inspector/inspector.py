@@ -17,23 +17,23 @@ import numpy as np
 import torch
 import viser
 
-from ...core.cameras import Cameras, intrinsics
 from ...core.errors import InputError
-from ...core.live import LiveFeed
+from ...core.geometry.cameras import Cameras, intrinsics
 from ...core.query import TextEncoder
-from .compare import Comparison
+from ...trainers.engine.live import LiveFeed
+from ..render.compare import Comparison
+from ..render.layers import BACKGROUND
+from ..render.renderer import Renderer, RenderOptions
+from ..scenes.source import SceneSource
+from ..scenes.timeline import TimelineSource
 from .icons import keep_icons_open
-from .layers import BACKGROUND
 from .limits import open_tunnel, refuse_tunnels
 from .origin import is_loopback, refuse_foreign_origins
-from .renderer import Look, Renderer
 from .session import Session
-from .source import SceneSource
-from .timeline import TimelineSource
 from .worker import RenderWorker, ThreadTime
 
 if TYPE_CHECKING:
-    from .object_desk import ObjectDesk
+    from ..objects.recognizer import ObjectRecognizer
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ SERIES_EVERY = 1.0
 """Seconds for which a copy of the curves serves all browsers."""
 
 
-class Pace:
+class AdaptiveResolution:
     """The width of pictures while the camera moves: as wide as the machine draws ten of within the budget of a second.
 
     Attributes:
@@ -99,7 +99,7 @@ class Inspector:
         tour: bool = False,
         public: bool = False,
         metrics: Path | None = None,
-        desk: ObjectDesk | None = None,
+        desk: ObjectRecognizer | None = None,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
@@ -107,7 +107,7 @@ class Inspector:
         self.renderer = Renderer(source)
         self.renderer.colors.changed = self.redraw
         self._other = other
-        self.pace = Pace()
+        self.pace = AdaptiveResolution()
         self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
         self.max_points, self.tour = max_points, tour
         self.text, self.desk = text, desk
@@ -241,7 +241,9 @@ class Inspector:
         """Render thread: open the first scene and load the kernels while the first browser still loads the page."""
         with contextlib.suppress(Exception):  # what fails here fails again, and is told, when somebody looks
             if self.renderer.load(0).gaussians is not None:
-                self.renderer.draw(0, Look(), Cameras(torch.eye(4)[None], intrinsics(1.0, 16, 16)[None], 16, 16))
+                self.renderer.draw(
+                    0, RenderOptions(), Cameras(torch.eye(4)[None], intrinsics(1.0, 16, 16)[None], 16, 16)
+                )
 
     # --- browsers come and go -------------------------------------------------------------------------------
 
@@ -295,7 +297,7 @@ class Inspector:
 
 def written_series(path: Path) -> dict[str, list[tuple[int, float]]]:
     """The curves of a ``metrics.jsonl``: metric → [(step, value), …]."""
-    from ...trainers.log import read_metrics
+    from ...trainers.engine.log import read_metrics
 
     series: dict[str, list[tuple[int, float]]] = {}
     for row in read_metrics(path):

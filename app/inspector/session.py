@@ -17,11 +17,17 @@ import viser
 from numpy.typing import NDArray
 from viser import transforms as tf
 
-from ...core.cameras import Cameras
 from ...core.errors import InputError
-from .catalog import INFO, LAYERS, Layer
-from .classes import PLAIN, ClassStyle
-from .clouds import PointColor, bounds, overview_frame, point_size
+from ...core.geometry.cameras import Cameras
+from ..render.catalog import INFO, LAYERS, Layer
+from ..render.classes import PLAIN, ClassStyle
+from ..render.clouds import PointColor, bounds, overview_frame, point_size
+from ..render.renderer import Canvas, Mix, RenderOptions
+from ..render.scores import Heat
+from ..render.thumbnails import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
+from ..render.video import Pose
+from ..render.views import SAME_PLACE
+from ..scenes.timeline import TimelineSource
 from .divider import Divider
 from .frusta import Frusta
 from .jobs import Exports
@@ -41,12 +47,6 @@ from .panels import (
     ViewPanel,
 )
 from .placing import Placing
-from .renderer import Canvas, Look, Mix
-from .scenes import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
-from .scores import Heat
-from .timeline import TimelineSource
-from .video import Pose
-from .views import SAME_PLACE
 from .worker import Lane
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Session:
         self.view = ViewState(layer="RGB")
         self.heat: Heat | None = None
         self.keep: torch.Tensor | None = None
-        """[N] bool, False = not drawn; see `Look.keep`."""
+        """[N] bool, False = not drawn; see `RenderOptions.keep`."""
         self.selection: NDArray[np.int64] | None = None
         """[K] ascending indices of the selected Gaussians (of points, in a scene without Gaussians), or None."""
         self.note = ""
@@ -115,8 +115,8 @@ class Session:
         self._moving_shown = False
         self._placed_scene: int | None = None
         self._sized_scene: int | None = None
-        self._shown_stage: int | None = None
-        self._asked_stage: int | None = None
+        self._shown_step: int | None = None
+        self._requested_step: int | None = None
         self._size = (client.camera.image_width, client.camera.image_height)
         self._point_handle: viser.PointCloudHandle | None = None
         self._notified: dict[str, float] = {}
@@ -214,7 +214,7 @@ class Session:
         self.panel.update()
 
     def set_keep(self, keep: torch.Tensor | None) -> None:
-        """Draw only some of the Gaussians, see `Look.keep`; from any thread."""
+        """Draw only some of the Gaussians, see `RenderOptions.keep`; from any thread."""
         if keep is None and self.keep is None:
             return
         self.keep = keep
@@ -236,10 +236,10 @@ class Session:
         near = max(0.75 * extent / math.tan(0.5 * camera.fov), 0.4)
         self._place(center + ray / far * min(far, near), center, camera.fov)
 
-    def look(self) -> Look:
+    def look(self) -> RenderOptions:
         """What the canvas of this browser shows: for `Renderer.draw`."""
         view = self.view
-        return Look(
+        return RenderOptions(
             layer=view.layer,
             second=view.second,
             mix=view.mix,
@@ -308,7 +308,7 @@ class Session:
 
     def wants_newer(self) -> bool:
         """Whether newer weights would be shown: what is there has been shown already."""
-        return self.view.follow and not self._back_in_time and self._shown_stage == self.source.stage()
+        return self.view.follow and not self._back_in_time and self._shown_step == self.source.step()
 
     @property
     def _back_in_time(self) -> bool:
@@ -321,9 +321,9 @@ class Session:
             self._ask_canvas()
         if still or self.divider.dragging:
             self.divider.update()
-        stage = self.source.stage()
-        if (self.view.follow or self._back_in_time) and stage not in (self._shown_stage, self._asked_stage):
-            self._asked_stage = stage
+        step = self.source.step()
+        if (self.view.follow or self._back_in_time) and step not in (self._shown_step, self._requested_step):
+            self._requested_step = step
             self.refresh()
         size = (self.client.camera.image_width, self.client.camera.image_height)
         if size != self._size:  # the window was resized
@@ -372,7 +372,7 @@ class Session:
         state = renderer.load(view.scene)
         if self.view.scene != view.scene:
             return  # another one was chosen meanwhile, and asked for
-        self._shown_stage = self.source.stage() if state.stage is None else state.stage
+        self._shown_step = self.source.step() if state.step is None else state.step
         fresh = self._placed_scene != view.scene
         if fresh:
             self._look_at(frame=overview_frame(state), up=guess_up(state))
@@ -417,7 +417,7 @@ class Session:
             self._show_classes(look)
         self._show(canvas, 75 if moving else 90)
 
-    def _show_classes(self, look: Look) -> None:
+    def _show_classes(self, look: RenderOptions) -> None:
         """Names and colours of the classes in the picture, for the panel."""
         shown: list[Layer] = [layer for layer in self._layers_shown() if INFO[layer].group == "Classes"]
         known = None
@@ -483,9 +483,9 @@ class Session:
     # --- the camera -----------------------------------------------------------------------------------------
 
     @property
-    def shown_stage(self) -> int | None:
-        """The stage that has been loaded last."""
-        return self._shown_stage
+    def shown_step(self) -> int | None:
+        """The step that has been loaded last."""
+        return self._shown_step
 
     def redraw_canvas(self) -> None:
         """Draw the canvas again, small first."""

@@ -42,7 +42,7 @@ class RenderBudget:
 
     def __init__(self, share: float, burst: float = 0.25, clock: Callable[[], float] = time.monotonic) -> None:
         self.burst, self._clock = burst, clock
-        self._share, self._purse, self._at, self._overflow = _checked_share(share), burst, clock(), 0.0
+        self._share, self._balance, self._at, self._overflow = _checked_share(share), burst, clock(), 0.0
 
     @property
     def share(self) -> float:
@@ -53,26 +53,26 @@ class RenderBudget:
         share = _checked_share(share)
         self._fill()
         if share >= 1:  # nobody is waiting any more: debts are forgiven
-            self._purse = self.burst
+            self._balance = self.burst
         self._share = share
 
     def wait(self) -> float:
         """Seconds until a job may start; 0 when it may now."""
         self._fill()
-        if self._share >= 1 or self._purse > 0:
+        if self._share >= 1 or self._balance > 0:
             return 0.0
-        return max(1e-3, -self._purse / self._share)
+        return max(1e-3, -self._balance / self._share)
 
     def spend(self, seconds: float) -> None:
         """Take out what a job cost; the purse may go negative."""
         self._fill()
-        self._purse -= seconds
+        self._balance -= seconds
 
     def earn(self, seconds: float) -> float:
         """Put something in; returns what did not fit."""
-        total = self._purse + seconds
-        self._purse = min(self.burst, total)
-        return total - self._purse
+        total = self._balance + seconds
+        self._balance = min(self.burst, total)
+        return total - self._balance
 
     def overflow(self) -> float:
         """What was earned while the purse was full, since the last call."""

@@ -1,4 +1,4 @@
-"""Datasets: scenes of labelled points and the posed frames that saw them (`core.scene.SceneDataset`).
+"""Datasets: scenes of labelled points and the posed frames that saw them (`core.data.scene.SceneDataset`).
 
 rooms/        procedural rooms, made on the fly
 capture       RGB-D exports and nerfstudio captures; `rgbd` reads frames, `fuse` makes points, `pose_check` doubts
@@ -13,12 +13,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..data.scene import SceneDataset
 from ..errors import InputError
-from ..scene import SceneDataset
-from .capture import Capture, find_captures
-from .fuse import fuse_points
-from .pointcept import PointceptDataset, read_pointcept_scene
-from .rgbd import read_rgbd_export
+from .scenes.capture import Capture, find_captures
+from .scenes.fuse import fuse_points
+from .scenes.pointcept import PointceptDataset, read_pointcept_scene
+from .scenes.rgbd import read_rgbd_export
 
 __all__ = [
     "Capture",

@@ -1,4 +1,4 @@
-"""From image files to `core.scene.Frame`: decoding, resampling and a bounded cache, shared by all posed formats."""
+"""From image files to `core.data.scene.Frame`: decoding, resampling and a bounded cache, shared by all posed formats."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..data.scene import Frame, PosedFrames
 from ..errors import InputError
-from ..scene import Frame, PosedFrames
 from .arrays import read_array
 from .images import open_image, read_depth
 from .lru import ArrayCache

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..data.scene import IGNORE, PointScene
 from ..errors import InputError
-from ..gaussians import Gaussians
-from ..scene import IGNORE, PointScene
+from ..geometry.gaussians import Gaussians
 from .ply_table import read_vertices, write_vertices
 
 SH_C0 = 0.28209479177387814

@@ -1,4 +1,4 @@
-"""Point clouds from files of common formats; `core.scene.PointScene.load` is the public entry."""
+"""Point clouds from files of common formats; `core.data.scene.PointScene.load` is the public entry."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..data.scene import PointScene
 from ..errors import InputError
-from ..gaussians import Gaussians, quat_to_rotmat
-from ..normals import estimate_normals
-from ..scene import PointScene
+from ..geometry.gaussians import Gaussians, quat_to_rotmat
+from ..geometry.normals import estimate_normals
 from .arrays import read_array
 from .ply import read_gaussians, read_points
 from .splat import read_splat

@@ -24,10 +24,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .atomic import atomic_dir
 from .checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
-from .foreign import read_weights
-from .whole import whole_files
+from .torch_files import read_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -136,7 +136,7 @@ class Pretrained(nn.Module, ABC):
         tensors = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.state_dict().items()}
         if half:
             tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-        with whole_files(folder) as staging:
+        with atomic_dir(folder) as staging:
             save_file(tensors, staging / MODEL, metadata={"format": "pt"})
             (staging / CONFIG).write_text(text, encoding="utf-8")
         return folder

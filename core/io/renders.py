@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..cameras import Cameras
 from ..errors import InputError
+from ..geometry.cameras import Cameras
 from .images import open_image
 
 INDEX, IMAGES = "transforms.json", "images"

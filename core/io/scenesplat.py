@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..gaussians import Gaussians
+from ..geometry.gaussians import Gaussians
 from .arrays import read_array
 
 PARTS = ("coord.npy", "color.npy", "opacity.npy", "quat.npy", "scale.npy")

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..cameras import Cameras
+from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..scene import PosedFrames
+from ..geometry.cameras import Cameras
 from .frames import FrameFile, FrameReader, Lens, evenly_spaced, no_usable_frame, pose_problem
 from .images import image_size
 from .lru import ArrayCache

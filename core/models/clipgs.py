@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.objects import object_attributes
 from ..errors import InputError
-from ..gaussians import Gaussians
+from ..geometry.gaussians import Gaussians
 from ..nn.gs_tokenizer import (
     ATTRIBUTES,
     CHANNELS,
@@ -27,7 +28,6 @@ from ..nn.gs_tokenizer import (
 from ..nn.point_ops import UNI3D_SKIP
 from ..nn.point_transformer import Visual
 from ..nn.serialization import ORDERS, Order
-from ..object_input import object_attributes
 
 LOGIT_SCALE = math.log(1 / 0.07)
 """Logarithm of the inverse temperature at the start (CLIP)."""
@@ -182,7 +182,7 @@ class ClipGS(nn.Module):
         """Unit embeddings.
 
         Args:
-            attributes: [B, N, 14] of `core.object_input.object_attributes`: position in the unit ball, colour, logit of
+            attributes: [B, N, 14] of `core.data.objects.object_attributes`: position in the unit ball, colour, logit of
                 the opacity, logarithm of the scales, quaternion.
 
         Returns:

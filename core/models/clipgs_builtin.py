@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from ..config import from_dict, to_dict
 from ..errors import InputError
+from ..io.atomic import atomic_dir
 from ..io.checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint, load_weights
 from ..io.pretrained import BUNDLED_CLIPGS, check_names
-from ..io.whole import whole_files
 from .clipgs import ClipGS, ClipGSConfig
 
 WEIGHTS, CARD = "clipgs.safetensors", "clipgs.json"
@@ -103,6 +103,6 @@ def save_builtin_clipgs(folder: Path | str, model: ClipGS, about: dict[str, Any]
     """
     half = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     card = {**about, "config": to_dict(model.config)}
-    with whole_files(folder) as staging:
+    with atomic_dir(folder) as staging:
         save_file({k: v.contiguous() for k, v in half.items()}, staging / WEIGHTS)
         (staging / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..batch import Batch, InputConfig, PointBatch, ViewPair, Views
-from ..cameras import Cameras
 from ..config import from_dict, to_dict
-from ..cuboid import CuboidLattice
-from ..encode import encode_points
+from ..data.batch import Batch, InputConfig, PointBatch, ViewPair, Views
 from ..errors import InputError
-from ..gaussians import Gaussians
+from ..features.lifting import Lifted, lift_views
+from ..geometry.cameras import Cameras
+from ..geometry.gaussians import Gaussians
+from ..geometry.lattice import CuboidLattice
 from ..io.pretrained import Pretrained, Stored
-from ..lifting import Lifted, lift_views
-from ..losses import (
+from ..losses.contrastive import info_nce
+from ..losses.distillation import (
     LOSS_NAMES,
     depth_l1,
     feature_cosine,
-    info_nce,
     point_cosine_of_cells,
     rgb_l1,
     to_tokens,
     uncertainty_sum,
     weighted_sum,
 )
+from ..nn.encode import encode_points
 from ..nn.heads import GaussianHead, HeadConfig
 from ..nn.spunet import SpUNet, kept_statistics
 from ..nn.stages import Stages

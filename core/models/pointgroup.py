@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..batch import PointBatch, make_points
 from ..config import from_dict, to_dict
+from ..data.batch import PointBatch, make_points
+from ..data.scene import IGNORE, PointScene
 from ..errors import InputError
 from ..io.pretrained import Pretrained
 from ..nn.grouping import GroupBackend, group_points
 from ..nn.spunet import BatchNorm, SpUNet
-from ..scene import IGNORE, PointScene
 
 if TYPE_CHECKING:
     from typing_extensions import Self

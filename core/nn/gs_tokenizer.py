@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..gaussians import quat_to_rotmat
+from ..geometry.gaussians import quat_to_rotmat
 from .point_ops import UNI3D_SKIP, farthest_point_sample, gather, knn
 from .serialization import Order, patch_order
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..gaussians import Gaussians
+from ..geometry.gaussians import Gaussians
 
 
 @dataclass(frozen=True)

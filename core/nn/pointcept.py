@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..io.foreign import read_weights
 from ..io.pretrained import check_names
+from ..io.torch_files import read_weights
 from .spunet import STAGES, SpUNet
 
 STEM = "conv_input.0.weight"

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..encode import encode_points
 from ..errors import InputError
 from ..io.pretrained import Pretrained, Stored
 from ..sparse import Backend, SparseConv3d, SparseInverseConv3d, SparseTensor, SubMConv3d, resolve_backend
+from .encode import encode_points
 from .stages import Stages
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from .channels import ChannelText
 from .decide import Calibration, Presence, present
 from .scoring import centred_cosine, combine, margin_to_relevancy
 from .store import FeatureStore
-from .text import CANONICAL, PHOTO, PLAIN, Lexicon, TextEncoder, UnknownPhrase, encode, expand
+from .text import CANONICAL, PHOTO, PLAIN, ClosedVocabularyEncoder, TextEncoder, UnknownPhrase, encode, expand
 
 Mode = Literal["Relevancy", "Cosine"]
 
@@ -32,7 +32,7 @@ MAX_LETTERS = 80
 
 
 @dataclass(frozen=True)
-class Words:
+class QueryableFeatures:
     """Features of one scene that words can be compared with.
 
     Attributes:
@@ -56,7 +56,7 @@ class Words:
         channels: Sequence[str] | None = None,
         calibration: Calibration | None = None,
         keep: Callable[[str, Callable[[], FeatureStore]], FeatureStore] | None = None,
-    ) -> Words:
+    ) -> QueryableFeatures:
         """What can be asked of features.
 
         Args:
@@ -64,7 +64,7 @@ class Words:
             encoder: the text side of what made the features, or any other where channels have names.
             channels: [D] names of the columns, if they are classes.
             calibration: of this model.
-            keep: (name, make) → the store, to share it between questions; by default every `Words` has its own.
+            keep: (name, make) → the store, to share it between questions; by default every `QueryableFeatures` has its own.
 
         Raises:
             InputError: nothing leads from words to these features; says what is missing.
@@ -73,10 +73,10 @@ class Words:
         keep = keep or _Once()
         if encoder is not None and encoder.dim == width:
             make = lambda: keep("feature store", lambda: FeatureStore.build(features))  # noqa: E731
-            return Words(make, encoder, negatives_of(encoder), None, calibration)
+            return QueryableFeatures(make, encoder, negatives_of(encoder), None, calibration)
         if channels is not None and len(channels) == width:
             text = ChannelText.build(tuple(channels), encoder)
-            return Words(
+            return QueryableFeatures(
                 lambda: keep("word store", lambda: text.store(features)), text, text.common(), text, calibration
             )
         if encoder is None:
@@ -137,7 +137,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """What was asked.
 
     Attributes:
@@ -209,10 +209,10 @@ class Answer:
         return torch.where(best > -torch.inf, label, -1)
 
 
-def ask(words: Words, question: Question) -> Answer:
+def ask(words: QueryableFeatures, question: Query) -> Answer:
     """Scores of all features.
 
-    Words: LERF's relevancy against `Words.common` and the question's negatives. Examples: sigmoid(10 (c − max(`ALIKE`,
+    Words: LERF's relevancy against `QueryableFeatures.common` and the question's negatives. Examples: sigmoid(10 (c − max(`ALIKE`,
     c⁻))), c the cosine with the mean direction of the example and c⁻ those with the question's negatives, all less the
     mean of the scene (an image is like any other image of the scene more than like any word). Either way 0.5 is where
     it stops being what was asked for.
@@ -221,8 +221,8 @@ def ask(words: Words, question: Question) -> Answer:
     if not question.phrases:
         raise InputError("words", "at least one", "none")
     texts = [p for p in question.phrases if isinstance(p, str)]
-    known, unknown = _split(words.encoder, texts, question.template)
-    against, unknown_negatives = _split(words.encoder, question.negatives, question.template)
+    known, unknown = _encode_known(words.encoder, texts, question.template)
+    against, unknown_negatives = _encode_known(words.encoder, question.negatives, question.template)
     asked = [p for p in question.phrases if not isinstance(p, str) or p in known]
     if not asked:
         missing = tuple(PhraseAnswer(p, unknown=unknown[p]) for p in texts)
@@ -238,14 +238,18 @@ def ask(words: Words, question: Question) -> Answer:
             answers.append(PhraseAnswer(phrase, unknown=unknown[phrase]))
         elif isinstance(phrase, str):
             found = present(next(columns), words.cut)
-            answers.append(PhraseAnswer(phrase, _meant(words, phrase), None, found, _nearest(words, phrase)))
+            answers.append(PhraseAnswer(phrase, _canonical_name(words, phrase), None, found, _nearest(words, phrase)))
         else:
             answers.append(PhraseAnswer(phrase.name, phrase.name, None, present(next(columns), PRESENT)))
     return Answer(scores.amax(1), tuple(answers), (*unknown_negatives.values(),), scores)
 
 
 def _relevancy(
-    words: Words, store: FeatureStore, asked: list[str | Example], vectors: Tensor, against: dict[str, Tensor]
+    words: QueryableFeatures,
+    store: FeatureStore,
+    asked: list[str | Example],
+    vectors: Tensor,
+    against: dict[str, Tensor],
 ) -> Tensor:
     """[N, P] of words and examples, on the CPU."""
     unwanted = list(against.values())
@@ -269,36 +273,36 @@ def _relevancy(
     return out
 
 
-def _vector(words: Words, example: Example) -> Tensor:
+def _vector(words: QueryableFeatures, example: Example) -> Tensor:
     rows = example.features.detach().float().cpu()
     if words.channels is not None:
         rows = words.channels.features(rows)
     return combine(rows)
 
 
-def _split(
+def _encode_known(
     encoder: TextEncoder, phrases: Sequence[str], template: str
 ) -> tuple[dict[str, Tensor], dict[str, UnknownPhrase]]:
     """Phrase → vector, and phrase → why there is none."""
     if not phrases:
         return {}, {}
     # What knows words does not know sentences about them.
-    vectors, known = encode(encoder, phrases, PLAIN if isinstance(encoder, Lexicon) else [template])
+    vectors, known = encode(encoder, phrases, PLAIN if isinstance(encoder, ClosedVocabularyEncoder) else [template])
     good = {p: v for p, v, k in zip(phrases, vectors.cpu(), known.tolist(), strict=True) if k}
     return good, {p: _why(encoder, p) for p in phrases if p not in good}
 
 
 def _why(encoder: TextEncoder, phrase: str) -> UnknownPhrase:
-    found = encoder.find(phrase) if isinstance(encoder, Lexicon) else phrase
+    found = encoder.find(phrase) if isinstance(encoder, ClosedVocabularyEncoder) else phrase
     return UnknownPhrase(phrase, ()) if isinstance(found, str) else found
 
 
-def _meant(words: Words, phrase: str) -> str:
-    found = words.encoder.find(phrase) if isinstance(words.encoder, Lexicon) else phrase
+def _canonical_name(words: QueryableFeatures, phrase: str) -> str:
+    found = words.encoder.find(phrase) if isinstance(words.encoder, ClosedVocabularyEncoder) else phrase
     return found if isinstance(found, str) else phrase
 
 
-def _nearest(words: Words, phrase: str) -> tuple[str, float] | None:
+def _nearest(words: QueryableFeatures, phrase: str) -> tuple[str, float] | None:
     if words.channels is None or words.channels.channel(phrase) is not None:
         return None
     return words.channels.nearest(phrase)
@@ -306,7 +310,7 @@ def _nearest(words: Words, phrase: str) -> tuple[str, float] | None:
 
 def template_for(encoder: TextEncoder | None) -> str:
     """What a phrase is put into by default: itself for what knows words, "a photo of a {}" for text towers."""
-    return (PLAIN if encoder is None or isinstance(encoder, Lexicon) else PHOTO)[0]
+    return (PLAIN if encoder is None or isinstance(encoder, ClosedVocabularyEncoder) else PHOTO)[0]
 
 
 def read_phrases(text: str, what: str = "words") -> tuple[str, ...]:

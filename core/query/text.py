@@ -50,7 +50,7 @@ class TextEncoder(Protocol):
 
 
 @runtime_checkable
-class Lexicon(TextEncoder, Protocol):
+class ClosedVocabularyEncoder(TextEncoder, Protocol):
     """A `TextEncoder` that knows so many words and no others, and says which."""
 
     def find(self, phrase: str) -> str | UnknownPhrase:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..gaussians import Gaussians
+from ..geometry.gaussians import Gaussians
 
 Backend = Literal["auto", "reference", "numba", "gsplat"]
 _MODULES = {"reference": "reference", "numba": "cpu", "gsplat": "cuda"}

@@ -13,7 +13,7 @@ from numba import get_num_threads, set_num_threads
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..gaussians import Gaussians
+from ..geometry.gaussians import Gaussians
 from .gather import gather_rows
 from .project import RECORD, project_and_bin
 from .tiles import composite_backward, composite_tiles, pick_tiles

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..gaussians import Gaussians
+from ..geometry.gaussians import Gaussians
 
 
 def composite(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..gaussians import Gaussians, quat_to_rotmat
+from ..geometry.gaussians import Gaussians, quat_to_rotmat
 
 ALPHA_MIN, ALPHA_MAX, T_STOP = 1.0 / 255.0, 0.999, 1e-4
 

@@ -10,22 +10,23 @@ pooled        whole pictures and phrases as unit vectors
 cache         a dataset's features on the disk (`shards`), one file per scene; `kept` does it during a training
 """
 
-from .base import ImageTeacher, Teacher, TeacherInfo, make_teacher
+from .base import ImageTeacher, Teacher, TeacherInfo
 from .cache import CachedTeacher, plan_cache, write_cache
-from .kept import KeptTeacher, keep_features
+from .memoized import MemoizingTeacher, memoize_features
 from .pooled import image_vectors, text_vectors
 from .precomputed import PrecomputedTeacher
+from .registry import make_teacher
 
 __all__ = [
     "CachedTeacher",
     "ImageTeacher",
-    "KeptTeacher",
+    "MemoizingTeacher",
     "PrecomputedTeacher",
     "Teacher",
     "TeacherInfo",
     "image_vectors",
-    "keep_features",
     "make_teacher",
+    "memoize_features",
     "plan_cache",
     "text_vectors",
     "write_cache",

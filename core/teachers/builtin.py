@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..config import from_dict
+from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
 from ..query.text import Encoded, UnknownPhrase
-from ..scene import PosedFrames
 from .base import ImageTeacher, TeacherInfo
 from .vocabulary import Vocabulary
 
@@ -30,7 +30,7 @@ WEIGHTS, CARD = "builtin.safetensors", "builtin.json"
 
 
 class BuiltinTeacher(ImageTeacher):
-    """Dense features of the small image tower that `trainers.two_tower` trained on renders of the built-in rooms.
+    """Dense features of the small image tower that `trainers.teachers.two_tower` trained on renders of the built-in rooms.
 
     Its training saw class names, colours and materials: nothing learned from it is label-free.
 

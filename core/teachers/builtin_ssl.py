@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..config import from_dict
+from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
 from ..nn.tokens import CELL, STRIDE, TokenNet, TokenNetConfig
-from ..scene import PosedFrames
 from .base import ImageTeacher, TeacherInfo
 
 WIDTH = 320
@@ -26,7 +26,7 @@ _BATCH = 8
 
 
 class BuiltinSslTeacher(ImageTeacher):
-    """Dense features of the network that `trainers.builtin_ssl` trained, without labels, captions, depth or poses, on
+    """Dense features of the network that `trainers.teachers.self_distillation` trained, without labels, captions, depth or poses, on
     colour images of the built-in rooms. A token is 8 × 8 pixels of an image `WIDTH` wide; the channels of the features
     have mean 0 and variance 1 over the training images.
 

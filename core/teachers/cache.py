@@ -33,13 +33,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.scene import PosedFrames, SceneDataset
 from ..errors import InputError
 from ..io.frames import evenly_spaced
 from ..io.lru import ArrayCache
 from ..query.text import TextEncoder
-from ..scene import PosedFrames, SceneDataset
-from .base import ImageTeacher, TeacherInfo, make_teacher
+from .base import ImageTeacher, TeacherInfo
 from .families import FAMILIES
+from .registry import make_teacher
 from .shards import PACKED, ShardFolder, Storage, cosine_error, pack, replace_file, stored_bytes, unpack
 from .text import LateText
 

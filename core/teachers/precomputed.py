@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.arrays import read_array
 from ..io.lru import ArrayCache
-from ..scene import PosedFrames
 from .base import TeacherInfo
 
 

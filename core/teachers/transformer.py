@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.scene import PosedFrames
 from ..device import default_device
 from ..errors import InputError
 from ..query.text import TextEncoder
-from ..scene import PosedFrames
-from .base import ImageTeacher, TeacherInfo, make_teacher
+from .base import ImageTeacher, TeacherInfo
 from .checkpoint import Loaded, load_checkpoint
 from .dense import DenseNetwork, RadioDense
 from .families import ADAPTOR_TEXT, FAMILIES, Family, licence_of
 from .options import Precision, TeacherConfig, parse_options
+from .registry import make_teacher
 from .text import LateText, TransformerText
 from .windows import multi_scale, resized, sliding
 

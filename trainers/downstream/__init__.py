@@ -5,7 +5,7 @@ scenes             labelled scenes, fewer labels, training batches
 segmenter          a backbone and a linear head on one or all of its stages
 trainer            `SceneTrainer`: what the trainings of both tasks share
 semantic           `SemanticTrainer`: linear probe, fine-tuning, from scratch
-fixed              `FixedProbe`: linear probes of features computed once: of a backbone, of the field, lifted
+fixed              `CachedFeatureProbe`: linear probes of features computed once: of a backbone, of the field, lifted
 testing            votes of thirteen passes, on original points
 run, results       a row of the protocol from start to end, and its files; `published` has the paper's figures,
                    `protocol` what all rows share
@@ -13,7 +13,7 @@ instances          `InstanceTrainer`: PointGroup, with instance_config, _run, _r
 """
 
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, TestConfig
-from .fixed import FixedProbe, backbone_source, field_source, lifted_source
+from .fixed import CachedFeatureProbe, backbone_source, field_source, lifted_source
 from .instance_config import InstanceTraining
 from .instances import InstanceTrainer
 from .scenes import LabelledScenes, SceneList
@@ -21,7 +21,7 @@ from .segmenter import Segmenter
 from .semantic import SemanticTrainer
 
 __all__ = [
-    "FixedProbe",
+    "CachedFeatureProbe",
     "InstanceTrainer",
     "InstanceTraining",
     "LabelConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...core.augment import SceneAugmentConfig
+from ...core.data.augment import SceneAugmentConfig
 from ...core.errors import InputError
 
 Features = Literal["last", "hypercolumn", "encoder", "field", "lifted"]

@@ -16,20 +16,20 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from ...core.batch import PointBatch, make_points
-from ...core.datasets.capture import cache_folder
+from ...core.data.batch import PointBatch, make_points
+from ...core.data.scene import IGNORE, SceneDataset
 from ...core.device import default_device
 from ...core.errors import InputError
-from ...core.field import features_at
-from ...core.lifting import lift
+from ...core.features.interpolate import features_at
+from ...core.features.lifting import lift
+from ...core.io.cache import cache_folder
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
-from ...core.scene import IGNORE, SceneDataset
-from ...core.teachers import Teacher, keep_features, make_teacher
-from ..loop import Rhythm, Trainer
-from ..schedule import one_cycle
+from ...core.teachers import Teacher, make_teacher, memoize_features
+from ..engine.loop import Trainer, TrainSchedule
+from ..engine.schedule import one_cycle
 from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
 from .segmenter import Segmenter, backbone_of, fingerprint
@@ -59,7 +59,7 @@ class _Voxels:
     target: Tensor
 
 
-class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
+class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
     """Trains and tests a linear layer on standardised features: same `fit`, `test` and run folder as `SemanticTrainer`.
 
     Args:
@@ -91,7 +91,7 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
         console: Console | None = None,
         tested_after: bool = False,
     ) -> None:
-        super().__init__(config, run_dir, Rhythm(config.steps or STEPS, config.eval_every, config.save_every))
+        super().__init__(config, run_dir, TrainSchedule(config.steps or STEPS, config.eval_every, config.save_every))
         self.config: SemanticTraining = config
         self.clock, self._tested_after = Clock(), tested_after
         self.scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
@@ -193,7 +193,7 @@ class FixedProbe(Trainer[tuple[Tensor, Tensor]]):
     def weights(self) -> dict[str, Tensor]:
         return self.model.state_dict() | {"mean": self.mean, "std": self.std}
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         return learned_from(self.config, self.scenes, self.start, ("test",))
 
     def state(self) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def make_source(config: SemanticTraining, model: Model = None, device: torch.dev
 def _teacher(config: SemanticTraining) -> Teacher:
     """The teacher that the config names, whose features are kept."""
     data = config.labels.data  # scenes without a name are kept in memory alone: others' features would be found
-    teacher = keep_features(make_teacher(config.teacher), data, cache_folder() if data else None)
+    teacher = memoize_features(make_teacher(config.teacher), data, cache_folder() if data else None)
     if teacher is None:
         raise InputError("teacher", "one whose features can be lifted", config.teacher)
     return teacher

@@ -6,10 +6,10 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ...core.augment import SceneAugmentConfig
+from ...core.data.augment import SceneAugmentConfig
 from ...core.errors import InputError
 from ...core.models.pointgroup import ClusterConfig
-from ..presets import TINY
+from ..pretraining.presets import TINY
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, check_numbers
 
 AUGMENT = SceneAugmentConfig(drop_probability=0.5, color_shift=0.1)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...core.cameras import intrinsics, look_at
-from ...core.gaussians import Gaussians
-from ...core.scene import PointScene
+from ...core.data.scene import PointScene
+from ...core.geometry.cameras import intrinsics, look_at
+from ...core.geometry.gaussians import Gaussians
 from ...core.splat import rasterize
 from .instances import InstancePrediction, instances_of, labels_of
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from ...core.errors import InputError
 from ...core.io.images import write_color
 from ...core.io.pretrained import TRAINED
-from ..progress import progress_bar
+from ..engine.progress import progress_bar
 from .instance_config import INSTANCES, InstanceTraining
 from .instance_pictures import picture
 from .instance_results import write_instances

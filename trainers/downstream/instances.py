@@ -11,14 +11,14 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from ...core.augment import sphere_crop
-from ...core.batch import PointBatch, make_points
+from ...core.data.augment import sphere_crop
+from ...core.data.batch import PointBatch, make_points
+from ...core.data.scene import IGNORE, PointScene
 from ...core.errors import InputError
 from ...core.metrics import InstanceAP, InstanceScores, SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import PointGroup, PointGroupConfig
 from ...core.models.pointgroup import Proposals
 from ...core.nn.spunet import SpUNet
-from ...core.scene import IGNORE, PointScene
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import backbone_of, fingerprint

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...core.augment import SceneAugmentConfig
-from ..presets import TINY
+from ...core.data.augment import SceneAugmentConfig
+from ..pretraining.presets import TINY
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, TestConfig
 
 AREAS = tuple(f"Area_{k}" for k in range(1, 7))

@@ -14,13 +14,13 @@ from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
 from .config import LabelConfig, SemanticTraining
-from .fixed import FixedProbe
+from .fixed import CachedFeatureProbe
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, draws_labels
 from .semantic import Model
 from .trainer import SceneTrainer
 
-FREE = ("init", "seed", "eval_every", "save_every", "workers", "micro_batch", "optim.amp")
+PROTOCOL_FREE = ("init", "seed", "eval_every", "save_every", "workers", "micro_batch", "optim.amp")
 """What may be chosen without leaving the published protocol. So may the folder of the data, and the size of a network
 that a pre-trained model takes the place of."""
 
@@ -41,7 +41,7 @@ def origin(config: SemanticTraining | InstanceTraining, model: Model) -> str:
     return config.init or ("given" if model is not None else "")
 
 
-def about_run(trainer: SceneTrainer[Any] | FixedProbe, changed: list[str], scenes: int) -> dict[str, Any]:
+def about_run(trainer: SceneTrainer[Any] | CachedFeatureProbe, changed: list[str], scenes: int) -> dict[str, Any]:
     """What results tell of a run beside its scores.
 
     Args:
@@ -69,7 +69,7 @@ def differences(published: Any, config: Any, pretrained: bool = False) -> list[s
     def free(key: str) -> bool:
         if key == "labels.data":  # any folder may hold the data set, but rooms are another one
             return not any(str(values[key]).startswith("rooms") for values in (theirs, own))
-        return key in FREE or (pretrained and key.startswith("network."))
+        return key in PROTOCOL_FREE or (pretrained and key.startswith("network."))
 
     return sorted(k for k in own if own[k] != theirs.get(k) and not free(k))
 

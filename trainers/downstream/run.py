@@ -16,10 +16,10 @@ from ...core.config import to_dict
 from ...core.errors import InputError
 from ...core.io.pretrained import TRAINED
 from ...core.metrics import SemanticScores
-from ..log import read_metrics
-from ..progress import progress_bar
+from ..engine.log import read_metrics
+from ..engine.progress import progress_bar
 from .config import SemanticTraining
-from .fixed import FixedProbe
+from .fixed import CachedFeatureProbe
 from .presets import PRESETS, Task, held_out
 from .protocol import about_run, differences, drawn, origin, starting_model
 from .results import SemanticResult, sum_results, write_results
@@ -98,7 +98,7 @@ def _run_one(
     model: Model,
 ) -> SemanticResult | None:
     if config.fixed:
-        trainer = FixedProbe(config, folder, scenes, model, device=device, console=console, tested_after=True)
+        trainer = CachedFeatureProbe(config, folder, scenes, model, device=device, console=console, tested_after=True)
     else:
         trainer = SemanticTrainer(config, folder, scenes, model, device)
     if not trainer.complete(seconds, console):
@@ -116,16 +116,16 @@ def _run_one(
     return result
 
 
-def _test(trainer: SemanticTrainer | FixedProbe, console: Console) -> int:
+def _test(trainer: SemanticTrainer | CachedFeatureProbe, console: Console) -> int:
     """Test under a progress bar, and return how many scenes there were."""
-    scenes = len(trainer.scenes.val if isinstance(trainer, FixedProbe) else trainer.data.scenes.val)
+    scenes = len(trainer.scenes.val if isinstance(trainer, CachedFeatureProbe) else trainer.data.scenes.val)
     with progress_bar("test", console) as bar:
         task = bar.add_task("test", total=scenes, note="scenes")
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done)
 
-        if isinstance(trainer, FixedProbe):
+        if isinstance(trainer, CachedFeatureProbe):
             _log(trainer, trainer.test(progress))
         else:
             trainer.test(folder=_predictions(trainer), progress=progress)
@@ -135,12 +135,12 @@ def _test(trainer: SemanticTrainer | FixedProbe, console: Console) -> int:
 def _predictions(trainer: SemanticTrainer) -> Path:
     """Where predictions are kept: those of an interrupted test are not computed again."""
     config = trainer.config
-    identity = [trainer.step, to_dict(config.test), to_dict(config.labels), trainer.must_match()]
+    identity = [trainer.step, to_dict(config.test), to_dict(config.labels), trainer.resume_signature()]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return trainer.run_dir / "predictions" / f"step-{trainer.step:09d}-{digest}"
 
 
-def _log(probe: FixedProbe, scores: SemanticScores) -> None:
+def _log(probe: CachedFeatureProbe, scores: SemanticScores) -> None:
     """The test ends the curves, once."""
     rows = read_metrics(probe.run_dir / "metrics.jsonl")
     if not any(row["step"] == probe.step and "val/miou" in row for row in rows):

@@ -13,12 +13,12 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ...core.augment import augment_scene, mix3d, sphere_crop, voxelize
-from ...core.batch import PointBatch, make_points
+from ...core.data.augment import augment_scene, mix3d, sphere_crop, voxelize
+from ...core.data.batch import PointBatch, make_points
+from ...core.data.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from ...core.datasets import PointceptDataset, open_dataset
-from ...core.datasets.splits import draw_points, draw_scenes, is_drawn, with_labels_at
+from ...core.datasets.scenes.splits import draw_points, draw_scenes, is_drawn, with_labels_at
 from ...core.errors import InputError
-from ...core.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from .config import LabelConfig, SemanticTraining
 
 CACHED = 32
@@ -48,7 +48,7 @@ class SceneList:
         return None
 
 
-class Chosen:
+class SceneSubset:
     """Some scenes of a dataset, perhaps with fewer labels.
 
     Args:
@@ -109,7 +109,7 @@ class LabelledScenes:
         train = fewer_labels(_open(config, config.train), config, seed)
         val = _open(config, config.val)
         if config.val_scenes and config.val_scenes < len(val):
-            val = Chosen(val, range(config.val_scenes))
+            val = SceneSubset(val, range(config.val_scenes))
         if shared := sorted({*train.names} & {*val.names}):
             expected, found = "different scenes", f"{len(shared)} in both, such as {shared[0]}"
             what = f"labels.train {config.train!r} and labels.val {config.val!r}"
@@ -131,7 +131,7 @@ class LabelledScenes:
 
 def _label_file(dataset: SceneDataset) -> str:
     """Where a scene's labels should be, in brackets, for errors."""
-    while isinstance(dataset, Chosen):
+    while isinstance(dataset, SceneSubset):
         dataset = dataset.inner
     return f" ({dataset.labels}.npy)" if isinstance(dataset, PointceptDataset) else ""
 
@@ -147,7 +147,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
     """The part of a training set that a data-efficient run may see; all of it for 100 per cent and 0 points.
 
     Smaller draws lie in larger ones of the same seed. Pointcept folders with tasks/ give their own lists
-    (`core.datasets.splits`), which the published figures are made with.
+    (`core.datasets.scenes.splits`), which the published figures are made with.
     """
     scenes, points = _lists(config)
     index = list(range(len(dataset)))
@@ -155,7 +155,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
         kept = set(draw_scenes(dataset.names, config.scenes, seed))
         index = [i for i, name in enumerate(dataset.names) if name in kept]
     if not config.points or points.is_file():
-        return dataset if len(index) == len(dataset) else Chosen(dataset, index)
+        return dataset if len(index) == len(dataset) else SceneSubset(dataset, index)
 
     def relabel(scene: PointScene) -> PointScene:
         # A key of the name alone: the draw does not depend on which other scenes there are.
@@ -163,7 +163,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
             scene, draw_points(labels_of(scene).numpy(), config.points, seed, crc32(scene.name.encode()))
         )
 
-    return Chosen(dataset, index, relabel)
+    return SceneSubset(dataset, index, relabel)
 
 
 def _lists(config: LabelConfig) -> tuple[Path, Path]:

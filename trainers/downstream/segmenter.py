@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...core.batch import PointBatch
+from ...core.data.batch import PointBatch
 from ...core.errors import InputError
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained

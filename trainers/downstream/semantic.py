@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.batch import PointBatch
+from ...core.data.batch import PointBatch
+from ...core.data.scene import IGNORE, PointScene
 from ...core.errors import InputError
-from ...core.losses import lovasz_softmax
+from ...core.losses.segmentation import lovasz_softmax
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 from ...core.models import GaussianCross
 from ...core.nn.spunet import SpUNet
-from ...core.scene import IGNORE, PointScene
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import Segmenter, backbone_of, fingerprint
@@ -59,7 +59,9 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
     ) -> None:
         if config.fixed:
             found = "cache" if config.cache else config.features
-            raise InputError("SemanticTrainer", "features of a backbone that runs in every step", found, "`FixedProbe`")
+            raise InputError(
+                "SemanticTrainer", "features of a backbone that runs in every step", found, "`CachedFeatureProbe`"
+            )
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         backbone = backbone_of(model or config.init, config.network, config.seed)
         start = fingerprint(backbone) if model or config.init else ""

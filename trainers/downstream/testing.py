@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...core.augment import apply_transform, voxelize
-from ...core.batch import PointBatch, make_points
+from ...core.data.augment import apply_transform, voxelize
+from ...core.data.batch import PointBatch, make_points
+from ...core.data.scene import PointScene
 from ...core.errors import InputError
 from ...core.io.arrays import read_array
-from ...core.scene import PointScene
 from .config import TestConfig
 
 Predict = Callable[[PointBatch], Tensor]

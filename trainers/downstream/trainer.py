@@ -14,19 +14,19 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...core.batch import PointBatch
 from ...core.config import flat, to_dict
+from ...core.data.batch import PointBatch
 from ...core.device import default_device
 from ...core.errors import InputError
-from ..loop import Rhythm, Trainer, default_workers
-from ..schedule import WarmStatistics, one_cycle
+from ..engine.loop import Trainer, TrainSchedule, default_workers
+from ..engine.schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining
 from .instance_config import InstanceTraining
 from .scenes import LabelledScenes, SemanticData
 
 M = TypeVar("M", bound=nn.Module)
 
-FOR_TESTS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers", "micro_batch")
+NON_TRAINING_OPTIONS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers", "micro_batch")
 """Options that change nothing of what is learned, or no more than another machine would: a run goes on with others."""
 
 
@@ -40,7 +40,7 @@ def learned_from(
         start: `segmenter.fingerprint` of the pre-trained model, "" without one.
         for_tests: further options, or groups of them, that change nothing of what is learned.
     """
-    free = (*FOR_TESTS, *for_tests)
+    free = (*NON_TRAINING_OPTIONS, *for_tests)
     groups = tuple(f"{name}." for name in free)
     deciding = {k: v for k, v in flat(to_dict(config)).items() if k not in free and not k.startswith(groups)}
     names = hashlib.sha256("\n".join(scenes.train.names).encode()).hexdigest()[:16]
@@ -78,7 +78,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
     Attributes:
         model: on the device.
         clock: how long the run has taken.
-        for_tests: options of the subclass's config that change nothing of what is learned, beside `FOR_TESTS`.
+        for_tests: options of the subclass's config that change nothing of what is learned, beside `NON_TRAINING_OPTIONS`.
     """
 
     for_tests: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         start: str = "",
         device: str | torch.device | None = None,
     ) -> None:
-        super().__init__(config, run_dir, Rhythm(data.steps, config.eval_every, config.save_every))
+        super().__init__(config, run_dir, TrainSchedule(data.steps, config.eval_every, config.save_every))
         self.data, self.start, self.clock = data, start, Clock()
         self.workers = config.workers or default_workers()
         self.device = default_device(device)
@@ -142,5 +142,5 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         super().load(weights, state)
         self.clock.earlier = float(state.get("seconds", 0.0))
 
-    def must_match(self) -> dict[str, Any]:
+    def resume_signature(self) -> dict[str, Any]:
         return learned_from(self.config, self.data.scenes, self.start, self.for_tests)

@@ -22,7 +22,7 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from ...core.device import default_device
 from ...core.errors import InputError
 from ...core.models import GaussianCrossConfig
-from ..config import DataConfig, OptimConfig, PretrainConfig
+from ..pretraining.config import DataConfig, OptimConfig, PretrainConfig
 from .datamanager import GaussianCrossDataManager
 from .exits import sentences
 from .model import GaussianCrossModel

@@ -13,7 +13,7 @@ from nerfstudio.data.scene_box import SceneBox
 from .model import to_nerfstudio
 
 if TYPE_CHECKING:
-    from ...core.batch import Batch, InputConfig
+    from ...core.data.batch import Batch, InputConfig
     from .config import GaussianCrossDataManagerConfig
 
 
@@ -26,7 +26,7 @@ class GaussianCrossDataManager(DataManager):
     """
 
     def __init__(self, config: GaussianCrossDataManagerConfig, given: InputConfig, **kwargs: Any) -> None:
-        from ..data import PretrainData
+        from ..pretraining.data import PretrainData
 
         torch.nn.Module.__init__(self)  # nerfstudio's constructor would look for ray datasets
         self.config = config

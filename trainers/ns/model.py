@@ -11,11 +11,11 @@ from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.models.base_model import Model
 from torch import Tensor
 
-from ...core.cameras import Cameras
+from ...core.geometry.cameras import Cameras
 
 if TYPE_CHECKING:
-    from ...core.gaussians import Gaussians
-    from ..data import PretrainData
+    from ...core.geometry.gaussians import Gaussians
+    from ..pretraining.data import PretrainData
 
 
 class GaussianCrossModel(Model):

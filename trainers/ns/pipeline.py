@@ -51,14 +51,14 @@ class GaussianCrossPipeline(Pipeline):
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, float]:
-        """Means over the held-out views (`trainers.evaluation.evaluate`), and with ``get_std`` their deviations
+        """Means over the held-out views (`trainers.pretraining.evaluation.evaluate`), and with ``get_std`` their deviations
         where there are two values or more.
 
         Args:
             output_path: folder for target, render and depth of every view, side by side, as PNG.
         """
-        from ..evaluation import evaluate
-        from ..pictures import save_views
+        from ..pretraining.evaluation import evaluate
+        from ..pretraining.pictures import save_views
 
         keep = (
             None

@@ -13,12 +13,12 @@ import torch
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...core.errors import InputError
-from ...core.live import LiveFeed
-from ..config import without_teacher
+from ..engine.live import LiveFeed
+from ..pretraining.config import without_teacher
 from .exits import sentences, tell
 
 if TYPE_CHECKING:
-    from ..pretrain import Pretrainer
+    from ..pretraining.trainer import Pretrainer
     from .config import GaussianCrossTrainerConfig
     from .pipeline import GaussianCrossPipeline
 
@@ -67,7 +67,7 @@ class GaussianCrossTrainer:
             self._setup()
 
     def _setup(self) -> None:
-        from ..pretrain import Pretrainer
+        from ..pretraining.trainer import Pretrainer
 
         config = self.config
         config.validate()
@@ -102,7 +102,7 @@ class GaussianCrossTrainer:
     def _resume(self) -> None:
         """From ``--load-checkpoint`` or ``--load-dir``, else from the run's own folder (``--load-config``, or the
         ``--timestamp`` of an earlier run)."""
-        from ..pretrain import find_checkpoint
+        from ..pretraining.runs import find_checkpoint
 
         path, step = self.config.load_checkpoint or self.config.load_dir, self.config.load_step
         checkpoint = None

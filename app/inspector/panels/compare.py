@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ....core.errors import InputError
-from ..timeline import TimelineSource
+from ...scenes.timeline import TimelineSource
 from .controls import Link, assign
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ComparePanel:
         if self._comparison is None:
             raise InputError("a comparison", "a run, or two", "neither", "open them: `gaussiancross view RUN OTHER`")
         source = self._session.source
-        if self._right is not None and self._comparison.same_run and self._right.stage() == source.stage():
+        if self._right is not None and self._comparison.same_run and self._right.step() == source.step():
             self._right.seek(self._right.steps[0] if self._right.steps else None)  # the same twice is no comparison
         with self._session.lock:
             self._session.change(compare=not self._session.view.compare)
@@ -59,8 +59,8 @@ class ComparePanel:
             self._at_link.show(round(100 * view.at))
             assign(self._step, "visible", view.compare and len(steps) > 1)
             if self._right is not None and len(steps) > 1:
-                stage = self._right.stage()
-                self._step_link.show(steps.index(stage) if stage in steps else len(steps) - 1, max=len(steps) - 1)
+                step = self._right.step()
+                self._step_link.show(steps.index(step) if step in steps else len(steps) - 1, max=len(steps) - 1)
         if view.compare and self._comparison.stale(view.scene):
             self._session.redraw_canvas()
 

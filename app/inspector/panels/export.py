@@ -10,7 +10,7 @@ import viser
 from numpy.typing import NDArray
 
 from ....core.errors import InputError
-from ..export import (
+from ...export.files import (
     MAX_SIDE,
     MAX_VIDEO_SIDE,
     checked_selection,
@@ -21,9 +21,9 @@ from ..export import (
     selection_work,
     splats_work,
 )
-from ..offline import MAX_GAUSSIANS, page_work
-from ..source import SceneState
-from ..video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from ...export.offline import MAX_GAUSSIANS, page_work
+from ...render.video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from ...scenes.source import SceneState
 from .controls import assign
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class ExportPanel:
         chosen: NDArray[np.int64] | None = None
         if self._what.value == _SELECTED or kind == "zip":
             chosen = checked_selection(session.selection, len(state.gaussians if state.gaussians is not None else ()))
-        step = None if state.stage is None else f"step-{state.stage}"
+        step = None if state.step is None else f"step-{state.step}"
         name = file_name(state.name, step, "selection" if chosen is not None else None)
         if kind in ("ply", "splat"):
             session.exports.start(f".{kind}", splats_work(state, kind, chosen, name))

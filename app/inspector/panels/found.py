@@ -12,12 +12,12 @@ import viser
 from numpy.typing import NDArray
 
 from ....core.query import QueryObject
-from ..catalog import Layer
-from ..histogram import histogram_svg
-from ..object_desk import label_list
-from ..scores import Heat
-from ..search import Found, objects
-from ..source import SceneState
+from ...objects.recognizer import label_list
+from ...query.histogram import histogram_svg
+from ...query.search import QueryResult, objects
+from ...render.catalog import Layer
+from ...render.scores import Heat
+from ...scenes.source import SceneState
 from .controls import Link
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ _PALETTE = ((255, 209, 92), (102, 204, 255), (255, 130, 170), (140, 230, 140), (
 _EDGES = np.array([(a, a | (1 << k)) for k in range(3) for a in range(8) if not a >> k & 1])
 
 
-class FoundPanel:
+class ResultPanel:
     """Owns ``session.selection``, ``session.keep`` and the heat."""
 
     def __init__(self, session: Session, tab: SearchTab) -> None:
         self._session, self._tab = session, tab
-        self._found: Found | None = None
+        self._found: QueryResult | None = None
         self._meant = True
         self._layer: Layer = "RGB"
         self._cut = 0.0
@@ -70,11 +70,11 @@ class FoundPanel:
                 row.on_click(guard(lambda _, i=i: self._go(i)))
 
     @property
-    def found(self) -> Found | None:
+    def found(self) -> QueryResult | None:
         """What is shown, or None."""
         return self._found
 
-    def show(self, state: SceneState, found: Found, meant: bool = True, again: bool = False) -> None:
+    def show(self, state: SceneState, found: QueryResult, meant: bool = True, again: bool = False) -> None:
         """Colour the scene by new scores. In the render thread.
 
         Args:
@@ -84,7 +84,7 @@ class FoundPanel:
         with self._session.lock:
             self._show_new(state, found, meant, again)
 
-    def _show_new(self, state: SceneState, found: Found, meant: bool, again: bool) -> None:
+    def _show_new(self, state: SceneState, found: QueryResult, meant: bool, again: bool) -> None:
         moved = self._found is not None and abs(self._cut - self._found.cut) > 1e-6
         self._found, self._meant = found, meant
         if not (again and moved):
@@ -98,7 +98,7 @@ class FoundPanel:
         if self._session.view.layer != "Heat":
             self._layer = self._session.view.layer
         if state.gaussians is not None:
-            self._session.set_heat(Heat(found.scores, found.scene, found.stage, found.low, found.high, found.label))
+            self._session.set_heat(Heat(found.scores, found.scene, found.step, found.low, found.high, found.label))
         self._cut_link.show(self._cut, min=found.low, max=found.high)
         self._slider.visible = self._histogram.visible = scored
         self._do.options = ("Automatic threshold", "Clear") if scored else ("Clear",)
@@ -177,7 +177,7 @@ class FoundPanel:
         else:
             self._session.set_keep(torch.from_numpy(mask if self._showing == "Only found" else ~mask))
 
-    def _describe(self, found: Found, mask: NDArray[np.bool_] | None) -> str:
+    def _describe(self, found: QueryResult, mask: NDArray[np.bool_] | None) -> str:
         facts = [("asked", html.escape(found.what))]
         if mask is None:
             facts.append(("selected", "nothing"))

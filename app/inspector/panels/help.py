@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import viser
 
-from ....core.datasets.capture import cache_folder
-from ..catalog import INFO, LAYERS
+from ....core.io.cache import cache_folder
+from ...render.catalog import INFO, LAYERS
 
 if TYPE_CHECKING:
     from ..session import Session

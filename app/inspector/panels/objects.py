@@ -11,11 +11,11 @@ import viser
 from torch import Tensor
 
 from ....core.errors import InputError
-from ...any_object import OBJECT_FILES
-from ...object_search import IMAGES
-from ..object_desk import ObjectDesk, OpenObject, label_list, result_sheet, standing
-from ..scenes import MAX_ADDED, MAX_UPLOAD
-from ..source import SceneState
+from ...objects.load_object import OBJECT_FILES
+from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, result_sheet, standing
+from ...objects.search import IMAGES
+from ...render.thumbnails import MAX_ADDED, MAX_UPLOAD
+from ...scenes.source import SceneState
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -29,7 +29,7 @@ BEST = 6
 class ObjectsPanel:
     """Encoding and searching are work for the render thread's background."""
 
-    def __init__(self, session: Session, desk: ObjectDesk) -> None:
+    def __init__(self, session: Session, desk: ObjectRecognizer) -> None:
         self._session, self._desk = session, desk
         self._object: OpenObject | None = None
         self._results: list[int] = []

@@ -10,10 +10,10 @@ import torch
 import viser
 from numpy.typing import NDArray
 
-from ..catalog import INFO
-from ..picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
-from ..search import Found
-from ..source import SceneState
+from ...query.picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from ...query.search import QueryResult
+from ...render.catalog import INFO
+from ...scenes.source import SceneState
 from .found import group_facts, marked, plain
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class PickPanel:
             if included < len(picks):
                 what += f" without {len(picks) - included}"
             self._tab.query.forget()
-            self._tab.found.show(state, Found.of(scores, state, index, _LABEL, what, CLOSE), again=again)
+            self._tab.found.show(state, QueryResult.of(scores, state, index, _LABEL, what, CLOSE), again=again)
         self._show(state)
 
     def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
@@ -152,8 +152,10 @@ class PickPanel:
         self._picks = ()
         self._show(None)
         self._tab.query.forget()
-        stage = state.stage
-        self._tab.found.show(state, Found(scores, session.view.scene, stage, "in the box", "box", 0.0, 1.0, 0.5, "box"))
+        step = state.step
+        self._tab.found.show(
+            state, QueryResult(scores, session.view.scene, step, "in the box", "box", 0.0, 1.0, 0.5, "box")
+        )
 
     # --- what is shown --------------------------------------------------------------------------------------
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import viser
 
-from ..classes import ClassStyle, ClassTable, Rgb, class_table
-from ..layers import to_image
+from ...render.classes import ClassStyle, ClassTable, Rgb, class_table
+from ...render.layers import to_image
 from .controls import Link, assign
 
 if TYPE_CHECKING:
+    from ...scenes.source import SceneState
     from ..session import Session
-    from ..source import SceneState
 
 _ROWS = 40
 """Classes in the legend at most, the most frequent ones."""

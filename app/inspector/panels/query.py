@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 import viser
 
 from ....core.query import PRESENT, TextEncoder, TextVectors, template_for
-from ..search import Answer, Found, Mode, PhraseAnswer, Question, TextModels, Words, ask, read_phrases, words_for
-from ..source import SceneState
+from ...query.search import (
+    Answer,
+    Mode,
+    PhraseAnswer,
+    Query,
+    QueryableFeatures,
+    QueryResult,
+    TextEncoderChoice,
+    ask,
+    read_phrases,
+    words_for,
+)
+from ...scenes.source import SceneState
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -21,9 +32,9 @@ _MODES: tuple[Mode, ...] = ("Relevancy", "Cosine")
 class QueryPanel:
     def __init__(self, session: Session, tab: SearchTab) -> None:
         self._session, self._tab = session, tab
-        self._question: Question | None = None
+        self._question: Query | None = None
         gui, guard = session.client.gui, session.guarded
-        self._models = TextModels(session.source, session.inspector.text)
+        self._models = TextEncoderChoice(session.source, session.inspector.text)
         self._chosen: str | None = None
         with gui.add_folder("Ask"):
             with gui.add_form(None) as form:
@@ -80,7 +91,7 @@ class QueryPanel:
             return
         negatives = read_phrases(self._negatives.value, "what is not meant")
         template = self._template.value.strip()[:200] or "{}"
-        self._question = Question(phrases, negatives, template, self._mode.value)
+        self._question = Query(phrases, negatives, template, self._mode.value)
         question = self._question
         self._session.work("query", lambda: self._run(question), urgent=True)
 
@@ -121,11 +132,11 @@ class QueryPanel:
     def _encoder(self) -> TextEncoder | None:
         return self._models.get(self._chosen)
 
-    def _words(self, state: SceneState) -> Words | str:
+    def _words(self, state: SceneState) -> QueryableFeatures | str:
         channels = getattr(self._session.source, "channels", None)
         return words_for(state, self._encoder, channels, self._models.calibration(self._chosen))
 
-    def _run(self, question: Question, again: bool = False) -> None:
+    def _run(self, question: Query, again: bool = False) -> None:
         session = self._session
         index = session.view.scene
         state = session.renderer.state(index)
@@ -143,10 +154,12 @@ class QueryPanel:
         relevancy = question.mode == "Relevancy"
         label = "relevancy, 0.5 = as much as another word" if relevancy else "cosine to the words"
         known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
-        found = Found.of(answer.scores, state, index, label, known, words.least(answer.scores) if relevancy else None)
+        found = QueryResult.of(
+            answer.scores, state, index, label, known, words.least(answer.scores) if relevancy else None
+        )
         self._tab.found.show(state, found, meant=answer.somewhere, again=again)
 
-    def _greeting(self, words: Words | str) -> str:
+    def _greeting(self, words: QueryableFeatures | str) -> str:
         if isinstance(words, str):
             return _say(words)
         encoder = self._encoder
@@ -160,7 +173,7 @@ class QueryPanel:
         return _say(f"Knows the {len(names)} classes of the teacher: {shown}.{and_more}")
 
 
-def _answered(answer: Answer, words: Words) -> str:
+def _answered(answer: Answer, words: QueryableFeatures) -> str:
     rows = "".join(_row(p) for p in answer.phrases)
     rows += "".join(
         f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(u))}</div>' for u in answer.unknown_negatives

@@ -8,8 +8,8 @@ import numpy as np
 import viser
 
 from ....core.errors import InputError
-from ..layers import BACKGROUND
-from ..scenes import MAX_ADDED, MAX_UPLOAD, Up, contact_sheet, picture_of, preview, read_upload
+from ...render.layers import BACKGROUND
+from ...render.thumbnails import MAX_ADDED, MAX_UPLOAD, Up, contact_sheet, picture_of, preview, read_upload
 from .controls import Link, assign
 
 if TYPE_CHECKING:

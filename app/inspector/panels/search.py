@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..picking import prepare
-from ..source import SceneState
-from .found import FoundPanel
+from ...query.picking import prepare
+from ...scenes.source import SceneState
+from .found import ResultPanel
 from .pick import PickPanel
 from .query import QueryPanel
 
@@ -22,11 +22,11 @@ class SearchTab:
         self._seen: tuple[int, int | None] | None = None
         self.pick = PickPanel(session, self)
         self.query = QueryPanel(session, self)
-        self.found = FoundPanel(session, self)
+        self.found = ResultPanel(session, self)
 
     def loaded(self, index: int, state: SceneState) -> None:
         """A scene is shown, or the same one with newer weights. In the render thread."""
-        seen = (index, state.stage)
+        seen = (index, state.step)
         if seen == self._seen:
             return
         moved = self._seen is None or self._seen[0] != index
@@ -37,5 +37,5 @@ class SearchTab:
                 self.found.clear(quiet=self.query.asking)
         self.pick.renew(state)
         self.query.renew(state)
-        if state.stage is None or self._session.inspector.feed is None:  # it stays: be ready for the first click
+        if state.step is None or self._session.inspector.feed is None:  # it stays: be ready for the first click
             self._session.work("prepare", lambda: prepare(state))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import viser
 
 from ....core.errors import InputError
-from ..feature_colors import Method
+from ...render.feature_colors import Method
 from .controls import Link, assign
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ class StatusPanel:
         if self._feed is not None:
             series = _last(session.inspector.series())
             badge, tint = ("paused", "#d97706") if self._feed.paused else ("live", "#16a34a")
-            step = max((s for s, _ in series.values()), default=source.stage() or 0)
+            step = max((s for s, _ in series.values()), default=source.step() or 0)
             facts.append(("step", f"{step:,}"))
             for name, label, unit in (
                 ("its_per_s", "speed", "it/s"),
@@ -61,12 +61,12 @@ class StatusPanel:
             ):
                 if name in series:
                     facts.append((label, f"{series[name][1]:.3g}{(' ' + unit) if unit else ''}"))
-        elif source.stage() is not None:
+        elif source.step() is not None:
             badge = "checkpoint"
-            facts.append(("step", f"{source.stage():,}"))
+            facts.append(("step", f"{source.step():,}"))
         if state is not None:
-            if self._feed is not None and state.stage is not None:
-                facts.append(("shown", f"step {state.stage:,}"))
+            if self._feed is not None and state.step is not None:
+                facts.append(("shown", f"step {state.step:,}"))
             if state.gaussians is not None:
                 facts.append(("Gaussians", f"{len(state.gaussians):,}"))
             if state.points is not None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import viser
 
-from ..compare import steps_work
-from ..export import MAX_VIDEO_SIDE, file_name
-from ..timeline import TimelineSource
-from ..video import Format
+from ...export.files import MAX_VIDEO_SIDE, file_name
+from ...render.compare import steps_work
+from ...render.video import Format
+from ...scenes.timeline import TimelineSource
 from .controls import Link, assign
 from .export import FORMATS, JobBar, even
 
@@ -58,17 +58,17 @@ class TimelinePanel:
         with self._session.lock:
             self._show(source, steps)
             if self._playing:
-                self._advance(steps, source.stage())
+                self._advance(steps, source.step())
 
     def _show(self, source: TimelineSource, steps: tuple[int, ...]) -> None:
-        stage, enough = source.stage(), len(steps) > 1
-        shown = steps.index(stage) if stage in steps else len(steps) - 1
+        step, enough = source.step(), len(steps) > 1
+        shown = steps.index(step) if step in steps else len(steps) - 1
         if not enough:
             text = "*Nothing to scrub through yet: the run keeps a step now and then.*"
         else:
             newest = source.position is None or source.position == steps[-1]
             where = "the newest" if newest else f"{shown + 1} of {len(steps)}"
-            text = f"**Step {stage if stage is not None else 0:,}** · {where} · {steps[0]:,} to {steps[-1]:,}"
+            text = f"**Step {step if step is not None else 0:,}** · {where} · {steps[0]:,} to {steps[-1]:,}"
             if source.live and source.position is not None:
                 text += "\n\nTraining goes on; *newest* follows it again."
         assign(self._text, "content", text)
@@ -77,12 +77,12 @@ class TimelinePanel:
         if enough:
             self._slider_link.show(shown, max=len(steps) - 1)
 
-    def _advance(self, steps: tuple[int, ...], stage: int | None) -> None:
+    def _advance(self, steps: tuple[int, ...], step: int | None) -> None:
         """On to the next step once this one has been seen for long enough."""
         assert self._source is not None
-        if self._session.shown_stage != stage or time.monotonic() - self._moved_at < 1 / self._speed.value:
+        if self._session.shown_step != step or time.monotonic() - self._moved_at < 1 / self._speed.value:
             return
-        later = [s for s in steps if stage is not None and s > stage]
+        later = [s for s in steps if step is not None and s > step]
         if not later:
             self._toggle(False)
             return
@@ -94,7 +94,7 @@ class TimelinePanel:
         self._play.label = "Stop" if self._playing else "Play"
         self._play.icon = viser.Icon.PLAYER_STOP if self._playing else viser.Icon.PLAYER_PLAY
         steps = self._source.steps
-        if self._playing and self._source.stage() == steps[-1]:
+        if self._playing and self._source.step() == steps[-1]:
             self._seek(steps[0])
 
     def _slid(self, place: int) -> None:
@@ -105,13 +105,13 @@ class TimelinePanel:
     def _move(self, what: str) -> None:
         assert self._source is not None
         self._toggle(False)
-        steps, stage = self._source.steps, self._source.stage() or 0
+        steps, step = self._source.steps, self._source.step() or 0
         if what == "newest":
             self._seek(None)
         elif what == "newer ›":
-            self._seek(next((s for s in steps if s > stage), steps[-1]))
+            self._seek(next((s for s in steps if s > step), steps[-1]))
         else:
-            self._seek(next((s for s in reversed(steps) if s < stage), steps[0]))
+            self._seek(next((s for s in reversed(steps) if s < step), steps[0]))
 
     def _seek(self, step: int | None) -> None:
         assert self._source is not None

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ....core.errors import InputError
-from ..catalog import GROUPS, INFO, MIXABLE, Layer, available, missing
-from ..clouds import PointColor
-from ..layers import BACKGROUND, Image, to_image
-from ..renderer import Mix
+from ...render.catalog import GROUPS, INFO, MIXABLE, Layer, available, missing
+from ...render.clouds import PointColor
+from ...render.layers import BACKGROUND, Image, to_image
+from ...render.renderer import Mix
 from .controls import Link, assign
 
 if TYPE_CHECKING:
-    from ..scores import ClassScores
+    from ...render.scores import ClassScores
     from ..session import Session, ViewState
 
 _MIXES: tuple[Mix, ...] = get_args(Mix)

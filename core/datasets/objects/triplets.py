@@ -1,167 +1,212 @@
-"""Procedural objects as triplets: Gaussians, renders and captions on the disk, category by category.
+"""Triplets of objects, texts and images with the embeddings of frozen towers: what CLIP-GS is trained on.
 
-    <root>/objects-<digest>/<category>/<split>-<number>.npz    Gaussians, Y up (`core.object_input.read_object`)
-    <root>/objects-<digest>/<category>/<split>-<number>.jpg    renders side by side
-    <root>/objects-<digest>/<category>/captions.json           file stem → caption
+    <root>/triplets.json   what is there, and which tower looked at it
+    <root>/text.npy        [M, D] embeddings of the captions
+    <root>/image.npy       [M, V, D] embeddings of V renders of each object
+    <root>/classes.npy     [C, D] embeddings of the class names (optional)
+    <root>/…               one file of Gaussians per object (`core.data.objects.read_object`)
 
-The folder's name carries a digest of the generator's version and of the configuration: others never read its files.
-`core.datasets.triplet_embedding` makes a set of it.
+``triplets.json``: ``{"format", "version", "tower", "classes": […], "objects": [{"id", "file", "caption", "split",
+"class"}]}``; "split" is any word ("train", "val", …), "class" a name of "classes" or null.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
+from ...data.objects import normalized, read_object
 from ...errors import InputError
-from ...object_input import turned_up, write_object_npz
-from ..prepare import Task
-from ..rooms.captions import Description
-from ..triplets import TripletObject
-from .build import OBJECTS_VERSION, build_object
-from .catalogue import CATEGORIES, HELD_OUT
-from .dataset import FIRST_SEED, MOST
-from .gaussians import object_gaussians
-from .light import light_object
-from .render import render_object
-from .wording import describe
+from ...geometry.gaussians import Gaussians
+from ...io.arrays import read_array
+from ...io.lru import ArrayCache
 
-UNSEEN = "unseen"
-"""Split of the held-out categories."""
-CAPTIONS = "captions.json"
-_VERSION = 2
-_QUALITY = 92
+FORMAT, VERSION = "gaussiancross-triplets", 1
+INDEX, TEXT, IMAGE, CLASSES = "triplets.json", "text.npy", "image.npy", "classes.npy"
+CACHE_BYTES = 2 << 30
+"""Objects kept in memory."""
 
 
 @dataclass(frozen=True)
-class ObjectTriplets:
-    """How many objects, and how they are recorded."""
+class TripletObject:
+    """One object of a set.
 
-    train: int = 40
-    """Objects of each seen category to train on."""
-    val: int = 1
-    """… to watch the training with."""
-    test: int = 5
-    """… that are scored at the end."""
-    unseen: int = 20
-    """Objects of each held-out category, scored at the end."""
-    gaussians: int = 1024
-    """Gaussians per object."""
-    views: int = 6
-    """Renders per object."""
-    size: int = 128
-    """Their width and height, pixels."""
-    categories: tuple[str, ...] = CATEGORIES
-    """Which of the categories."""
+    Attributes:
+        id: unique within the set.
+        file: of its Gaussians, relative to the set's folder; Y up.
+        caption: what ``text.npy`` embeds.
+        split: "train", "val", ….
+        class_name: one of the set's classes, or None.
+    """
 
-    def __post_init__(self) -> None:
-        counts = (self.train, self.val, self.test, self.unseen)
-        if min(counts) < 0 or max(counts) > MOST or self.train < 1:
-            raise InputError("objects per category", f"0 to {MOST:,}, and at least 1 to train on", str(counts))
-        if self.gaussians < 64 or self.views < 1 or self.size < 16:
-            found = f"{self.gaussians}, {self.views}, {self.size}"
-            raise InputError("gaussians, views and size", "at least 64, 1 and 16", found)
-        unknown = sorted(set(self.categories) - set(CATEGORIES))
-        if unknown or not set(self.categories) - set(HELD_OUT):
-            expected = "categories, some of them not held out"
-            raise InputError("categories", expected, ", ".join(unknown or self.categories) or "none")
-
-    @property
-    def seen(self) -> tuple[str, ...]:
-        """The categories that are trained on."""
-        return tuple(c for c in self.categories if c not in HELD_OUT)
-
-    @property
-    def unseen_categories(self) -> tuple[str, ...]:
-        """Those that are not."""
-        return tuple(c for c in self.categories if c in HELD_OUT)
-
-    def counts(self, category: str) -> dict[str, tuple[int, int]]:
-        """Split → (first seed, number of objects) of a category."""
-        if category in HELD_OUT:
-            return {UNSEEN: (FIRST_SEED["test"], self.unseen)}
-        return {s: (FIRST_SEED[s], n) for s, n in (("train", self.train), ("val", self.val), ("test", self.test))}
-
-    @property
-    def folder(self) -> str:
-        """Name of the folder, see the module."""
-        own = {k: v for k, v in asdict(self).items() if k != "categories"}
-        said = json.dumps([_VERSION, OBJECTS_VERSION, own], sort_keys=True)
-        return f"objects-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+    id: str
+    file: str
+    caption: str
+    split: str
+    class_name: str | None = None
 
 
-def object_tasks(root: Path | str, config: ObjectTriplets) -> list[Task]:
-    """What `core.datasets.prepare.run_tasks` makes the folders of: one task per category."""
-    folder = Path(root) / config.folder
-    size = 45 * config.gaussians + config.views * config.size**2 // 4
-    return [
-        Task(name, folder / name, partial(write_category, name, config), size * sum(n for _, n in counts.values()))
-        for name, counts in ((name, config.counts(name)) for name in config.categories)
-    ]
+class Triplets:
+    """The objects of one split.
 
+    Args:
+        root: the set's folder.
+        split: which of its objects.
 
-def write_category(category: str, config: ObjectTriplets, folder: Path) -> None:
-    """All objects of one category into its folder."""
-    captions = {}
-    for split, (first, count) in config.counts(category).items():
-        for i in range(count):
-            lit = light_object(build_object(category, first + i))
-            name = f"{split}-{i:05d}"
-            said = describe(lit.obj)
-            # Half of what is trained on is called by its name alone: that is what zero-shot classification asks for.
-            captions[name] = said.name if split == "train" and i % 2 else caption(said)
-            gaussians = turned_up(object_gaussians(lit, config.gaussians), "z")
-            write_object_npz(folder / f"{name}.npz", gaussians)
-            color, _ = render_object(lit, config.views, config.size, config.size)
-            Image.fromarray(np.concatenate(list(color), 1)).save(
-                folder / f"{name}.jpg", quality=_QUALITY, subsampling=0
-            )
-    (folder / CAPTIONS).write_text(json.dumps(captions, indent=1), encoding="utf-8")
-
-
-def caption(description: Description) -> str:
-    """The most specific thing to say in a few words: "tall red wooden chair"."""
-    d = description
-    return " ".join([*d.sizes[:1], *d.colors[:1], *d.materials[:1], d.name])
-
-
-def object_list(root: Path | str, config: ObjectTriplets) -> list[TripletObject]:
-    """All objects of finished folders, the categories taking turns within a split: the first 500 of a split are of
-    as many categories as there can be.
+    Attributes:
+        objects: M of them.
+        tower: name of the image/text model whose embeddings these are.
+        text: [M, D] float32, unit length.
+        image: [M, V, D] floating point as stored, unit length not promised; mapped, not read.
+        classes: C names, and class_vectors [C, D] (None without ``classes.npy``).
+        labels: [M] int64, rows of ``classes``, −1 without a class.
+        caption_ids: [M] int64, equal where captions are.
 
     Raises:
-        InputError: a category that is not there, or is damaged.
+        InputError: missing, damaged or contradictory files, or no object of the split.
     """
-    found = []
-    for number, category in enumerate(config.categories):
-        path = Path(root) / config.folder / category / CAPTIONS
-        try:
-            captions = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(path, "the captions of a category", str(error), "make the objects again") from error
-        for name, said in captions.items():
-            split, i = name.rsplit("-", 1)
-            file = f"{config.folder}/{category}/{name}.npz"
-            found.append(((split, int(i), number), TripletObject(f"{category}/{name}", file, said, split, category)))
-    return [o for _, o in sorted(found, key=lambda pair: pair[0])]
+
+    def __init__(self, root: Path | str, split: str = "train") -> None:
+        self.root, self.split = Path(root), split
+        index = _read_index(self.root / INDEX)
+        everything = [_object(self.root / INDEX, entry) for entry in index["objects"]]
+        rows = np.array([i for i, o in enumerate(everything) if o.split == split], np.int64)
+        if len(rows) == 0:
+            splits = ", ".join(sorted({o.split for o in everything})) or "none"
+            raise InputError(self.root / INDEX, f"objects of the split {split!r}", f"splits {splits}")
+        self.objects = tuple(everything[i] for i in rows)
+        self.tower = str(index.get("tower", ""))
+        text = read_array(self.root / TEXT, np.float32, (len(everything), -1))
+        image = read_array(self.root / IMAGE, mmap=True)
+        if image.ndim != 3 or image.dtype.kind != "f" or image.shape[::2] != text.shape or image.shape[1] == 0:
+            expected = f"shape ({len(text)}, V, {text.shape[1]})"
+            raise InputError(self.root / IMAGE, expected, f"{image.shape} of {image.dtype}")
+        self.text = _unit(text[rows], self.root / TEXT)
+        self._image, self._rows = image, rows
+        self.classes = tuple(map(str, index.get("classes", ())))
+        self.class_vectors = self._class_vectors(text.shape[1])
+        number = {name: i for i, name in enumerate(self.classes)}
+        unknown = [o.class_name for o in self.objects if o.class_name is not None and o.class_name not in number]
+        if unknown:
+            raise InputError(self.root / INDEX, 'classes listed under "classes"', repr(unknown[0]))
+        self.labels = torch.tensor([-1 if o.class_name is None else number[o.class_name] for o in self.objects])
+        captions: dict[str, int] = {}
+        self.caption_ids = torch.tensor([captions.setdefault(o.caption, len(captions)) for o in self.objects])
+        self._cache = ArrayCache(CACHE_BYTES)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    @property
+    def dim(self) -> int:
+        """D, width of the embeddings."""
+        return self.text.shape[1]
+
+    @property
+    def views(self) -> int:
+        """V, renders per object."""
+        return self._image.shape[1]
+
+    def images(self, index: int, views: Sequence[int] | NDArray[np.int64] | slice = slice(None)) -> Tensor:
+        """[K, D] float32 embeddings of some renders of one object, unit length."""
+        picked = np.asarray(self._image[self._rows[index]][views], np.float32)
+        return _unit(picked, f"{self.root / IMAGE}[{self._rows[index]}]")
+
+    def gaussians(self, index: int) -> Gaussians:
+        """One object, normalised; read once, then kept in memory."""
+
+        def load() -> tuple[NDArray, ...]:
+            g = self._read(index)
+            return tuple(t.numpy() for t in (g.means, g.quats, g.scales, g.opacities, g.colors))
+
+        arrays = self._cache.get(index, load)
+        return Gaussians(*(torch.from_numpy(a.copy()) for a in arrays))
+
+    def _read(self, index: int) -> Gaussians:
+        return normalized(read_object(self.root / self.objects[index].file))
+
+    def _class_vectors(self, dim: int) -> Tensor | None:
+        path = self.root / CLASSES
+        if not path.exists():
+            return None
+        return _unit(read_array(path, np.float32, (len(self.classes), dim)), path)
 
 
-def read_renders(root: Path | str, file: str) -> NDArray[np.uint8]:
-    """[V, S, S, 3] renders of the object whose Gaussians are in ``file``, relative to ``root``."""
-    path = (Path(root) / file).with_suffix(".jpg")
+def splits(root: Path | str) -> tuple[str, ...]:
+    """The splits of a set, in alphabetical order."""
+    path = Path(root) / INDEX
+    return tuple(sorted({_object(path, entry).split for entry in _read_index(path)["objects"]}))
+
+
+def write_triplets(
+    root: Path | str,
+    objects: Sequence[TripletObject],
+    text: ArrayLike,
+    image: ArrayLike,
+    tower: str,
+    classes: Sequence[str] = (),
+    class_vectors: ArrayLike | None = None,
+) -> None:
+    """Write everything but the objects' own files.
+
+    Args:
+        text: [M, D]. image: [M, V, D] (kept in half precision). class_vectors: [C, D].
+    """
+    root = Path(root)
+    text, image = np.asarray(text, np.float32), np.asarray(image, np.float16)
+    if text.ndim != 2 or image.ndim != 3 or len(text) != len(objects) or image.shape[::2] != text.shape:
+        found = f"{len(objects)} objects, text {text.shape}, image {image.shape}"
+        raise InputError(root, "text [M, D] and image [M, V, D] of M objects", found)
+    if len({o.id for o in objects}) != len(objects):
+        raise InputError(root, "another id for each object", "one id twice")
+    root.mkdir(parents=True, exist_ok=True)
+    np.save(root / TEXT, text)
+    np.save(root / IMAGE, image)
+    if class_vectors is not None:
+        np.save(root / CLASSES, np.asarray(class_vectors, np.float32))
+    write_index(root, objects, tower, classes)
+
+
+def write_index(root: Path, objects: Sequence[TripletObject], tower: str, classes: Sequence[str] = ()) -> None:
+    """``triplets.json``, as the last of the files: what it lists is there."""
+    rows = [{("class" if k == "class_name" else k): v for k, v in asdict(o).items()} for o in objects]
+    index = {"format": FORMAT, "version": VERSION, "tower": tower, "classes": list(classes), "objects": rows}
+    (root / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _read_index(path: Path) -> dict:
     try:
-        with Image.open(path) as picture:
-            strip = np.asarray(picture.convert("RGB"))
+        index = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(path, "an object's renders side by side", str(error)) from error
-    size, width = strip.shape[:2]
-    if width % size:
-        raise InputError(path, "square renders side by side", f"{width} × {size} pixels")
-    return np.ascontiguousarray(strip.reshape(size, width // size, size, 3).swapaxes(0, 1))
+        raise InputError(path.parent, f"a folder of triplets, with {INDEX}", "none there") from error
+    except ValueError as error:
+        raise InputError(path, "a JSON file", f"a damaged one ({error})") from error
+    if not isinstance(index, dict) or index.get("format") != FORMAT or not isinstance(index.get("objects"), list):
+        raise InputError(path, f'"format": "{FORMAT}" and a list of objects', "another JSON")
+    if not isinstance(index.get("version"), int) or index["version"] > VERSION:
+        raise InputError(path, f"version {VERSION} or older", str(index.get("version")), "update this program")
+    return index
+
+
+def _object(path: Path, entry: dict) -> TripletObject:
+    try:
+        name = entry.get("class")
+        key, file, caption, split = (str(entry[k]) for k in ("id", "file", "caption", "split"))
+        return TripletObject(key, file, caption, split, None if name is None else str(name))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(path, "objects with id, file, caption and split", repr(entry)[:80]) from error
+
+
+def _unit(vectors: NDArray, where: Path | str) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
+    length = tensor.norm(dim=-1, keepdim=True)
+    if not bool((length.isfinite() & (length > 0)).all()):
+        raise InputError(where, "finite embeddings that are not zero", "others")
+    return tensor / length

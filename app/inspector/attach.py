@@ -1,0 +1,20 @@
+"""The inspector on a running training: the one place where trainer and viewer meet."""
+
+from __future__ import annotations
+
+from ...core.errors import InputError
+from ...trainers.pretraining.trainer import Pretrainer
+from . import Inspector, LiveSource, TimelineSource
+
+
+def watch(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007, public: bool = False) -> Inspector:
+    """Open the inspector on the held-out scenes of ``run``, which must publish to a feed. `Inspector.close` ends it.
+
+    Args:
+        public: also ask viser's relay for a public address.
+    """
+    if run.feed is None:
+        raise InputError("the viewer", "a training that publishes to a LiveFeed", "one without")
+    scenes = run.data.val if len(run.data.val) else run.data.train
+    source = LiveSource(run.feed, scenes, run.data.teacher, title=run.run_dir.name, device=run.device)
+    return Inspector(TimelineSource(source, run.run_dir, live=True), host, port, run.feed, tour=True, public=public)

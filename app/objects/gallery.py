@@ -1,0 +1,78 @@
+"""What the viewer needs to talk about single objects: a CLIP-GS model, its towers, a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from ...core.errors import InputError
+from ...core.io.pretrained import BUNDLED_CLIPGS
+from ...core.models.clipgs import ClipGS
+from ...core.models.clipgs_builtin import CARD, load_builtin_clipgs
+from .load_object import OBJECT_FILES
+from .recognizer import Gallery, ObjectRecognizer
+from .search import embed_files, find_objects, load_gallery
+
+
+def has_builtin() -> bool:
+    """Whether a CLIP-GS model ships with this installation."""
+    return files("gaussiancross.assets").joinpath(CARD).is_file()
+
+
+def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
+    """A model (CPU, eval mode), the spec of its tower, and names that its objects have.
+
+    Args:
+        spec: "bundled-clipgs", or a run folder or checkpoint.
+
+    Raises:
+        InputError: none there, or damaged.
+    """
+    if spec in BUNDLED_CLIPGS:
+        model, card = load_builtin_clipgs()
+        return model, str(card.get("tower", "")), tuple(map(str, card.get("labels", ())))
+    from ...core.datasets.objects.triplets import INDEX, Triplets
+    from ...trainers.clipgs.trainer import load_clipgs
+
+    model, config, meta = load_clipgs(Path(spec).expanduser())
+    there = bool(config.data) and (Path(config.data) / INDEX).is_file()
+    labels: Sequence[str] = Triplets(config.data, "train").classes if there else ()
+    return model, str(meta.get("tower", "")), tuple(labels)
+
+
+def open_desk(
+    spec: str, objects: Path | None, tower: str = "", console: Console | None = None
+) -> ObjectRecognizer | None:
+    """Objects for the viewer; None where no model was asked for and none ships.
+
+    Args:
+        spec: see `open_clipgs`. objects: a folder of objects, or what `gaussiancross clipgs embed` wrote; None for no
+            gallery. tower: another image/text model than the run's.
+    """
+    if objects is None:
+        return (
+            None
+            if spec in BUNDLED_CLIPGS and not has_builtin()
+            else ObjectRecognizer(partial(open_clipgs, spec), None, tower)
+        )
+    model, own_tower, labels = open_clipgs(spec)
+    objects = objects.expanduser()
+    if objects.suffix == ".npz" and objects.is_file():
+        embedded = load_gallery(objects, model.config.embed_dim)
+    else:
+        from rich.progress import track  # a page without a gallery need not wait for it
+
+        console = console or Console()
+        wrapped = partial(track, description="objects", console=console, transient=True)
+        with torch.no_grad():
+            embedded = embed_files(model, find_objects(objects), track=wrapped)
+        for sentence in embedded.failed:
+            console.print(sentence, style="yellow", soft_wrap=True, markup=False)
+        if not embedded.files:
+            raise InputError(objects, f"objects as {', '.join(OBJECT_FILES)}", "none that can be used")
+    return ObjectRecognizer(lambda: (model, own_tower, labels), Gallery(embedded), tower)

@@ -1,0 +1,303 @@
+"""Objects on the page: what they are called, what is like them. One desk for all browsers; knows nothing of them."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+from PIL import Image as Pil
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...core.data.objects import MIN_GAUSSIANS, normalized
+from ...core.errors import InputError
+from ...core.geometry.cameras import Cameras, intrinsics, look_at
+from ...core.geometry.gaussians import Gaussians, moved
+from ...core.models.clipgs import ClipGS
+from ...core.query import MAX_LETTERS, QueryObject
+from ...core.query.index import VectorIndex
+from ...core.splat import rasterize
+from ..export.files import world_gaussians
+from ..render.layers import BACKGROUND, Image
+from ..scenes.recent import Recent
+from ..scenes.source import SceneState
+from .load_object import OBJECT_FILES, read_any_object
+from .search import IMAGE_SIZE, IMAGES, Embedded, Tower, classify, open_tower, short_names
+
+PICTURE = 128
+"""Side of an object's small picture, pixels."""
+KEPT = 512
+"""Small pictures that are kept."""
+MAX_LABELS = 300
+"""Labels that one object is compared with."""
+
+
+class Gallery:
+    """Objects that can be searched.
+
+    Args:
+        embedded: their files and unit embeddings.
+        root: what relative files are relative to.
+    """
+
+    def __init__(self, embedded: Embedded, root: Path | None = None) -> None:
+        self.files = embedded.files
+        self.names = tuple(str(PurePath(name).with_suffix("")) for name in short_names(embedded.files))
+        self._vectors, self._root = embedded.vectors, root
+        self._pictures: Recent[int, Image] = Recent(KEPT)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @cached_property
+    def index(self) -> VectorIndex:
+        """Built when first asked."""
+        return VectorIndex(self._vectors)
+
+    def nearest(self, vector: Tensor, count: int) -> list[tuple[int, float]]:
+        """Row and cosine of the objects nearest to a vector [D], best first."""
+        scores, rows = self.index.nearest(vector, count)
+        return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
+
+    def load(self, row: int) -> Gaussians:
+        """One object, Y up."""
+        return read_any_object(self._path(row))
+
+    def picture(self, row: int) -> Image:
+        """Its small picture, made when first asked for; grey where the file cannot be read any more."""
+
+        def make() -> Image:
+            try:
+                return object_picture(self.load(row))
+            except InputError:
+                return np.full((PICTURE, PICTURE, 3), 60, np.uint8)
+
+        return self._pictures.get(row, make)
+
+    def _path(self, row: int) -> Path:
+        return Path(self.files[row]) if self._root is None else self._root / self.files[row]
+
+
+@dataclass(frozen=True)
+class OpenObject:
+    """An object that somebody looks at.
+
+    Attributes:
+        name: what it is called here. gaussians: Y up. vector: [D] its unit embedding. picture: a small one.
+    """
+
+    name: str
+    gaussians: Gaussians
+    vector: Tensor
+    picture: Image
+
+
+class ObjectRecognizer:
+    """Model, towers and gallery, opened when first needed.
+
+    Args:
+        open_model: returns the model (eval mode), the spec of its tower and the labels to begin with.
+        gallery: what can be searched, or None.
+        tower: another image/text model than the model's own.
+    """
+
+    def __init__(
+        self,
+        open_model: Callable[[], tuple[ClipGS, str, Sequence[str]]],
+        gallery: Gallery | None = None,
+        tower: str = "",
+    ) -> None:
+        self._open, self._tower_spec, self.gallery = open_model, tower, gallery
+        self._lock = threading.RLock()
+
+    @cached_property
+    def _opened(self) -> tuple[ClipGS, str, tuple[str, ...]]:
+        model, tower, labels = self._open()
+        return model, self._tower_spec or tower, tuple(labels)
+
+    @property
+    def model(self) -> ClipGS:
+        with self._lock:
+            return self._opened[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names that objects are compared with unless others are asked for."""
+        with self._lock:
+            return self._opened[2]
+
+    @cached_property
+    def _tower(self) -> Tower:
+        return open_tower(self._opened[1], self.model.config.embed_dim)
+
+    @property
+    def tower(self) -> Tower:
+        """Answers for words and pictures."""
+        with self._lock:
+            return self._tower
+
+    def open(self, name: str, gaussians: Gaussians) -> OpenObject:
+        """An object (Y up), encoded and drawn."""
+        return OpenObject(name, gaussians, self.model.encode([gaussians])[0], object_picture(gaussians))
+
+    def read(self, name: str, content: bytes) -> OpenObject:
+        """An object from a file that a browser sent. The name only decides the format.
+
+        Raises:
+            InputError: no object; it names the file as the person knows it.
+        """
+        shown = PurePath(name.replace("\\", "/")).name[:80] or "the file"
+        suffix = PurePath(shown).suffix.lower()
+        if suffix not in OBJECT_FILES:
+            raise InputError(shown, f"an object as {', '.join(OBJECT_FILES)}", f"the ending {suffix!r}")
+        with tempfile.TemporaryDirectory(prefix="gaussiancross-upload-") as folder:
+            path = Path(folder) / f"upload{suffix}"
+            path.write_bytes(content)
+            try:
+                gaussians = read_any_object(path, count=self.model.config.gaussians)
+            except InputError as error:
+                raise _Renamed(str(error).replace(str(path), shown)) from error
+        return self.open(re.sub(r"[^\w.-]+", "_", PurePath(shown).stem) or "upload", gaussians)
+
+    def scores(self, vectors: Tensor, labels: Sequence[str] = ()) -> list[list[tuple[str, float]]]:
+        """For each of the embeddings [M, D] the labels with their probabilities, best first.
+
+        Raises:
+            InputError: a label that the text tower does not know, or none at all.
+        """
+        names = list(labels or self.labels)
+        if not names:
+            raise InputError("labels", "some to choose from", "none", "write them with commas between them")
+        shares = classify(self.model, vectors, self.tower, names)
+        return [[(names[i], float(row[i])) for i in row.argsort(descending=True).tolist()] for row in shares]
+
+    def words(self, text: str) -> Tensor:
+        """[D] unit vector of a phrase.
+
+        Raises:
+            InputError: words that the tower does not know.
+        """
+        encoded = self.tower.text.encode([text])
+        if not bool(encoded.known[0]):
+            find = getattr(self.tower.text, "find", None)
+            found = str(find(text)).rstrip(".") if find else "others"
+            raise InputError(repr(text), "words that the text tower knows", found)
+        return F.normalize(encoded.vectors[0].float().cpu(), dim=0)
+
+    def picture(self, name: str, content: bytes) -> Tensor:
+        """[D] unit vector of a picture file that a browser sent.
+
+        Raises:
+            InputError: no picture, or a tower that knows words only.
+        """
+        shown = PurePath(name.replace("\\", "/")).name[:80] or "the file"
+        if PurePath(shown).suffix.lower() not in IMAGES:
+            raise InputError(shown, f"a picture as {', '.join(IMAGES)}", "another kind of file")
+        if self.tower.image is None:
+            raise InputError(shown, "a tower that looks at pictures", f"{self.tower.spec}, which knows words only")
+        try:
+            with Pil.open(io.BytesIO(content)) as opened:
+                small = opened.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Pil.Resampling.BILINEAR)
+        except (OSError, ValueError, Pil.DecompressionBombError) as error:
+            raise InputError(shown, "a picture", f"a damaged file ({error})") from error
+        pixels = torch.from_numpy(np.array(small)).float()[None] / 255
+        return F.normalize(self.tower.image(pixels)[0].float().cpu(), dim=0)
+
+    def name_parts(
+        self, state: SceneState, objects: Sequence[QueryObject], labels: Sequence[str] = ()
+    ) -> list[tuple[str, float] | None]:
+        """The best label of each object of a scene (z up) and its probability; None for those of too few Gaussians.
+
+        Args:
+            labels: what may be there; of those that the text tower does not know none is taken, and without any left
+                the desk's own are.
+        """
+        known = self.tower.text.encode(list(labels)).known.tolist() if labels else []
+        labels = [name for name, is_known in zip(labels, known, strict=True) if is_known]
+        world = world_gaussians(state)
+        enough = [o for o in objects if o.size >= MIN_GAUSSIANS]
+        if not enough:
+            return [None] * len(objects)
+        cut = [upright(world[torch.from_numpy(o.indices)]) for o in enough]
+        rows = iter(self.scores(self.model.encode(cut), labels))
+        return [next(rows)[0] if o.size >= MIN_GAUSSIANS else None for o in objects]
+
+
+def label_list(text: str) -> tuple[str, ...]:
+    """Labels from what somebody wrote, with commas or lines between them; never the name of a file.
+
+    Raises:
+        InputError: too many of them, or too long ones.
+    """
+    found = [" ".join(part.split()) for part in re.split(r"[,;\n]", text[: 2 * MAX_LABELS * MAX_LETTERS])]
+    labels = tuple(dict.fromkeys(name for name in found if name))
+    if len(labels) > MAX_LABELS or any(len(name) > MAX_LETTERS for name in labels):
+        raise InputError("labels", f"at most {MAX_LABELS} of {MAX_LETTERS} letters", f"{len(text):,} letters")
+    return labels
+
+
+class _Renamed(InputError):
+    """The sentence of another `InputError`, about the file's own name."""
+
+    def __init__(self, message: str) -> None:
+        ValueError.__init__(self, message)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------
+
+
+def upright(gaussians: Gaussians) -> Gaussians:
+    """From z up to Y up."""
+    return _turned(gaussians, -1)
+
+
+def standing(gaussians: Gaussians) -> Gaussians:
+    """From Y up to z up, as scenes are."""
+    return _turned(gaussians, 1)
+
+
+def _turned(gaussians: Gaussians, way: int) -> Gaussians:
+    half = 0.5**0.5
+    return moved(gaussians, torch.tensor([half, way * half, 0.0, 0.0]), 1.0, torch.zeros(3))
+
+
+def object_picture(gaussians: Gaussians, size: int = PICTURE) -> Image:
+    """An object (Y up) from its front, its side and above, [size, size, 3]."""
+    g = standing(normalized(gaussians.detach().to("cpu")))
+    some = g.means[:: max(1, len(g) // 50_000)]
+    low, high = (torch.quantile(some, q, dim=0) for q in (0.002, 0.998))
+    middle = (low + high) / 2
+    radius = max(float(torch.quantile((some - middle).norm(dim=1), 0.998)), 1e-6)
+    middle = middle.double()
+    turn, rise, fov = math.radians(58), math.radians(22), math.radians(40)
+    away = torch.tensor([math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise)]).double()
+    eye = middle + 1.1 * radius / math.sin(fov / 2) * away
+    cameras = Cameras(look_at(eye, middle)[None].float(), intrinsics(fov, size, size)[None], size, size)
+    back = torch.tensor(BACKGROUND)
+    color = rasterize(g, cameras.viewmats, cameras.Ks, size, size, background=back).color[0]
+    return (color.clamp(0, 1) * 255 + 0.5).byte().numpy()
+
+
+def result_sheet(cells: Sequence[tuple[Image, str]], columns: int = 3) -> Image:
+    """Small pictures with a line of words under each."""
+    from ..render.draw import line_of
+
+    line, gap = 18, 4
+    rows = max(1, -(-len(cells) // columns))
+    back = [round(255 * c) for c in BACKGROUND]
+    shape = (rows * (PICTURE + line + gap) + gap, columns * (PICTURE + gap) + gap, 3)
+    canvas = np.full(shape, back, np.uint8)
+    for i, (picture, words) in enumerate(cells):
+        x, y = gap + (i % columns) * (PICTURE + gap), gap + (i // columns) * (PICTURE + line + gap)
+        canvas[y : y + PICTURE, x : x + PICTURE] = picture
+        canvas[y + PICTURE : y + PICTURE + line, x : x + PICTURE] = line_of(words, PICTURE, line)
+    return canvas

@@ -1,0 +1,221 @@
+"""From a click to what was clicked, and from clicks to a question. Knows nothing of browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...core.geometry.cameras import Cameras
+from ...core.query import FeatureStore, combine
+from ...core.splat import pick as pick_gaussians
+from ...core.splat import rasterize
+from ..render.clouds import centers_in_world
+from ..render.scores import LABEL_REACH
+from ..scenes.nearest import tree
+from ..scenes.source import SceneState
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
+
+REACH = 4
+"""Pixels around a click in which something counts as clicked."""
+
+NEAR_SURFACE = 0.05
+"""A centre belongs to the visible surface when it is at most this share of its depth behind it."""
+
+SURFACE_WIDTH = 320
+"""Pixels across the picture in which `in_rectangle` looks for the surface of Gaussians."""
+
+CELL = 10
+"""Pixels of the cells in which it looks for the nearest point, where there are no Gaussians."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What was clicked.
+
+    Attributes:
+        kind: "gaussian", or "point" where there are no Gaussians.
+        index: which one.
+        position: [3] where, scene's world, metres: on the clicked ray, at the depth of what it met.
+        include: whether more of this is wanted, or less.
+    """
+
+    kind: Literal["gaussian", "point"]
+    index: int
+    position: NDArray[np.float64]
+    include: bool = True
+
+
+def pick(state: SceneState, cameras: Cameras, u: float, v: float, include: bool = True) -> Pick | None:
+    """What the world camera ``cameras`` shows at pixel (u, v); None where there is nothing.
+
+    Gaussians: the one with the largest weight in that pixel or, failing that, in the nearest pixel within `REACH`.
+    Points: of those within `REACH` pixels of the ray the one in front.
+    """
+    found = _pick_gaussian(state, cameras, u, v) if state.gaussians is not None else _pick_point(state, cameras, u, v)
+    if found is None:
+        return None
+    index, depth = found
+    ray = torch.linalg.inv(cameras.Ks[0].double()) @ torch.tensor([u, v, 1.0], dtype=torch.float64)
+    pose = torch.linalg.inv(cameras.viewmats[0].double())
+    position = (pose[:3, :3] @ (ray * depth) + pose[:3, 3]).numpy()
+    return Pick("point" if state.gaussians is None else "gaussian", index, position, include)
+
+
+def _pick_gaussian(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
+    """Only the few pixels around the click are splatted: what remains is the projection."""
+    assert state.gaussians is not None
+    size, ks = 2 * REACH + 1, cameras.Ks.clone()
+    ks[:, 0, 2] -= np.floor(u) - REACH
+    ks[:, 1, 2] -= np.floor(v) - REACH
+    seen = state.cameras(Cameras(cameras.viewmats, ks, size, size))
+    index, depth = pick_gaussians(state.gaussians, seen.viewmats, seen.Ks, size, size)
+    index, depth = index[0].cpu(), depth[0].cpu()
+    rows, columns = torch.nonzero(index >= 0, as_tuple=True)
+    if len(rows) == 0:
+        return None
+    nearest = int(((rows - REACH) ** 2 + (columns - REACH) ** 2).argmin())
+    row, column = int(rows[nearest]), int(columns[nearest])
+    return int(index[row, column]), float(depth[row, column])
+
+
+def _pick_point(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
+    if state.points is None:
+        return None
+    uv, z = cameras.project(torch.from_numpy(state.points.coord))
+    near = (uv[0] - torch.tensor([u, v])).square().sum(-1) <= (2 * REACH) ** 2
+    near = torch.nonzero(near & (z[0] > 0.01))[:, 0]
+    if len(near) == 0:
+        return None
+    index = int(near[z[0, near].argmin()])
+    return index, float(z[0, index])
+
+
+def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
+    """The same places in a newer state, whose Gaussians are others."""
+    if not picks or state.gaussians is None:
+        return tuple(picks)
+    centers = np.nan_to_num(centers_in_world(state), nan=1e6, posinf=1e6, neginf=1e6)
+    index = np.atleast_1d(tree(centers).query(np.stack([p.position for p in picks]))[1])
+    return tuple(replace(p, index=int(i), kind="gaussian") for p, i in zip(picks, index, strict=True))
+
+
+CLOSE = 0.5
+"""Cosine to a pick, after centring, from which something counts as alike where the scores form no two groups: 60°."""
+
+
+def centred_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
+    """The embeddings less their mean over the scene. What all share (walls of class scores, CLIP's common direction)
+    would otherwise leave cosines between 0.9 and 1."""
+
+    def build() -> FeatureStore:
+        return FeatureStore.build(_centred(state, embeddings, embeddings))
+
+    return state.memo("centred store", build)
+
+
+def prepare(state: SceneState) -> None:
+    """Do now what the first pick would wait for."""
+    if state.gaussians is not None and state.embeddings is not None:
+        centred_store(state, state.embeddings)
+
+
+def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
+    def mean() -> Tensor:
+        whole = embeddings.float().mean(0)
+        if whole.isfinite().all():
+            return whole
+        good = embeddings[embeddings.isfinite().all(1)].float()
+        return good.sum(0) / max(len(good), 1)
+
+    return rows.float() - state.memo("mean embedding", mean)
+
+
+def feature_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
+    """The embeddings of the state, ready to be compared."""
+    return state.memo("feature store", lambda: FeatureStore.build(embeddings))
+
+
+def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
+    """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`), both less the mean of the
+    scene; None without features or without a pick to include."""
+    if state.gaussians is None or state.embeddings is None or not any(p.include for p in picks):
+        return None
+    every = state.embeddings
+    wanted, unwanted = (
+        _centred(state, every, every[[p.index for p in picks if p.include is w]]) for w in (True, False)
+    )
+    return centred_store(state, every).scores(combine(wanted, unwanted)[None])[:, 0]
+
+
+def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[str]) -> str | None:
+    """The class of the labelled point nearest to a position, within `LABEL_REACH`; None where there is none."""
+    if state.points is None or state.points.segment is None:
+        return None
+    points, segment = state.points.coord, state.points.segment
+    labelled, known = state.memo("labelled points", lambda: _labelled(points, segment))
+    if known is None:
+        return None
+    distance, nearest = known.query(position, distance_upper_bound=LABEL_REACH)
+    if not np.isfinite(distance):
+        return None
+    number = int(segment[labelled[nearest]])
+    return names[number] if number < len(names) else f"class {number}"
+
+
+def _labelled(points: NDArray, segment: NDArray) -> tuple[NDArray[np.int64], KDTree | None]:
+    labelled = np.flatnonzero(segment >= 0)
+    return labelled, tree(points[labelled]) if len(labelled) else None
+
+
+def in_rectangle(
+    state: SceneState, cameras: Cameras, low: tuple[float, float], high: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Gaussians (points, where there are none) whose centres are seen inside a rectangle of the picture: at most
+    `NEAR_SURFACE` of their depth behind the surface there. Gaussians fainter than a tenth are never selected.
+
+    Args:
+        low, high: (u, v) corners, pixels.
+    """
+    if state.gaussians is not None:
+        coord, solid = centers_in_world(state), (state.gaussians.opacities > 0.1).cpu().numpy()
+    elif state.points is not None:
+        coord, solid = state.points.coord, np.ones(len(state.points), bool)
+    else:
+        return np.empty(0, np.int64)
+    uv, z = cameras.project(torch.from_numpy(np.ascontiguousarray(coord)).to(cameras.viewmats.dtype))
+    uv, z = uv[0].numpy(), z[0].numpy()
+    with np.errstate(invalid="ignore"):
+        inside = (uv >= np.array(low)).all(1) & (uv <= np.array(high)).all(1) & (z > 0.01) & solid
+    index = np.flatnonzero(inside & np.isfinite(z))
+    uv, z = uv[index], z[index]
+    surface = _rendered_surface(state, cameras, uv) if state.gaussians is not None else _nearest_surface(uv, z)
+    return index[z <= surface * (1 + NEAR_SURFACE)]
+
+
+def _rendered_surface(state: SceneState, cameras: Cameras, uv: NDArray) -> NDArray:
+    """[K] depth of the render at pixels [K, 2], from a small picture; infinite where it is transparent."""
+    assert state.gaussians is not None
+    share = min(1.0, SURFACE_WIDTH / cameras.width)
+    small = cameras.resized(max(1, round(cameras.width * share)), max(1, round(cameras.height * share)))
+    seen = state.cameras(small)
+    splats = rasterize(state.gaussians, seen.viewmats, seen.Ks, small.width, small.height)
+    depth = splats.depth[0, ..., 0].masked_fill(splats.alpha[0, ..., 0] < 0.5, torch.inf).cpu().numpy()
+    column, row = (uv * [small.width / cameras.width, small.height / cameras.height]).astype(np.int64).T
+    return depth[row.clip(0, small.height - 1), column.clip(0, small.width - 1)]
+
+
+def _nearest_surface(uv: NDArray, z: NDArray) -> NDArray:
+    """[K] depth of the nearest of the points themselves in the cell of `CELL` pixels around each."""
+    cell = np.floor(uv / CELL).astype(np.int64)
+    _, key = np.unique(cell, axis=0, return_inverse=True)
+    front = np.full(int(key.max(initial=0)) + 1, np.inf)
+    np.minimum.at(front, key.ravel(), z)
+    return front[key.ravel()]

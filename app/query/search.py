@@ -1,0 +1,171 @@
+"""Questions about the scene that is shown: `core.query` on the state of a page. Knows nothing of browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...core.query import (
+    Answer,
+    Calibration,
+    Mode,
+    PhraseAnswer,
+    Query,
+    QueryableFeatures,
+    QueryObject,
+    TextEncoder,
+    ask,
+    choose_cut,
+    group,
+    read_phrases,
+    spacing,
+)
+from ...core.teachers import make_teacher
+from ..render.clouds import centers_in_world, point_size
+from ..scenes.source import SceneSource, SceneState
+
+__all__ = [
+    "Answer",
+    "Mode",
+    "PhraseAnswer",
+    "Query",
+    "QueryResult",
+    "QueryableFeatures",
+    "TextEncoderChoice",
+    "ask",
+    "objects",
+    "read_phrases",
+    "words_for",
+]
+
+
+OWN, VECTORS, BUILTIN = "The teacher's own", "Text vectors", "Built-in"
+
+
+class TextEncoderChoice:
+    """The text sides that a page can ask with, best first: the teacher's own, the vectors that the page was started
+    with, the built-in one.
+
+    Args:
+        source: what the page looks at.
+        vectors: of ``--text-vectors``, or None.
+    """
+
+    def __init__(self, source: SceneSource, vectors: TextEncoder | None) -> None:
+        self._source, self._vectors = source, vectors
+
+    def names(self) -> tuple[str, ...]:
+        """Those that there are."""
+        known = {OWN: self.get(OWN) is not None, VECTORS: self._vectors is not None, BUILTIN: _has_builtin()}
+        return tuple(name for name, there in known.items() if there)
+
+    def get(self, name: str | None) -> TextEncoder | None:
+        """The text side of that name; None where there is none of it."""
+        if name == OWN:
+            return getattr(self._source, "text", None)
+        return self._vectors if name == VECTORS else _builtin() if name == BUILTIN and _has_builtin() else None
+
+    def fitting(self, state: SceneState) -> str | None:
+        """The first that is as wide as the scene's features, else the first that knows words beyond the built-in ones
+        (names of channels may lead to them); None without any."""
+        width = None if state.embeddings is None else state.embeddings.shape[1]
+        encoders = {name: self.get(name) for name in self.names()}
+        same = next((n for n, e in encoders.items() if e is not None and e.dim == width), None)
+        return same or next((n for n in encoders if n != BUILTIN), None)
+
+    def calibration(self, name: str | None) -> Calibration | None:
+        """What was fitted for the source's features and its own text side."""
+        return getattr(self._source, "calibration", None) if name == OWN else None
+
+
+def _has_builtin() -> bool:
+    return files("gaussiancross.assets").joinpath("builtin.safetensors").is_file()
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> TextEncoder | None:
+    teacher = make_teacher("builtin")
+    return getattr(teacher, "text", None)
+
+
+def words_for(
+    state: SceneState,
+    encoder: TextEncoder | None,
+    channels: Sequence[str] | None,
+    calibration: Calibration | None = None,
+) -> QueryableFeatures | str:
+    """What words can be asked of a scene; else a sentence that says what is missing.
+
+    Args:
+        encoder: chosen in the page, or None.
+        channels: names of the teacher's channels, if they are classes.
+        calibration: of this model, or None.
+    """
+    if state.gaussians is None:
+        return "Words need Gaussians with features; this scene has points only."
+    if state.embeddings is None:
+        return "Words need features, and these Gaussians carry none."
+    width = state.embeddings.shape[1]
+    if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
+        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, keep=state.memo)
+    if encoder is None:
+        return (
+            "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text side of the "
+            f"teacher behind these {width} features."
+        )
+    return (
+        f"The text vectors are {encoder.dim} wide, the features {width}, and no channel names lead from one to the "
+        "other: they come from different models."
+    )
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Scores of one scene's Gaussians, and what they mean.
+
+    Attributes:
+        scores: [N] float32, CPU.
+        scene, step: of the state they belong to.
+        label: what the numbers are. what: what was asked for ("sofa", "2 picks").
+        low, high: range that the colours and the histogram cover.
+        cut: the automatic threshold. method: how it was found, see `core.query.Cut`; "box": there is nothing to cut.
+    """
+
+    scores: Tensor
+    scene: int
+    step: int | None
+    label: str
+    what: str
+    low: float
+    high: float
+    cut: float
+    method: str
+
+    @staticmethod
+    def of(
+        scores: Tensor, state: SceneState, scene: int, label: str, what: str, floor: float | None = None
+    ) -> QueryResult:
+        """With a threshold from the scores, and the range of the colours; see `core.query.choose_cut`."""
+        scores = scores.detach().float().cpu()
+        cut = choose_cut(scores, floor)
+        return QueryResult(scores, scene, state.step, label, what, cut.low, cut.high, cut.value, cut.method)
+
+    def selected(self, cut: float) -> NDArray[np.bool_]:
+        """[N] whether the score is above the cut."""
+        return (self.scores > cut).numpy()
+
+
+def objects(state: SceneState, selected: NDArray[np.bool_], scores: Tensor | None) -> list[QueryObject]:
+    """Connected groups of the selected Gaussians or points, see `core.query.group`."""
+    coord = centers_in_world(state) if state.gaussians is not None else state.points.coord if state.points else None
+    if coord is None or len(coord) != len(selected):
+        return []
+    # Predicted Gaussians lie farther apart than the points that they were predicted from.
+    step = state.memo("spacing", lambda: point_size(state) / 0.6 if state.gaussians is None else spacing(coord))
+    return group(coord, selected, scores, step)

@@ -1,0 +1,127 @@
+"""A source without training: the points of a dataset, wearing the features of a teacher lifted from its frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.data.scene import PointScene, PosedFrames, SceneDataset
+from ...core.errors import InputError
+from ...core.features.lifting import LiftConfig, Lifted, Progress, lift
+from ...core.geometry.gaussians import Gaussians
+from ...core.query import Calibration, TextEncoder
+from ...core.teachers import Teacher
+from ..render.clouds import point_size
+from .recent import Recent
+from .source import SceneState
+
+WIDTH = 0.75
+"""Standard deviation of a surfel, in distances between neighbours."""
+
+
+class LiftedSource:
+    """Scenes whose points are drawn as small round Gaussians with lifted features.
+
+    Args:
+        dataset: scenes with posed frames.
+        teacher: what is lifted.
+        title: what the page calls it.
+        config: how.
+        progress: called after every frame of a scene that is being lifted.
+        keep: scenes that are kept.
+
+    Attributes:
+        calibration: the cut for "not in this scene" that was fitted for this teacher's lifted features, or None.
+    """
+
+    calibration: Calibration | None = None
+
+    def __init__(
+        self,
+        dataset: SceneDataset,
+        teacher: Teacher,
+        title: str = "lifted",
+        config: LiftConfig | None = None,
+        progress: Progress = lambda done, total: None,
+        keep: int = 3,
+    ) -> None:
+        self.title = title
+        self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
+        self.progress = progress
+        self._dataset, self._teacher, self._config = dataset, teacher, config
+        self._states: Recent[int, SceneState] = Recent(keep)
+        self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """Names of the teacher's channels, where those are classes."""
+        return getattr(self._teacher, "channels", None)
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """The teacher's own text side."""
+        return getattr(self._teacher, "text", None)
+
+    def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+        """Frames for a small picture of a scene; None where they would have to be made first."""
+        ready = getattr(self._dataset, "ready", None)
+        return None if ready is not None and not ready(index) else (None, self._dataset.frames(index))
+
+    def step(self) -> int | None:
+        return None
+
+    def load(self, index: int) -> SceneState:
+        return self._states.get(index, lambda: self._lifted(index))
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        def compute() -> Tensor:
+            frames, name = self._frames(index), self.scene_names[index]
+            return torch.nn.functional.normalize(self._teacher.features(name, frames, [frame])[0].float(), dim=-1)
+
+        return self._targets.get((index, frame), compute)
+
+    def _frames(self, index: int) -> PosedFrames:
+        frames = self._dataset.frames(index)
+        if frames is None:
+            raise InputError(self.scene_names[index], "posed frames to lift features from", "none")
+        return frames
+
+    def _lifted(self, index: int) -> SceneState:
+        scene, frames, name = self._dataset.scene(index), self._frames(index), self.scene_names[index]
+        return lifted_state(scene, frames, lift(scene.coord, frames, self._teacher, name, self._config, self.progress))
+
+
+def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) -> SceneState:
+    """Points as Gaussians whose features were lifted."""
+    return SceneState(
+        scene.name,
+        points=scene,
+        frames=frames,
+        gaussians=surfels(scene, point_size(SceneState(scene.name, points=scene)) / 0.6),
+        embeddings=lifted.features,
+        has_teacher=frames is not None,
+    )
+
+
+def surfels(scene: PointScene, step: float) -> Gaussians:
+    """Points as flat round Gaussians across their normals (round ones where a normal is zero), so wide that the
+    surfaces are closed.
+
+    Args:
+        step: the usual distance between neighbours, metres.
+    """
+    normal = torch.from_numpy(scene.normal)
+    known = normal.norm(dim=1) > 0.5
+    # the rotation from z to the normal: w = 1 + n_z, (x, y) = (−n_y, n_x); any half turn where it looks down
+    quats = torch.stack([1 + normal[:, 2], -normal[:, 1], normal[:, 0], torch.zeros(len(normal))], 1)
+    quats[quats.norm(dim=1) < 1e-3] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    scales = torch.full((len(scene), 3), WIDTH * step)
+    scales[known, 2] = 0.2 * WIDTH * step
+    return Gaussians(
+        torch.from_numpy(scene.coord),
+        torch.where(known[:, None], quats, torch.tensor([1.0, 0, 0, 0])),
+        scales,
+        torch.full((len(scene),), 0.999),
+        torch.from_numpy(np.ascontiguousarray(scene.color)).float() / 255,
+    )

@@ -1,0 +1,359 @@
+"""What the inspector looks at: anything that can say, scene by scene, which points, frames and Gaussians there are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ...core.config import from_dict
+from ...core.data.batch import InputConfig, make_input
+from ...core.data.scene import PointScene, PosedFrames, SceneDataset
+from ...core.device import default_device
+from ...core.errors import InputError
+from ...core.features.lifting import lift_voxels
+from ...core.geometry.cameras import Cameras
+from ...core.geometry.gaussians import Gaussians
+from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
+from ...core.query import Calibration, TextEncoder
+from ...core.teachers import Teacher
+from ...trainers.engine.live import LiveFeed
+from ...trainers.pretraining.online_probe import LinearProbe, split_probe, with_probe
+from .recent import Recent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """One scene at one step of a run. Immutable, shared by all browsers.
+
+    Attributes:
+        name: of the scene.
+        step: optimiser steps behind the weights; None for what does not change.
+        points: the scene's points, or None.
+        frames: its posed frames, or None.
+        gaussians: what is rendered, or None; without ``features`` (see ``embeddings``).
+        transform: [4, 4] world → the Gaussians' world (see `Cameras.transformed`); None = the same world.
+        embeddings: [N, D] what feature colours of the Gaussians are made from. Comparable with the teacher's
+            features when there is a teacher.
+        point_features: [V, C] features of voxels, with ``point_voxel`` [P] the voxel of each point.
+        has_teacher: whether `SceneSource.teacher_features` has something for this scene's frames.
+        codes: [N, F] the Gaussians' own features, which `lift` takes to the teacher's space *after* blending, as the
+            training does; None without a teacher.
+        lift: blended codes [..., F] → [..., D] features comparable with the teacher's by their cosine.
+        input: how the points become network input, or None.
+        point_classes: [V, K] probabilities of the classes per voxel, from the run's probe; None without one.
+    """
+
+    name: str
+    step: int | None = None
+    points: PointScene | None = None
+    frames: PosedFrames | None = None
+    gaussians: Gaussians | None = None
+    transform: Tensor | None = None
+    embeddings: Tensor | None = None
+    point_features: Tensor | None = None
+    point_voxel: Tensor | None = None
+    has_teacher: bool = False
+    codes: Tensor | None = None
+    lift: Callable[[Tensor], Tensor] | None = None
+    input: InputConfig | None = None
+    point_classes: Tensor | None = None
+    _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """``compute()``, once: what follows from this state alone lives exactly as long as it. Render thread only."""
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return self._memo[key]
+
+    def cameras(self, cameras: Cameras) -> Cameras:
+        """World cameras → cameras that see the Gaussians, on their device."""
+        if self.transform is not None:
+            cameras = cameras.transformed(self.transform.to(cameras.viewmats.device))
+        return cameras if self.gaussians is None else cameras.to(self.gaussians.means.device)
+
+
+class SceneSource(Protocol):
+    """Implementations are called from the render thread only, except for the attributes and ``step``.
+
+    Attributes:
+        title: what the page calls it.
+        scene_names: scenes to choose from.
+        class_names: names of ``points.segment``'s classes; empty without labels.
+    """
+
+    title: str
+    scene_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    def step(self) -> int | None:
+        """The newest step that ``load`` would return; None when it does not change. Cheap, any thread."""
+        ...
+
+    def load(self, index: int) -> SceneState:
+        """Scene ``index`` at the newest step. May be slow."""
+        ...
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        """[h, w, D] unit-length teacher features of one frame, or None without a teacher."""
+        ...
+
+
+class PointsSource:
+    """Still point scenes: a `PointScene` or a whole dataset, of which the ``keep`` scenes that were used last stay in
+    memory, with what was worked out of them: the next browser does not wait for it again."""
+
+    def __init__(self, scenes: PointScene | SceneDataset, title: str = "points", keep: int = 3) -> None:
+        self.title = title
+        self._scenes = scenes
+        self._states: Recent[int, SceneState] = Recent(keep)
+        if isinstance(scenes, PointScene):
+            self.scene_names, self.class_names = (scenes.name,), ()
+        else:
+            self.scene_names, self.class_names = tuple(scenes.names), tuple(scenes.class_names)
+
+    def step(self) -> int | None:
+        return None
+
+    def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+        """Points or frames for a small picture of a scene; None where they would have to be made first."""
+        return (self._scenes, None) if isinstance(self._scenes, PointScene) else _preview(self._scenes, index)
+
+    def load(self, index: int) -> SceneState:
+        return self._states.get(index, lambda: self._read(index))
+
+    def _read(self, index: int) -> SceneState:
+        if isinstance(self._scenes, PointScene):
+            return SceneState(self._scenes.name, points=self._scenes)
+        return SceneState(self.scene_names[index], points=self._scenes.scene(index), frames=self._scenes.frames(index))
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        return None
+
+
+class SplatsSource:
+    """Still Gaussians, such as a PLY. Their ``features``, if any, become the feature layer.
+
+    Args:
+        frames: posed frames to compare with, in the Gaussians' world, or None.
+        device: where they are rendered: "cuda" when there is one, unless given.
+    """
+
+    def __init__(
+        self,
+        gaussians: Gaussians,
+        name: str = "splats",
+        title: str = "splats",
+        frames: PosedFrames | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.title, self.scene_names, self.class_names = title, (name,), ()
+        gaussians = gaussians.to(default_device(device))
+        plain = replace(gaussians, features=None)
+        self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=gaussians.features)
+
+    def step(self) -> int | None:
+        return None
+
+    def load(self, index: int) -> SceneState:
+        return self._state
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        return None
+
+
+def _preview(dataset: SceneDataset, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+    ready = getattr(dataset, "ready", None)  # of datasets that make scenes when they are asked for
+    if ready is not None and not ready(index):
+        return None
+    frames = dataset.frames(index)
+    return (None, frames) if frames is not None else (dataset.scene(index), None)
+
+
+class ModelSource:
+    """A model with fixed weights looking at the scenes of a dataset: a checkpoint.
+
+    Args:
+        model: in eval mode from here on; its device is where everything is computed.
+        dataset: scenes and frames.
+        teacher: the frozen 2D teacher of the run, or None.
+        step: optimiser steps behind the weights.
+        keep: encoded scenes to keep.
+        probe: classes from the backbone's features, or None.
+    """
+
+    def __init__(
+        self,
+        model: GaussianCross,
+        dataset: SceneDataset,
+        teacher: Teacher | None = None,
+        title: str = "checkpoint",
+        step: int | None = None,
+        keep: int = 3,
+        probe: LinearProbe | None = None,
+    ) -> None:
+        self.title = title
+        self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
+        self._model, self._dataset, self._teacher = model.eval(), dataset, teacher
+        self._step = self._in_model = step
+        self._probe = None if probe is None else probe.eval().to(next(model.parameters()).device)
+        self._data: Recent[int, tuple[PointScene, PosedFrames | None]] = Recent(keep)
+        self._states: Recent[int, SceneState] = Recent(keep)
+        self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
+
+    calibration: Calibration | None = None
+    """The cut for "not in this scene" that was fitted for this model and its teacher's text side."""
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The run's frozen 2D teacher."""
+        return self._teacher
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """Names of the teacher's channels, where those are classes."""
+        return getattr(self._teacher, "channels", None)
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """The teacher's own text side."""
+        return getattr(self._teacher, "text", None)
+
+    def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
+        """Points or frames for a small picture of a scene; None where they would have to be made first."""
+        return _preview(self._dataset, index)
+
+    def step(self) -> int | None:
+        return self._step
+
+    def load(self, index: int) -> SceneState:
+        return self._encoded(index, self._step)
+
+    def at(self, index: int, step: int, weights: Callable[[], Mapping[str, Tensor]]) -> SceneState:
+        """Scene ``index`` with the ``weights()`` of another ``step`` of the same network; they stay in the model. Of
+        a source that has been asked this, `load` belongs to whoever asked (see `TimelineSource`)."""
+        if self._in_model != step:
+            self._in_model = None  # should the weights not fit, the model is neither here nor there
+            own, probe = split_probe(weights())
+            self._model.load_state_dict(own)
+            self._probe = None if probe is None else LinearProbe.of(probe).to(next(self._model.parameters()).device)
+            self._in_model = step
+        return self._encoded(index, step)
+
+    def teacher_features(self, index: int, frame: int) -> Tensor | None:
+        if self._teacher is None:
+            return None
+
+        def compute() -> Tensor:
+            assert self._teacher is not None
+            frames = self._scene(index)[1]
+            if frames is None:
+                raise InputError(self.scene_names[index], "posed frames for the teacher", "none")
+            features = self._teacher.features(self.scene_names[index], frames, [frame])[0].float()
+            return torch.nn.functional.normalize(features, dim=-1)
+
+        return self._targets.get((index, frame), compute)
+
+    def _scene(self, index: int) -> tuple[PointScene, PosedFrames | None]:
+        return self._data.get(index, lambda: (self._dataset.scene(index), self._dataset.frames(index)))
+
+    @torch.no_grad()
+    def _encoded(self, index: int, step: int | None) -> SceneState:
+        known = self._states.peek(index)
+        if known is not None and known.step == step:
+            return known
+        scene, frames = self._scene(index)
+        given = make_input(scene, self._model.config.input)
+        points = given.points
+        if self._model.config.input.lifted_frames and self._teacher is not None and frames is not None:
+            points = lift_voxels(scene, given, frames, self._teacher)
+        points = points.to(next(self._model.parameters()).device)
+        features = self._model.backbone_features(points)
+        gaussians = self._model.gaussians(points, features)[0].detach()
+        plain = replace(gaussians, features=None)
+        projection = None if self._teacher is None else getattr(self._model, "projection", None)
+        projection = copy.deepcopy(projection)  # of this step: a live model's weights move on
+        state = SceneState(
+            name=self.scene_names[index],
+            step=step,
+            points=scene,
+            frames=frames,
+            gaussians=plain,
+            transform=given.transform,
+            embeddings=None if gaussians.features is None else self._lifted(gaussians.features),
+            point_features=features.float(),
+            point_voxel=given.inverse,
+            has_teacher=self._teacher is not None and frames is not None,
+            codes=None if projection is None else gaussians.features,
+            lift=projection,
+            input=self._model.config.input,
+            point_classes=None if self._probe is None else self._probe(features).softmax(1),
+        )
+        self._states.put(index, state)
+        return state
+
+    def _lifted(self, embeddings: Tensor) -> Tensor:
+        """Predicted embeddings as the teacher's features, so that both wear the same colours.
+
+        The loss is a cosine, hence unit length on either side. A linear projection commutes with blending; a hidden
+        layer makes this an approximation where Gaussians of different embeddings mix.
+        """
+        projection = getattr(self._model, "projection", None)
+        if projection is None or self._teacher is None:
+            return embeddings.float()
+        return torch.nn.functional.normalize(projection(embeddings.float()), dim=-1)
+
+
+class LiveSource(ModelSource):
+    """A running training: the newest published weights, loaded into a model of the viewer's own.
+
+    Nothing is shared with the trainer but the feed: weights arrive as CPU copies and the model here is another one.
+
+    Args:
+        feed: of the training; ``feed.config["model"]`` describes the network.
+        dataset: scenes to look at.
+        teacher: the run's frozen 2D teacher, or None.
+        device: "cuda" when there is one, unless given.
+        make_model: builds the network; from ``feed.config`` by default.
+    """
+
+    def __init__(
+        self,
+        feed: LiveFeed,
+        dataset: SceneDataset,
+        teacher: Teacher | None = None,
+        title: str = "live training",
+        device: torch.device | str | None = None,
+        make_model: Callable[[], GaussianCross] | None = None,
+    ) -> None:
+        model = (make_model or (lambda: model_from_config(feed.config)))().to(default_device(device))
+        super().__init__(model, dataset, teacher, title)
+        self._feed = feed
+
+    def step(self) -> int | None:
+        snapshot = self._feed.snapshot
+        return None if snapshot is None else snapshot.step
+
+    def load(self, index: int) -> SceneState:
+        snapshot = self._feed.snapshot
+        if snapshot is None:  # nothing published yet: the points and frames can be looked at already
+            scene, frames = self._scene(index)
+            return SceneState(self.scene_names[index], points=scene, frames=frames)
+        return self.at(index, snapshot.step, lambda: with_probe(snapshot.weights, snapshot.probe))
+
+
+def model_from_config(config: dict[str, Any]) -> GaussianCross:
+    """The network that a run's config (as `LiveFeed.config` and checkpoints carry it) describes.
+
+    The random generator is left as it was: building a model draws from it, and a training may be running.
+    """
+    if "model" not in config:
+        raise InputError("the run's config", "a key 'model'", str(sorted(config)))
+    with torch.random.fork_rng():
+        return GaussianCross(from_dict(GaussianCrossConfig, config["model"], "model"))

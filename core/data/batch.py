@@ -1,0 +1,234 @@
+"""From a scene and its frames to what one training step consumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..geometry.cameras import Cameras
+from .augment import NO_AUGMENT, AugmentConfig, apply_transform, block_mask, random_mask, random_transform, voxelize
+from .scene import IGNORE, PointScene
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How points become network input (GaussianCross §3.1)."""
+
+    voxel_size: float = 0.02
+    """Edge of the grid subsampling, metres (2 cm in the paper)."""
+    max_points: int | None = None
+    """Draw this many points of a scene before anything else; None takes them all."""
+    mask_ratio: float = 0.5
+    """Share of the points hidden from the network, γ (50 % in the paper)."""
+    mask_mode: str = "points"
+    """Inferred. "points": masked points are dropped before voxelisation. "blocks": all points of a masked block stay,
+    and the model replaces their attributes by a learnable token."""
+    mask_block: float = 0.16
+    """Edge of a block in "blocks" mode, metres."""
+    lifted_frames: int = 0
+    """The teacher's features of up to so many frames, none of them a target, are lifted onto the points and enter the
+    Gaussians' lattice and heads (never the backbone). 0 = the points alone."""
+    pairs: int = 0
+    """Also draw two more views of each scene's points for the loss by contrast: ``mask_ratio`` of them dropped in every
+    mode, and augmented in place and colour (`view_pairs.VIEW_AUGMENT`). Of the voxels that both hold, so many at most
+    are compared (PointContrast: 4,096). 0 = no contrast."""
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """V voxels of B scenes, one point each.
+
+    Attributes:
+        coord: [V, 3] float32, the points' (augmented) world, metres.
+        grid_coord: [V, 3] int32 voxel indices, from 0 in every scene.
+        feat: [V, 6] colour/127.5 − 1 and normal.
+        masked: [V] bool, voxels whose attributes the model must hide ("blocks" masking only).
+        offset: [B] int64 cumulative voxel counts.
+        segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. The network never sees it.
+        instance: [V] int64 instance of each voxel's point (−1 = none), or None without labels; ids may recur in other
+            scenes of the batch.
+        lifted: [V, D] teacher features that some frames lay on each voxel (see `lifting.lift_voxels`), zero where they
+            do not see it; None without.
+    """
+
+    coord: Tensor
+    grid_coord: Tensor
+    feat: Tensor
+    masked: Tensor
+    offset: Tensor
+    segment: Tensor | None = None
+    instance: Tensor | None = None
+    lifted: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def to(self, device: torch.device | str) -> PointBatch:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
+
+    def spans(self) -> list[slice]:
+        """The rows of each scene."""
+        ends = self.offset.tolist()
+        return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+    @staticmethod
+    def cat(parts: list[PointBatch]) -> PointBatch:
+        """The scenes of several batches as one batch, in order."""
+        labels = ("segment", "instance")
+        names = [f.name for f in fields(PointBatch) if f.name not in (*labels, "lifted")]
+        values = {name: torch.cat([getattr(p, name) for p in parts]) for name in names}
+        sizes = [torch.diff(p.offset, prepend=p.offset.new_zeros(1)) for p in parts]
+        values["offset"] = torch.cumsum(torch.cat(sizes), 0)
+        unlabelled = [torch.full(p.coord.shape[:1], IGNORE, device=p.coord.device) for p in parts]
+        for name in labels:
+            given = [getattr(p, name) for p in parts]
+            if any(g is not None for g in given):
+                values[name] = torch.cat([u if g is None else g for g, u in zip(given, unlabelled, strict=True)])
+        width = next((p.lifted.shape[1] for p in parts if p.lifted is not None), None)
+        if width is not None:
+            values["lifted"] = torch.cat(
+                [p.coord.new_zeros(len(p.coord), width) if p.lifted is None else p.lifted for p in parts]
+            )
+        return PointBatch(**values)
+
+    def split(self, count: int) -> list[PointBatch]:
+        """At most ``count`` batches of some scenes each, in order, of as equal numbers as may be; `cat` undoes it."""
+        count, spans = min(count, len(self)), self.spans()
+        edges = [len(self) * k // count for k in range(count + 1)]
+        parts = []
+        for a, b in pairwise(edges):
+            rows = slice(spans[a].start, spans[b - 1].stop)
+            values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "offset"}
+            cut = {k: v[rows] for k, v in values.items() if v is not None}
+            parts.append(replace(self, **cut, offset=self.offset[a:b] - rows.start))
+        return parts
+
+
+@dataclass(frozen=True)
+class Views:
+    """M posed target images of one scene.
+
+    Attributes:
+        cameras: M cameras at the render size, in the same (augmented) world as the points.
+        color: [M, H, W, 3] in [0, 1].
+        depth: [M, H, W] camera depth, metres; 0 = no measurement.
+        teacher: [M, h, w, D] frozen 2D features, or None.
+    """
+
+    cameras: Cameras
+    color: Tensor
+    depth: Tensor
+    teacher: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Views:
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return Views(self.cameras.to(device), self.color.to(device), self.depth.to(device), teacher)
+
+
+@dataclass(frozen=True)
+class ViewPair:
+    """Two views of the points of one scene (see `view_pairs`).
+
+    Attributes:
+        points: of both, as a batch of two.
+        matches: [P, 2] rows of ``points``, the voxel in the first and in the second view, each at most once.
+    """
+
+    points: PointBatch
+    matches: Tensor
+
+    def to(self, device: torch.device | str) -> ViewPair:
+        return ViewPair(self.points.to(device), self.matches.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B scenes and their target views; where there is contrast, a pair of views of each scene's points."""
+
+    points: PointBatch
+    views: list[Views]
+    pairs: list[ViewPair] = field(default_factory=list)
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(self.points.to(device), [v.to(device) for v in self.views], [p.to(device) for p in self.pairs])
+
+
+@dataclass(frozen=True)
+class SceneInput:
+    """One scene as the network sees it.
+
+    Attributes:
+        points: its voxels.
+        transform: [4, 4] float64, world → network world; cameras must follow (``Cameras.transformed``).
+        inverse: [N] voxel of every point that was not dropped (all points, in input order, when nothing is random).
+        index: [N] int64, which points of the scene those are.
+    """
+
+    points: PointBatch
+    transform: Tensor
+    inverse: Tensor
+    index: Tensor
+
+
+def make_input(
+    scene: PointScene,
+    config: InputConfig,
+    rng: np.random.Generator | None = None,
+    augment: AugmentConfig = NO_AUGMENT,
+) -> SceneInput:
+    """One scene as network input.
+
+    Args:
+        rng: draws subsample, augmentation and mask. None: all points, centred only, nothing masked.
+    """
+    masked = np.zeros(len(scene), bool)
+    index = np.arange(len(scene))
+    if rng is None:
+        transform = random_transform(scene.coord, NO_AUGMENT, np.random.default_rng(0))
+    else:
+        if config.max_points is not None and len(scene) > config.max_points:
+            index = rng.permutation(len(scene))[: config.max_points]
+            scene = scene[index]
+        transform = random_transform(scene.coord, augment, rng)
+        if config.mask_mode == "points":
+            kept = ~random_mask(len(scene), config.mask_ratio, rng)
+            scene, index = scene[kept], index[kept]
+            masked = np.zeros(len(scene), bool)
+        else:
+            masked = block_mask(scene.coord, config.mask_ratio, config.mask_block, rng)
+    coord, normal = apply_transform(transform, scene.coord, scene.normal)
+    points, inverse = make_points(replace(scene, coord=coord, normal=normal), config.voxel_size, rng, masked)
+    return SceneInput(points, torch.from_numpy(transform), inverse, torch.from_numpy(index))
+
+
+def make_points(
+    scene: PointScene,
+    voxel_size: float,
+    rng: np.random.Generator | None = None,
+    masked: NDArray[np.bool_] | None = None,
+) -> tuple[PointBatch, Tensor]:
+    """The scene's voxels, where it is, and the voxel [N] of every point.
+
+    Args:
+        rng: picks a random point for each voxel; the first one without it.
+        masked: [N] points whose attributes the model must hide.
+    """
+    grid_coord, index, inverse = voxelize(scene.coord, voxel_size, rng)
+    masked = np.zeros(len(scene), bool) if masked is None else masked
+    feat = np.concatenate([scene.color[index].astype(np.float32) / 127.5 - 1, scene.normal[index]], 1)
+    points = PointBatch(
+        coord=torch.from_numpy(scene.coord[index]),
+        grid_coord=torch.from_numpy(grid_coord),
+        feat=torch.from_numpy(feat),
+        masked=torch.from_numpy(masked[index]),
+        offset=torch.tensor([len(index)]),
+        segment=None if scene.segment is None else torch.from_numpy(scene.segment[index]),
+        instance=None if scene.instance is None else torch.from_numpy(scene.instance[index]),
+    )
+    return points, torch.from_numpy(inverse)

@@ -1,0 +1,189 @@
+"""Objects made of Gaussians on their way into a network: read, checked, turned Y up, normalised, resampled.
+
+Y is up and the object's centroid is the origin; its farthest Gaussian lies on the unit sphere. Means and standard
+deviations are divided by the same radius.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from ..geometry.gaussians import Gaussians, moved
+from ..io.ply import read_gaussians, read_points
+from ..io.ply_table import read_vertices
+from ..io.splat import read_splat
+from .augment import NO_COLOR
+
+MIN_GAUSSIANS = 64
+"""An object of fewer is refused: there is no shape in them."""
+
+Up = Literal["y", "z", "-y", "-z"]
+"""The axis that points up in a file."""
+
+_TURNS: dict[str, tuple[float, float]] = {
+    "y": (1, 0),
+    "z": (0.5**0.5, -(0.5**0.5)),
+    "-y": (0, 1),
+    "-z": (0.5**0.5, 0.5**0.5),
+}
+"""w and x of the rotation about x that turns each of them to y."""
+
+_OPACITY = 1e-6
+_FIELDS = ("means", "quats", "scales", "opacities", "colors")
+READERS = (".ply", ".splat", ".npz")
+"""File endings that `read_object` knows."""
+
+
+def read_object(path: Path | str, up: Up = "y") -> Gaussians:
+    """One object as Gaussians, Y up, otherwise as the file has it.
+
+    Args:
+        path: a PLY of Gaussians (INRIA's schema) or of points, a ``.splat``, or an ``.npz`` with the arrays ``means,
+            quats, scales, opacities, colors`` of `Gaussians`.
+        up: the axis that points up in the file.
+
+    Raises:
+        InputError: missing, damaged, another kind of file, too few Gaussians or none usable, all at one place.
+    """
+    path = Path(path)
+    if up not in _TURNS:
+        raise InputError("up", "one of " + ", ".join(_TURNS), repr(up))
+    reader = _READ.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(path, f"an object as {', '.join(READERS)}", f"the ending {path.suffix!r}")
+    return turned_up(check_object(reader(path), path), up)
+
+
+def turned_up(gaussians: Gaussians, up: Up) -> Gaussians:
+    """The object with its ``up`` turned to y, by a rotation about x."""
+    if up == "y":
+        return gaussians
+    return moved(gaussians, torch.tensor([*_TURNS[up], 0.0, 0.0]), 1.0, torch.zeros(3))
+
+
+def check_object(gaussians: Gaussians, where: Path | str) -> Gaussians:
+    """The usable Gaussians of an object: finite, of positive size, with a rotation. Warns of what it leaves out.
+
+    Raises:
+        InputError: fewer than `MIN_GAUSSIANS`, or all at one place.
+    """
+    g = gaussians
+    values = torch.cat([g.means, g.quats, g.scales, g.opacities[:, None], g.colors], 1)
+    good = values.isfinite().all(1) & (g.scales > 0).all(1) & (g.quats.abs().amax(1) > 0)
+    bad = len(g) - int(good.sum())
+    why = "values that are not finite, no size or a rotation of zero length"
+    if bad and len(g) - bad < MIN_GAUSSIANS:
+        raise InputError(where, f"at least {MIN_GAUSSIANS} usable Gaussians", f"{bad} of {len(g)} with {why}")
+    if len(g) < MIN_GAUSSIANS:
+        raise InputError(where, f"an object of at least {MIN_GAUSSIANS} Gaussians", str(len(g)))
+    if bad:
+        warnings.warn(f"{where}: left out {bad} of {len(g)} Gaussians with {why}.", stacklevel=2)
+        g = g[good]
+    if float((g.means - g.means[0]).abs().max()) == 0:
+        raise InputError(where, "Gaussians that make a shape", f"all {len(g)} at one place")
+    return g
+
+
+def normalized(gaussians: Gaussians) -> Gaussians:
+    """The object with its centroid at the origin, in the unit ball."""
+    centroid = gaussians.means.double().mean(0).float()
+    radius = float((gaussians.means - centroid).norm(dim=1).max().clamp_min(1e-12))
+    return moved(gaussians, torch.tensor([1.0, 0.0, 0.0, 0.0]), 1 / radius, -centroid / radius)
+
+
+def attributes(gaussians: Gaussians) -> Tensor:
+    """[N, 14] what `core.models.ClipGS` takes: position, colour, logit of the opacity, log-scales, quaternion."""
+    g = gaussians
+    opacity = g.opacities.clamp(_OPACITY, 1 - _OPACITY).logit()[:, None]
+    return torch.cat([g.means, g.colors, opacity, g.scales.clamp_min(1e-12).log(), g.quats], 1).float()
+
+
+def resample(size: int, count: int, rng: np.random.Generator | None = None) -> Tensor:
+    """[count] indices into ``size`` Gaussians: some of them, or each as often as fits and some once more.
+
+    ``rng`` None always gives the same ones.
+    """
+    if size == count:
+        return torch.arange(size)
+    rng = np.random.default_rng(0) if rng is None else rng
+    rest = rng.permutation(size)[: count % size]
+    return torch.from_numpy(np.concatenate([np.tile(np.arange(size), count // size), rest]))
+
+
+def object_attributes(gaussians: Gaussians, count: int, rng: np.random.Generator | None = None) -> Tensor:
+    """[count, 14] of an object as files hold it (Y up): normalised and resampled."""
+    return attributes(normalized(gaussians))[resample(len(gaussians), count, rng)]
+
+
+def points_as_gaussians(coord: ArrayLike, color: ArrayLike | None = None) -> Gaussians:
+    """A coloured point cloud as opaque, round Gaussians, as 3DGS initialises them: the standard deviation is the root
+    mean square distance to the three nearest points.
+
+    Args:
+        coord: [N, 3]. color: [N, 3] in [0, 1]; 0.4 where there is none.
+    """
+    from scipy.spatial import KDTree
+
+    points = np.asarray(coord, np.float32)
+    n = len(points)
+    neighbours = min(4, n)
+    distance = np.asarray(KDTree(points).query(points, neighbours)[0]).reshape(n, neighbours)[:, 1:]
+    size = np.sqrt((distance**2).mean(1)) if neighbours > 1 else np.ones(n)
+    size = np.maximum(size, max(float(np.median(size)), 1e-7) * 1e-2).astype(np.float32)  # copies have no distance
+    rgb = np.full_like(points, NO_COLOR) if color is None else np.asarray(color, np.float32)
+    return Gaussians(
+        means=torch.from_numpy(points.copy()),
+        quats=torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1),
+        scales=torch.from_numpy(size)[:, None].repeat(1, 3),
+        opacities=torch.ones(n),
+        colors=torch.from_numpy(rgb.copy()),
+    )
+
+
+def write_object_npz(path: Path | str, gaussians: Gaussians) -> None:
+    """The arrays of an object as ``.npz`` in half the size of a PLY, for `read_object`; positions stay float32."""
+    g = gaussians.detach().to("cpu")
+    arrays = {k: getattr(g, k).numpy() for k in _FIELDS}
+    np.savez(path, **{k: v if k in ("means", "scales") else v.astype(np.float16) for k, v in arrays.items()})
+
+
+def _read_ply(path: Path) -> Gaussians:
+    names = set(read_vertices(path).dtype.names or ())
+    if names & {"scale_0", "rot_0", "f_dc_0"}:
+        return read_gaussians(path)
+    scene = read_points(path)
+    return points_as_gaussians(scene.coord, scene.color / np.float32(255) if "red" in names else None)
+
+
+def _read_npz(path: Path) -> Gaussians:
+    if not path.is_file():
+        raise InputError(path, "an object as .npz", "no such file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in _FIELDS if name not in file]
+            arrays = {} if missing else {name: np.asarray(file[name]) for name in _FIELDS}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(path, "an object as .npz", f"a damaged file ({error})") from error
+    if missing:
+        raise InputError(path, f"the arrays {', '.join(_FIELDS)}", f"no {', '.join(missing)}")
+    odd = [name for name, a in arrays.items() if a.dtype.kind != "f"]
+    if odd:
+        raise InputError(path, "arrays of floating-point numbers", f"{odd[0]} of type {arrays[odd[0]].dtype}")
+    return Gaussians(**{k: torch.from_numpy(_single(a)) for k, a in arrays.items()})
+
+
+def _single(array: NDArray) -> NDArray[np.float32]:
+    return np.ascontiguousarray(array, np.float32)
+
+
+_READ: dict[str, Callable[[Path], Gaussians]] = {".ply": _read_ply, ".splat": read_splat, ".npz": _read_npz}

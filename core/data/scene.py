@@ -1,0 +1,172 @@
+"""What a dataset hands out: a labelled point cloud and the posed RGB-D frames that saw it.
+
+Both live in numpy on the CPU: they come from files and go to transforms, and become tensors when a batch is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from ..geometry.cameras import Cameras
+
+IGNORE = -1
+"""Label of points that carry no class or belong to no instance."""
+
+
+@dataclass(frozen=True)
+class PointScene:
+    """N points of one scene (Pointcept's nouns).
+
+    Attributes:
+        name: unique within its dataset; file-system safe.
+        coord: [N, 3] float32, metres, world.
+        color: [N, 3] uint8 RGB.
+        normal: [N, 3] float32 unit vectors (zero where unknown).
+        segment: [N] int64 class index, −1 = ignore; None without labels.
+        instance: [N] int64 instance id, −1 = none; None without labels.
+    """
+
+    name: str
+    coord: NDArray[np.float32]
+    color: NDArray[np.uint8]
+    normal: NDArray[np.float32]
+    segment: NDArray[np.int64] | None = None
+    instance: NDArray[np.int64] | None = None
+
+    @staticmethod
+    def load(path: Path | str) -> PointScene:
+        """Read a file of points. Normals are estimated where the file has none; without colour, points are grey.
+
+        Args:
+            path: a point cloud or Gaussian splats (``.ply``, ``.splat``: their centres); ``.npy``, ``.xyz``, ``.txt``
+                or ``.csv`` with the columns x y z [r g b [nx ny nz]]; or ``.npz`` with ``coord``, ``color``,
+                ``normal``. Metres, z up, colour in 0–255.
+
+        Raises:
+            InputError: missing, damaged, of another format, or values out of range.
+        """
+        from ..io.point_files import read_point_file
+
+        return read_point_file(path)
+
+    def __len__(self) -> int:
+        return len(self.coord)
+
+    def __getitem__(self, index: NDArray | slice) -> PointScene:
+        """The selected points; ``index`` is a mask [N], indices [K] or a slice."""
+        pick = {k: None if v is None else v[index] for k, v in self.arrays().items()}
+        return replace(self, **pick)
+
+    def arrays(self) -> dict[str, NDArray | None]:
+        """The per-point arrays by name."""
+        return {k: getattr(self, k) for k in ("coord", "color", "normal", "segment", "instance")}
+
+    def validated(self, where: str | None = None, minimum: int = 2) -> PointScene:
+        """This scene, or `InputError`: called once, at the boundary where data comes in.
+
+        Args:
+            where: the file or folder to name in the error; the scene's name by default.
+            minimum: the fewest points that make a scene.
+        """
+        where = where or self.name
+        n = len(self.coord)
+        if self.coord.ndim != 2 or self.coord.shape[1:] != (3,):
+            raise InputError(where, "coord of shape (N, 3)", str(self.coord.shape))
+        if n < minimum:
+            raise InputError(where, f"at least {minimum} points", f"{n}", "give a scene with points, or leave it out")
+        bad = int((~np.isfinite(self.coord)).any(1).sum())
+        if bad:
+            raise InputError(where, "finite coordinates", f"{bad} of {n} points with NaN or inf", "remove those points")
+        if self.color.dtype != np.uint8:
+            raise InputError(
+                where, "color as uint8 in 0–255", f"{self.color.dtype}", "multiply colours in 0–1 by 255 and cast"
+            )
+        if n >= 100 and self.color.max() == 1:
+            raise InputError(where, "color in 0–255", "only 0 and 1", "multiply colours in 0–1 by 255 before the cast")
+        for name, array in self.arrays().items():
+            shape = (n, 3) if name in ("color", "normal") else (n,)
+            if array is not None and name != "coord" and array.shape != shape:
+                raise InputError(where, f"{name} of shape {shape} to match coord", str(array.shape))
+        return self
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One posed RGB-D image.
+
+    Attributes:
+        color: [H, W, 3] float32 RGB in [0, 1].
+        depth: [H, W] float32 camera depth z in metres; 0 where there is no measurement.
+    """
+
+    color: NDArray[np.float32]
+    depth: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PosedFrames:
+    """F posed RGB-D frames of one scene, read when asked for.
+
+    Attributes:
+        names: [F] frame names, in capture order (a precomputed teacher looks its features up by them).
+        cameras: F cameras at the frames' full size.
+        read: (index, width, height) → `Frame` of that size. Colour is box-filtered, depth is picked (an average over
+            an edge would be a depth that nothing has).
+        skipped: why frames of the folder are missing here, one line per reason with a count.
+    """
+
+    names: tuple[str, ...]
+    cameras: Cameras
+    read: Callable[[int, int, int], Frame]
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def subset(self, index: list[int]) -> PosedFrames:
+        """Those frames only, in that order."""
+        picked = list(index)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in picked),
+            cameras=self.cameras[picked],
+            read=lambda i, w, h: self.read(picked[i], w, h),
+        )
+
+    def stack(self, index: list[int], width: int, height: int) -> tuple[Tensor, Tensor, Cameras]:
+        """color [C, H, W, 3] in [0, 1], depth [C, H, W] in metres, and the cameras at that size."""
+        frames = [self.read(i, width, height) for i in index]
+        color = torch.from_numpy(np.stack([f.color for f in frames]))
+        depth = torch.from_numpy(np.stack([f.depth for f in frames]))
+        return color, depth, self.cameras[list(index)].resized(width, height)
+
+
+class SceneDataset(Protocol):
+    """Scenes by index. Implementations are cheap to construct, read lazily and keep no open files.
+
+    Attributes:
+        names: scene names of this split, in order.
+        class_names: names of the classes that ``segment`` indexes; empty without labels.
+    """
+
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def scene(self, index: int) -> PointScene:
+        """The points of scene ``index``, validated."""
+        ...
+
+    def frames(self, index: int) -> PosedFrames | None:
+        """The posed frames of scene ``index``, or None when the dataset has none."""
+        ...

@@ -1,0 +1,250 @@
+"""Mesh files → one set of triangles with linear colours and textures, through trimesh."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ....errors import InputError
+from .normals import corner_normals
+
+if TYPE_CHECKING:
+    import trimesh
+
+SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".off", ".stl")
+"""What is read. The last two have no colours."""
+
+GREY = 0.6
+"""sRGB of surfaces that nothing is said of."""
+MOST_FACES = 4_000_000
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff", ".gif")
+
+
+@dataclass(frozen=True, eq=False)
+class RawMesh:
+    """A file's surface in its own frame and unit: V vertices, F triangles.
+
+    Attributes:
+        vertices: [V, 3] float64.
+        normals: [V, 3] float32 unit vectors.
+        uv: [V, 2] float32, (0, 0) the lower left corner of a picture; zero where there is none.
+        color: [V, 4] float32 linear RGB, and the share that is not transparent.
+        faces: [F, 3] int64.
+        picture: [F] int64 which of ``pictures`` multiplies the colour, −1 for none.
+        cutoff: [F] float32 share below which a place is not there at all (cut-out leaves and fences).
+        pictures: [H, W, 4] uint8 sRGB with transparency.
+    """
+
+    vertices: NDArray[np.float64]
+    normals: NDArray[np.float32]
+    uv: NDArray[np.float32]
+    color: NDArray[np.float32]
+    faces: NDArray[np.int64]
+    picture: NDArray[np.int64]
+    cutoff: NDArray[np.float32]
+    pictures: tuple[NDArray[np.uint8], ...]
+
+
+def read_mesh(path: Path | str) -> RawMesh:
+    """One object: all meshes of the file's scene, where its nodes put them.
+
+    Colours come from glTF's metallic-roughness materials (factors and vertex colours are linear, pictures sRGB), from
+    an OBJ's ``.mtl`` and from a PLY's vertices or faces (sRGB). Glass is opaque where its share is at least a half.
+
+    Raises:
+        InputError: missing, unreadable, without faces, with vertices that are not finite, or with a picture or
+            material file that is missing or damaged.
+    """
+    import trimesh
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(path, f"a mesh as {', '.join(SUFFIXES)}", f"the ending {path.suffix!r}")
+    if not path.is_file():
+        raise InputError(path, "a mesh", "no such file")
+    files = _files(path)
+    try:
+        loaded = trimesh.load(str(path), resolver=files, process=False)
+    except Exception as error:  # of its many parsers, of almost any kind
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})") from error
+    if files.problems:
+        expected, found = files.problems[0]
+        raise InputError(path, expected, found, "put it where the file names it")
+    scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
+    placed = _placed(scene)
+    count = sum(len(mesh.faces) for mesh in placed)
+    if count == 0:
+        raise InputError(path, "a mesh with faces", "none")
+    if count > MOST_FACES:
+        raise InputError(path, f"a mesh of at most {MOST_FACES:,} faces", f"{count:,}", "simplify it")
+    bad = sum(int((~np.isfinite(mesh.vertices).all(1)).sum()) for mesh in placed)
+    if bad:
+        total = sum(len(mesh.vertices) for mesh in placed)
+        raise InputError(path, "finite vertices", f"{bad} of {total} with NaN or inf")
+    joined = _joined([_part(mesh, suffix, path) for mesh in placed])
+    if float(np.ptp(joined.vertices, axis=0).max()) <= 0:
+        raise InputError(path, "a mesh of some size", "all vertices at one place")
+    return joined
+
+
+def _files(path: Path) -> Any:
+    """A resolver that remembers what was missing: trimesh goes on without."""
+    from trimesh.resolvers import FilePathResolver
+
+    class Files(FilePathResolver):
+        problems: list[tuple[str, str]]
+
+        def get(self, name: str) -> bytes:
+            is_picture = Path(name).suffix.lower() in _PICTURES
+            kind = "the picture" if is_picture else "the file"
+            try:
+                content = super().get(name)
+            except Exception:
+                self.problems.append((f"{kind} {name} beside it", "no such file"))
+                raise
+            if is_picture:
+                try:
+                    Image.open(io.BytesIO(content)).load()
+                except Exception as error:
+                    self.problems.append((f"{kind} {name}", f"a damaged one ({error})"))
+                    raise
+            return content
+
+    files = Files(str(path))
+    files.problems = []
+    return files
+
+
+def _placed(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
+    """The meshes of a scene, each as often as nodes show it, in the scene's frame."""
+    import trimesh
+
+    out = []
+    for node in sorted(scene.graph.nodes_geometry):
+        transform, name = scene.graph[node]
+        mesh = scene.geometry[name]
+        if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
+            out.append(mesh.copy(include_cache=True).apply_transform(transform))
+    return out
+
+
+def _part(mesh: trimesh.Trimesh, suffix: str, path: Path) -> RawMesh:
+    linear = suffix in (".glb", ".gltf")
+    faces = np.asarray(mesh.faces, np.int64)
+    vertices = np.asarray(mesh.vertices, np.float64)
+    uv, color, picture, cutoff = _look(mesh, linear, path)
+    given = mesh._cache.cache.get("vertex_normals")  # what the file says; the property would make up smooth ones
+    if isinstance(color, tuple):  # one per face
+        color = np.repeat(color[0], 3, 0)
+        vertices, uv = vertices[faces.ravel()], uv[faces.ravel()]
+        given = None if given is None else given[faces.ravel()]
+        faces = np.arange(3 * len(faces)).reshape(-1, 3)
+    if given is None or given.shape != vertices.shape or not np.isfinite(given).all():
+        normals = corner_normals(vertices, faces)
+        corners = faces.ravel()
+        vertices, uv, color = vertices[corners], uv[corners], color[corners]
+        faces = np.arange(3 * len(faces)).reshape(-1, 3)
+    else:
+        normals = np.asarray(given, np.float32)
+    return RawMesh(
+        vertices,
+        normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9).astype(np.float32),
+        uv,
+        color,
+        faces,
+        np.full(len(faces), -1 if picture is None else 0),
+        np.full(len(faces), cutoff, np.float32),
+        () if picture is None else (picture,),
+    )
+
+
+def _look(
+    mesh: trimesh.Trimesh, linear: bool, path: Path
+) -> tuple[NDArray, NDArray | tuple[NDArray], NDArray | None, float]:
+    """uv [V, 2], linear RGBA per vertex [V, 4] or (per face [F, 4],), the picture, and the cutoff."""
+    from trimesh.visual import ColorVisuals, TextureVisuals
+
+    count, visual = len(mesh.vertices), mesh.visual
+    uv = np.zeros((count, 2), np.float32)
+    if isinstance(visual, ColorVisuals):
+        if visual.kind == "face":
+            return uv, (_opaque(_linear(visual.face_colors, linear)),), None, 0.0
+        if visual.kind == "vertex":
+            return uv, _opaque(_linear(visual.vertex_colors, linear)), None, 0.0
+    plain = np.append(decoded(np.full(3, GREY)), 1.0).astype(np.float32)
+    if not isinstance(visual, TextureVisuals):
+        return uv, np.tile(plain, (count, 1)), None, 0.0
+    material: Any = visual.material
+    pbr = hasattr(material, "baseColorFactor")
+    factor = material.baseColorFactor if pbr else getattr(material, "diffuse", None)
+    image = material.baseColorTexture if pbr else getattr(material, "image", None)
+    mode, cutoff = (str(getattr(material, "alphaMode", None) or "OPAQUE"), 0.5) if pbr else ("MASK", 0.5)
+    if mode == "OPAQUE":
+        cutoff = 0.0
+    elif mode == "MASK" and getattr(material, "alphaCutoff", None) is not None:
+        cutoff = float(material.alphaCutoff)
+    coordinates = None if visual.uv is None else np.nan_to_num(np.asarray(visual.uv, np.float32))
+    picture = None
+    if image is not None and coordinates is not None and coordinates.shape == uv.shape:
+        uv = coordinates
+        try:
+            picture = np.asarray(image.convert("RGBA"))
+        except Exception as error:
+            raise InputError(path, "pictures on its surface that can be read", f"a damaged one ({error})") from error
+    white = np.ones(4, np.float32)
+    # An OBJ's Kd beside a picture is often left at some default, and viewers show the picture.
+    if factor is None or (picture is not None and not pbr):
+        color = white if picture is not None or pbr else plain
+    else:
+        color = _linear(np.asarray(factor)[None], pbr)[0]
+    rows = np.tile(color, (count, 1))
+    tint = visual.vertex_attributes.get("color")
+    if tint is not None and len(tint) == count:
+        rows = rows * _linear(tint, linear)
+    return uv, rows.astype(np.float32), picture, cutoff
+
+
+def _joined(parts: Sequence[RawMesh]) -> RawMesh:
+    first_vertex = np.cumsum([0, *(len(p.vertices) for p in parts)])
+    first_picture = np.cumsum([0, *(len(p.pictures) for p in parts)])
+    vertices, normals, uv, color, cutoff = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("vertices", "normals", "uv", "color", "cutoff")
+    )
+    faces = np.concatenate([p.faces + v for p, v in zip(parts, first_vertex, strict=False)])
+    picture = np.concatenate(
+        [np.where(p.picture < 0, -1, p.picture + k) for p, k in zip(parts, first_picture, strict=False)]
+    )
+    pictures = tuple(picture for p in parts for picture in p.pictures)
+    return RawMesh(vertices, normals, uv, color, faces, picture, cutoff, pictures)
+
+
+def decoded(encoded: NDArray) -> NDArray:
+    """sRGB in [0, 1] → linear (IEC 61966-2-1)."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def _linear(colors: Any, linear: bool) -> NDArray[np.float32]:
+    """RGB or RGBA, bytes or in [0, 1] → linear RGBA [N, 4] in [0, 1]."""
+    given = np.asarray(colors)
+    scale = 1.0 if given.dtype.kind == "f" else 1 / float(np.iinfo(given.dtype).max)
+    values = np.clip(np.nan_to_num(given.astype(np.float64) * scale), 0, 1)
+    out = np.ones((len(values), 4))
+    out[:, : values.shape[1]] = values[:, :4]
+    if not linear:
+        out[:, :3] = decoded(out[:, :3])
+    return out.astype(np.float32)
+
+
+def _opaque(colors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scanners leave any value in the fourth channel."""
+    colors[:, 3] = 1
+    return colors

@@ -1,0 +1,264 @@
+"""The sets on which object classifiers are compared, in the layouts in which they are published.
+
+modelnet40        ``test_pc.npy, test_split.json`` [, ``modelnet40_shape_names.txt``]   (OpenShape, Uni3D)
+objaverse_lvis    ``lvis_testset.txt`` and the files that it lists                      (OpenShape, Uni3D)
+scanobjectnn      ``*.h5`` with ``data`` and ``label``, or ``xyz_label.npy``
+shapesplats       ``<class>/<split>/<id>/point_cloud.ply``                              (ModelSplat)
+
+Points become round Gaussians (`core.data.objects.points_as_gaussians`). Point-BERT's few-shot folds are read by
+`read_fold`. All come Y up where the set says which way is up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.objects import MIN_GAUSSIANS, Up, check_object, points_as_gaussians, read_object, turned_up
+from ...errors import InputError
+from ...geometry.gaussians import Gaussians
+from ...io.pickles import read_object_array, read_pickle
+
+SCANOBJECTNN = (
+    *("bag", "bin", "box", "cabinet", "chair", "desk", "display", "door"),
+    *("shelf", "table", "bed", "pillow", "sink", "sofa", "toilet"),
+)
+"""Its 15 classes in the order of their numbers."""
+
+
+@dataclass(frozen=True)
+class ObjectSet:
+    """M labelled objects, loaded one at a time.
+
+    Attributes:
+        name: of the set.
+        classes: C class names.
+        labels: [M] int64 rows of ``classes``.
+        ids: M names, unique within the set.
+        load: number → Gaussians, Y up, as large as the set has them.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+    load: Callable[[int], Gaussians]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def open_object_set(path: Path | str, split: str = "test", up: Up = "y") -> ObjectSet:
+    """The set that lies at ``path``, recognised by its files.
+
+    Args:
+        path: the set's folder, or its h5 or ``lvis_testset.txt`` itself.
+        split: of ShapeSplats; the others are test sets.
+        up: the axis that points up in the files.
+
+    Raises:
+        InputError: nothing of the above; says what was looked for.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "test_pc.npy").is_file():
+            return modelnet40(path, up)
+        if (path / "lvis_testset.txt").is_file():
+            return objaverse_lvis(path / "lvis_testset.txt", up)
+        if (path / "xyz_label.npy").is_file():
+            return scanobjectnn(path / "xyz_label.npy", up)
+        if next(path.glob(f"*/{split}/*/point_cloud.ply"), None):
+            return shapesplats(path, split, up)
+    elif path.suffix == ".h5":
+        return scanobjectnn(path, up)
+    elif path.suffix == ".txt" and path.is_file():
+        return objaverse_lvis(path, up)
+    known = f"test_pc.npy, lvis_testset.txt, xyz_label.npy or <class>/{split}/<id>/point_cloud.ply"
+    found = "neither" if path.exists() else "no such file or folder"
+    raise InputError(path, f"an .h5 file, or a folder with {known}", found)
+
+
+def modelnet40(folder: Path | str, up: Up = "y") -> ObjectSet:
+    """ModelNet40's test clouds as OpenShape published them: a list of ``{"xyz", "rgb" 0–255}``, and their categories.
+
+    Class names and their order are those of ``modelnet40_shape_names.txt``, or else alphabetical.
+    """
+    folder = Path(folder)
+    clouds = read_object_array(folder / "test_pc.npy")
+    split = _json(folder / "test_split.json")
+    if not isinstance(split, list) or not all(isinstance(e, dict) and "category" in e for e in split):
+        raise InputError(folder / "test_split.json", 'a list of objects with a "category"', "another JSON")
+    if np.ndim(clouds) != 1 or len(clouds) != len(split):
+        raise InputError(
+            folder / "test_pc.npy", f"{len(split)} clouds, as test_split.json lists", str(np.shape(clouds))
+        )
+    listed = folder / "modelnet40_shape_names.txt"
+    names = listed.read_text().split() if listed.is_file() else sorted({str(e["category"]) for e in split})
+    labels = [_class(e["category"], names, folder / "test_split.json") for e in split]
+    ids = [str(e.get("name", e.get("id", i))) for i, e in enumerate(split)]
+    ids = ids if len(set(ids)) == len(ids) else [str(i) for i in range(len(split))]
+
+    def load(i: int) -> Gaussians:
+        return _cloud(clouds[i], f"{folder / 'test_pc.npy'}[{i}]", 255.0, up)
+
+    return ObjectSet("ModelNet40", tuple(n.replace("_", " ") for n in names), np.array(labels), tuple(ids), load)
+
+
+def objaverse_lvis(file: Path | str, up: Up = "y") -> ObjectSet:
+    """Objaverse-LVIS as OpenShape and Uni3D list it: lines of ``class number,class name,object id,path``, where the
+    path of a ``.npy`` of ``{"xyz", "rgb" 0–1}`` (or of a PLY or .npz of Gaussians) continues the list's folder."""
+    file = Path(file)
+    if not file.is_file():
+        raise InputError(file, "the list lvis_testset.txt", "no such file")
+    rows: list[list[str]] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        words = line.strip().split(",")
+        if len(words) != 4 or not words[0].strip().isdecimal():
+            raise InputError(f"{file}, line {number}", "class number,class name,object id,path", repr(line.strip()))
+        rows.append([w.strip() for w in words])
+    if not rows:
+        raise InputError(file, "objects", "an empty list")
+    names: dict[int, str] = {}
+    for row in rows:
+        if names.setdefault(int(row[0]), row[1]) != row[1]:
+            raise InputError(file, f"one name of class {row[0]}", f"{names[int(row[0])]!r} and {row[1]!r}")
+    # Numbers as the list gives them, so that scores agree with others'; classes without objects keep an empty place.
+    classes = [names.get(i, f"class {i}") for i in range(max(names) + 1)]
+
+    def load(i: int) -> Gaussians:
+        path = file.parent / rows[i][3].lstrip("/")
+        if path.suffix != ".npy":
+            return read_object(path, up)
+        return _cloud(read_object_array(path), str(path), 1.0, up)
+
+    labels = np.array([int(row[0]) for row in rows])
+    ids = tuple(row[2] for row in rows)
+    return ObjectSet("Objaverse-LVIS", tuple(c.replace("_", " ") for c in classes), labels, ids, load)
+
+
+def scanobjectnn(file: Path | str, up: Up = "y") -> ObjectSet:
+    """ScanObjectNN's test clouds: an h5 with ``data`` [M, N, 3] and ``label`` [M], or OpenShape's ``xyz_label.npy``,
+    one dict of ``xyz, label`` [and ``rgb`` 0–1]."""
+    file = Path(file)
+    table = _h5(file) if file.suffix == ".h5" else read_object_array(file)
+    if not isinstance(table, dict) or "xyz" not in table or "label" not in table:
+        raise InputError(file, "clouds and labels", "another content")
+    clouds, labels, colors = table["xyz"], np.asarray(table["label"]).reshape(-1).astype(np.int64), table.get("rgb")
+    if len(clouds) != len(labels) or len(labels) == 0:
+        raise InputError(file, "a label for each cloud", f"{len(labels)} for {len(clouds)}")
+    if labels.min() < 0 or labels.max() >= len(SCANOBJECTNN):
+        found = f"{labels.min()} to {labels.max()}"
+        raise InputError(file, f"labels from 0 to {len(SCANOBJECTNN) - 1}", found)
+
+    def load(i: int) -> Gaussians:
+        entry = {"xyz": clouds[i]} | ({} if colors is None else {"rgb": colors[i]})
+        return _cloud(entry, f"{file}[{i}]", 1.0, up)
+
+    return ObjectSet("ScanObjectNN", SCANOBJECTNN, labels, tuple(str(i) for i in range(len(labels))), load)
+
+
+def shapesplats(folder: Path | str, split: str = "test", up: Up = "y") -> ObjectSet:
+    """ModelSplat of ShapeSplats: Gaussians as ``<class>/<split>/<id>/point_cloud.ply``."""
+    folder = Path(folder)
+    files = sorted(folder.glob(f"*/{split}/*/point_cloud.ply"))
+    if not files:
+        raise InputError(folder, f"<class>/{split}/<id>/point_cloud.ply", "none")
+    names = sorted({f.parents[2].name for f in files})
+    labels = np.array([names.index(f.parents[2].name) for f in files])
+    ids = tuple(f.parent.name for f in files)
+    return ObjectSet(
+        "ModelSplat", tuple(n.replace("_", " ") for n in names), labels, ids, lambda i: read_object(files[i], up)
+    )
+
+
+# --- few-shot folds -----------------------------------------------------------------------------------------
+
+
+class Fold(NamedTuple):
+    """One few-shot episode of clouds [N, 3] with labels in 0 … ways − 1."""
+
+    support: list[NDArray[np.float32]]
+    support_labels: NDArray[np.int64]
+    query: list[NDArray[np.float32]]
+    query_labels: NDArray[np.int64]
+
+
+def read_fold(folder: Path | str, ways: int, shots: int, fold: int) -> Fold:
+    """Point-BERT's ``<ways>way_<shots>shot/<fold>.pkl``: ``{"train": [(points, label, …)], "test": […]}``, the points'
+    first three columns being coordinates. Read without running the pickle."""
+    path = Path(folder) / f"{ways}way_{shots}shot" / f"{fold}.pkl"
+    table = read_pickle(path)
+    if not isinstance(table, dict) or not {"train", "test"} <= set(table):
+        raise InputError(path, 'a dict with "train" and "test"', type(table).__name__)
+    parts: list[Any] = []
+    for name in ("train", "test"):
+        try:
+            parts.append([np.asarray(row[0], np.float32)[:, :3] for row in table[name]])
+            parts.append(np.array([int(row[1]) for row in table[name]], np.int64))
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise InputError(path, "rows of (points, label, …)", f"something else ({error})") from error
+    if len(set(parts[1].tolist())) != ways or len(parts[1]) != ways * shots:
+        found = f"{len(parts[1])} of {len(set(parts[1].tolist()))}"
+        raise InputError(path, f"{ways * shots} examples of {ways} classes", found)
+    return Fold(*parts)
+
+
+# --- shared -------------------------------------------------------------------------------------------------
+
+
+def _cloud(entry: Any, where: str, white: float, up: Up) -> Gaussians:
+    """``{"xyz" [N, 3], "rgb" [N, 3] up to ``white``}`` as Gaussians, Y up."""
+    if not isinstance(entry, dict) or "xyz" not in entry:
+        raise InputError(where, 'a dict with "xyz"', type(entry).__name__)
+    coord = np.asarray(entry["xyz"], np.float32)
+    color = None if entry.get("rgb") is None else np.asarray(entry["rgb"], np.float32) / white
+    if coord.ndim != 2 or coord.shape[1] != 3 or len(coord) < MIN_GAUSSIANS:
+        raise InputError(where, f"at least {MIN_GAUSSIANS} points [N, 3]", str(coord.shape))
+    if color is not None and (color.shape != coord.shape or not np.isfinite(color).all()):
+        raise InputError(where, f"colours of shape {coord.shape}", str(color.shape))
+    if not np.isfinite(coord).all():
+        raise InputError(where, "finite coordinates", "NaN or inf")
+    gaussians = points_as_gaussians(coord, None if color is None else color.clip(0, 1))
+    return turned_up(check_object(gaussians, where), up)
+
+
+def _class(name: Any, names: Sequence[str], where: Path) -> int:
+    if name not in names:
+        raise InputError(where, f"categories among {', '.join(names[:4])}, …", repr(name))
+    return list(names).index(name)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, "a JSON file", "no such file") from error
+    except ValueError as error:
+        raise InputError(path, "a JSON file", f"a damaged one ({error})") from error
+
+
+def _h5(path: Path) -> dict[str, NDArray]:
+    if not path.is_file():
+        raise InputError(path, "an .h5 file", "no such file")
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(path, "the package h5py to read it", "no such package", "pip install h5py") from error
+    try:
+        with h5py.File(path, "r") as file:
+            if "data" not in file or "label" not in file:
+                raise InputError(path, "the arrays data and label", ", ".join(file) or "none")
+            data, label = (np.asarray(file[name]) for name in ("data", "label"))
+    except OSError as error:
+        raise InputError(path, "an .h5 file", f"a damaged one ({str(error).splitlines()[0]})") from error
+    if data.ndim != 3 or data.shape[-1] < 3:
+        raise InputError(path, "data of shape [M, N, 3]", str(data.shape))
+    return {"xyz": data[..., :3], "label": label}

@@ -1,0 +1,198 @@
+"""S3DIS as it is downloaded (Stanford3dDataset_v1.2) → the files that `core.datasets.scenes.pointcept` reads.
+
+    <root>/Area_k/<room>/Annotations/<class>_<n>.txt    one line "x y z r g b" per point, metres and 0–255
+    <root>/Area_k/Area_k_alignmentAngle.txt             degrees that turn each room to the axes
+
+A room is all its annotation files together; each is one instance. Some lines of the release hold a control character
+inside a number ("103.0\\x100000"): it is taken out, which is right up to the digit that it may have replaced. The
+download has no normals: they are estimated (`core.geometry.normals`), where Pointcept's optional ones come from the building's
+mesh, a download of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.classes import S3DIS
+from ...errors import InputError
+from ...geometry.normals import estimate_normals
+
+BYTES_PER_POINT = 12 + 3 + 12 + 2 * 8
+"""Of what `read_room` gives, as NumPy files."""
+
+BYTES_PER_LINE = 30
+"""Of a point as text, about."""
+
+_NUMBER = b"0123456789.+-eE \t\r\n"
+
+
+@dataclass(frozen=True)
+class RawRoom:
+    """One downloaded room.
+
+    Attributes:
+        area: such as "Area_1".
+        name: such as "office_1"; areas share names.
+        folder: holds ``Annotations``.
+    """
+
+    area: str
+    name: str
+    folder: Path
+
+    def objects(self) -> list[Path]:
+        """Its annotation files, by class and number."""
+        files = (self.folder / "Annotations").glob("*.txt")
+        return sorted((f for f in files if not f.name.startswith(".")), key=_object_order)
+
+
+def find_rooms(root: Path | str) -> list[RawRoom]:
+    """The rooms of every area, by area and name.
+
+    Raises:
+        InputError: none there.
+    """
+    root = Path(root)
+    folders = sorted(f.parent for f in root.glob("Area_*/*/Annotations") if f.is_dir())
+    if not folders:
+        expected = f"rooms as {root / 'Area_1' / 'office_1' / 'Annotations'}"
+        raise InputError(root, expected, "0 rooms", "give the folder that holds Area_1 to Area_6")
+    return [RawRoom(f.parent.name, f.name, f) for f in folders]
+
+
+def read_room(room: RawRoom, angle: float = 0.0) -> dict[str, NDArray]:
+    """What a Pointcept scene folder holds: coord, color, normal, segment, instance.
+
+    Args:
+        angle: degrees of `read_alignment`, by which the room is turned back about the vertical through the middle of
+            its bounding box.
+
+    Raises:
+        InputError: no annotations, or a file that cannot be read.
+    """
+    parts, kinds, counts = [], [], []
+    for path in room.objects():
+        points = read_object(path)
+        kind = path.name.split("_")[0]
+        parts.append(points)
+        kinds.append(S3DIS.index(kind if kind in S3DIS else "clutter"))  # the release also has stairs
+        counts.append(len(points))
+    if not sum(counts):
+        raise InputError(room.folder / "Annotations", "annotated points as <class>_<n>.txt", "none")
+    points = np.concatenate(parts)
+    coord = turned(points[:, :3], -angle)
+    color = points[:, 3:]
+    if color.min() < 0 or color.max() > 255:
+        raise InputError(room.folder, "colour in 0–255", f"values from {color.min():g} to {color.max():g}")
+    return {
+        "coord": coord.astype(np.float32),
+        "color": (color + 0.5).astype(np.uint8),
+        "normal": estimate_normals(coord),
+        "segment": np.repeat(kinds, counts).astype(np.int64),
+        "instance": np.repeat(np.arange(len(counts)), counts).astype(np.int64),
+    }
+
+
+def read_object(path: Path | str) -> NDArray[np.float64]:
+    """[N, 6] the points of one annotation file, x y z r g b.
+
+    Lines with stray bytes are mended where that leaves six numbers: by taking the bytes out, else by reading them as
+    spaces. Lines that have not six numbers are left out, and counted in a warning.
+
+    Raises:
+        InputError: missing, or not a line of six numbers.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(path, "a text file of points", f"{error}") from error
+    if not data.translate(None, _NUMBER) and _six_each(data):  # as nearly always: parsed as one
+        try:
+            return np.array(data.split(), np.float64).reshape(-1, 6)
+        except ValueError:  # such as "1.2.3"
+            pass
+    rows, lost = [], 0
+    for line in data.splitlines():
+        row = _row(line)
+        if row is not None:
+            rows.append(row)
+        elif line.strip():
+            lost += 1
+    if not rows:
+        raise InputError(path, 'lines of "x y z r g b"', "none", "download it again")
+    if lost:
+        warnings.warn(f"{path}: left out {lost} of {lost + len(rows)} lines without six numbers.", stacklevel=2)
+    return np.array(rows)
+
+
+def read_alignment(root: Path | str, area: str) -> dict[str, float]:
+    """Room → degrees by which the room is off the axes, of one area.
+
+    Raises:
+        InputError: missing, or a line that is no name and angle.
+    """
+    path = Path(root) / area / f"{area}_alignmentAngle.txt"
+    angles: dict[str, float] = {}
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        hint = "rooms stay as they were scanned without --align"
+        raise InputError(path, "the angle of each room", "no such file", hint) from None
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        try:
+            name, angle = words
+            angles[name] = float(angle)
+        except ValueError:
+            raise InputError(path, "lines of a room and its angle", repr(line)) from None
+    return angles
+
+
+def turned(coord: NDArray[np.floating], degrees: float) -> NDArray[np.float64]:
+    """Points [N, 3] turned counter-clockwise about the vertical through the middle of their bounding box."""
+    coord = np.asarray(coord, np.float64)
+    if degrees % 360 == 0:
+        return coord
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    middle = (coord.min(0) + coord.max(0)) / 2
+    return (coord - middle) @ turn.T + middle
+
+
+def _six_each(data: bytes) -> bool:
+    """Whether every line has six words."""
+    text = np.frombuffer(data, np.uint8)
+    gap = text <= ord(" ")
+    starts = ~gap
+    starts[1:] &= gap[:-1]
+    so_far = np.cumsum(starts, dtype=np.int64)
+    ends = so_far[text == ord("\n")]
+    counts = np.diff(ends if data.endswith(b"\n") else np.append(ends, so_far[-1:]), prepend=0)
+    return bool((counts == 6).all())
+
+
+def _row(line: bytes) -> list[float] | None:
+    """The six numbers of a line, or None."""
+    junk = line.translate(None, _NUMBER)
+    for text in (line.translate(None, junk), line.translate(bytes(32 if b in junk else b for b in range(256)))):
+        try:
+            row = [float(word) for word in text.split()]
+        except ValueError:
+            continue
+        if len(row) == 6 and np.isfinite(row).all():
+            return row
+    return None
+
+
+def _object_order(path: Path) -> tuple[str, int, str]:
+    match = re.fullmatch(r"(.*?)_(\d+)\.txt", path.name)
+    return (match.group(1), int(match.group(2)), "") if match else (path.name, 0, path.name)

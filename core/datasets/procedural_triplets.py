@@ -1,0 +1,167 @@
+"""Procedural objects as triplets: Gaussians, renders and captions on the disk, category by category.
+
+    <root>/objects-<digest>/<category>/<split>-<number>.npz    Gaussians, Y up (`core.data.objects.read_object`)
+    <root>/objects-<digest>/<category>/<split>-<number>.jpg    renders side by side
+    <root>/objects-<digest>/<category>/captions.json           file stem → caption
+
+The folder's name carries a digest of the generator's version and of the configuration: others never read its files.
+`core.datasets.objects.embeddings` makes a set of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..data.objects import turned_up, write_object_npz
+from ..errors import InputError
+from ..synthetic.objects.build import OBJECTS_VERSION, build_object
+from ..synthetic.objects.catalogue import CATEGORIES, HELD_OUT
+from ..synthetic.objects.gaussians import object_gaussians
+from ..synthetic.objects.light import light_object
+from ..synthetic.objects.render import render_object
+from ..synthetic.objects.wording import describe
+from ..synthetic.rooms.captions import Description
+from .objects.triplets import TripletObject
+from .prepare.tasks import Task
+from .procedural_objects import FIRST_SEED, MOST
+
+UNSEEN = "unseen"
+"""Split of the held-out categories."""
+CAPTIONS = "captions.json"
+_VERSION = 2
+_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class ObjectTriplets:
+    """How many objects, and how they are recorded."""
+
+    train: int = 40
+    """Objects of each seen category to train on."""
+    val: int = 1
+    """… to watch the training with."""
+    test: int = 5
+    """… that are scored at the end."""
+    unseen: int = 20
+    """Objects of each held-out category, scored at the end."""
+    gaussians: int = 1024
+    """Gaussians per object."""
+    views: int = 6
+    """Renders per object."""
+    size: int = 128
+    """Their width and height, pixels."""
+    categories: tuple[str, ...] = CATEGORIES
+    """Which of the categories."""
+
+    def __post_init__(self) -> None:
+        counts = (self.train, self.val, self.test, self.unseen)
+        if min(counts) < 0 or max(counts) > MOST or self.train < 1:
+            raise InputError("objects per category", f"0 to {MOST:,}, and at least 1 to train on", str(counts))
+        if self.gaussians < 64 or self.views < 1 or self.size < 16:
+            found = f"{self.gaussians}, {self.views}, {self.size}"
+            raise InputError("gaussians, views and size", "at least 64, 1 and 16", found)
+        unknown = sorted(set(self.categories) - set(CATEGORIES))
+        if unknown or not set(self.categories) - set(HELD_OUT):
+            expected = "categories, some of them not held out"
+            raise InputError("categories", expected, ", ".join(unknown or self.categories) or "none")
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The categories that are trained on."""
+        return tuple(c for c in self.categories if c not in HELD_OUT)
+
+    @property
+    def unseen_categories(self) -> tuple[str, ...]:
+        """Those that are not."""
+        return tuple(c for c in self.categories if c in HELD_OUT)
+
+    def counts(self, category: str) -> dict[str, tuple[int, int]]:
+        """Split → (first seed, number of objects) of a category."""
+        if category in HELD_OUT:
+            return {UNSEEN: (FIRST_SEED["test"], self.unseen)}
+        return {s: (FIRST_SEED[s], n) for s, n in (("train", self.train), ("val", self.val), ("test", self.test))}
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder, see the module."""
+        own = {k: v for k, v in asdict(self).items() if k != "categories"}
+        said = json.dumps([_VERSION, OBJECTS_VERSION, own], sort_keys=True)
+        return f"objects-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+
+
+def object_tasks(root: Path | str, config: ObjectTriplets) -> list[Task]:
+    """What `core.datasets.prepare.tasks.run_tasks` makes the folders of: one task per category."""
+    folder = Path(root) / config.folder
+    size = 45 * config.gaussians + config.views * config.size**2 // 4
+    return [
+        Task(name, folder / name, partial(write_category, name, config), size * sum(n for _, n in counts.values()))
+        for name, counts in ((name, config.counts(name)) for name in config.categories)
+    ]
+
+
+def write_category(category: str, config: ObjectTriplets, folder: Path) -> None:
+    """All objects of one category into its folder."""
+    captions = {}
+    for split, (first, count) in config.counts(category).items():
+        for i in range(count):
+            lit = light_object(build_object(category, first + i))
+            name = f"{split}-{i:05d}"
+            said = describe(lit.obj)
+            # Half of what is trained on is called by its name alone: that is what zero-shot classification asks for.
+            captions[name] = said.name if split == "train" and i % 2 else caption(said)
+            gaussians = turned_up(object_gaussians(lit, config.gaussians), "z")
+            write_object_npz(folder / f"{name}.npz", gaussians)
+            color, _ = render_object(lit, config.views, config.size, config.size)
+            Image.fromarray(np.concatenate(list(color), 1)).save(
+                folder / f"{name}.jpg", quality=_QUALITY, subsampling=0
+            )
+    (folder / CAPTIONS).write_text(json.dumps(captions, indent=1), encoding="utf-8")
+
+
+def caption(description: Description) -> str:
+    """The most specific thing to say in a few words: "tall red wooden chair"."""
+    d = description
+    return " ".join([*d.sizes[:1], *d.colors[:1], *d.materials[:1], d.name])
+
+
+def object_list(root: Path | str, config: ObjectTriplets) -> list[TripletObject]:
+    """All objects of finished folders, the categories taking turns within a split: the first 500 of a split are of
+    as many categories as there can be.
+
+    Raises:
+        InputError: a category that is not there, or is damaged.
+    """
+    found = []
+    for number, category in enumerate(config.categories):
+        path = Path(root) / config.folder / category / CAPTIONS
+        try:
+            captions = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(path, "the captions of a category", str(error), "make the objects again") from error
+        for name, said in captions.items():
+            split, i = name.rsplit("-", 1)
+            file = f"{config.folder}/{category}/{name}.npz"
+            found.append(((split, int(i), number), TripletObject(f"{category}/{name}", file, said, split, category)))
+    return [o for _, o in sorted(found, key=lambda pair: pair[0])]
+
+
+def read_renders(root: Path | str, file: str) -> NDArray[np.uint8]:
+    """[V, S, S, 3] renders of the object whose Gaussians are in ``file``, relative to ``root``."""
+    path = (Path(root) / file).with_suffix(".jpg")
+    try:
+        with Image.open(path) as picture:
+            strip = np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise InputError(path, "an object's renders side by side", str(error)) from error
+    size, width = strip.shape[:2]
+    if width % size:
+        raise InputError(path, "square renders side by side", f"{width} × {size} pixels")
+    return np.ascontiguousarray(strip.reshape(size, width // size, size, 3).swapaxes(0, 1))

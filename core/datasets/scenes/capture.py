@@ -1,0 +1,232 @@
+"""Real captures: posed RGB-D frames that become a scene by fusing their depth.
+
+One capture is a folder in ScanNet's RGB-D layout (`rgbd`) or with a nerfstudio ``transforms.json``
+(`core.io.transforms`); a folder of such folders (also ``<path>/rgbd/<scene>``) is a dataset of several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import Tensor
+
+from ...data.scene import PointScene, PosedFrames
+from ...errors import InputError
+from ...io.cache import cache_folder
+from ...io.frames import has_depth
+from ...io.lru import ArrayCache
+from ...io.ply import read_points
+from ...io.transforms import read_transforms, transforms_points
+from .fuse import fuse_points
+from .pose_check import check_poses
+from .rgbd import is_rgbd_export, read_rgbd_export
+
+Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
+
+_FUSED_VERSION = 1
+"""Part of the cache key: raise it when `fuse_points` changes its result."""
+
+
+class Capture:
+    """One or more captures as a `SceneDataset`; train and val share the scenes and split the frames.
+
+    Every ``holdout``-th frame (n % holdout == holdout // 2) is kept back: ``frames`` returns the others for "train",
+    and only those for "val" and "test". ``scene`` is always fused from the train frames, so held-out views stay unseen.
+    It is computed once and kept in `cache_folder`.
+
+    Args:
+        path: a capture, ``transforms.json``, or a folder of captures.
+        split: "train", "val" or "test".
+        holdout: keep every so many-th frame back; 0 keeps none back.
+        up_axis: the world axis that points up. The world is turned (points and cameras alike) so that it becomes z,
+            which the lattice needs; "z" leaves the world as it is. "auto" takes the axis nearest to the cameras' mean
+            up vector.
+        voxel, max_depth: see `fuse_points`, metres.
+        max_frames: use at most so many frames per capture, evenly spaced.
+        depth_unit: metres per unit of the depth files of a ``transforms.json``.
+
+    Raises:
+        InputError: no capture under ``path``.
+    """
+
+    class_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        path: Path | str,
+        split: str = "train",
+        *,
+        holdout: int = 6,
+        up_axis: Up = "auto",
+        voxel: float = 0.02,
+        max_depth: float = 6.0,
+        max_frames: int | None = None,
+        depth_unit: float = 0.001,
+    ) -> None:
+        if split not in ("train", "val", "test"):
+            raise InputError("split", '"train", "val" or "test"', repr(split))
+        if up_axis != "auto" and up_axis not in _UP_ROTATIONS:
+            raise InputError("up_axis", f"auto or one of {', '.join(_UP_ROTATIONS)}", repr(up_axis))
+        if holdout < 0 or holdout == 1:
+            raise InputError("holdout", "0 (keep none back), or 2 and more", str(holdout))
+        self.folders = find_captures(path)
+        if not self.folders:
+            raise InputError(
+                path, "a capture (color/ and pose/, or transforms.json) or a folder of captures", "found 0 scenes"
+            )
+        self.names = tuple(folder.name for folder in self.folders)
+        self.split = split
+        self.holdout = holdout
+        self.up_axis: Up = up_axis
+        self.voxel = voxel
+        self.max_depth = max_depth
+        self.max_frames = max_frames
+        self.depth_unit = depth_unit
+        self._images = ArrayCache()
+        self._raw: dict[int, PosedFrames] = {}
+        self._last: tuple[int, PointScene] | None = None
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def scene(self, index: int) -> PointScene:
+        last = self._last  # one read: another thread may replace it meanwhile
+        if last is None or last[0] != index:
+            last = self._last = (index, self._fused(index))
+        return last[1]
+
+    def frames(self, index: int) -> PosedFrames | None:
+        """The frames of this split; None where none is held out (a capture of one frame, or ``holdout=0``)."""
+        frames = self._all_frames(index)
+        train, held = hold_out(len(frames), self.holdout)
+        picked = train if self.split == "train" else held
+        return frames.subset(picked) if picked else None
+
+    def rotation(self, index: int) -> Tensor:
+        """[4, 4] from the capture's own world to the one handed out here (z up)."""
+        return _rotation(self._raw_frames(index), self.up_axis)
+
+    def _raw_frames(self, index: int) -> PosedFrames:
+        if index not in self._raw:  # a few kilobytes each: names, cameras and paths
+            folder = self.folders[index]
+            if is_rgbd_export(folder):
+                self._raw[index] = read_rgbd_export(folder, self.max_frames, self._images)
+            else:
+                self._raw[index] = read_transforms(folder, self.depth_unit, self.max_frames, self._images)
+        return self._raw[index]
+
+    def _all_frames(self, index: int) -> PosedFrames:
+        frames = self._raw_frames(index)
+        return replace(frames, cameras=frames.cameras.transformed(_rotation(frames, self.up_axis)))
+
+    def _fused(self, index: int) -> PointScene:
+        folder, frames = self.folders[index], self._all_frames(index)
+        train, _ = hold_out(len(frames), self.holdout)
+        if not has_depth(frames) and not is_rgbd_export(folder) and (points := transforms_points(folder)) is not None:
+            scene = replace(read_points(points), name=folder.name)
+            turn = self.rotation(index)[:3, :3].numpy()
+            return replace(scene, coord=scene.coord @ turn.T, normal=scene.normal @ turn.T).validated(str(points))
+        settings = (_FUSED_VERSION, self.holdout, self.up_axis, self.voxel, self.max_depth, self.depth_unit)
+        cached = cache_folder() / "fused" / f"{_fingerprint(folder, (*settings, frames.names))}.safetensors"
+        scene = _load(cached, folder.name)
+        if scene is None:
+            check_poses(frames, str(folder))
+            scene = fuse_points(frames, train, self.voxel, self.max_depth, name=folder.name)
+            _store(cached, scene)
+        return scene.validated(str(folder))
+
+
+def find_captures(path: Path | str) -> list[Path]:
+    """The captures at, or one level below, ``path`` (or ``path/rgbd``), by name; empty when there is none."""
+    path = Path(path)
+    if path.name == "transforms.json":
+        path = path.parent
+    if _is_capture(path):
+        return [path]
+    for parent in (path, path / "rgbd"):
+        if parent.is_dir() and (found := [p for p in sorted(parent.iterdir()) if p.is_dir() and _is_capture(p)]):
+            return found
+    return []
+
+
+def hold_out(count: int, every: int) -> tuple[list[int], list[int]]:
+    """Indices of ``count`` frames to train on and to keep back: n % every == every // 2.
+
+    A capture of few frames keeps its last one back; one of a single frame keeps none.
+    """
+    held = [n for n in range(count) if n % every == every // 2] if every else []
+    if every and not held and count > 1:
+        held = [count - 1]
+    return [n for n in range(count) if n not in set(held)], held
+
+
+def guess_up(frames: PosedFrames) -> Up:
+    """The world axis nearest to the mean of the cameras' up vectors (−y of the camera)."""
+    up = -frames.cameras.viewmats[:, 1, :3].mean(0)  # row 1 of world → camera is the camera's y axis in the world
+    axis = int(up.abs().argmax())
+    return ("x", "y", "z", "-x", "-y", "-z")[axis + (3 if up[axis] < 0 else 0)]
+
+
+_UP_ROTATIONS: dict[str, list[list[int]]] = {
+    "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "-z": [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
+    "y": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+    "-y": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
+    "x": [[0, 0, -1], [0, 1, 0], [1, 0, 0]],
+    "-x": [[0, 0, 1], [0, 1, 0], [-1, 0, 0]],
+}
+"""Rotations (determinant 1, exact in floating point) that take the named axis to +z."""
+
+
+def _rotation(frames: PosedFrames, up_axis: Up) -> Tensor:
+    turn = torch.eye(4)
+    turn[:3, :3] = torch.tensor(_UP_ROTATIONS[guess_up(frames) if up_axis == "auto" else up_axis])
+    return turn
+
+
+def _is_capture(folder: Path) -> bool:
+    return is_rgbd_export(folder) or (folder / "transforms.json").is_file()
+
+
+def _fingerprint(folder: Path, settings: tuple) -> str:
+    """Changes with every file's name, size and time of change, and with the settings."""
+    digest = hashlib.sha256(repr((str(folder.resolve()), settings)).encode())
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        stat = file.stat()
+        digest.update(f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _load(path: Path, name: str) -> PointScene | None:
+    """A fused scene from the cache; None when it is not there or damaged (it is made again)."""
+    try:
+        arrays = load_file(path)
+        return PointScene(name, arrays["coord"], arrays["color"], arrays["normal"])
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def _store(path: Path, scene: PointScene) -> None:
+    arrays = {k: np.ascontiguousarray(v) for k, v in scene.arrays().items() if v is not None}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+            try:
+                part.write(save(arrays))
+                part.close()
+                os.replace(part.name, path)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:  # a cache is a convenience: without it scenes are fused anew each time
+        warnings.warn(f"{path.parent}: fused scenes cannot be kept here ({error}).", stacklevel=2)

@@ -1,0 +1,86 @@
+"""Do the poses of a capture fit its depth images? Catches the usual mix-ups of conventions before training does."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.scene import PosedFrames
+from ...errors import InputError
+
+_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
+
+MIX_UPS = {
+    "world-to-camera matrices where camera-to-world is meant": np.linalg.inv,
+    "the other camera convention (OpenGL and OpenCV swapped)": lambda c2w: c2w @ _FLIP,
+    "world-to-camera matrices in the other camera convention": lambda c2w: np.linalg.inv(c2w) @ _FLIP,
+}
+"""What the poses may really be → how to turn them into camera-to-world with OpenCV axes."""
+
+EVIDENCE = 0.1
+"""Share of pixels that must agree under a mix-up before it is reported …"""
+
+CLEARLY = 0.6
+"""… while the poses as they are reach less than this part of it."""
+
+
+def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64) -> None:
+    """Raise when a known mix-up explains the depth images clearly better than the poses as they are.
+
+    Frames some steps apart are projected into one another; a pixel agrees when its depth there is within 5 % of what
+    the other frame measured. Captures with little motion agree either way and pass.
+
+    Args:
+        frames: posed frames with depth.
+        where: the capture's path, for the error.
+        pairs: frame pairs to compare.
+        width: of the small depth images that are compared.
+    """
+    count = len(frames)
+    if count < 2:
+        return
+    height = max(1, round(width * frames.cameras.height / frames.cameras.width))
+    K = frames.cameras.resized(width, height).Ks.double().numpy()
+    c2w = np.linalg.inv(frames.cameras.viewmats.double().numpy())
+    first = np.unique(np.linspace(0, count - 2, pairs).round().astype(int))
+    chosen = [(i, min(count - 1, i + step)) for i, step in zip(first, np.resize([1, 2, 4], len(first)), strict=True)]
+    depths = {i: frames.read(int(i), width, height).depth for i in {i for pair in chosen for i in pair}}
+
+    def agreement(poses: NDArray[np.float64]) -> float:
+        shares = [_agreement(depths[i], depths[j], K[i], K[j], np.linalg.inv(poses[j]) @ poses[i]) for i, j in chosen]
+        return float(np.mean(shares))
+
+    given = agreement(c2w)
+    scores = {name: agreement(turn(c2w)) for name, turn in MIX_UPS.items()}
+    best = max(scores, key=lambda name: scores[name])
+    if scores[best] >= EVIDENCE and given < CLEARLY * scores[best]:
+        raise InputError(
+            where,
+            f"poses that fit the depth images (they agree on {given:.0%} of the pixels)",
+            f"{best} ({scores[best]:.0%} when read so)",
+            "convert the poses",
+        )
+
+
+def _agreement(
+    depth: NDArray[np.float32],
+    other: NDArray[np.float32],
+    K: NDArray[np.float64],
+    other_K: NDArray[np.float64],
+    motion: NDArray[np.float64],
+) -> float:
+    """Share of the valid pixels of ``depth`` [H, W] that, moved by ``motion`` [4, 4], lie on ``other`` [H, W]."""
+    h, w = depth.shape
+    v, u = np.nonzero(depth > 0)
+    if len(v) == 0:
+        return 0.0
+    z = depth[v, u].astype(np.float64)
+    points = np.stack([(u + 0.5 - K[0, 2]) / K[0, 0] * z, (v + 0.5 - K[1, 2]) / K[1, 1] * z, z])
+    x, y, z = motion[:3, :3] @ points + motion[:3, 3:]
+    front = z > 1e-3
+    x, y, z = x[front], y[front], z[front]
+    iu = np.floor(other_K[0, 0] * x / z + other_K[0, 2]).astype(np.int64)
+    iv = np.floor(other_K[1, 1] * y / z + other_K[1, 2]).astype(np.int64)
+    inside = (iu >= 0) & (iu < w) & (iv >= 0) & (iv < h)
+    measured = other[iv[inside], iu[inside]]
+    return float((np.abs(measured - z[inside]) < 0.05 * z[inside]).sum() / len(v))

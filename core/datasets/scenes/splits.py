@@ -1,0 +1,122 @@
+"""Data-efficient splits: few scenes, or few labelled points in each.
+
+    <root>/splits/{train,val,test}.txt          scene names
+    <root>/tasks/scenes/{1,5,10,20}.txt         per cent of the training scenes
+    <root>/tasks/points/points{20,50,100,200}   scene → indices of its labelled points, saved by torch
+
+The layout is that of ScanNet's data-efficient benchmark, whose lists are to be preferred where they are at hand:
+figures are comparable on equal splits alone. `draw_scenes` and `draw_points` make others of the same kind, which
+<root>/tasks/drawn.json tells from the benchmark's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...data.scene import IGNORE, PointScene
+from ...errors import InputError
+from ...io.torch_files import load_tensors_only
+
+SCENE_SHARES = (1, 5, 10, 20)
+"""Per cent of the training scenes."""
+
+POINT_COUNTS = (20, 50, 100, 200)
+"""Labelled points per scene."""
+
+DRAWN = "drawn.json"
+"""File in ``tasks`` with the digests of the lists that were drawn: one that is replaced is no longer among them."""
+
+
+def draw_scenes(names: Sequence[str], percent: int, seed: int = 0) -> list[str]:
+    """So many per cent of the scenes, at least one, by name. Of one seed, smaller shares lie in larger ones."""
+    order = np.random.default_rng([seed, 1]).permutation(len(names))
+    ordered = sorted(names)
+    return sorted(ordered[i] for i in order[: max(1, len(names) * percent // 100)])
+
+
+def draw_points(segment: NDArray[np.integer], count: int, seed: int = 0, key: int = 0) -> NDArray[np.int64]:
+    """Indices, ascending, of ``count`` labelled points of a scene [N], or all of them where there are fewer.
+
+    Args:
+        seed, key: the draw; ``key`` tells scenes apart. Of one draw, smaller counts lie in larger ones.
+    """
+    labelled = np.flatnonzero(np.asarray(segment) != IGNORE)
+    order = np.random.default_rng([seed, 2, key]).permutation(len(labelled))
+    return np.sort(labelled[order[:count]])
+
+
+def write_names(path: Path, names: Sequence[str]) -> None:
+    """One name per line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def write_point_lists(path: Path, points: Mapping[str, NDArray[np.integer]]) -> None:
+    """Scene → indices, as `read_point_lists` reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({name: torch.from_numpy(np.asarray(index, np.int64)) for name, index in points.items()}, path)
+
+
+def read_point_lists(path: Path | str) -> dict[str, NDArray[np.int64]]:
+    """Scene → indices of its labelled points, from a file of `write_point_lists` or of the benchmark.
+
+    Raises:
+        InputError: missing, damaged, or no such mapping.
+    """
+    path = Path(path)
+    content = load_tensors_only(path, arrays=True)
+    points = {}
+    for name, index in content.items() if isinstance(content, Mapping) else ():
+        array = np.asarray([] if isinstance(index, Mapping) else index)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise InputError(path, "indices of points by scene", f"{type(index).__name__} for {name}")
+        points[str(name)] = array.astype(np.int64)
+    if not points:
+        raise InputError(path, "indices of points by scene", type(content).__name__)
+    return points
+
+
+def mark_drawn(tasks: Path, lists: Sequence[Path], seed: int) -> None:
+    """Write down that these lists, files under ``tasks``, were drawn with that seed."""
+    digests = {path.relative_to(tasks).as_posix(): _digest(path) for path in lists}
+    (tasks / DRAWN).write_text(json.dumps({"seed": seed, "sha256": digests}, indent=1), encoding="utf-8")
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a list of scenes or points was drawn by us (`mark_drawn`), and has not been replaced since."""
+    tasks = path.parent.parent
+    try:
+        digests = json.loads((tasks / DRAWN).read_text(encoding="utf-8"))["sha256"]
+        return digests.get(path.relative_to(tasks).as_posix()) == _digest(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or not one of ours
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def with_labels_at(scene: PointScene, index: NDArray[np.integer], where: Path | str = "points") -> PointScene:
+    """The scene with classes and instances of the listed points alone.
+
+    Args:
+        where: the list's file, for errors.
+
+    Raises:
+        InputError: an index that is no point of the scene.
+    """
+    if len(index) and not 0 <= index.min() <= index.max() < len(scene):
+        found = f"{index.min()} to {index.max()}"
+        raise InputError(where, f"for {scene.name} indices from 0 to {len(scene) - 1}", found)
+    listed = np.zeros(len(scene), bool)
+    listed[index] = True
+    segment, instance = (None if v is None else np.where(listed, v, IGNORE) for v in (scene.segment, scene.instance))
+    return replace(scene, segment=segment, instance=instance)

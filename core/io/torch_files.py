@@ -1,0 +1,120 @@
+"""Weights that others saved with torch.save, read without running anything that the file names.
+
+``torch.load(weights_only=True)`` refuses a whole file for one NumPy scalar or one scheduler in it, which training
+frameworks leave beside the weights. Whatever it would refuse is replaced here by an inert stand-in, so that the tensors
+can be read and nothing else comes to life.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import InputError
+
+CONTAINERS = ("state_dict", "model_state_dict", "model", "module")
+"""Keys under which frameworks keep the weights, tried in this order."""
+
+
+class _Inert(dict):
+    """Stands for anything that is neither tensor nor container: takes every argument, does nothing."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Tensors by name, on the CPU, from a ``.pth`` / ``.pt`` file or a ``.safetensors`` file.
+
+    Args:
+        path: of the file. Of a training checkpoint, what lies under the first of `CONTAINERS` is read.
+
+    Raises:
+        InputError: missing, damaged, or no mapping of names to tensors in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "a file of weights", "a folder" if path.is_dir() else "no such file")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(path, "a readable safetensors file", f"a damaged one ({error})") from error
+    content = load_tensors_only(path)
+    while isinstance(content, Mapping) and (key := next((k for k in CONTAINERS if _is_mapping(content, k)), None)):
+        content = content[key]
+    weights = {k: v.detach() for k, v in content.items() if isinstance(v, Tensor)} if _is_named(content) else {}
+    if not weights:
+        found = f"keys {list(content)[:8]}" if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(path, "a mapping of names to tensors, also under " + ", ".join(CONTAINERS), found)
+    return weights
+
+
+def load_tensors_only(path: Path | str, arrays: bool = False) -> Any:
+    """What ``torch.save`` wrote, with inert stand-ins for everything but tensors, numbers, strings and containers.
+
+    Args:
+        arrays: NumPy arrays and numbers come to life, too.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    path = Path(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(path, "a file written by torch.save", "no such file") from None
+    except pickle.UnpicklingError as error:
+        serialization = torch.serialization
+        if not hasattr(serialization, "get_unsafe_globals_in_checkpoint"):
+            found = f"more than weights ({_first_line(error)})"
+            raise InputError(path, "a file of weights alone", found, "update torch to read it") from error
+        try:
+            names = serialization.get_unsafe_globals_in_checkpoint(str(path))
+            known = _numpy_globals() if arrays else {}
+            stand_ins = [(_Inert, name) for name in names if name not in known]
+            allowed = [*stand_ins, *((value, name) for name, value in known.items())]
+            with serialization.safe_globals(allowed):  # pyright: ignore[reportArgumentType]
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as again:  # unpicklers meet damaged bytes with almost any exception
+            raise _unreadable(path, again) from again
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _numpy_globals() -> dict[str, Any]:
+    """By their names in pickles, the functions and types that arrays and numbers of NumPy are rebuilt with."""
+    rebuild, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    found: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before and since NumPy 2
+        found |= {f"{module}._reconstruct": rebuild, f"{module}.scalar": scalar}
+    kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
+    return found | {f"numpy.dtypes.{kind.__name__}": kind for kind in kinds}
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    found = f"something unreadable ({_first_line(error)})"
+    return InputError(path, "a file written by torch.save", found, "copy or download it again")
+
+
+def _is_mapping(content: Mapping, key: str) -> bool:
+    return isinstance(content.get(key), Mapping) and not isinstance(content[key], _Inert)
+
+
+def _is_named(content: object) -> bool:
+    return isinstance(content, Mapping) and all(isinstance(k, str) for k in content)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,109 @@
+"""Each frame's features computed once: a teacher that remembers, in memory and on the disk, while a training runs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data.scene import PosedFrames
+from ..errors import InputError
+from ..io.lru import ArrayCache
+from .base import ImageTeacher, Teacher
+from .cache import SAME_CAMERA
+from .shards import PACKED, ShardFolder, pack, unpack
+
+SPARE = 5 << 30
+"""Bytes of the disk that are left alone: from there on, features stay in memory only."""
+
+
+class MemoizingTeacher(ImageTeacher):
+    """An `ImageTeacher` whose features of a dataset's frames are kept, as float16 (int8 where that overflows).
+
+    What it gives is what was stored, also the first time, and frames are shown to the teacher one at a time: a
+    batch does not depend on what was computed when.
+
+    Args:
+        teacher: computes what is not there yet.
+        data: names the dataset; another dataset's frames are kept apart.
+        root: folder to keep features in; None keeps them in memory only.
+        max_bytes: memory for recently used frames.
+    """
+
+    def __init__(self, teacher: ImageTeacher, data: str, root: Path | None, max_bytes: int = 512 << 20) -> None:
+        self._teacher = teacher
+        self.info, self.text, self.size = teacher.info, teacher.text, teacher.size
+        self.channels: tuple[str, ...] | None = getattr(teacher, "channels", None)
+        self._recent = ArrayCache(max_bytes)
+        self._shards: ShardFolder | None = None
+        if root is not None:
+            path = Path(data).expanduser()
+            where = str(path.resolve()) if path.exists() else data
+            digest = hashlib.sha256(repr((teacher.fingerprint, where)).encode()).hexdigest()[:16]
+            self._shards = ShardFolder(root / f"features-{digest}")
+
+    @property
+    def fingerprint(self) -> str:
+        return self._teacher.fingerprint
+
+    def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
+        return self._teacher.frame_size(frames)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """As the teacher gives them; nothing is kept of images that are no frames."""
+        return self._teacher.maps(images)
+
+    def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
+        if not index:
+            return torch.zeros(0, *(self.info.resolution or (0, 0)), self.info.dim)
+        return torch.from_numpy(np.stack([self._frame(scene_name, frames, i) for i in index]))
+
+    def _frame(self, scene: str, frames: PosedFrames, i: int) -> NDArray[np.float32]:
+        viewmat = np.ascontiguousarray(frames.cameras.viewmats[i : i + 1].float().cpu().numpy())
+        name = f"{scene}/{frames.names[i]}.safetensors"
+
+        def make() -> tuple[NDArray, ...]:
+            arrays = self._stored(name, viewmat)
+            if arrays is None:
+                features = self._teacher.features(scene, frames, [i])
+                fits = bool(features.abs().max() <= 65504)
+                arrays = pack(features, "float16" if fits else "int8")
+                self._store(name, {**arrays, "viewmats": viewmat})
+            return tuple(arrays[key] for key in PACKED if key in arrays)
+
+        packed = self._recent.get((name, viewmat.tobytes()), make)
+        return unpack(dict(zip(PACKED, packed, strict=False)))[0]
+
+    def _stored(self, name: str, viewmat: NDArray) -> dict[str, NDArray] | None:
+        if self._shards is None or name not in self._shards:
+            return None
+        try:
+            arrays = self._shards.read(name, (*PACKED, "viewmats"))
+        except InputError:  # damaged, or being replaced by another run: it is computed again
+            return None
+        same = np.allclose(arrays.pop("viewmats"), viewmat, atol=SAME_CAMERA)  # or the capture was exported anew
+        return arrays if same else None
+
+    def _store(self, name: str, arrays: dict[str, NDArray]) -> None:
+        if self._shards is None:
+            return
+        try:
+            folder = self._shards.folder
+            folder.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(folder).free < SPARE:
+                raise InputError(folder, f"{SPARE / 1e9:.0f} GB of free disk", "less")
+            self._shards.write(name, arrays, {})
+        except (InputError, OSError) as error:  # a convenience: without it they are computed anew in the next run
+            warnings.warn(f"Features of the teacher are kept in memory only: {error}", stacklevel=2)
+            self._shards = None
+
+
+def memoize_features(teacher: Teacher | None, data: str, root: Path | None) -> Teacher | None:
+    """``teacher``, remembering what it computes (see `MemoizingTeacher`); unchanged if it computes nothing."""
+    return MemoizingTeacher(teacher, data, root) if isinstance(teacher, ImageTeacher) else teacher

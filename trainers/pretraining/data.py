@@ -1,0 +1,146 @@
+"""Which scenes and views a training step sees. A batch is a pure function of (seed, step), so resuming a run needs no
+sampler state, and a prefetching thread changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.data.batch import Batch, InputConfig, PointBatch, SceneInput, ViewPair, Views, make_input
+from ...core.data.scene import PointScene, PosedFrames, SceneDataset
+from ...core.data.view_pairs import make_view_pair
+from ...core.datasets import open_dataset
+from ...core.errors import InputError
+from ...core.features.lifting import lift_voxels
+from ...core.io.cache import cache_folder
+from ...core.teachers import Teacher, make_teacher, memoize_features
+from ..engine.loop import prefetched
+from .config import DataConfig
+
+
+class PretrainData:
+    """Training batches and held-out views of one dataset.
+
+    Args:
+        config: what to train on.
+        given: how points become network input (the model's own config).
+        seed: of everything random.
+        train, val, teacher: opened from ``config`` unless given.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        given: InputConfig,
+        seed: int = 0,
+        train: SceneDataset | None = None,
+        val: SceneDataset | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.config, self.input, self.seed = config, given, seed
+        self.train = open_dataset(config.data, "train") if train is None else train
+        self.val = open_dataset(config.data, "val") if val is None else val
+        self.teacher = _teacher(config) if teacher is None else teacher
+        if len(self.train) == 0:
+            raise InputError(config.data, "at least one scene to train on", "none")
+        self._train_scene = lru_cache(maxsize=16)(self.train.scene)
+        self._train_frames = lru_cache(maxsize=64)(self.train.frames)
+
+    @property
+    def teacher_dim(self) -> int:
+        """Width of the teacher's features, 0 without one."""
+        return 0 if self.teacher is None else self.teacher.info.dim
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the labels that the training scenes carry; empty without labels."""
+        return tuple(self.train.class_names)
+
+    def scene_index(self, step: int, slot: int = 0) -> int:
+        """The training scene in ``slot`` of the batch of ``step``: every scene once an epoch, in random order."""
+        epoch, position = divmod(step * self.config.batch_size + slot, len(self.train))
+        return int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))[position])
+
+    def batch(self, step: int) -> Batch:
+        """The training batch of ``step``, on the CPU."""
+        points, views, pairs = [], [], []
+        for slot in range(self.config.batch_size):
+            rng = np.random.default_rng([self.seed, 2, step, slot])
+            scene = self._train_scene(self.scene_index(step, slot))
+            frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
+            given = make_input(scene, self.input, rng, self.config.augment)
+            picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
+            points.append(self._lifted(scene, given, frames, rng, picked.tolist()))
+            views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
+            if self.input.pairs:
+                pairs.append(self._pair(scene, np.random.default_rng([self.seed, 3, step, slot])))
+        return Batch(PointBatch.cat(points), views, pairs)
+
+    def batches(self, start: int) -> Generator[Batch, None, None]:
+        """Batches from ``start`` on, the next ones prepared in a thread: `trainers.engine.loop.prefetched`."""
+        return prefetched(self.batch, start)
+
+    @cached_property
+    def mean_color(self) -> Tensor:
+        """[3] mean colour of some training views: the trivial prediction that a render must beat."""
+        batches = [self.batch(step) for step in range(min(4, len(self.train)))]
+        return torch.cat([v.color.flatten(0, 2) for b in batches for v in b.views]).mean(0)
+
+    def held_out(self) -> Iterator[tuple[str, Batch]]:
+        """(scene name, batch of one scene) per evaluated scene: all its points, unmasked, and its held-out views."""
+        for index in range(min(self.config.eval_scenes, len(self.val))):
+            scene = self.val.scene(index)
+            frames = _required(self.val.frames(index), scene.name)
+            given = make_input(scene, self.input)
+            count = min(self.config.eval_views, len(frames))
+            picked = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+            known = scene.name in self.train.names  # a capture: its training frames are no targets here
+            sources = self._train_frames(list(self.train.names).index(scene.name)) if known else frames
+            points = self._lifted(scene, given, _required(sources, scene.name), None, [] if known else picked)
+            yield scene.name, Batch(points, [self._views(scene.name, frames, picked, given.transform)])
+
+    def _lifted(
+        self,
+        scene: PointScene,
+        given: SceneInput,
+        frames: PosedFrames,
+        rng: np.random.Generator | None,
+        targets: Sequence[int],
+    ) -> PointBatch:
+        """The input, with what frames that are no targets say of it: all of them, or with ``rng`` any number up to
+        ``lifted_frames``, none, too, so that the network can do without."""
+        if not self.input.lifted_frames or self.teacher is None:
+            return given.points
+        others = np.setdiff1d(np.arange(len(frames)), targets)
+        if rng is not None:
+            others = rng.permutation(others)[: int(rng.integers(self.input.lifted_frames + 1))]
+        if len(others) == 0:
+            return given.points
+        return lift_voxels(scene, given, frames, self.teacher, others.tolist())
+
+    def _pair(self, scene: PointScene, rng: np.random.Generator) -> ViewPair:
+        given = self.input
+        if given.max_points is not None and len(scene) > given.max_points:
+            scene = scene[rng.permutation(len(scene))[: given.max_points]]
+        return make_view_pair(scene, given.voxel_size, given.mask_ratio, given.pairs, rng)
+
+    def _views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> Views:
+        color, depth, cameras = frames.stack(index, self.config.width, self.config.height)
+        teacher = None if self.teacher is None else self.teacher.features(name, frames, index)
+        return Views(cameras.transformed(transform), color, depth, teacher)
+
+
+def _teacher(config: DataConfig) -> Teacher | None:
+    where = {"auto": cache_folder(), "memory": None}.get(config.teacher_cache, Path(config.teacher_cache).expanduser())
+    return memoize_features(make_teacher(config.teacher), config.data, where)
+
+
+def _required(frames: PosedFrames | None, name: str) -> PosedFrames:
+    if frames is None or len(frames) == 0:
+        raise InputError(name, "posed RGB-D frames to learn from", "none", "give the RGB-D exports beside the points")
+    return frames

@@ -1,0 +1,58 @@
+"""How good a pre-trained network is on views that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...core.data.batch import Batch
+from ...core.metrics import depth_error, effective_rank, feature_spread, psnr, token_cosine
+from ...core.models import GaussianCross, Prediction
+from .data import PretrainData
+
+
+@torch.no_grad()
+def evaluate(
+    model: GaussianCross,
+    data: PretrainData,
+    on_scene: Callable[[str, Batch, Prediction], object] | None = None,
+) -> dict[str, Tensor]:
+    """Measures of the held-out scenes and views, one value per view or per scene, on the CPU.
+
+    * ``eval/psnr`` (dB) and ``eval/psnr_gain``, its lead over painting everything in the mean colour, per view;
+    * ``eval/depth_error``, the median relative error of the rendered depth, per view (NaN without depth);
+    * ``eval/teacher_cosine``, per view, with a teacher only;
+    * ``eval/effective_rank`` and ``eval/feature_spread`` of the backbone's features, per scene: do they collapse?
+
+    Args:
+        on_scene: called with every scene's name, batch and prediction (to keep pictures).
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    rows: dict[str, list[Tensor]] = {}
+
+    def add(name: str, values: Tensor) -> None:
+        rows.setdefault(name, []).append(values.float().cpu())
+
+    for name, batch in data.held_out():
+        batch = batch.to(device)
+        views = batch.views[0]
+        features = model.backbone_features(batch.points)
+        prediction = model.predict_views(model.gaussians(batch.points, features)[0], views)
+        prediction = replace(prediction, point_features=features)
+        quality = psnr(prediction.splats.color, views.color)
+        add("eval/psnr", quality)
+        add("eval/psnr_gain", quality - psnr(data.mean_color.to(device).expand_as(views.color), views.color))
+        add("eval/depth_error", depth_error(prediction.splats.depth[..., 0], views.depth))
+        if prediction.tokens is not None and views.teacher is not None:
+            add("eval/teacher_cosine", token_cosine(prediction.tokens, views.teacher))
+        add("eval/effective_rank", torch.tensor([effective_rank(features)]))
+        add("eval/feature_spread", torch.tensor([feature_spread(features.float())]))
+        if on_scene is not None:
+            on_scene(name, batch, prediction)
+    model.train(was_training)
+    return {k: torch.cat(v) for k, v in rows.items()}

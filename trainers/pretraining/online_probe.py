@@ -1,0 +1,149 @@
+"""The online linear probe: how well could a linear classifier read the classes off the features, right now?
+
+It watches a pre-training and never touches it: it reuses the features of the step's own forward pass, detached, and
+draws nothing from the global random generator, so the network's weights are bit for bit the same with and without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...core.io.pretrained import PROBE_PREFIX
+from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
+
+MAX_VOXELS = 8_192
+"""Labelled voxels that one step learns from, at most: the probe's cost has a roof whatever the scene."""
+
+LR, WEIGHT_DECAY = 5e-3, 1e-4
+"""Of its AdamW: fast, because the features move under it."""
+
+
+class LinearProbe(nn.Module):
+    """Features [V, C] → class logits [V, K]: every channel brought to mean 0 and variance 1, then one linear layer.
+
+    Outside training the channels are normalised by the statistics of the scene at hand, as in the backbone: training
+    sees masked scenes, everything else whole ones.
+
+    Args:
+        features: C.
+        classes: K.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(features, affine=False, track_running_stats=False)
+        with torch.random.fork_rng(devices=[]):  # drawing what is overwritten next leaves the run's numbers alone
+            self.linear = nn.Linear(features, classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    @staticmethod
+    def of(weights: Mapping[str, Tensor]) -> LinearProbe:
+        """The probe that has these weights (`state_dict`), in eval mode."""
+        classes, features = weights["linear.weight"].shape
+        probe = LinearProbe(features, classes)
+        probe.load_state_dict(dict(weights))
+        return probe.eval()
+
+    def forward(self, features: Tensor) -> Tensor:
+        if len(features) < 2:  # no statistics
+            return self.linear(torch.zeros_like(features, dtype=torch.float32))
+        return self.linear(self.norm(features.float()))
+
+
+class OnlineProbe:
+    """A `LinearProbe` in training, with its optimiser and the score of the evaluation under way.
+
+    Args:
+        features: width of the backbone's features.
+        class_names: of the labels.
+        seed: of the voxels that are drawn.
+        device: where the features are.
+    """
+
+    def __init__(
+        self, features: int, class_names: tuple[str, ...], seed: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
+        self.class_names, self._seed = class_names, seed
+        self.model = LinearProbe(features, len(class_names)).to(device)
+        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
+        self._confusion = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
+
+    def learn(self, step: int, features: Tensor, segment: Tensor | None) -> float | None:
+        """One update on the features [V, C] and labels [V] of a training step.
+
+        Returns:
+            the cross-entropy before it; None when there was nothing to learn from.
+        """
+        if segment is None:
+            return None
+        labelled = torch.nonzero((segment >= 0) & (segment < len(self.class_names)))[:, 0]
+        if len(labelled) > MAX_VOXELS:
+            generator = torch.Generator().manual_seed((self._seed << 32) + step)
+            draw = torch.randint(len(labelled), (MAX_VOXELS,), generator=generator)
+            labelled = labelled[draw.to(labelled.device)]
+        if len(labelled) < 2:
+            return None
+        self.model.train()
+        logits = self.model(features.detach()[labelled])
+        loss = nn.functional.cross_entropy(logits, segment[labelled].long())
+        value = float(loss.detach())
+        if value != value or value == float("inf"):
+            return None
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return value
+
+    @torch.no_grad()
+    def observe(self, features: Tensor | None, segment: Tensor | None) -> None:
+        """Count the predictions for one held-out scene, features [V, C] and labels [V]."""
+        if features is None or segment is None:
+            return
+        predicted = self.model.eval()(features.to(self._device)).argmax(1)
+        segment = segment.to(predicted.device)
+        self._confusion += confusion_matrix(predicted, segment, len(self.class_names)).cpu()
+
+    def take_scores(self) -> SemanticScores | None:
+        """The scores of all scenes observed since the last call, per voxel; None without a labelled one."""
+        confusion, self._confusion = self._confusion, torch.zeros_like(self._confusion)
+        return semantic_scores(confusion) if int(confusion.sum()) else None
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    # --- what checkpoints and snapshots carry ----------------------------------------------------------------
+
+    def weights(self) -> dict[str, Tensor]:
+        """The probe's weights as copies on the CPU."""
+        return {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs besides the weights."""
+        return {"optimizer": self._optimizer.state_dict(), "classes": list(self.class_names)}
+
+    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> bool:
+        """Continue exactly; False, and nothing happens, for a probe of other classes or features."""
+        same = state.get("classes") == list(self.class_names)
+        if not same or {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in self.weights().items()}:
+            return False
+        self.model.load_state_dict(dict(weights))
+        self._optimizer.load_state_dict(state["optimizer"])
+        return True
+
+
+def with_probe(weights: Mapping[str, Tensor], probe: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """The network's weights and the probe's in one mapping, as checkpoints and time lines keep them."""
+    return {**weights, **{PROBE_PREFIX + k: v for k, v in (probe or {}).items()}}
+
+
+def split_probe(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """(the network's weights, the probe's or None) of what `with_probe` joined."""
+    own = {k: v for k, v in weights.items() if not k.startswith(PROBE_PREFIX)}
+    probe = {k.removeprefix(PROBE_PREFIX): v for k, v in weights.items() if k.startswith(PROBE_PREFIX)}
+    return own, probe or None

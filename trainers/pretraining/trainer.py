@@ -1,0 +1,237 @@
+"""The pre-training loop: one engine for `ns-train`, for plain installs and for the benchmarks."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ...core.config import to_dict
+from ...core.data.batch import Batch
+from ...core.device import default_device
+from ...core.errors import InputError
+from ...core.metrics import psnr
+from ...core.models import GaussianCross, GaussianCrossConfig, Prediction
+from ..engine.live import LiveFeed, Snapshot
+from ..engine.log import MetricLog
+from ..engine.loop import Trainer, TrainSchedule, memory_gb
+from ..engine.schedule import WarmStatistics, one_cycle
+from .config import DataConfig, OptimConfig, PretrainConfig
+from .data import PretrainData
+from .evaluation import evaluate
+from .online_probe import OnlineProbe, split_probe, with_probe
+from .timeline import Timeline
+
+__all__ = [
+    "DataConfig",
+    "OptimConfig",
+    "PretrainConfig",
+    "Pretrainer",
+    "make_optimizer",
+    "memory_gb",
+]
+
+
+class Pretrainer(Trainer[Batch]):
+    """Owns model, optimiser and probe; see `Trainer`. Everything else is passed in.
+
+    The run folder also holds ``timeline/``.
+
+    Args:
+        config: the run. ``model.teacher_dim`` is overwritten by the data's.
+        run_dir: created if need be; when it holds a checkpoint, `resume` continues it, exactly on a CPU.
+        data: opened from the config unless given.
+        device: "cuda" when there is one, unless given.
+        feed: where to publish for viewers; None publishes nothing.
+        model: the network to train; built from the config and its seed unless given.
+        after_save: called with the step after each checkpoint that was written (to keep copies in other formats).
+
+    Attributes:
+        probe: the linear probe that watches the features; None where it is off or the data have no classes.
+    """
+
+    kind, title = "GaussianCross", "pre-training"
+    remedy = "lower --optim.lr or check the depth and poses of the data"
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        run_dir: Path,
+        data: PretrainData | None = None,
+        device: str | torch.device | None = None,
+        feed: LiveFeed | None = None,
+        model: GaussianCross | None = None,
+        after_save: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(
+            config, run_dir, TrainSchedule(config.steps, config.eval_every, config.save_every, config.keep)
+        )
+        self.device = default_device(device)
+        self.data = data or PretrainData(config.data, config.model.input, config.seed)
+        if self.data.input.pairs != config.model.input.pairs:
+            found = f"{self.data.input.pairs} in the data, {config.model.input.pairs} in the model"
+            raise InputError("pairs", "one number of them", found)
+        self.config: PretrainConfig = replace(config, model=replace(config.model, teacher_dim=self.data.teacher_dim))
+        if model is None:
+            torch.manual_seed(config.seed)
+            model = GaussianCross(self.config.model)
+        self.model = model.to(self.device)
+        self.optimizer = make_optimizer(self.model, config.optim)
+        self._statistics = WarmStatistics(self.model)
+        self.feed, self._after_save = feed, after_save
+        self.probe: OnlineProbe | None = None
+        if config.probe and self.data.class_names:
+            width = config.model.channels[-1]
+            self.probe = OnlineProbe(width, self.data.class_names, config.seed, self.device)
+        if feed is not None:
+            feed.config = to_dict(self.config)
+
+    # --- one step -------------------------------------------------------------------------------------------
+
+    def batch(self, step: int) -> Batch:
+        return self.data.batch(step)
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One update of the network and, after a good one, of the probe; returns scalars. A step whose loss or
+        gradient is not finite changes nothing but the counters ``step`` and ``nan_steps``."""
+        self.model.train()
+        batch = batch.to(self.device)
+        optim = self.config.optim
+        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        self._statistics.before(self.step)
+        amp = optim.amp and self.device.type == "cuda"
+        predictions: list[Prediction] = []
+
+        def losses() -> tuple[Tensor, dict[str, Tensor]]:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+                predictions.extend(self.model(batch))
+                return self.model.losses(predictions, batch)
+
+        step, bad = self.step, self.nan_steps
+        metrics = self.update(self.model, self.optimizer, losses, lr, optim.grad_clip, self.model.parameters())
+        probe_loss = self._teach_probe(step, predictions, batch) if self.nan_steps == bad else None
+        if probe_loss is not None:
+            metrics["probe/loss"] = probe_loss
+        metrics["gaussians"] = sum(len(p.gaussians) for p in predictions) / len(predictions)
+        shown = [psnr(p.splats.color.detach(), v.color) for p, v in zip(predictions, batch.views, strict=True)]
+        metrics["train/psnr"] = float(torch.cat(shown).mean())
+        return metrics
+
+    def _teach_probe(self, step: int, predictions: list[Prediction], batch: Batch) -> float | None:
+        features = [p.point_features for p in predictions if p.point_features is not None]
+        if self.probe is None or len(features) < len(predictions):
+            return None
+        return self.probe.learn(step, torch.cat(features), batch.points.segment)
+
+    def evaluate(self, on_scene: Callable[[str, Batch, Prediction], object] | None = None) -> dict[str, float]:
+        """Means of `trainers.pretraining.evaluation.evaluate` over the held-out views, NaN left out; and where there is a probe
+        and labels, ``probe/miou`` (over the classes that occur) and ``probe/acc`` of all held-out voxels."""
+
+        def seen(name: str, batch: Batch, prediction: Prediction) -> None:
+            if self.probe is not None:
+                self.probe.observe(prediction.point_features, batch.points.segment)
+            if on_scene is not None:
+                on_scene(name, batch, prediction)
+
+        metrics = {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, seen).items()}
+        scores = None if self.probe is None else self.probe.take_scores()
+        return metrics if scores is None else metrics | {"probe/miou": scores.miou_present, "probe/acc": scores.allacc}
+
+    # --- checkpoints ----------------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Tensor]:
+        return with_probe(self.model.state_dict(), None if self.probe is None else self.probe.weights())
+
+    def state(self) -> dict[str, Any]:
+        probe = {} if self.probe is None else {"probe": self.probe.state()}
+        return {"optimizer": self.optimizer.state_dict(), **probe}
+
+    def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        own, probe = split_probe(weights)
+        self.model.load_state_dict(own)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.probe is not None and probe is not None:
+            self.probe.load(probe, state.get("probe", {}))
+
+    def resume_signature(self) -> dict[str, Any]:
+        return to_dict(self.config.model)
+
+    def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+        """Also of checkpoints from before this training shared its loop with others, or before there was contrast."""
+        weights, meta, extra = super().read(path)
+        if "kind" not in meta:
+            meta = {**meta, "kind": self.kind, "match": meta.get("config", {}).get("model", {})}
+            extra = {"state": extra, "nan_steps": extra["nan_steps"]}
+        if meta["kind"] == self.kind:
+            model, given = GaussianCrossConfig(), {"pairs": 0, **meta["match"].get("input", {})}
+            later = {name: getattr(model, name) for name in ("contrast_weight", "contrast_temperature")}
+            meta = {**meta, "match": {**later, **meta["match"], "input": given}}
+        return weights, meta, extra
+
+    def save(self) -> Path:
+        path = super().save()
+        if self._after_save is not None:
+            self._after_save(self.step)
+        return path
+
+    # --- the loop -------------------------------------------------------------------------------------------
+
+    def fit(self, seconds: float | None = None, console: Console | None = None) -> dict[str, float]:
+        evaluation = super().fit(seconds, console)
+        self._publish(always=True)
+        return evaluation
+
+    def open_log(self) -> MetricLog:
+        """Curves, the time line and the feed, both with the state that the run starts from."""
+        log = MetricLog(self.run_dir, self.step, self.feed)
+        self._timeline = Timeline(self.run_dir, int(self.config.timeline_mb * 1e6), self.step)
+        self._publish()
+        self._timeline.offer(self.step, self.weights)
+        return log
+
+    def should_stop(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
+        """Waits while a viewer has paused the run, answering what it asks for."""
+        while self.feed is not None and not self.feed.wait_while_paused(lambda: interrupted() is not None):
+            if interrupted() is not None:
+                break
+            self._answer(console)
+        return interrupted() is not None
+
+    def after_step(self, console: Console) -> None:
+        self._timeline.offer(self.step, self.weights)
+        self._answer(console)
+
+    def note(self, metrics: dict[str, float]) -> str:
+        if metrics:
+            return f"{super().note(metrics)}  PSNR {metrics['train/psnr']:.1f} dB"
+        return "the first step takes longer" + (": kernels are compiled, once" if self.device.type == "cpu" else "")
+
+    def _answer(self, console: Console) -> None:
+        """Give viewers what they asked for: a checkpoint, a newer snapshot."""
+        if self.feed is not None and self.feed.take_save_request():
+            self.save_or_warn(console)
+        self._publish()
+
+    def _publish(self, always: bool = False) -> None:
+        """A new snapshot if a viewer wants one, or the first, or ``always``."""
+        feed = self.feed
+        if feed is not None and (always or feed.snapshot is None or feed.wants_snapshot.is_set()):
+            weights = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
+            feed.publish(Snapshot(self.step, weights, None if self.probe is None else self.probe.weights()))
+
+
+def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW with decay on matrices only."""
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr)
