@@ -1,7 +1,7 @@
 """Fit 3D Gaussians to pictures with the differentiable rasteriser, on the CPU.
 
-Four cameras look at a coloured sphere; random Gaussians are optimised until they render to the same pictures. `rasterize`
-runs numba kernels on the CPU and gsplat on CUDA.
+Four cameras look at a coloured sphere; random Gaussians are optimised until they render to the same pictures.
+`rasterize` runs numba kernels on the CPU and gsplat on CUDA.
 
     python examples/02_splat_gaussians_cpu.py --steps 200
 """

@@ -286,6 +286,53 @@ def test_command(command, workspace, tmp_path, monkeypatch, capfd):
         assert path.is_dir() or path.stat().st_size > 0
 
 
+def printed_python() -> list:
+    """Fenced ``python`` blocks of all documents."""
+    found = []
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for block in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            line = text[: block.start(1)].count("\n") + 1
+            found.append(pytest.param(block[1], id=f"{document.relative_to(ROOT)}:{line}"))
+    return found
+
+
+@pytest.mark.parametrize("code", printed_python())
+def test_python_block(code, workspace, tmp_path, monkeypatch):
+    for name in workspace.needed(re.findall(r'"([^"]+)"', code), set()):
+        workspace.add(name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code, "block", "exec"), names)
+    scene, features = names["scene"], names["features"]
+    assert len(features) == len(scene) > 0 and bool(features.isfinite().all())
+
+
+def anchors(document: Path) -> set[str]:
+    """Anchors of a document's headings, as GitHub and MyST make them, and of explicit targets."""
+    text = document.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    made = {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r"^\(([\w-]+)\)=$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_local_links_lead_somewhere(document):
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name).resolve() if name else document
+        assert path.exists(), f"{target}: no such file"
+        assert not anchor or anchor in anchors(path), f"{target}: no such heading"
+
+
+def test_the_readme_fits_two_screens():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+
+
 def run_here(args: list[str]) -> int:
     """Exit status of `gaussiancross ARGS`."""
     try:
