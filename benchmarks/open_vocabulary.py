@@ -20,11 +20,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from ..app.commands.query import findings_of
-from ..app.export.files import world_gaussians
 from ..app.query.report import AnswerPictures
 from ..app.render.draw import Cell, sheet
 from ..app.render.renderer import Renderer
 from ..app.scenes import bundled as shipped
+from ..app.scenes.geometry import world_gaussians
 from ..app.scenes.lifted import lifted_state
 from ..app.scenes.open import BUILTIN, Field, OpenField, calibration_path, open_field
 from ..app.scenes.source import SceneState

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-
-SHARED_DATA = Path(os.environ.get("GAUSSIANCROSS_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+from helpers.paths import SHARED_DATA
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,3 +35,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no sample data at {SHARED_DATA} (set GAUSSIANCROSS_TEST_DATA to where it is)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """An empty GAUSSIANCROSS_CACHE for the tests of one file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -10,13 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from box_room import SMALL as PRETRAIN
-from box_room import write_box_room
-from gaussiancross.app.export.files import world_gaussians
 from gaussiancross.app.query import picking
 from gaussiancross.app.render.catalog import LAYERS
 from gaussiancross.app.render.renderer import Renderer, RenderOptions
 from gaussiancross.app.render.scores import ClassScores, Heat
+from gaussiancross.app.scenes.geometry import world_gaussians
 from gaussiancross.app.scenes.source import LiveSource
 from gaussiancross.core.query import Query, QueryableFeatures, ask
 from gaussiancross.core.splat import api
@@ -27,15 +25,16 @@ from gaussiancross.trainers.downstream.instances import InstanceTrainer
 from gaussiancross.trainers.engine.live import LiveFeed
 from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
-from labelled_scenes import SMALL, labelled_scenes
-from pretended_device import DEVICE, NAME, Held, pretended
+from helpers.box_room import SMALL as PRETRAIN
+from helpers.box_room import write_box_room
+from helpers.clipgs import small_clipgs_run, write_shape_triplets
+from helpers.fitting import ball_pictures
+from helpers.inspector import at_frame
+from helpers.labelled_scenes import SMALL, labelled_scenes
+from helpers.pretended_device import DEVICE, NAME, Held, pretended
+from helpers.shelves import SMALL as INSTANCES
+from helpers.shelves import shelves
 from rich.console import Console
-from test_clipgs_train import config as clipgs_config  # noqa: F401 (a fixture)
-from test_clipgs_train import triplets  # noqa: F401 (a fixture)
-from test_fit_object import pictures  # noqa: F401 (a fixture)
-from test_inspector_layers import at_frame
-from test_instances import SMALL as INSTANCES
-from test_instances import shelves
 
 QUIET = Console(quiet=True)
 BOTH = (torch.device("cpu"), DEVICE)
@@ -116,15 +115,17 @@ def test_contrast(tmp_path):
     )
 
 
-def test_objects(tmp_path, clipgs_config):  # noqa: F811
-    config = replace(clipgs_config, epochs=1, optim=replace(clipgs_config.optim, amp=False))
+def test_objects(tmp_path):
+    (tmp_path / "triplets").mkdir()
+    config = small_clipgs_run(write_shape_triplets(tmp_path / "triplets"))
+    config = replace(config, epochs=1, optim=replace(config.optim, amp=False))
     one, other = trained(lambda device, folder: ClipGSTrainer(config, folder, device=device), tmp_path)
     here, there = (embed_triplets(trainer.model, trainer.data.train) for trainer in (one, other))
     torch.testing.assert_close(there, here, rtol=0.1, atol=0.1)
 
 
-def test_objects_are_fitted_to_pictures(device, pictures):  # noqa: F811
-    cameras, color, alpha, truth = pictures
+def test_objects_are_fitted_to_pictures(device):
+    cameras, color, alpha, truth = ball_pictures()
     start = replace(truth, colors=torch.full_like(truth.colors, 0.5))
     config = replace(FAST, iterations=3, views=3, held_out=4)
     here, there = (fit_gaussians(start.to(d), cameras.to(d), color, alpha, config) for d in BOTH)

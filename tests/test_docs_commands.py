@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from docs_workspace import NETWORK, SMALL_OBJECTS, SMALL_PRETRAINING, Workspace
 from gaussiancross.app import cli
+from helpers.docs_workspace import NS_SMALL, SMALL_OBJECTS, SMALL_PRETRAINING, Workspace, script
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,13 +37,6 @@ SMALL_LABELS = """
 """
 """Options that make a run of `probe`, `finetune` or `instances` which a CPU finishes in seconds."""
 PICTURES = "--views 1 --width 120"
-NS_SMALL = (
-    NETWORK.replace("--model.", "--pipeline.model.")
-    + """
-    --pipeline.datamanager.width 24 --pipeline.datamanager.height 18 --pipeline.datamanager.views 2
-    --pipeline.datamanager.eval-scenes 1 --pipeline.datamanager.eval-views 2 --max-num-iterations 3 --steps-per-save 2
-"""
-)
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ RUN = {
     ),
     "gaussiancross eval runs/rooms": Run("--device cpu", ("runs/rooms/eval/metrics.json",), prints="PSNR"),
     "ns-train gaussiancross-tiny --data rooms:8": Run(
-        NS_SMALL + "--vis tensorboard", ("outputs",), replaces=(("rooms:8", "rooms:1"),), slow=True
+        NS_SMALL, ("outputs",), replaces=(("rooms:8", "rooms:1"),), slow=True
     ),
     "ns-eval --load-config NS_RUN/config.yml": Run(slow=True, prints="psnr"),
     "ns-train gaussiancross --help": Run(prints="--pipeline.model.point-weight", slow=True),
@@ -194,13 +187,13 @@ NOT_RUN = {
     "ns-train gaussiancross --data SCANNET --pipeline.datamanager.teacher cached:FEATURES": "needs CUDA",
     "gaussiancross pretrain full --data SCANNET --data.teacher cached:FEATURES": "needs CUDA",
     "gaussiancross bench gpu": "needs CUDA",
-    "gaussiancross bench rooms --variant full": "takes hours; tests/test_rooms_bench.py runs it in small",
+    "gaussiancross bench rooms --variant full": "takes hours; tests/benchmarks/test_rooms_bench.py runs it in small",
     "gaussiancross bench livingroom CAPTURE": "trains for ten minutes",
     "gaussiancross bench livingroom CAPTURE --anchors lattice --cells 100000 --seconds 300": "trains for five minutes",
     "gaussiancross bench open_vocabulary": "takes many minutes",
     "gaussiancross bench open_vocabulary --run bundled-rooms --rooms 8": "takes many minutes",
     "gaussiancross bench objects --seeds 3 --pretrain-epochs 5 --config.epochs 12 --data.train 24 --data.test 4"
-    " --data.unseen 12": "takes hours; tests/test_objects_bench.py runs it in small",
+    " --data.unseen 12": "takes hours; tests/benchmarks/test_objects_bench.py runs it in small",
 }
 """Command, as printed -> why it is not run."""
 
@@ -219,11 +212,6 @@ def printed_commands() -> dict[str, str]:
 
 
 PRINTED = printed_commands()
-
-
-def script(name: str) -> str:
-    """Path of an installed script of this environment."""
-    return str(Path(sys.executable).with_name(name))
 
 
 def test_every_printed_command_is_run_or_excused():

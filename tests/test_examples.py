@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs_workspace import Workspace
+from helpers.docs_workspace import Workspace
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -27,8 +27,8 @@ def modules() -> list[Path]:
 
 
 def imported(path: Path, module_level: bool) -> set[str]:
-    """Absolute names that a file imports: "gaussiancross.core.data.scene", "torch.nn". Imports for type checkers only do
-    not count; with ``module_level`` neither do those inside functions."""
+    """Absolute names that a file imports: "gaussiancross.core.data.scene", "torch.nn". Imports for type checkers only
+    do not count; with ``module_level`` neither do those inside functions."""
     package = ["gaussiancross", *path.relative_to(ROOT).parent.parts]
     found: set[str] = set()
 
@@ -104,8 +104,8 @@ def test_imports_are_seen(tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     path.write_text(
         "from typing import TYPE_CHECKING\n"
-        "from ...trainers import data\n"
-        "from ..scene import Frame\n"
+        "from ...trainers.pretraining import data\n"
+        "from ..data.scene import Frame\n"
         "from . import ply\n"
         "if TYPE_CHECKING:\n    import viser\n"
         "class A:\n    import gsplat.cuda\n    def f(self):\n        import spconv\n"

@@ -13,15 +13,16 @@ import tyro
 from rich.console import Console
 
 from ...core.errors import InputError
-from ..export.files import features_work, finish, path_work, picture_work, splats_work
+from ..export.camera_path import Pose, dataset_path, orbit
+from ..export.files import features_work, splats_work
 from ..export.offline import page_work
-from ..inspector.jobs import Work
-from ..inspector.panels.export import even
+from ..export.pictures import picture_work
+from ..export.video import path_work, steps_work
+from ..export.video_files import Format, even
+from ..export.work import Work, finish
 from ..render.catalog import Layer
-from ..render.clouds import bounds, point_size
-from ..render.compare import steps_work
 from ..render.renderer import Renderer, RenderOptions
-from ..render.video import Format, Pose, dataset_path, orbit
+from ..scenes.geometry import bounds, point_size
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
 from .view import View, open_source

@@ -252,7 +252,7 @@ def _crop(path: Path, teacher: Teacher | None) -> Example:
 def _positions(at: Sequence[tuple[float, float, float]], state: SceneState) -> list[Example]:
     if not at:
         return []
-    from ..render.clouds import centers_in_world
+    from ..scenes.geometry import centers_in_world
 
     assert state.embeddings is not None
     centers, out = centers_in_world(state), []

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from ...core.geometry.gaussians import Gaussians
-from ..inspector.jobs import Download, Progress, Work
-from ..render.clouds import dots, point_size
+from ..render.clouds import dots
 from ..render.layers import to_image
 from ..render.renderer import Renderer
-from ..render.video import Pose
-from .files import world_gaussians
+from ..scenes.geometry import point_size, world_gaussians
+from .camera_path import Pose
+from .work import Download, Progress, Work
 
 MAX_GAUSSIANS = 300_000
 """Gaussians of one page (about 10 MB); of more, those that cover the most are taken."""

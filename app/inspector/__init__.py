@@ -1,10 +1,9 @@
 """The inspector: watch a training, or look at a checkpoint, a point scene or splats, in the browser.
 
-source.py     what can be looked at: `LiveSource`, `ModelSource`, `PointsSource`, `SplatsSource`
-layers.py     tensors → pictures; draw.py: legends and sheets; renderer.py: which picture of which scene
-worker.py     the one render thread and its budget
-session.py    one browser; panels/: its controls; frusta.py, divider.py: what can be clicked and dragged in the picture
-inspector.py  `Inspector`: server, browsers, pulse; origin.py: who may connect; limits.py: what they may not do
+inspector.py        `Inspector`: server, browsers, pulse
+session.py          one browser; panels/: its controls; frusta.py, divider.py: clickable cameras, draggable line
+worker.py           the render thread and its time budget
+access.py           which pages may connect; viser_internals.py: private interfaces of viser
 
 Names are loaded when used, so that importing this package costs nothing.
 """

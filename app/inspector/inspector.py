@@ -26,10 +26,9 @@ from ..render.layers import BACKGROUND
 from ..render.renderer import Renderer, RenderOptions
 from ..scenes.source import SceneSource
 from ..scenes.timeline import TimelineSource
-from .icons import keep_icons_open
-from .limits import open_tunnel, refuse_tunnels
-from .origin import is_loopback, refuse_foreign_origins
+from .access import is_loopback, open_tunnel, refuse_foreign_origins
 from .session import Session
+from .viser_internals import ignore_share_requests, keep_icon_archive_open
 from .worker import RenderWorker, ThreadTime
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class Inspector:
         self.worker = RenderWorker(on_error=self._render_failed)
         self._apply_share()
 
-        keep_icons_open()
+        keep_icon_archive_open()
         # A browser may leave between the decision to send and the sending; viser would warn each time.
         warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         others = set(threading.enumerate())
@@ -130,7 +129,7 @@ class Inspector:
         self._network = ThreadTime(set(threading.enumerate()) - others)
         self._host, self._port = host, self._server.get_port()
         self.public_url: str | None = None
-        refuse_tunnels(self._server)
+        ignore_share_requests(self._server)
         refuse_foreign_origins(self._server, host, lambda: self.public_url)
         if self._port != port and port != 0:
             print(f"Port {port} is in use: the inspector took {self._port}.")

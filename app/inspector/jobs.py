@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
+from ..export.work import Work
 
 if TYPE_CHECKING:
     from .session import Session
@@ -16,32 +15,8 @@ SLICE = 0.05
 """Seconds after which a job lets others have their turn; one picture may take longer."""
 
 
-@dataclass(frozen=True)
-class Download:
-    """A finished file."""
-
-    name: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is.
-
-    Attributes:
-        share: in [0, 1].
-        waiting: nothing to do here until something outside (an encoder) is ready: come back at the next pulse.
-    """
-
-    share: float
-    waiting: bool = False
-
-
 MAX_BYTES = 1 << 29
 """Largest file sent to a browser; the command line has no limit."""
-
-Work = Generator[Progress, None, Download]
-"""Yields often; its ``finally`` cleans up, whether it ends, fails or is stopped."""
 
 
 def limited(work: Work, limit: int = MAX_BYTES) -> Work:

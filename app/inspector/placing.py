@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..render.video import Pose
+from ..export.camera_path import Pose
 
 PATIENCE = 2.0
 """Seconds after which a browser that has not gone there is believed."""

@@ -19,19 +19,19 @@ from viser import transforms as tf
 
 from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras
+from ..export.camera_path import Pose
 from ..render.catalog import INFO, LAYERS, Layer
 from ..render.classes import PLAIN, ClassStyle
-from ..render.clouds import PointColor, bounds, overview_frame, point_size
+from ..render.clouds import PointColor
 from ..render.renderer import Canvas, Mix, RenderOptions
 from ..render.scores import Heat
-from ..render.thumbnails import MAX_UPLOAD, UP, Up, guess_up, turned, upload_too_large
-from ..render.video import Pose
 from ..render.views import SAME_PLACE
+from ..scenes.geometry import UP, Up, bounds, guess_up, overview_frame, point_size, z_up_to
 from ..scenes.timeline import TimelineSource
+from ..scenes.uploads import MAX_UPLOAD, upload_too_large
 from .divider import Divider
 from .frusta import Frusta
 from .jobs import Exports
-from .limits import cap_uploads
 from .panels import (
     ComparePanel,
     CurvesPanel,
@@ -47,6 +47,7 @@ from .panels import (
     ViewPanel,
 )
 from .placing import Placing
+from .viser_internals import limit_uploads
 from .worker import Lane
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Session:
                 with tabs.add_tab("Objects", viser.Icon.BOX if wide else None):
                     self.objects = ObjectsPanel(self, inspector.desk)
             self._add_shortcuts()
-        cap_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
+        limit_uploads(client, MAX_UPLOAD, lambda name, size: self.report(upload_too_large(name, size)))
         client.camera.on_update(self.guarded(self._camera_moved))
         self.select_scene(0)
 
@@ -546,7 +547,7 @@ class Session:
             return
         low, high = bounds(state)
         center, size = (low + high) / 2, float(np.linalg.norm(high - low))
-        self._place(center + size * turned(np.array([-0.55, -0.65, 0.5]), self.view.up), center, math.radians(60))
+        self._place(center + size * z_up_to(np.array([-0.55, -0.65, 0.5]), self.view.up), center, math.radians(60))
 
     def _place(self, position: np.ndarray, look_at: np.ndarray, fov: float) -> None:
         camera, before = self.client.camera, self.pose()

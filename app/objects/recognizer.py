@@ -26,8 +26,8 @@ from ...core.models.clipgs import ClipGS
 from ...core.query import MAX_LETTERS, QueryObject
 from ...core.query.index import VectorIndex
 from ...core.splat import rasterize
-from ..export.files import world_gaussians
 from ..render.layers import BACKGROUND, Image
+from ..scenes.geometry import world_gaussians
 from ..scenes.recent import Recent
 from ..scenes.source import SceneState
 from .load_object import OBJECT_FILES, read_any_object

@@ -15,8 +15,8 @@ from ...core.geometry.cameras import Cameras
 from ...core.query import FeatureStore, combine
 from ...core.splat import pick as pick_gaussians
 from ...core.splat import rasterize
-from ..render.clouds import centers_in_world
 from ..render.scores import LABEL_REACH
+from ..scenes.geometry import centers_in_world
 from ..scenes.nearest import tree
 from ..scenes.source import SceneState
 

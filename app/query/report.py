@@ -19,13 +19,11 @@ from ...core.io import write_gaussians, write_points
 from ...core.io.ply_table import read_vertices, write_vertices
 from ...core.query import Cut, PhraseAnswer, QueryObject
 from ...core.splat import rasterize
-from ..export.files import world_gaussians
-from ..render.clouds import bounds
 from ..render.draw import Cell, sheet
 from ..render.layers import Image, over_background, to_image
 from ..render.renderer import Renderer, RenderOptions
 from ..render.scores import Heat
-from ..render.thumbnails import guess_up, turned
+from ..scenes.geometry import bounds, guess_up, world_gaussians, z_up_to
 from ..scenes.source import SceneState
 
 CANDIDATES = 40
@@ -115,11 +113,11 @@ def candidates(state: SceneState, most: int = CANDIDATES) -> list[tuple[Cameras,
     for ring, height in ((0.85, 0.35), (0.7, 0.75), (0.25, 0.12)):  # around it, from above, and from within
         for k in range(8):
             angle = 2 * math.pi * (k + 0.5) / 8
-            eye = middle + reach * turned(np.array([ring * math.cos(angle), ring * math.sin(angle), height]), up)
+            eye = middle + reach * z_up_to(np.array([ring * math.cos(angle), ring * math.sin(angle), height]), up)
             target = middle if ring > 0.5 else 2 * middle - eye
             eye_, target_, up_ = (
                 torch.from_numpy(np.asarray(v, np.float64)).float()
-                for v in (eye, target, turned(np.array([0.0, 0.0, 1.0]), up))
+                for v in (eye, target, z_up_to(np.array([0.0, 0.0, 1.0]), up))
             )
             view = look_at(eye_, target_, up_)
             out.append((Cameras(view[None], intrinsics(1.0, 640, 480)[None], 640, 480), None))

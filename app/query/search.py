@@ -27,7 +27,7 @@ from ...core.query import (
     spacing,
 )
 from ...core.teachers import make_teacher
-from ..render.clouds import centers_in_world, point_size
+from ..scenes.geometry import centers_in_world, point_size
 from ..scenes.source import SceneSource, SceneState
 
 __all__ = [

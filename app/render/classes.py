@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
+from ..scenes.geometry import centers_in_world
 from ..scenes.nearest import tree
-from .clouds import centers_in_world
 from .layers import class_colors
 from .scores import ClassScores
 

@@ -12,25 +12,17 @@ from torch import Tensor
 from ...core.errors import InputError
 from ...core.features.pca import PcaBasis
 from ...core.geometry.cameras import Cameras
-from ...trainers.pretraining.timeline import thinned
-from ..export.files import video_work
-from ..inspector.jobs import Progress, Work
+from ..scenes.geometry import centers_in_world, subset
 from ..scenes.nearest import tree
 from ..scenes.source import SceneSource, SceneState
 from ..scenes.timeline import TimelineSource
 from .catalog import INFO
-from .clouds import centers_in_world, subset
-from .draw import caption, divide
+from .draw import divide
 from .feature_colors import ColorBasis
-from .layers import Image
 from .renderer import FAR, Canvas, Renderer, RenderOptions
-from .video import Format, Pose
 
 _ALIGNED_ON = 20_000
 """Gaussians that two bases are aligned on."""
-
-_VIDEO_STEPS = 90
-"""Steps of a time line that go into a video."""
 
 
 class Comparison:
@@ -138,43 +130,6 @@ class PartnerRenderer(Renderer):
         main = self._main.source
         both = isinstance(main, TimelineSource) and isinstance(self.source, TimelineSource)
         return both and main.base is self.source.base  # type: ignore[union-attr]
-
-
-def steps_work(
-    main: Renderer,
-    source: TimelineSource,
-    scene: int,
-    look: RenderOptions,
-    pose: Pose,
-    size: tuple[int, int],
-    kind: Format,
-    name: str,
-    fps: float = 5.0,
-) -> Work:
-    """A video of one view over the steps of a run; the last step stays for a second and a half.
-
-    Args:
-        look: what is drawn; layers that need more than the weights (a dataset camera, scores) do what they do in the
-            page.
-    """
-    twin = source.twin(None)
-    steps = [frame.step for frame in thinned(twin.frames(), _VIDEO_STEPS)]
-    if not steps:
-        raise InputError("the time line", "steps that the run has kept", "none yet")
-    partner = PartnerRenderer(twin, main)
-
-    def draw_step(step: int) -> Image:
-        if twin.position != step:
-            twin.seek(step)
-            partner.load(scene)
-        image = partner.draw(scene, look, pose.cameras(*size)).image
-        return caption(image, f"step {step:,}") if not look.mixed else image
-
-    order = [*steps, *[steps[-1]] * round(1.5 * fps)]
-    # The newest step first: feature colours are then fitted to what the network has learned, and stay.
-    draw_step(steps[-1])
-    yield Progress(0.01)
-    return (yield from video_work(lambda i: draw_step(order[i]), len(order), *size, fps, kind, name))
 
 
 def aligned_basis(state: SceneState, other: SceneState, colors: Tensor) -> PcaBasis:

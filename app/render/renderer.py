@@ -14,11 +14,12 @@ from torch import Tensor
 from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
 from ...core.splat import Splats, rasterize
+from ..scenes.geometry import depth_range, point_size, subset
 from ..scenes.recent import Recent
 from ..scenes.source import SceneSource, SceneState
-from .catalog import INFO, LAYERS, MIXABLE, Layer, available
+from .catalog import INFO, MIXABLE, Layer, available
 from .classes import PLAIN, ClassStyle, point_segment, probe_scores
-from .clouds import PointColor, bounds, cloud, depth_range, dots, point_size, subset
+from .clouds import PointColor, cloud, dots
 from .draw import Legend, caption, divide, draw_legend, fit
 from .feature_colors import ColorBasis, FeatureColors
 from .layers import (
@@ -34,20 +35,6 @@ from .layers import (
 from .scores import ClassProvider, ClassScores, Heat, label_scores
 from .sheets import DEPTH_ERROR, MIN_ALPHA, RGB_ERROR, views_sheet
 from .views import CameraRotation, Targets
-
-__all__ = [
-    "LAYERS",
-    "Canvas",
-    "FeatureColors",
-    "Layer",
-    "Mix",
-    "PointColor",
-    "RenderOptions",
-    "Renderer",
-    "bounds",
-    "depth_range",
-    "point_size",
-]
 
 Mix = Literal["Off", "Split", "Blend"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..scenes.geometry import centers_in_world
 from ..scenes.nearest import tree
-from .clouds import centers_in_world
 from .layers import class_colors
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ...core.features.lifting import LiftConfig, Lifted, Progress, lift
 from ...core.geometry.gaussians import Gaussians
 from ...core.query import Calibration, TextEncoder
 from ...core.teachers import Teacher
-from ..render.clouds import point_size
+from .geometry import point_size
 from .recent import Recent
 from .source import SceneState
 

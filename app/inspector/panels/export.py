@@ -10,19 +10,12 @@ import viser
 from numpy.typing import NDArray
 
 from ....core.errors import InputError
-from ...export.files import (
-    MAX_SIDE,
-    MAX_VIDEO_SIDE,
-    checked_selection,
-    features_work,
-    file_name,
-    path_work,
-    picture_work,
-    selection_work,
-    splats_work,
-)
+from ...export.camera_path import Pose, dataset_path, orbit, spline
+from ...export.files import checked_selection, features_work, file_name, selection_work, splats_work
 from ...export.offline import MAX_GAUSSIANS, page_work
-from ...render.video import MAX_FRAMES, Format, Pose, dataset_path, find_ffmpeg, orbit, spline
+from ...export.pictures import MAX_SIDE, picture_work
+from ...export.video import MAX_VIDEO_SIDE, path_work
+from ...export.video_files import MAX_FRAMES, Format, even, find_ffmpeg
 from ...scenes.source import SceneState
 from .controls import assign
 
@@ -222,8 +215,3 @@ class ExportPanel:
         if state is None:
             raise InputError("this export", "a scene", "one that is still loading", "wait a moment")
         return state
-
-
-def even(pixels: int) -> int:
-    """The next smaller even number: video encoders take no other sizes."""
-    return pixels - pixels % 2

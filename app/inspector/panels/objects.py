@@ -14,8 +14,8 @@ from ....core.errors import InputError
 from ...objects.load_object import OBJECT_FILES
 from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, result_sheet, standing
 from ...objects.search import IMAGES
-from ...render.thumbnails import MAX_ADDED, MAX_UPLOAD
 from ...scenes.source import SceneState
+from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD
 
 if TYPE_CHECKING:
     from ..session import Session

@@ -9,7 +9,9 @@ import viser
 
 from ....core.errors import InputError
 from ...render.layers import BACKGROUND
-from ...render.thumbnails import MAX_ADDED, MAX_UPLOAD, Up, contact_sheet, picture_of, preview, read_upload
+from ...render.thumbnails import contact_sheet, picture_of, preview
+from ...scenes.geometry import Up
+from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD, read_upload
 from .controls import Link, assign
 
 if TYPE_CHECKING:

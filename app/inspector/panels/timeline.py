@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import viser
 
-from ...export.files import MAX_VIDEO_SIDE, file_name
-from ...render.compare import steps_work
-from ...render.video import Format
+from ...export.files import file_name
+from ...export.video import MAX_VIDEO_SIDE, steps_work
+from ...export.video_files import Format, even
 from ...scenes.timeline import TimelineSource
 from .controls import Link, assign
-from .export import FORMATS, JobBar, even
+from .export import FORMATS, JobBar
 
 if TYPE_CHECKING:
     from ..session import Session

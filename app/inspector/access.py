@@ -1,0 +1,80 @@
+"""Rules for connections to the inspector: origin checks, loopback addresses, the public tunnel.
+
+A page of any web site can open a WebSocket to 127.0.0.1 from the visitor's browser. The browser names that site in the
+``Origin`` header; viser does not check it, so the inspector does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import viser
+
+from .viser_internals import check_connections
+
+TUNNEL_SECONDS = 20.0
+"""Timeout (s) for an answer of viser's relay."""
+
+
+def origin_allowed(origin: str | None, host: str | None, bound: str, public: str | None = None) -> bool:
+    """Whether a WebSocket from ``origin`` may connect.
+
+    Args:
+        origin: the ``Origin`` header; None is allowed, since browsers always send one and programs need not.
+        host: the ``Host`` header.
+        bound: address that the server listens on. On a loopback address only loopback origins are allowed, so that a
+            foreign name which resolves to 127.0.0.1 gains nothing; otherwise origin and host must agree.
+        public: address of the public tunnel, whose page is allowed too, or None.
+    """
+    if origin is None:
+        return True
+    try:
+        parts = urlsplit(origin)
+        name = parts.hostname
+        own = urlsplit(f"//{host}") if host else None
+        same = own is not None and name == own.hostname and (parts.port or 80) == (own.port or 80)
+    except ValueError:
+        return False
+    if name is None or parts.scheme not in ("http", "https"):
+        return False
+    if public is not None and name == urlsplit(public).hostname:
+        return True
+    return same and (is_loopback(name) or not is_loopback(bound))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_foreign_origins(
+    server: viser.ViserServer, bound: str, public: Callable[[], str | None] = lambda: None
+) -> None:
+    """Close connections from foreign pages before anything is sent to them; arguments as in `origin_allowed`."""
+    check_connections(server, lambda origin, host: origin_allowed(origin, host, bound, public()))
+
+
+def open_tunnel(server: viser.ViserServer, seconds: float = TUNNEL_SECONDS) -> str | None:
+    """Open a public address of the server through viser's relay, share.viser.studio; ``server.stop`` closes it.
+
+    Returns:
+        The address, or None when the relay did not answer in time.
+    """
+    answers: list[str | None] = []
+    request = threading.Thread(
+        target=lambda: answers.append(server.request_share_url(verbose=False)), name="inspector-tunnel", daemon=True
+    )
+    request.start()
+    request.join(seconds)
+    if not answers:  # a late answer must not open a tunnel unnoticed
+        server.disconnect_share_url()
+        return None
+    return answers[0]

@@ -1,0 +1,188 @@
+"""`gaussiancross query` from end to end, on a small room whose teacher is a fake, and on files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gaussiancross.app.cli import main
+from gaussiancross.app.commands.query import file_names, labels_of
+from gaussiancross.app.scenes import open as fields
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.io import read_labelled_gaussians, read_points, write_gaussians
+from gaussiancross.core.query import TextVectors
+from gaussiancross.core.teachers import ImageTeacher, TeacherInfo
+from helpers.inspector import as_gaussians, box_frames, box_room
+from PIL import Image
+
+COLORS = {"red": (0.8, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 0.8), "grey": (0.5, 0.5, 0.5)}
+EXTRA = ("giraffe", "zebra")
+"""Words of nothing that any picture here shows."""
+NAMES = (*COLORS, *EXTRA)
+ARGUMENTS = ("--views", "1", "--width", "160")
+
+
+class ColorTeacher(ImageTeacher):
+    """Features that say which of a few colours a pixel is nearest to."""
+
+    def __init__(self) -> None:
+        self.info = TeacherInfo("colors", 16, "none", None, False)
+        self.text = color_words()
+        self.size = (64, 48)
+
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        palette = torch.tensor(list(COLORS.values()))
+        nearest = torch.cdist(images.flatten(0, 2), palette).argmin(1)
+        return self.text.encode(list(COLORS)).vectors[nearest].unflatten(0, images.shape[:3])
+
+
+def color_words() -> TextVectors:
+    vectors = torch.eye(16)[1 : 1 + len(NAMES)]
+    vectors[:, 0] = 1.5
+    return TextVectors(vectors, NAMES)
+
+
+@pytest.fixture(scope="module")
+def splats(tmp_path_factory) -> Path:
+    """A box room whose Gaussians carry the vectors of colour words: front and back red, the others grey."""
+    scene = box_room(16)
+    words = color_words().encode(["red", "red", "grey", "grey", "grey", "blue"]).vectors
+    features = words[torch.from_numpy(scene.segment)]
+    path = tmp_path_factory.mktemp("splats") / "box.ply"
+    write_gaussians(path, replace(as_gaussians(scene), features=features))
+    np.save(path.with_name("words.npy"), color_words()._vectors.numpy())
+    path.with_name("words_names.json").write_text(json.dumps(NAMES))
+    return path
+
+
+def test_splats_with_features(splats, tmp_path):
+    vectors = str(splats.with_name("words.npy"))
+    out = tmp_path / "answer"
+    asked = ["query", str(splats), "red", "blue", "giraffe", "unicorn", "--negatives", "green", "okapi"]
+    assert main([*asked, "--text-vectors", vectors, "--out", str(out), *ARGUMENTS]) == 0
+    report = json.loads((out / "answer.json").read_text())
+    red, blue, giraffe, unicorn = report["phrases"]
+    assert red["present"] and blue["present"] and not giraffe["present"]
+    assert giraffe["selected"] == 0 and giraffe["objects"] == [] and "ply" not in giraffe
+    assert unicorn["known"] is False and unicorn["unknown_word"] == "unicorn"
+    assert len(red["objects"]) == 2 and 0.5 <= red["threshold"] <= 1
+    assert report["unknown_negatives"][0].startswith("I don't know 'okapi'")
+    segment = box_room(16).segment
+    gaussians, label = read_labelled_gaussians(out / "labels.ply")
+    assert (label == np.select([segment <= 1, segment == 5], [0, 1], -1)).all()  # in the order of the file
+    assert gaussians.features.shape == (len(segment), 16)
+    assert len(read_labelled_gaussians(out / "red.ply")[0]) == (segment <= 1).sum() == red["selected"]
+    for name in ("page.png", "red.png", "giraffe.png"):
+        assert Image.open(out / name).size[0] > 480
+
+
+def test_positions_and_classes(splats, tmp_path):
+    vectors = str(splats.with_name("words.npy"))
+    scene = box_room(16)
+    place = scene.coord[scene.segment == 5].mean(0)
+    at = ["--at", *(f"{v:.3f}" for v in place)]
+    asked = ["query", str(splats), "red", "blue", *at, "--classes", "--text-vectors", vectors]
+    assert main([*asked, "--out", str(tmp_path), *ARGUMENTS]) == 0
+    red, blue, here = json.loads((tmp_path / "answer.json").read_text())["phrases"]
+    assert here["present"]
+    assert red["selected"] == (scene.segment <= 1).sum()
+    assert blue["selected"] + here["selected"] == (scene.segment == 5).sum()  # a place has one class
+
+
+def test_a_capture_is_lifted(monkeypatch, tmp_path):
+    scene, frames = box_room(30), box_frames()
+
+    class Dataset:
+        names, class_names = ("box",), ()
+
+        def __len__(self) -> int:
+            return 1
+
+        def scene(self, index: int):
+            return scene
+
+        def frames(self, index: int):
+            return frames
+
+    monkeypatch.setattr(fields, "open_scenes", lambda data, split: Dataset())
+    monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
+    crop = tmp_path / "crop.png"
+    color = frames.read(0, 64, 48).color
+    Image.fromarray((color[:8, :8] * 255).astype(np.uint8)).save(crop)
+    out = tmp_path / "out"
+    assert (
+        main(["query", "capture", "zebra", "--teacher", "colors", "--images", str(crop), "--out", str(out), *ARGUMENTS])
+        == 0
+    )
+    report = json.loads((out / "answer.json").read_text())
+    assert report["field"] == "lifted" and report["teacher"] == "colors" and report["calibrated"] is None
+    assert not report["phrases"][0]["present"] and report["phrases"][1]["phrase"] == "crop"
+    labelled = read_points(out / "labels.ply")
+    assert len(labelled) == len(scene) and labelled.segment is not None
+
+
+def test_one_room_of_a_split_by_name(monkeypatch):
+    monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
+    opened = fields.open_field(fields.OpenField("rooms:test:3", "lifted"))
+    assert opened.source.scene_names == ("room_test_000003",) and opened.index == 0
+    opened = fields.open_field(fields.OpenField("rooms:8", "lifted", split="test", index=3))
+    assert opened.source.scene_names[opened.index] == "room_test_000003"
+
+
+def test_the_field_that_ships_needs_frames(tmp_path, capsys):
+    scene = box_room(8)
+    folder = tmp_path / "val" / "box"
+    folder.mkdir(parents=True)
+    for name in ("coord", "color", "normal"):
+        np.save(folder / f"{name}.npy", getattr(scene, name))
+    assert main(["query", str(tmp_path), "sofa", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "box: expected posed frames" in said and "gaussiancross query RUN --data" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_files_are_plain_and_different():
+    assert file_names(["A red chair!", "a red-chair", "page", "…"]) == [
+        "a-red-chair",
+        "a-red-chair-2",
+        "page-2",
+        "phrase",
+    ]
+
+
+def test_labels_take_the_best_of_those_that_select():
+    class Stub:
+        def __init__(self, scores, selected):
+            self.scores, self.selected = torch.tensor(scores), np.array(selected)
+
+    first = Stub([0.9, 0.6, 0.8], [True, True, False])
+    second = Stub([0.7, 0.8, 0.9], [True, True, False])
+    assert labels_of([first, second], [0, 2]).tolist() == [0, 2, -1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "at least one phrase"),
+        (["red", "--field", "model", "--teacher", "precomputed:x"], "a run, for the field of a model"),
+        (["red", "--index", "7"], "0 to 0"),
+        (["red", "--teacher", "none"], "one that has features"),
+    ],
+)
+def test_what_cannot_be_asked(arguments, words, capsys, monkeypatch):
+    if "--index" in arguments:
+        monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
+    assert main(["query", "rooms:1", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_splats_without_features_or_words(splats, tmp_path):
+    plain = tmp_path / "plain.ply"
+    write_gaussians(plain, as_gaussians(box_room(8)))
+    with pytest.raises(InputError, match="feat_0"):
+        fields.open_field(fields.OpenField(str(plain)))
+    assert main(["query", str(splats), "red", "--out", str(tmp_path)]) == 2

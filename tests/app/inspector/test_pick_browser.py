@@ -1,0 +1,116 @@
+"""Clicks, words and boxes in a real browser. Looks at pixels."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from gaussiancross.app.inspector import Inspector, PointsSource, SplatsSource
+from gaussiancross.core.query import TextVectors
+from helpers.browser import open_and_wait, pixels, wait_for
+from helpers.inspector import as_gaussians, box_frames, box_room
+
+TALL = {"width": 900, "height": 760}
+NAMES = ("front", "back", "left", "right", "floor", "ceiling")
+
+
+class NamedRoom(SplatsSource):
+    """A room whose features are class scores: channel k on wall k; no Gaussian is a "giraffe"."""
+
+    channels = (*NAMES, "lamp")
+
+    def __init__(self) -> None:
+        scene = box_room(20)
+        scores = 8 * torch.nn.functional.one_hot(torch.from_numpy(scene.segment), 7).float() - 5
+        super().__init__(as_gaussians(scene, scores), "box", frames=box_frames(), device="cpu")
+
+
+def words() -> TextVectors:
+    vectors = torch.eye(20)[1:9]
+    vectors[:, 0] = 1.5
+    return TextVectors(vectors, [*NAMES, "lamp", "giraffe"])
+
+
+@pytest.fixture()
+def page(browser):
+    page = browser.new_page(viewport=TALL)
+    yield page
+    page.close()
+
+
+def edges(page) -> int:
+    """Pixels of the black edge that sets a cross off from whatever is behind it."""
+    return int((pixels(page).max(-1) < 8).sum())
+
+
+def changed(page, before: np.ndarray) -> bool:
+    return bool(np.abs(pixels(page) - before).mean() > 8)
+
+
+def ask(page, text: str) -> None:
+    box = page.locator("form input").first
+    box.fill(text)
+    box.press("Enter")
+
+
+def test_click_marks_and_colours_what_resembles_it(page):
+    with Inspector(NamedRoom(), port=0) as inspector:
+        before = open_and_wait(page, inspector)
+        assert edges(page) == 0
+        page.mouse.click(180, 270)
+        wait_for(lambda: changed(page, before), "the heat map")
+        session = inspector.sessions[0]
+        assert session.view.layer == "Heat" and session.selection is not None and len(session.selection) > 10
+        page.get_by_role("tab", name="Search").click()
+        page.get_by_text("opacity", exact=True).first.wait_for(timeout=10_000)
+        wait_for(lambda: edges(page) > 50, "the cross")
+        one = edges(page)
+        page.keyboard.down("Shift")
+        page.mouse.click(80, 300)
+        page.keyboard.up("Shift")
+        wait_for(lambda: edges(page) > 1.5 * one, "the excluding cross")
+        page.get_by_role("button", name="Undo").click()
+        wait_for(lambda: edges(page) < 1.2 * one, "one cross less")
+        page.get_by_role("button", name="Clear").first.click()
+        wait_for(lambda: not changed(page, before), "the picture as it was")
+        assert session.selection is None and session.view.layer == "RGB"
+
+
+def test_words_colour_the_scene_or_say_why_not(page):
+    with Inspector(NamedRoom(), port=0, text=words()) as inspector:
+        before = open_and_wait(page, inspector)
+        session = inspector.sessions[0]
+        page.get_by_role("tab", name="Search").click()
+        ask(page, "zebra")
+        page.get_by_text("I don't know 'zebra'").first.wait_for(timeout=10_000)
+        assert session.heat is None
+        ask(page, "giraffe")
+        page.get_by_text("not in this scene").first.wait_for(timeout=10_000)
+        assert session.selection is None
+        ask(page, "front, back")
+        wait_for(lambda: session.selection is not None and len(session.selection) > 100, "the selection")
+        wait_for(lambda: changed(page, before), "the heat map")
+        page.locator("svg rect").first.wait_for(timeout=10_000)
+        whole = pixels(page)
+        page.get_by_role("button", name="All but found", exact=True).click()
+        wait_for(lambda: changed(page, whole), "the wall in front to vanish")
+        page.get_by_role("button", name="Only found", exact=True).click()
+        wait_for(lambda: not changed(page, whole), "the wall in front to be back")
+
+
+def test_box_selects_points_without_gaussians(page):
+    with Inspector(PointsSource(box_room(40)), port=0) as inspector:
+        open_and_wait(page, inspector)
+        session = inspector.sessions[0]
+        page.get_by_role("tab", name="Search").click()
+        page.get_by_role("button", name="Select a box").click()
+        time.sleep(0.5)
+        page.mouse.move(60, 250)
+        page.mouse.down()
+        page.mouse.move(300, 500, steps=5)
+        page.mouse.up()
+        wait_for(lambda: session.selection is not None and len(session.selection) > 20, "the selection")
+        assert len(session.selection) < 6 * 40 * 40
+        page.get_by_text("Objects", exact=True).first.wait_for(timeout=10_000)

@@ -1,0 +1,155 @@
+"""Checkpoints: round trips, interruption, full disks, damage."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from gaussiancross.core.errors import InputError
+from gaussiancross.core.io import checkpoint as ckpt
+from gaussiancross.core.io import latest_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
+
+
+def state(step: int) -> tuple[dict, dict, dict]:
+    weight = torch.arange(6.0).reshape(2, 3) + step
+    tensors = {"a.weight": weight, "transposed": weight.T, "tied": weight, "half": weight.half(), "one": weight[0, 0]}
+    extra = {"optimizer": {"lr": 0.1, "moments": [torch.ones(3) * step]}, "rng": torch.get_rng_state(), "none": None}
+    return tensors, {"config": {"steps": step, "name": "täst"}}, extra
+
+
+class TestCheckpoint:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        folder = tmp_path / "run" / "checkpoints"
+        tensors, meta, extra = state(1234)
+        path = save_checkpoint(folder, 1234, tensors, meta, extra)
+        assert path == folder / "step-000001234"
+        assert sorted(p.name for p in path.iterdir()) == ["config.json", "model.safetensors", "state.pt"]
+        assert json.loads((path / "config.json").read_text())["version"] == 1
+        for source in (path, folder):
+            got, got_meta, got_extra = load_checkpoint(source)
+            assert got.keys() == tensors.keys()
+            assert all(torch.equal(got[k], tensors[k]) and got[k].dtype == tensors[k].dtype for k in tensors)
+            assert got_meta == meta
+            assert torch.equal(got_extra["optimizer"]["moments"][0], extra["optimizer"]["moments"][0])
+            assert torch.equal(got_extra["rng"], extra["rng"])
+        assert [p.name for p in (tmp_path / "run").iterdir()] == ["checkpoints"]  # nothing left beside it
+
+    def test_keeps_the_newest_and_ignores_foreign_files(self, tmp_path: Path) -> None:
+        (tmp_path / "c" / "step-abc").mkdir(parents=True)
+        (tmp_path / "c" / "step-000000099").mkdir()  # incomplete
+        (tmp_path / "c" / "notes.txt").write_text("mine")
+        for step in (1, 2, 30, 4):
+            save_checkpoint(tmp_path / "c", step, *state(step), keep=2)
+            assert step in [s for s, _ in list_checkpoints(tmp_path / "c")]  # even when it is not the highest
+        assert [s for s, _ in list_checkpoints(tmp_path / "c")] == [4, 30]
+        assert latest_checkpoint(tmp_path / "c") == tmp_path / "c" / "step-000000030"
+        assert (tmp_path / "c" / "notes.txt").exists()
+        assert latest_checkpoint(tmp_path / "none") is None
+
+    def test_same_step_again_replaces(self, tmp_path: Path) -> None:
+        save_checkpoint(tmp_path / "c", 5, {"w": torch.zeros(2)}, {}, {})
+        save_checkpoint(tmp_path / "c", 5, {"w": torch.ones(2)}, {}, {})
+        assert load_checkpoint(tmp_path / "c")[0]["w"].tolist() == [1, 1]
+        assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+    @pytest.mark.parametrize("survived", [0, 1, 2])
+    def test_killed_while_writing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int) -> None:
+        save_checkpoint(tmp_path / "c", 1, *state(1))
+        write, calls = ckpt._write, []
+
+        def dies(path: Path, data: bytes) -> None:
+            calls.append(path)
+            if len(calls) > survived:
+                path.write_bytes(bytes(data)[: len(data) // 2])
+                raise KeyboardInterrupt
+            write(path, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ckpt, "_write", dies)
+            patch.setattr(ckpt.shutil, "rmtree", lambda *a, **k: None)  # a killed process cleans nothing up
+            with pytest.raises(KeyboardInterrupt):
+                save_checkpoint(tmp_path / "c", 2, *state(2))
+        assert [p.name for p in (tmp_path / "c").iterdir()] == ["step-000000001"]
+        assert load_checkpoint(tmp_path / "c")[1] == state(1)[1]
+        assert (tmp_path / ".c.partial").exists()
+        save_checkpoint(tmp_path / "c", 3, *state(3))
+        assert not (tmp_path / ".c.partial").exists()
+        assert [s for s, _ in list_checkpoints(tmp_path / "c")] == [1, 3]
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "state.pt"])
+    def test_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        save_checkpoint(tmp_path / "c", 1, *state(1))
+        write = ckpt._write
+
+        def full(path: Path, data: bytes) -> None:
+            if path.name == name:
+                path.write_bytes(bytes(data)[:10])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(path, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ckpt, "_write", full)
+            with pytest.raises(InputError, match=r"step 2, found a full disk; free some space; .*step-000000001"):
+                save_checkpoint(tmp_path / "c", 2, *state(2))
+        assert [p.name for p in tmp_path.iterdir()] == ["c"]
+        assert load_checkpoint(tmp_path / "c")[1] == state(1)[1]
+
+    def test_really_full_device(self, tmp_path: Path) -> None:
+        device = Path("/dev/full")
+        if not device.exists():
+            pytest.skip("no /dev/full here")
+        with pytest.raises(OSError, match="No space left"):
+            ckpt._write(device, b"x" * 100_000)
+
+    def test_nothing_older_goes_before_verification(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        save_checkpoint(tmp_path / "c", 1, *state(1), keep=1)
+        write = ckpt._write
+
+        def loses_bytes(path: Path, data: bytes) -> None:
+            write(path, data)
+            if path.name == "model.safetensors":
+                path.write_bytes(bytes(data)[:-4])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ckpt, "_write", loses_bytes)
+            with pytest.raises(InputError, match="cannot be read back"):
+                save_checkpoint(tmp_path / "c", 2, *state(2), keep=1)
+        assert [s for s, _ in list_checkpoints(tmp_path / "c")] == [1]
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "state.pt"])
+    def test_damaged_file_names_itself_and_the_previous(self, tmp_path: Path, name: str) -> None:
+        save_checkpoint(tmp_path / "c", 1, *state(1))
+        path = save_checkpoint(tmp_path / "c", 2, *state(2))
+        data = (path / name).read_bytes()
+        for cut in (0, 1, 7, 9, len(data) // 2, len(data) - 1):
+            (path / name).write_bytes(data[:cut])
+            with pytest.raises(InputError, match=rf"{name}.*damaged.*previous checkpoint is .*step-000000001"):
+                load_checkpoint(path)
+        (path / name).unlink()
+        with pytest.raises(InputError, match=rf"{name}.*no such file"):
+            load_checkpoint(path)
+
+    def test_unloadable_state_is_refused_when_saving(self, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match="weights_only"):
+            save_checkpoint(tmp_path / "c", 1, {}, {}, {"bad": InputError("a", "b", "c")})
+        assert list_checkpoints(tmp_path / "c") == []
+
+    def test_newer_or_foreign_format(self, tmp_path: Path) -> None:
+        path = save_checkpoint(tmp_path / "c", 1, *state(1))
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps(config | {"version": 99}))
+        with pytest.raises(InputError, match="version 1 or older, found 99"):
+            load_checkpoint(path)
+        (path / "config.json").write_text("{}")
+        with pytest.raises(InputError, match="another file"):
+            load_checkpoint(path)
+        with pytest.raises(InputError, match="none"):
+            load_checkpoint(tmp_path)
+
+    def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(InputError, match="check the folder"):
+            save_checkpoint(tmp_path / "file" / "c", 1, *state(1))
