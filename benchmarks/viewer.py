@@ -169,7 +169,7 @@ def _page(room: Gaussians, given: Viewer, add: Add) -> None:
                 time.sleep(4.0)
                 rate = (len(browser.pictures) - before) / (time.perf_counter() - since)
         add("connecting to first picture", min(first), f"{min(first):.2f} s ({statistics.median(first):.2f})")
-        add("pictures per second while orbiting", rate, f"{rate:.1f}, {inspector.pace.width} pixels wide")
+        add("pictures per second while orbiting", rate, f"{rate:.1f}, {inspector.shared.resolution.width} pixels wide")
         seconds = []
         with _chromium() if given.browser else contextlib.nullcontext() as chromium:
             for _ in range(4):

@@ -77,7 +77,7 @@ def main(args: Sequence[str]) -> int:
         tour=True,
         public=given.share,
         metrics=metrics_of(given),
-        desk=open_desk(given.object_model, given.objects),
+        recognizer=open_desk(given.object_model, given.objects),
     )
     try:
         print("Ctrl-C ends it.")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
 from ..export.work import Work
-
-if TYPE_CHECKING:
-    from .session import Session
+from .browser import Browser
 
 SLICE = 0.05
 """Seconds after which a job lets others have their turn; one picture may take longer."""
@@ -31,18 +28,18 @@ def limited(work: Work, limit: int = MAX_BYTES) -> Work:
 class Exports:
     """The exports of one browser, one at a time."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
         self.job: Job | None = None
 
     def start(self, title: str, work: Work) -> None:
-        """Begin; `InputError` while another one is going on."""
+        """Begin an export; `InputError` while another one runs."""
         if self.job is not None and not self.job.done:
             raise InputError("exports", "one at a time", f"{self.job.title} at {self.job.share:.0%}", "wait or stop it")
-        self.job = Job(self._session, title, limited(work))
+        self.job = Job(self._browser, title, limited(work))
 
     def stop(self) -> None:
-        """Give up the running one."""
+        """Cancel the running export."""
         if self.job is not None:
             self.job.stop()
 
@@ -53,33 +50,40 @@ class Exports:
 
 
 class Job:
-    """One export. Runs in the render worker's background lane."""
+    """One export, run in slices in the background lane of the render thread.
 
-    def __init__(self, session: Session, title: str, work: Work) -> None:
+    Attributes:
+        title: what is made.
+        share: progress in [0, 1].
+        error: the exception that ended it, or None.
+        done: whether it has ended, failed or been stopped.
+    """
+
+    def __init__(self, browser: Browser, title: str, work: Work) -> None:
         self.title, self.share = title, 0.0
         self.error: Exception | None = None
         self.done = self._stopped = self._waiting = False
-        self._session, self._work = session, work
+        self._browser, self._work = browser, work
         self._ask()
 
     def stop(self) -> None:
-        """Give up; takes effect before the next slice."""
+        """Cancel before the next slice."""
         self._stopped = True
         self._ask()
 
     def pulse(self) -> None:
-        """Called ten times a second: goes on with a job that waits for something outside."""
+        """Called ten times a second: continue a job that waits for something outside."""
         if self._waiting:
             self._ask()
 
     def _ask(self) -> None:
         self._waiting = False
-        self._session._ask("export", self._slice, "background")
+        self._browser.ask("export", self._slice, "background")
 
     def _slice(self) -> None:
         if self.done:
             return
-        if self._stopped or self._session.closed:
+        if self._stopped or self._browser.closed:
             self._work.close()
             self.done = True
             return
@@ -95,7 +99,7 @@ class Job:
                     break
         except StopIteration as end:
             self.share, self.done = 1.0, True
-            self._session.client.send_file_download(end.value.name, end.value.content, save_immediately=True)
+            self._browser.client.send_file_download(end.value.name, end.value.content, save_immediately=True)
             return
         except Exception as error:
             self.error, self.done = error, True

@@ -43,8 +43,9 @@ class Robot:
         session: Session = wait_for(lambda: next(iter(set(inspector.sessions) - known), None), "a session")
         self.session = session
         self.said: list[str] = []
-        notify = self.session.notify
-        self.session.notify = lambda title, body, *a, **k: (self.said.append(body), notify(title, body, *a, **k))[1]  # type: ignore[method-assign]
+        browser: Any = session.browser
+        notify = browser.notify
+        browser.notify = lambda title, body, *a, **k: (self.said.append(body), notify(title, body, *a, **k))[1]
         wait_for(lambda: inspector.renderer.state(0), "the scene")
 
     def send(self, message: Any) -> None:

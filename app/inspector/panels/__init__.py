@@ -1,29 +1,28 @@
-"""The controls beside the canvas, one module per panel. Panels read and change their session, and never render."""
+"""The controls beside the canvas, one module per panel; importing this package registers all of them.
 
-from .compare import ComparePanel
-from .curves import CurvesPanel
-from .export import ExportPanel
-from .help import HelpPanel
-from .objects import ObjectsPanel
-from .probe import ProbePanel
-from .scenes import ScenesPanel
-from .search import SearchTab
-from .settings import SettingsPanel
-from .status import StatusPanel
-from .timeline import TimelinePanel
-from .view import ViewPanel
+base.py      `Panel`, the table `PANELS`, `build_panels`
+controls.py  `Link`: a control and the value that it stands for
+"""
+
+from . import compare, curves, export, help, objects, probe, scenes, search, settings, status, timeline, view
+from .base import PANELS, Command, Panel, build_panels, register
 
 __all__ = [
-    "ComparePanel",
-    "CurvesPanel",
-    "ExportPanel",
-    "HelpPanel",
-    "ObjectsPanel",
-    "ProbePanel",
-    "ScenesPanel",
-    "SearchTab",
-    "SettingsPanel",
-    "StatusPanel",
-    "TimelinePanel",
-    "ViewPanel",
+    "PANELS",
+    "Command",
+    "Panel",
+    "build_panels",
+    "compare",
+    "curves",
+    "export",
+    "help",
+    "objects",
+    "probe",
+    "register",
+    "scenes",
+    "search",
+    "settings",
+    "status",
+    "timeline",
+    "view",
 ]

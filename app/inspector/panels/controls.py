@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import viser
 
-if TYPE_CHECKING:
-    from ..session import Session
+from ..context import PanelContext
 
 
 class Link:
@@ -19,17 +18,17 @@ class Link:
 
     Args:
         handle: the control; its value is what the two agree on at first.
-        change: called with the value when somebody moved the control, under ``session.lock``; when it raises, the next
+        change: called with the value when somebody moved the control, under ``context.lock``; when it raises, the next
             `show` puts the control back.
 
     Attributes:
         handle: the control.
     """
 
-    def __init__(self, handle: Any, session: Session, change: Callable[[Any], None]) -> None:
-        self.handle, self._lock, self._change = handle, session.lock, change
+    def __init__(self, handle: Any, context: PanelContext, change: Callable[[Any], None]) -> None:
+        self.handle, self._lock, self._change = handle, context.lock, change
         self._agreed = handle.value
-        handle.on_update(session.guarded(self._moved))
+        handle.on_update(context.guarded(self._moved))
 
     def _moved(self, event: viser.GuiEvent) -> None:
         if event.client is None:  # an assignment of ours
@@ -42,7 +41,7 @@ class Link:
 
     def show(self, value: Any, **limits: Any) -> None:
         """Make the control say what has been chosen elsewhere. Whoever reads that in another thread than it is changed
-        in holds ``session.lock`` from the reading on.
+        in holds ``context.lock`` from the reading on.
 
         Args:
             value: of no effect where it is none of the options: the control says the first of them then.

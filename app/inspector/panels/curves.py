@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import viser
 from numpy.typing import NDArray
 from viser import uplot
 
-if TYPE_CHECKING:
-    from ..session import Session
+from ..context import PanelContext
+from .base import Panel, register
 
 _EVERY = 2.0
 """Seconds between updates."""
@@ -75,17 +74,18 @@ GROUPS = {
 """Folder → its charts, in the order of the page."""
 
 
-class CurvesPanel:
+@register("curves", tab="Run", order=2)
+class CurvesPanel(Panel):
     """Charts appear as soon as their metrics do."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        inspector = session.inspector
-        self._there = inspector.feed is not None or inspector.metrics is not None
-        gui = session.client.gui
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
+        shared = context.shared
+        self._there = shared.feed is not None or shared.metrics is not None
+        gui = context.gui
         self._empty = gui.add_markdown(
             "*No curves yet: they appear after the first step.*"
-            if inspector.feed is not None
+            if shared.feed is not None
             else "*This run has written no curves.*"
             if self._there
             else "*And there are no curves.*"
@@ -97,11 +97,11 @@ class CurvesPanel:
         self._updated = 0.0
         self._seen: list[int] = []
 
-    def update(self) -> None:
+    def pulse(self) -> None:
         if not self._there or time.monotonic() - self._updated < _EVERY:
             return
         self._updated = time.monotonic()
-        series = self._session.inspector.series()
+        series = self.context.shared.series()
         steps = [curve[-1][0] for curve in series.values() if curve]
         if steps == self._seen:
             return
@@ -126,7 +126,7 @@ class CurvesPanel:
         self._empty.visible = False
         self._folders[group].visible = True
         with self._folders[group]:
-            handle = self._session.client.gui.add_uplot(
+            handle = self.context.gui.add_uplot(
                 data,
                 series=(
                     uplot.Series(label="step"),

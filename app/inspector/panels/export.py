@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 import viser
@@ -17,10 +16,9 @@ from ...export.pictures import MAX_SIDE, picture_work
 from ...export.video import MAX_VIDEO_SIDE, path_work
 from ...export.video_files import MAX_FRAMES, Format, even, find_ffmpeg
 from ...scenes.source import SceneState
+from ..context import PanelContext
+from .base import Panel, register
 from .controls import assign
-
-if TYPE_CHECKING:
-    from ..session import Session
 
 FORMATS: tuple[Format, ...] = ("GIF", "MP4") if find_ffmpeg() is None else ("MP4", "GIF")
 """Of moving pictures; MP4 first where there is an encoder."""
@@ -36,16 +34,16 @@ _WHOLE, _SELECTED = "Whole scene", "Selection"
 class JobBar:
     """How far the running export is, and a button that stops it. Hidden otherwise."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        gui = session.client.gui
+    def __init__(self, context: PanelContext) -> None:
+        self.context = context
+        gui = context.gui
         self._text = gui.add_markdown("", visible=False)
         self._bar = gui.add_progress_bar(0.0, visible=False, animated=True)
         self._stop = gui.add_button("Stop", icon=viser.Icon.X, color="gray", visible=False)
-        self._stop.on_click(session.guarded(lambda _: self._session.exports.stop()))
+        self._stop.on_click(context.guarded(lambda _: self.context.exports.stop()))
 
-    def update(self) -> None:
-        job = self._session.exports.job
+    def pulse(self) -> None:
+        job = self.context.exports.job
         running = job is not None and not job.done
         for handle in (self._text, self._bar, self._stop):
             assign(handle, "visible", running)
@@ -54,16 +52,17 @@ class JobBar:
             assign(self._bar, "value", round(100 * job.share))
 
 
-class ExportPanel:
+@register("export", tab="Files", order=1)
+class ExportPanel(Panel):
     """Files are made on the server and downloaded by the browser; nothing is written beside the server's own files."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
         self._keys: list[Pose] = []
         self._line: viser.LineSegmentsHandle | None = None
         self._preview: tuple[list[Pose], float, float] | None = None
-        gui, guard = session.client.gui, session.guarded
-        self._bar = JobBar(session)
+        gui, guard = context.gui, context.guarded
+        self._bar = JobBar(context)
         with gui.add_folder("Picture"):
             self._picture_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
             save = gui.add_button("Save picture (.png)", icon=viser.Icon.CAMERA, color="gray")
@@ -102,50 +101,53 @@ class ExportPanel:
             video.on_click(guard(lambda _: self._save_video()))
         self._path_changed()
 
-    def update(self) -> None:
-        """Called ten times a second."""
-        self._bar.update()
+    def pulse(self) -> None:
+        self._bar.pulse()
         if self._preview is not None:
             poses, begun, seconds = self._preview
             share = (time.monotonic() - begun) / seconds
             if share >= 1:
                 self._toggle_preview()
             else:
-                self._session.set_pose(poses[int(share * len(poses))])
+                self.context.camera.set_pose(poses[int(share * len(poses))])
 
     # --- pictures and videos ---------------------------------------------------------------------------------
 
     def _save_picture(self) -> None:
-        session = self._session
-        width, height = session.picture_size(int(self._picture_width.value), MAX_SIDE)
-        name = file_name(self._state().name, session.view.layer, f"{width}x{height}")
-        work = picture_work(session.renderer, session.view.scene, session.look(), session.pose(), width, height, name)
-        session.exports.start("picture", work)
+        context = self.context
+        width, height = context.camera.picture_size(int(self._picture_width.value), MAX_SIDE)
+        name = file_name(self._state().name, context.view.layer, f"{width}x{height}")
+        work = picture_work(
+            context.renderer, context.view.scene, context.model.options(), context.camera.pose(), width, height, name
+        )
+        context.exports.start("picture", work)
 
     def _save_video(self) -> None:
-        session, kind = self._session, self._format.value
-        width, height = session.picture_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
+        context, kind = self.context, self._format.value
+        width, height = context.camera.picture_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
         poses = self._poses(round(self._seconds.value * self._fps.value))
-        name = file_name(self._state().name, session.view.layer, self._path.value)
+        name = file_name(self._state().name, context.view.layer, self._path.value)
         work = path_work(
-            session.renderer,
-            session.view.scene,
-            session.look(),
+            context.renderer,
+            context.view.scene,
+            context.model.options(),
             poses,
             (even(width), even(height)),
             self._fps.value,
             kind,
             name,
         )
-        session.exports.start("video", work)
+        context.exports.start("video", work)
 
     def _poses(self, count: int) -> list[Pose]:
-        session = self._session
+        context = self.context
         if not 1 <= count <= MAX_FRAMES:  # no slider goes so far; whatever talks to us may
             raise InputError("a video", f"1 to {MAX_FRAMES} frames", f"{count:,}")
         if self._path.value == "Orbit":
-            target = np.asarray(session.client.camera.look_at, np.float64)
-            return orbit(session.pose(), target, np.asarray(session.client.camera.up_direction, np.float64), count)
+            target = np.asarray(context.client.camera.look_at, np.float64)
+            return orbit(
+                context.camera.pose(), target, np.asarray(context.client.camera.up_direction, np.float64), count
+            )
         if self._path.value == "Dataset cameras":
             frames = self._state().frames
             if frames is None or not len(frames):
@@ -157,7 +159,7 @@ class ExportPanel:
         if what == "Add" and len(self._keys) >= MAX_KEYS:
             raise InputError("the camera path", f"at most {MAX_KEYS} key frames", "one more")
         if what == "Add":
-            self._keys.append(self._session.pose())
+            self._keys.append(self.context.camera.pose())
         else:
             del self._keys[-1 if what == "Remove last" else 0 :]
         self._path_changed()
@@ -175,7 +177,7 @@ class ExportPanel:
         if keys and count > 1:
             at = np.stack([p.position for p in spline(self._keys, 20 * count, self._loop.value)])
             segments = np.stack([at[:-1], at[1:]], 1)
-            self._line = self._session.client.scene.add_line_segments(
+            self._line = self.context.client.scene.add_line_segments(
                 "/camera_path", segments.astype(np.float32), colors=(255, 170, 60), thickness=2.0
             )
 
@@ -191,27 +193,29 @@ class ExportPanel:
     # --- data ------------------------------------------------------------------------------------------------
 
     def _save_data(self, kind: str) -> None:
-        session, state = self._session, self._state()
+        context, state = self.context, self._state()
         chosen: NDArray[np.int64] | None = None
         if self._what.value == _SELECTED or kind == "zip":
-            chosen = checked_selection(session.selection, len(state.gaussians if state.gaussians is not None else ()))
+            chosen = checked_selection(
+                context.model.selection, len(state.gaussians if state.gaussians is not None else ())
+            )
         step = None if state.step is None else f"step-{state.step}"
         name = file_name(state.name, step, "selection" if chosen is not None else None)
         if kind in ("ply", "splat"):
-            session.exports.start(f".{kind}", splats_work(state, kind, chosen, name))
+            context.exports.start(f".{kind}", splats_work(state, kind, chosen, name))
         elif kind == "npy":
-            session.exports.start("features", features_work(state, chosen, file_name(name, "features")))
+            context.exports.start("features", features_work(state, chosen, file_name(name, "features")))
         elif kind == "zip":
             assert chosen is not None
-            session.exports.start("indices", selection_work(state, chosen, session.source.title, name))
+            context.exports.start("indices", selection_work(state, chosen, context.source.title, name))
         else:
-            target = np.asarray(session.client.camera.look_at, np.float64)
-            up = np.asarray(session.client.camera.up_direction, np.float64)
-            page = page_work(session.renderer, session.view.scene, session.pose(), target, chosen, name, up=up)
-            session.exports.start("page", page)
+            target = np.asarray(context.client.camera.look_at, np.float64)
+            up = np.asarray(context.client.camera.up_direction, np.float64)
+            page = page_work(context.renderer, context.view.scene, context.camera.pose(), target, chosen, name, up=up)
+            context.exports.start("page", page)
 
     def _state(self) -> SceneState:
-        state = self._session.renderer.state(self._session.view.scene)
+        state = self.context.state()
         if state is None:
             raise InputError("this export", "a scene", "one that is still loading", "wait a moment")
         return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,9 @@ from ...query.search import QueryResult, objects
 from ...render.catalog import Layer
 from ...render.scores import Heat
 from ...scenes.source import SceneState
+from ..context import PanelContext
 from .controls import Link
-
-if TYPE_CHECKING:
-    from ..session import Session
-    from .search import SearchTab
+from .search_actions import SearchActions
 
 _SHOWS = ("Everything", "Only found", "All but found")
 _ROWS = 8
@@ -32,10 +30,10 @@ _EDGES = np.array([(a, a | (1 << k)) for k in range(3) for a in range(8) if not 
 
 
 class ResultPanel:
-    """Owns ``session.selection``, ``session.keep`` and the heat."""
+    """Owns ``context.model.selection``, ``context.keep`` and the heat."""
 
-    def __init__(self, session: Session, tab: SearchTab) -> None:
-        self._session, self._tab = session, tab
+    def __init__(self, context: PanelContext, actions: SearchActions) -> None:
+        self.context, self._actions = context, actions
         self._found: QueryResult | None = None
         self._meant = True
         self._layer: Layer = "RGB"
@@ -43,26 +41,26 @@ class ResultPanel:
         self._showing = "Everything"
         self._objects: list[QueryObject] = []
         self._boxes: list[Any] = []
-        gui, guard = session.client.gui, session.guarded
+        gui, guard = context.gui, context.guarded
         with gui.add_folder("Found", visible=False) as self._folder:
             self._summary = gui.add_html("")
             self._histogram = gui.add_html("")
             self._slider = gui.add_slider("Threshold", 0.0, 1.0, 0.005, 0.5, hint="what scores higher is selected")
-            self._cut_link = Link(self._slider, session, self._set_cut)
+            self._cut_link = Link(self._slider, context, self._set_cut)
             self._show = gui.add_button_group("Show", _SHOWS, hint="in every rendered layer")
             self._show.on_click(guard(lambda _: self._choose(plain(self._show.value)), alone=True))
             self._show.options = tuple(marked(n, self._showing) for n in _SHOWS)
             self._invert = gui.add_checkbox("Invert", False, hint="select what scores lower instead")
-            self._invert_link = Link(self._invert, session, lambda _: self._changed())
+            self._invert_link = Link(self._invert, context, lambda _: self._changed())
             self._do = gui.add_button_group(" ", ("Automatic threshold", "Clear"))
             self._do.on_click(guard(lambda _: self._act(self._do.value), alone=True))
         with gui.add_folder("Objects", visible=False) as self._list:
             self._count = gui.add_html("")
             self._draw_boxes = gui.add_checkbox("Boxes in the picture", True)
             self._draw_boxes.on_update(guard(lambda _: self._show_boxes()))
-            desk = session.inspector.desk
+            desk = context.shared.recognizer
             self._say = gui.add_button("Say what they are", icon=viser.Icon.BOX, color="gray", visible=desk is not None)
-            self._say.on_click(guard(lambda _: session._ask("names", self._name, "background", urgent=True)))
+            self._say.on_click(guard(lambda _: context.ask("names", self._name, "background", urgent=True)))
             self._rows = [
                 gui.add_button("", icon=viser.Icon.FOCUS_2, color="gray", visible=False) for _ in range(_ROWS)
             ]
@@ -81,7 +79,7 @@ class ResultPanel:
             meant: False = nothing in the scene is meant: the scores are shown, and nothing is selected.
             again: the same question to newer weights: the threshold stays where it was put.
         """
-        with self._session.lock:
+        with self.context.lock:
             self._show_new(state, found, meant, again)
 
     def _show_new(self, state: SceneState, found: QueryResult, meant: bool, again: bool) -> None:
@@ -95,10 +93,10 @@ class ResultPanel:
                 self._choose("Everything", quiet=True)
         self._cut = min(max(self._cut, found.low), found.high)
         scored = found.method != "box"
-        if self._session.view.layer != "Heat":
-            self._layer = self._session.view.layer
+        if self.context.view.layer != "Heat":
+            self._layer = self.context.view.layer
         if state.gaussians is not None:
-            self._session.set_heat(Heat(found.scores, found.scene, found.step, found.low, found.high, found.label))
+            self.context.model.set_heat(Heat(found.scores, found.scene, found.step, found.low, found.high, found.label))
         self._cut_link.show(self._cut, min=found.low, max=found.high)
         self._slider.visible = self._histogram.visible = scored
         self._do.options = ("Automatic threshold", "Clear") if scored else ("Clear",)
@@ -112,23 +110,23 @@ class ResultPanel:
         Args:
             quiet: the page shows something else already.
         """
-        session = self._session
-        with session.lock:
-            self._found, session.selection, self._objects = None, None, []
+        context = self.context
+        with context.lock:
+            self._found, context.model.selection, self._objects = None, None, []
             self._choose("Everything", quiet=True)
             self._folder.visible = self._list.visible = False
             self._show_boxes()
-            session.set_keep(None)
-            session.set_heat(None)
-            if session.view.layer == "Heat" and not quiet:
-                session.change(layer=self._layer)
+            context.model.set_keep(None)
+            context.model.set_heat(None)
+            if context.view.layer == "Heat" and not quiet:
+                context.change(layer=self._layer)
 
     # --- what people do -------------------------------------------------------------------------------------
 
     def _act(self, what: str) -> None:
         if what == "Clear":
-            self._tab.pick.clear()
-            self._tab.query.forget()
+            self._actions.clear_picks()
+            self._actions.forget_query()
             self.clear()
         elif self._found is not None:
             self._cut = self._found.cut
@@ -148,7 +146,7 @@ class ResultPanel:
     def _go(self, i: int) -> None:
         if i < len(self._objects):
             o = self._objects[i]
-            self._session.fly_to((o.box_min + o.box_max) / 2, float(np.linalg.norm(o.box_max - o.box_min)))
+            self.context.camera.fly_to((o.box_min + o.box_max) / 2, float(np.linalg.norm(o.box_max - o.box_min)))
 
     # --- what follows from the threshold ---------------------------------------------------------------------
 
@@ -162,20 +160,20 @@ class ResultPanel:
         found, mask = self._found, self._mask()
         if found is None:
             return
-        self._session.selection = None if mask is None else np.flatnonzero(mask)
+        self.context.model.selection = None if mask is None else np.flatnonzero(mask)
         if found.method != "box":
             self._histogram.content = (
                 f'<div style="padding:.1em .9em .3em" data-role="histogram">{histogram_svg(found, self._cut)}</div>'
             )
         self._summary.content = self._describe(found, mask)
         self._keep(mask)
-        self._session.work("objects", self._group)
+        self.context.ask("objects", self._group)
 
     def _keep(self, mask: NDArray[np.bool_] | None) -> None:
         if mask is None or self._showing == "Everything":
-            self._session.set_keep(None)
+            self.context.model.set_keep(None)
         else:
-            self._session.set_keep(torch.from_numpy(mask if self._showing == "Only found" else ~mask))
+            self.context.model.set_keep(torch.from_numpy(mask if self._showing == "Only found" else ~mask))
 
     def _describe(self, found: QueryResult, mask: NDArray[np.bool_] | None) -> str:
         facts = [("asked", html.escape(found.what))]
@@ -192,9 +190,9 @@ class ResultPanel:
     def _group(self) -> None:
         """In the render thread."""
         found, mask = self._found, self._mask()
-        state = self._session.renderer.state(self._session.view.scene)
+        state = self.context.state()
         self._objects = []
-        if found is not None and mask is not None and state is not None and found.scene == self._session.view.scene:
+        if found is not None and mask is not None and state is not None and found.scene == self.context.view.scene:
             self._objects = objects(state, mask, found.scores)
         for i, row in enumerate(self._rows):
             if i < len(self._objects):
@@ -213,13 +211,13 @@ class ResultPanel:
 
     def _name(self) -> None:
         """In the render thread: what CLIP-GS takes the objects for."""
-        session, desk = self._session, self._session.inspector.desk
-        state, objects = session.renderer.state(session.view.scene), self._objects[:_ROWS]
+        context, desk = self.context, self.context.shared.recognizer
+        state, objects = context.state(), self._objects[:_ROWS]
         if desk is None or state is None or state.gaussians is None or not objects:
             return
         # What the scene's labels or the question speak of, before all that the model was trained on.
         asked = label_list(self._found.what) if self._found is not None else ()
-        labels = tuple(dict.fromkeys((*session.inspector.source.class_names, *asked)))
+        labels = tuple(dict.fromkeys((*context.shared.source.class_names, *asked)))
         for i, found in enumerate(desk.name_parts(state, objects, labels)):
             name = "too small" if found is None else f"{found[0]}{'' if found[1] >= _SURE else '?'} {found[1]:.0%}"
             self._rows[i].label = self._row(i, name)
@@ -230,7 +228,7 @@ class ResultPanel:
         self._boxes = []
         if not self._draw_boxes.value:
             return
-        scene = self._session.client.scene
+        scene = self.context.client.scene
         for i, o in enumerate(self._objects[:_ROWS]):
             corners = np.stack([np.where([c >> k & 1 for k in range(3)], o.box_max, o.box_min) for c in range(8)])
             color = _PALETTE[i % len(_PALETTE)]

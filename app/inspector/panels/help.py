@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import viser
 
 from ....core.io.cache import cache_folder
 from ...render.catalog import INFO, LAYERS
-
-if TYPE_CHECKING:
-    from ..session import Session
+from ..context import PanelContext
+from .base import Command, Panel, register
 
 _TOUR = """
 **Look around** with the left mouse button (turn), the right one (shift) and the wheel; W A S D Q E fly.
@@ -37,16 +37,20 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-class HelpPanel:
+@register("help", tab="View", order=2, folder="Settings")
+class HelpPanel(Panel):
     """A button that opens the list of keys; and the tour, once per machine, where the page is to give one."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
         self._open: Closable | None = None
-        button = session.client.gui.add_button("Keys and mouse (H)", icon=viser.Icon.KEYBOARD, color="gray")
-        button.on_click(session.guarded(lambda _: self.show_keys()))
-        if session.inspector.tour and _first_time():
+        button = context.gui.add_button("Keys and mouse (H)", icon=viser.Icon.KEYBOARD, color="gray")
+        button.on_click(context.guarded(lambda _: self.show_keys()))
+        if context.shared.tour and _first_time():
             self._show("Welcome", _TOUR.strip(), "Start")
+
+    def commands(self) -> Sequence[Command]:
+        return (Command("Keys and mouse", "H", self.show_keys, order=5),)
 
     def show_keys(self) -> None:
         """Open the list of keys; the key that opens it closes it, too."""
@@ -60,11 +64,11 @@ class HelpPanel:
         self._show("Keys and mouse", f"| | |\n|---|---|\n{rows}", "Close")
 
     def _show(self, title: str, text: str, done: str) -> None:
-        gui = self._session.client.gui
+        gui = self.context.gui
         self._open = modal = gui.add_modal(title)
         with modal:
             gui.add_markdown(text)
-            gui.add_button(done).on_click(self._session.guarded(lambda _: self._close()))
+            gui.add_button(done).on_click(self.context.guarded(lambda _: self._close()))
 
     def _close(self) -> None:
         if self._open is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 import viser
@@ -16,9 +15,8 @@ from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, resu
 from ...objects.search import IMAGES
 from ...scenes.source import SceneState
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD
-
-if TYPE_CHECKING:
-    from ..session import Session
+from ..context import PanelContext
+from .base import Panel, register
 
 SHOWN = 9
 """Results at a time."""
@@ -26,15 +24,18 @@ BEST = 6
 """Labels at a time."""
 
 
-class ObjectsPanel:
+@register("objects", tab="Objects", available=lambda shared: shared.recognizer is not None)
+class ObjectsPanel(Panel):
     """Encoding and searching are work for the render thread's background."""
 
-    def __init__(self, session: Session, desk: ObjectRecognizer) -> None:
-        self._session, self._desk = session, desk
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
+        assert context.shared.recognizer is not None
+        self._recognizer: ObjectRecognizer = context.shared.recognizer
         self._object: OpenObject | None = None
         self._results: list[int] = []
         self._labels: tuple[str, ...] = ()
-        gui, guard = session.client.gui, session.guarded
+        gui, guard = context.gui, context.guarded
         with gui.add_folder("Object"):
             self._upload = gui.add_upload_button(
                 "Open an object",
@@ -51,7 +52,7 @@ class ObjectsPanel:
                     "Labels", "", hint="to choose from, with commas between them; empty: all known"
                 )
             form.on_submit(guard(lambda _: self._relabel()))
-        gallery = desk.gallery
+        gallery = self._recognizer.gallery
         with gui.add_folder("Gallery"):
             self._about = gui.add_html(_say(_greeting(0 if gallery is None else len(gallery))))
             there = gallery is not None
@@ -74,7 +75,7 @@ class ObjectsPanel:
 
     def _received(self) -> None:
         file = self._upload.value
-        self._later("object", lambda: self._show(self._desk.read(file.name, file.content)))
+        self._later("object", lambda: self._show(self._recognizer.read(file.name, file.content)))
 
     def _relabel(self) -> None:
         self._labels = label_list(self._asked.value)
@@ -88,7 +89,7 @@ class ObjectsPanel:
 
     def _search_picture(self) -> None:
         file = self._image.value
-        self._later("search", lambda: self._found(self._desk.picture(file.name, file.content), file.name[:60]))
+        self._later("search", lambda: self._found(self._recognizer.picture(file.name, file.content), file.name[:60]))
 
     def _search_like(self) -> None:
         found = self._object
@@ -96,14 +97,14 @@ class ObjectsPanel:
             self._later("search", lambda: self._found(found.vector, f"like {found.name}"))
 
     def _open_result(self, place: int) -> None:
-        gallery = self._desk.gallery
+        gallery = self._recognizer.gallery
         if gallery is None or not 0 <= place < len(self._results):
             return
         row = self._results[place]
-        self._later("object", lambda: self._show(self._desk.open(gallery.names[row], gallery.load(row))))
+        self._later("object", lambda: self._show(self._recognizer.open(gallery.names[row], gallery.load(row))))
 
     def _later(self, kind: str, run: Callable[[], None]) -> None:
-        self._session._ask(f"objects: {kind}", run, "background", urgent=True)
+        self.context.ask(f"objects: {kind}", run, "background", urgent=True)
 
     # --- in the render thread -------------------------------------------------------------------------------
 
@@ -111,18 +112,18 @@ class ObjectsPanel:
         self._object = found
         self._picture.image = result_sheet([(found.picture, found.name)], 1)
         self._picture.visible = True
-        self._like.visible = self._desk.gallery is not None
+        self._like.visible = self._recognizer.gallery is not None
         self._label()
-        renderer = self._session.renderer
+        renderer = self.context.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) < MAX_ADDED:
             # a transform says that z is up, instead of leaving it to be guessed
             state = SceneState(found.name, gaussians=standing(found.gaussians), transform=torch.eye(4))
-            self._session.select_scene(renderer.add_scene(state))
+            self.context.loader.select_scene(renderer.add_scene(state))
 
     def _label(self) -> None:
         assert self._object is not None
         try:
-            scores = self._desk.scores(self._object.vector[None], self._labels)[0]
+            scores = self._recognizer.scores(self._object.vector[None], self._labels)[0]
         except InputError as error:
             self._scores.content = _say(str(error))
             raise
@@ -130,14 +131,14 @@ class ObjectsPanel:
 
     def _find_words(self, words: str) -> None:
         try:
-            vector = self._desk.words(words)
+            vector = self._recognizer.words(words)
         except InputError as error:  # a word that the tower does not know is an answer, not a failure
             self._about.content = _say(str(error))
             return
         self._found(vector, words)
 
     def _found(self, vector: Tensor, what: str) -> None:
-        gallery = self._desk.gallery
+        gallery = self._recognizer.gallery
         if gallery is None:
             return
         nearest = gallery.nearest(vector, SHOWN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,9 @@ from ...query.picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_sco
 from ...query.search import QueryResult
 from ...render.catalog import INFO
 from ...scenes.source import SceneState
+from ..context import PanelContext
 from .found import group_facts, marked, plain
-
-if TYPE_CHECKING:
-    from ..session import Session
-    from .search import SearchTab
+from .search_actions import SearchActions
 
 _NEXT = ("Replace", "Add", "Exclude")
 _MODES = {None: None, "shift": "Exclude", "cmd/ctrl": "Add"}
@@ -33,13 +31,13 @@ _LABEL = "cosine to the pick, less the scene's mean"
 
 
 class PickPanel:
-    def __init__(self, session: Session, tab: SearchTab) -> None:
-        self._session, self._tab = session, tab
+    def __init__(self, context: PanelContext, actions: SearchActions) -> None:
+        self.context, self._actions = context, actions
         self._picks: tuple[Pick, ...] = ()
         self._asked = 0
         self._marks: list[Any] = []
         self._boxing: Any = None
-        gui, guard, scene = session.client.gui, session.guarded, session.client.scene
+        gui, guard, scene = context.gui, context.guarded, context.client.scene
         with gui.add_folder("Pick") as self._folder:
             self._card = gui.add_html(_HINT)
             self._next = gui.add_button_group(
@@ -81,66 +79,66 @@ class PickPanel:
             self._again()
 
     def _again(self) -> None:
-        state = self._session.renderer.state(self._session.view.scene)
+        state = self.context.state()
         if self._picks and state is not None:
-            self._session.work("pick", lambda: self._score(state), urgent=True)
+            self.context.ask("pick", lambda: self._score(state), urgent=True)
         else:
             self._show(None)
-            self._tab.found.clear()
+            self._actions.clear_result()
 
     def _clicked(self, event: viser.SceneClickEvent, mode: str | None) -> None:
-        if INFO[self._session.view.layer].kind == "sheet" or self._session.frusta.took(event):
+        if INFO[self.context.view.layer].kind == "sheet" or self.context.frusta.was_clicked(event):
             return
         u, v = event.screen_pos
         self._asked += 1  # every click counts: the next one must not replace one that waits
-        self._session.work(f"pick {self._asked}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
+        self.context.ask(f"pick {self._asked}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
 
     def _start_box(self) -> None:
-        scene = self._session.client.scene
+        scene = self.context.client.scene
 
         def done(event: viser.SceneRectSelectEvent) -> None:
             scene.remove_rect_select_callback()
             self._boxing = None
-            self._session.work("box", lambda: self._select(event.screen_min, event.screen_max), urgent=True)
+            self.context.ask("box", lambda: self._select(event.screen_min, event.screen_max), urgent=True)
 
         if self._boxing is None:
-            self._boxing = scene.on_rect_select()(self._session.guarded(done))
-        self._session.notify("Drag a box in the picture", "Everything visible inside it is selected.", seconds=4)
+            self._boxing = scene.on_rect_select()(self.context.guarded(done))
+        self.context.notify("Drag a box in the picture", "Everything visible inside it is selected.", seconds=4)
 
     # --- in the render thread -------------------------------------------------------------------------------
 
     def _pick(self, u: float, v: float, mode: str) -> None:
-        session = self._session
-        index = session.view.scene
-        state = session.renderer.state(index)
+        context = self.context
+        index = context.view.scene
+        state = context.renderer.state(index)
         if state is None:
             return
-        cameras = session.cameras()
+        cameras = context.requests.cameras()
         found = pick(state, cameras, u * cameras.width, v * cameras.height, mode != "Exclude")
         if found is None:
-            session.notify("Nothing there", "The click met neither a Gaussian nor a point.", seconds=3)
+            context.notify("Nothing there", "The click met neither a Gaussian nor a point.", seconds=3)
             return
         self._picks = (found,) if mode == "Replace" else (*self._picks, found)[-MAX_PICKS:]
         self._score(state)
 
     def _score(self, state: SceneState, again: bool = False) -> None:
-        picks, index = self._picks, self._session.view.scene
+        picks, index = self._picks, self.context.view.scene
         scores = pick_scores(state, picks)
         if scores is not None:
             included = sum(p.include for p in picks)
             what = "1 pick" if included == 1 else f"{included} picks"
             if included < len(picks):
                 what += f" without {len(picks) - included}"
-            self._tab.query.forget()
-            self._tab.found.show(state, QueryResult.of(scores, state, index, _LABEL, what, CLOSE), again=again)
+            self._actions.forget_query()
+            self._actions.show_result(state, QueryResult.of(scores, state, index, _LABEL, what, CLOSE), again=again)
         self._show(state)
 
     def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
-        session = self._session
-        state = session.renderer.state(session.view.scene)
+        context = self.context
+        state = context.state()
         if state is None:
             return
-        cameras = session.cameras()
+        cameras = context.requests.cameras()
         size = np.array([cameras.width, cameras.height])
         a, b = np.array(low) * size, np.array(high) * size
         inside = in_rectangle(state, cameras, (float(a[0]), float(a[1])), (float(b[0]), float(b[1])))
@@ -151,10 +149,10 @@ class PickPanel:
         scores[torch.from_numpy(inside)] = 1.0
         self._picks = ()
         self._show(None)
-        self._tab.query.forget()
+        self._actions.forget_query()
         step = state.step
-        self._tab.found.show(
-            state, QueryResult(scores, session.view.scene, step, "in the box", "box", 0.0, 1.0, 0.5, "box")
+        self._actions.show_result(
+            state, QueryResult(scores, context.view.scene, step, "in the box", "box", 0.0, 1.0, 0.5, "box")
         )
 
     # --- what is shown --------------------------------------------------------------------------------------
@@ -171,8 +169,8 @@ class PickPanel:
         self._card.content = self._describe(state, self._picks[-1])
 
     def _cross(self, i: int, p: Pick) -> list[Any]:
-        scene = self._session.client.scene
-        reach = CROSS * max(0.3, float(np.linalg.norm(self._session.client.camera.position - p.position)))
+        scene = self.context.client.scene
+        reach = CROSS * max(0.3, float(np.linalg.norm(self.context.client.camera.position - p.position)))
         arms = p.position + reach * np.stack([-np.eye(3), np.eye(3)], 1)  # [3, 2, 3]
         color = (40, 240, 90) if p.include else (255, 50, 60)
         marks: list[Any] = [
@@ -185,9 +183,9 @@ class PickPanel:
         return marks
 
     def _describe(self, state: SceneState, p: Pick) -> str:
-        renderer, index = self._session.renderer, self._session.view.scene
+        renderer, index = self.context.renderer, self.context.view.scene
         facts: list[tuple[str, str]] = []
-        label = label_at(state, p.position, tuple(self._session.source.class_names))
+        label = label_at(state, p.position, tuple(self.context.source.class_names))
         if label is not None:
             facts.append(("label", html.escape(label)))
         for name in renderer.class_providers:

@@ -6,17 +6,15 @@ import html
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import viser
 
 from ...render.classes import ClassStyle, ClassTable, Rgb, class_table
 from ...render.layers import to_image
+from ...scenes.source import SceneState
+from ..context import PanelContext
+from .base import Panel, register
 from .controls import Link, assign
-
-if TYPE_CHECKING:
-    from ...scenes.source import SceneState
-    from ..session import Session
 
 _ROWS = 40
 """Classes in the legend at most, the most frequent ones."""
@@ -27,16 +25,17 @@ _NOTHING = (
 )
 
 
-class ProbePanel:
+@register("probe", tab="Classes")
+class ProbePanel(Panel):
     """The legend's widgets are rebuilt when other classes come up, not when numbers change."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
         self._state: SceneState | None = None
         self._table: ClassTable | None = None
         self._ticks: dict[str, Link] = {}
         self._swatches: dict[str, Link] = {}
-        gui, guard = session.client.gui, session.guarded
+        gui, guard = context.gui, context.guarded
         self._text = gui.add_html("")
         self._layer = gui.add_button_group("Layer", ("Probe", "Labels", "RGB"), visible=False)
         self._layer.on_click(guard(lambda _: self._show_layer(self._layer.value)))
@@ -52,21 +51,21 @@ class ProbePanel:
 
     # --- what is shown --------------------------------------------------------------------------------------
 
-    def update(self) -> None:
-        """Called ten times a second: asks for a new table when another state is shown."""
-        state = self._session.renderer.state(self._session.view.scene)
+    def pulse(self) -> None:
+        """Ask for a new table when another state is shown."""
+        state = self.context.state()
         if state is not None and state is not self._state:
             self._state = state
-            self._session._ask("classes", lambda: self._measure(state), "background")
+            self.context.ask("classes", lambda: self._measure(state), "background")
 
     def _measure(self, state: SceneState) -> None:
         """Render thread."""
-        self._table = class_table(state, tuple(self._session.source.class_names))
+        self._table = class_table(state, tuple(self.context.source.class_names))
         self._write()
 
     def _write(self) -> None:
-        with self._session.lock:  # a choice and a measurement may both want to write
-            table, style = self._table, self._session.view.style
+        with self.context.lock:  # a choice and a measurement may both want to write
+            table, style = self._table, self.context.view.style
             present = () if table is None else tuple(sorted(table.names[i] for i in table.present()[:_ROWS]))
             colors = {} if table is None else dict(zip(table.names, _palette(table, style), strict=True))
             assign(self._text, "content", _NOTHING if table is None else _as_html(table, list(colors.values()), style))
@@ -85,21 +84,21 @@ class ProbePanel:
         for link in (*self._ticks.values(), *self._swatches.values()):
             link.handle.remove()
         self._ticks, self._swatches = {}, {}
-        session = self._session
-        gui, hidden = session.client.gui, session.view.style.hidden
+        context = self.context
+        gui, hidden = context.gui, context.view.style.hidden
         for name, color in colors.items():
             with self._legend:
                 tick = gui.add_checkbox(name, name not in hidden)
-            self._ticks[name] = Link(tick, session, partial(self._toggle, name))
+            self._ticks[name] = Link(tick, context, partial(self._toggle, name))
             with self._recolor:
                 swatch = gui.add_rgb(name, color)
-            self._swatches[name] = Link(swatch, session, partial(self._paint, name))
+            self._swatches[name] = Link(swatch, context, partial(self._paint, name))
 
     # --- what people do -------------------------------------------------------------------------------------
 
     def _restyle(self, change: Callable[[ClassStyle], ClassStyle]) -> None:
-        with self._session.lock:
-            self._session.change(style=change(self._session.view.style))
+        with self.context.lock:
+            self.context.change(style=change(self.context.view.style))
             self._write()
 
     def _toggle(self, name: str, shown: bool) -> None:
@@ -117,7 +116,7 @@ class ProbePanel:
         self._restyle(lambda style: style.recoloured(name, color))
 
     def _show_layer(self, name: str) -> None:
-        self._session.panel.choose_layer("Classes" if name == "Probe" else name)  # type: ignore[arg-type]
+        self.context.model.choose_layer("Classes" if name == "Probe" else name)  # type: ignore[arg-type]
 
 
 def _palette(table: ClassTable, style: ClassStyle) -> list[Rgb]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
 
 import viser
 
@@ -21,20 +20,18 @@ from ...query.search import (
     words_for,
 )
 from ...scenes.source import SceneState
-
-if TYPE_CHECKING:
-    from ..session import Session
-    from .search import SearchTab
+from ..context import PanelContext
+from .search_actions import SearchActions
 
 _MODES: tuple[Mode, ...] = ("Relevancy", "Cosine")
 
 
 class QueryPanel:
-    def __init__(self, session: Session, tab: SearchTab) -> None:
-        self._session, self._tab = session, tab
+    def __init__(self, context: PanelContext, actions: SearchActions) -> None:
+        self.context, self._actions = context, actions
         self._question: Query | None = None
-        gui, guard = session.client.gui, session.guarded
-        self._models = TextEncoderChoice(session.source, session.inspector.text)
+        gui, guard = context.gui, context.guarded
+        self._models = TextEncoderChoice(context.source, context.shared.text)
         self._chosen: str | None = None
         with gui.add_folder("Ask"):
             with gui.add_form(None) as form:
@@ -71,7 +68,7 @@ class QueryPanel:
         """Something else is looked for."""
         if self._question is not None:
             self._question = None
-            state = self._session.renderer.state(self._session.view.scene)
+            state = self.context.state()
             self._answer.content = "" if state is None else self._greeting(self._words(state))
 
     def renew(self, state: SceneState) -> None:
@@ -93,7 +90,7 @@ class QueryPanel:
         template = self._template.value.strip()[:200] or "{}"
         self._question = Query(phrases, negatives, template, self._mode.value)
         question = self._question
-        self._session.work("query", lambda: self._run(question), urgent=True)
+        self.context.ask("query", lambda: self._run(question), urgent=True)
 
     def _again(self) -> None:
         if self._question is not None:
@@ -105,11 +102,11 @@ class QueryPanel:
 
         def change() -> None:
             self._use(name)
-            state = self._session.renderer.state(self._session.view.scene)
+            state = self.context.state()
             if state is not None and self._question is None:
                 self._answer.content = self._greeting(self._words(state))
 
-        self._session.work("text model", change, urgent=True)
+        self.context.ask("text model", change, urgent=True)
         self._again()
 
     # --- in the render thread -------------------------------------------------------------------------------
@@ -133,13 +130,13 @@ class QueryPanel:
         return self._models.get(self._chosen)
 
     def _words(self, state: SceneState) -> QueryableFeatures | str:
-        channels = getattr(self._session.source, "channels", None)
+        channels = getattr(self.context.source, "channels", None)
         return words_for(state, self._encoder, channels, self._models.calibration(self._chosen))
 
     def _run(self, question: Query, again: bool = False) -> None:
-        session = self._session
-        index = session.view.scene
-        state = session.renderer.state(index)
+        context = self.context
+        index = context.view.scene
+        state = context.renderer.state(index)
         if state is None:
             return
         words = self._words(state)
@@ -150,14 +147,14 @@ class QueryPanel:
         self._answer.content = _answered(answer, words)
         if answer.scores is None:
             return
-        self._tab.pick.clear()
+        self._actions.clear_picks()
         relevancy = question.mode == "Relevancy"
         label = "relevancy, 0.5 = as much as another word" if relevancy else "cosine to the words"
         known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
         found = QueryResult.of(
             answer.scores, state, index, label, known, words.least(answer.scores) if relevancy else None
         )
-        self._tab.found.show(state, found, meant=answer.somewhere, again=again)
+        self._actions.show_result(state, found, present=answer.somewhere, again=again)
 
     def _greeting(self, words: QueryableFeatures | str) -> str:
         if isinstance(words, str):

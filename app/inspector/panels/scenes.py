@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 import viser
@@ -12,28 +12,28 @@ from ...render.layers import BACKGROUND
 from ...render.thumbnails import contact_sheet, picture_of, preview
 from ...scenes.geometry import Up
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD, read_upload
+from ..context import PanelContext
+from .base import Panel, register
 from .controls import Link, assign
-
-if TYPE_CHECKING:
-    from ..session import Session
 
 PAGE = 6
 """Small pictures at a time."""
 
 
-class ScenesPanel:
+@register("scenes", tab="Files", folder="Scenes")
+class ScenesPanel(Panel):
     """Small pictures are made one by one in the render thread, when nothing else is wanted, and shared by all
     browsers."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
         self._page = 0
         self._shown: object = None
-        gui, guard = session.client.gui, session.guarded
+        gui, guard = context.gui, context.guarded
         dark = np.full((8, 16, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
         self._sheet = gui.add_image(dark, format="jpeg", jpeg_quality=88)
         self._pick = gui.add_button_group("Open", ("1",))
-        self._pick.on_click(guard(lambda _: session.select_scene(int(self._pick.value.strip("● ")) - 1)))
+        self._pick.on_click(guard(lambda _: context.loader.select_scene(int(self._pick.value.strip("● ")) - 1)))
         self._turn = gui.add_button_group("Page", ("‹ earlier", "later ›"))
         self._turn.on_click(guard(lambda _: self._go(1 if self._turn.value == "later ›" else -1)))
         self._upload = gui.add_upload_button(
@@ -45,24 +45,23 @@ class ScenesPanel:
         )
         self._upload.on_upload(guard(lambda _: self._received()))
         self._up = gui.add_dropdown("Up", get_args(Up), hint="guessed for files, which do not say")
-        self._up_link = Link(self._up, session, session.set_up)
-        self.update()
+        self._up_link = Link(self._up, context, context.camera.set_up)
+        self.pulse()
 
     # --- what is shown --------------------------------------------------------------------------------------
 
-    def update(self) -> None:
-        """Called ten times a second."""
-        session = self._session
-        names, scene = session.renderer.scene_names, session.view.scene
-        state = session.renderer.state(scene)
-        with session.lock:
-            self._up_link.show(session.view.up)
+    def pulse(self) -> None:
+        context = self.context
+        names, scene = context.renderer.scene_names, context.view.scene
+        state = context.renderer.state(scene)
+        with context.lock:
+            self._up_link.show(context.view.up)
         assign(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
-        thumbs = session.renderer.thumbnails
+        thumbs = context.renderer.thumbnails
         indices = range(self._page * PAGE, min((self._page + 1) * PAGE, len(names)))
         missing = [i for i in indices if i not in thumbs and (i != scene or state is not None)]
         if missing:
-            session._ask("thumbnails", lambda: self._make(missing[0]), "background")
+            context.ask("thumbnails", lambda: self._make(missing[0]), "background")
         known = tuple((i, names[i], i in thumbs) for i in indices)
         if self._shown == (known, scene):
             return
@@ -73,26 +72,26 @@ class ScenesPanel:
 
     def _make(self, index: int) -> None:
         """Render thread: the small picture of one scene."""
-        renderer = self._session.renderer
+        renderer = self.context.renderer
         state = renderer.state(index)
         if index not in renderer.thumbnails:
-            made = preview(renderer.source, index) if state is None else picture_of(state, self._session.view.up)
+            made = preview(renderer.source, index) if state is None else picture_of(state, self.context.view.up)
             renderer.thumbnails[index] = made
 
     # --- what people do -------------------------------------------------------------------------------------
 
     def _go(self, by: int) -> None:
-        pages = -(-len(self._session.renderer.scene_names) // PAGE)
+        pages = -(-len(self.context.renderer.scene_names) // PAGE)
         self._page = (self._page + by) % pages
-        self.update()
+        self.pulse()
 
     def _received(self) -> None:
         """A whole file has arrived; reading it is work for the render thread."""
         file = self._upload.value
-        self._session._ask("upload", lambda: self._add(file.name, file.content), "background", urgent=True)
+        self.context.ask("upload", lambda: self._add(file.name, file.content), "background", urgent=True)
 
     def _add(self, name: str, content: bytes) -> None:
-        renderer = self._session.renderer
+        renderer = self.context.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) >= MAX_ADDED:
             raise InputError(name, f"at most {MAX_ADDED} files from browsers", "one more", "restart to forget them")
-        self._session.select_scene(renderer.add_scene(read_upload(name, content)))
+        self.context.loader.select_scene(renderer.add_scene(read_upload(name, content)))

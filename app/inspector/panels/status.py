@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import html
 import time
-from typing import TYPE_CHECKING
 
 import viser
 
-if TYPE_CHECKING:
-    from ..session import Session
+from ..context import PanelContext
+from .base import Panel, register
 
 _EVERY = 0.5
 """Seconds between updates of the card."""
 
 
-class StatusPanel:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._feed = session.inspector.feed
-        gui = session.client.gui
+@register("status", tab="")
+class StatusPanel(Panel):
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
+        self._feed = context.shared.feed
+        gui = context.gui
         self._card = gui.add_html("")
         self._text, self._updated = "", 0.0
         if self._feed is not None:
             self._pause = gui.add_button("Pause training", icon=viser.Icon.PLAYER_PAUSE, color="gray")
-            self._pause.on_click(session.guarded(lambda _: self._toggle()))
+            self._pause.on_click(context.guarded(lambda _: self._toggle()))
             self._more = gui.add_button_group("Training", ("Single step", "Save checkpoint"))
-            self._more.on_click(session.guarded(lambda _: self._command(self._more.value)))
-        self.update(force=True)
+            self._more.on_click(context.guarded(lambda _: self._command(self._more.value)))
+        self._update(force=True)
 
-    def update(self, force: bool = False) -> None:
+    def pulse(self) -> None:
+        self._update()
+
+    def _update(self, force: bool = False) -> None:
         now = time.monotonic()
         if not force and now - self._updated < _EVERY:
             return
@@ -45,12 +48,12 @@ class StatusPanel:
                 self._pause.color = "green" if self._feed.paused else "gray"
 
     def _render(self) -> str:
-        session, source = self._session, self._session.source
-        state = session.renderer.state(session.view.scene)
+        context, source = self.context, self.context.source
+        state = context.state()
         facts: list[tuple[str, str]] = []
         badge, tint = "still", "#6b7280"
         if self._feed is not None:
-            series = _last(session.inspector.series())
+            series = _last(context.shared.series())
             badge, tint = ("paused", "#d97706") if self._feed.paused else ("live", "#16a34a")
             step = max((s for s, _ in series.values()), default=source.step() or 0)
             facts.append(("step", f"{step:,}"))
@@ -80,8 +83,8 @@ class StatusPanel:
             for k, v in facts
         )
         note = (
-            f'<div style="margin-top:.5em;color:#e879f9;font-size:.8em">{html.escape(session.note)}</div>'
-            if session.note
+            f'<div style="margin-top:.5em;color:#e879f9;font-size:.8em">{html.escape(context.model.note)}</div>'
+            if context.model.note
             else ""
         )
         return (
@@ -97,18 +100,18 @@ class StatusPanel:
     def _toggle(self) -> None:
         assert self._feed is not None
         self._feed.pause(not self._feed.paused)
-        self.update(force=True)
+        self._update(force=True)
 
     def _command(self, name: str) -> None:
         assert self._feed is not None
         if name == "Save checkpoint":
             self._feed.request_save()
-            self._session.notify("Checkpoint", "It will be written after the step that runs now.", "green", 4)
+            self.context.notify("Checkpoint", "It will be written after the step that runs now.", "green", 4)
             return
         if not self._feed.paused:
             self._feed.pause()
         self._feed.single_step()
-        self.update(force=True)
+        self._update(force=True)
 
 
 def _last(series: dict[str, list[tuple[int, float]]]) -> dict[str, tuple[int, float]]:

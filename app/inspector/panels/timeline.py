@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import viser
 
@@ -11,30 +10,30 @@ from ...export.files import file_name
 from ...export.video import MAX_VIDEO_SIDE, steps_work
 from ...export.video_files import Format, even
 from ...scenes.timeline import TimelineSource
+from ..context import PanelContext
+from .base import Panel, register
 from .controls import Link, assign
 from .export import FORMATS, JobBar
-
-if TYPE_CHECKING:
-    from ..session import Session
 
 _WIDTHS = ("320", "480", "640", "960")
 
 
-class TimelinePanel:
+@register("timeline", tab="Run")
+class TimelinePanel(Panel):
     """Moves the position of this browser's source; steps that are not encoded yet take a moment each."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        source = session.source
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
+        source = context.source
         self._source = source if isinstance(source, TimelineSource) else None
-        gui, guard = session.client.gui, session.guarded
+        gui, guard = context.gui, context.guarded
         self._playing, self._moved_at = False, 0.0
         self._text = gui.add_markdown("")
         if self._source is None:
             self._text.content = "*This is no run: there is no time line.*"
             return
         self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps, in this browser")
-        self._slider_link = Link(self._slider, session, self._slid)
+        self._slider_link = Link(self._slider, context, self._slid)
         self._moves = gui.add_button_group(" ", ("‹ older", "newer ›", "newest"))
         self._moves.on_click(guard(lambda _: self._move(self._moves.value), alone=True))
         self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, color="gray")
@@ -45,17 +44,17 @@ class TimelinePanel:
             self._width = gui.add_dropdown("Width (px)", _WIDTHS, initial_value="480")
             save = gui.add_button("Save the time line", icon=viser.Icon.DOWNLOAD, color="gray")
             save.on_click(guard(lambda _: self._save()))
-        self._bar = JobBar(session)
-        self.update()
+        self._bar = JobBar(context)
+        self.pulse()
 
-    def update(self) -> None:
-        """Called ten times a second: follows the source, and plays."""
+    def pulse(self) -> None:
+        """Follow the source, and play."""
         source = self._source
         if source is None:
             return
-        self._bar.update()
+        self._bar.pulse()
         steps = source.steps
-        with self._session.lock:
+        with self.context.lock:
             self._show(source, steps)
             if self._playing:
                 self._advance(steps, source.step())
@@ -80,7 +79,7 @@ class TimelinePanel:
     def _advance(self, steps: tuple[int, ...], step: int | None) -> None:
         """On to the next step once this one has been seen for long enough."""
         assert self._source is not None
-        if self._session.shown_step != step or time.monotonic() - self._moved_at < 1 / self._speed.value:
+        if self.context.loader.shown_step != step or time.monotonic() - self._moved_at < 1 / self._speed.value:
             return
         later = [s for s in steps if step is not None and s > step]
         if not later:
@@ -120,17 +119,17 @@ class TimelinePanel:
 
     def _save(self) -> None:
         assert self._source is not None
-        session = self._session
-        width, height = session.picture_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
+        context = self.context
+        width, height = context.camera.picture_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
         kind: Format = self._format.value
         work = steps_work(
-            session.renderer,
+            context.renderer,
             self._source,
-            session.view.scene,
-            session.look(),
-            session.pose(),
+            context.view.scene,
+            context.model.options(),
+            context.camera.pose(),
             (even(width), even(height)),
             kind,
-            file_name(session.source.scene_names[session.view.scene], session.view.layer, "time-line"),
+            file_name(context.source.scene_names[context.view.scene], context.view.layer, "time-line"),
         )
-        session.exports.start("time line", work)
+        context.exports.start("time line", work)

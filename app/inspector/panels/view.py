@@ -3,111 +3,120 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from ....core.errors import InputError
-from ...render.catalog import GROUPS, INFO, MIXABLE, Layer, available, missing
+from ...render.catalog import GROUPS, INFO, LAYERS, MIXABLE, Layer, available, missing
 from ...render.clouds import PointColor
 from ...render.layers import BACKGROUND, Image, to_image
 from ...render.renderer import Mix
+from ...render.scores import ClassScores
+from ..context import PanelContext
+from ..view_state import ViewState
+from .base import Command, Panel, register
 from .controls import Link, assign
-
-if TYPE_CHECKING:
-    from ...render.scores import ClassScores
-    from ..session import Session, ViewState
 
 _MIXES: tuple[Mix, ...] = get_args(Mix)
 
 
-class ViewPanel:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.layer_chosen = False
-        gui, source = session.client.gui, session.source
-        guard = session.guarded
+@register("view", tab="View")
+class ViewPanel(Panel):
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
+        gui, source = context.gui, context.source
+        guard = context.guarded
 
         self._scene = gui.add_dropdown("Scene", source.scene_names, initial_value=source.scene_names[0])
-        self._scene_link = Link(self._scene, session, self._on_scene)
+        self._scene_link = Link(self._scene, context, self._on_scene)
         step = gui.add_button_group(" ", ("‹ previous", "next ›"))
-        step.on_click(guard(lambda _: session.turn_scene(1 if step.value == "next ›" else -1)))
+        step.on_click(guard(lambda _: context.loader.turn_scene(1 if step.value == "next ›" else -1)))
         self._step = step
 
         self._layers = {name: gui.add_button_group(name, layers, visible=False) for name, layers in GROUPS.items()}
         for group in self._layers.values():
-            group.on_click(guard(lambda _, group=group: self.choose_layer(_plain(group.value))))
+            group.on_click(guard(lambda _, group=group: context.model.choose_layer(_plain(group.value))))
         self._absent = gui.add_button_group("Not here", ("-",), disabled=True, visible=False, hint="")
         self._mix = gui.add_button_group("Two layers", _MIXES, hint="side by side (key X), or one over the other (B)")
-        self._mix.on_click(guard(lambda _: session.change(mix=_plain(self._mix.value))))
-        self._second: Any = gui.add_dropdown("Second layer", MIXABLE, initial_value=session.view.second)
-        self._second_link = Link(self._second, session, lambda layer: session.change(second=layer))
-        self._at = gui.add_slider("Split at (%)", 0, 100, 1, round(100 * session.view.at))
-        self._at_link = Link(self._at, session, lambda value: session.change(at=value / 100))
+        self._mix.on_click(guard(lambda _: context.change(mix=_plain(self._mix.value))))
+        self._second: Any = gui.add_dropdown("Second layer", MIXABLE, initial_value=context.view.second)
+        self._second_link = Link(self._second, context, lambda layer: context.change(second=layer))
+        self._at = gui.add_slider("Split at (%)", 0, 100, 1, round(100 * context.view.at))
+        self._at_link = Link(self._at, context, lambda value: context.change(at=value / 100))
         self._legend = gui.add_html("", visible=False)
         self._classes: Any = gui.add_dropdown("Classes from", ("",), visible=False)
-        self._classes_link = Link(self._classes, session, lambda name: session.change(classes=name))
+        self._classes_link = Link(self._classes, context, lambda name: context.change(classes=name))
         self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="fade from colours to features")
-        Link(self._blend, session, lambda share: session.change(blend=share))
+        Link(self._blend, context, lambda share: context.change(blend=share))
         self._size = gui.add_slider(
             "Gaussian size (%)", 5, 150, 5, 100, hint="below 50 they show as separate ellipsoids"
         )
-        Link(self._size, session, lambda percent: session.change(gaussian_size=percent / 100))
+        Link(self._size, context, lambda percent: context.change(gaussian_size=percent / 100))
         modes = tuple(m for m in get_args(PointColor) if m not in ("Labels", "Probe") or source.class_names)
         self._point_color = gui.add_dropdown("Point colours", modes)
-        Link(self._point_color, session, lambda mode: session.change(point_color=mode))
-        self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * session.view.point_size))
-        self._point_size_link = Link(self._point_size, session, lambda value: session.change(point_size=value / 1000))
+        Link(self._point_color, context, lambda mode: context.change(point_color=mode))
+        self._point_size = gui.add_slider("Point size (mm)", 1.0, 100.0, 1.0, round(1000 * context.view.point_size))
+        self._point_size_link = Link(self._point_size, context, lambda value: context.change(point_size=value / 1000))
 
         with gui.add_folder("Target and render at a dataset camera") as self._views:
             dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
             self._image = gui.add_image(dark, format="jpeg", jpeg_quality=92)
             self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="moves the 3D view there, too")
-            self._frame_link = Link(self._frame, session, session.select_frame)
+            self._frame_link = Link(self._frame, context, context.camera.select_frame)
             go = gui.add_button_group(" ", ("Go there", "Enlarge"))
             go.on_click(guard(lambda _: self._go(go.value)))
             errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
-            Link(errors, session, lambda shown: session.change(errors=shown))
+            Link(errors, context, lambda shown: context.change(errors=shown))
         with gui.add_folder("On top of the render") as self._extras:
             self._overlay = gui.add_checkbox("Points", False, hint="hidden where the render is nearer")
-            Link(self._overlay, session, lambda shown: session.change(overlay=shown))
+            Link(self._overlay, context, lambda shown: context.change(overlay=shown))
             self._frusta = gui.add_checkbox("Dataset cameras", False, hint="click one to go there")
-            Link(self._frusta, session, lambda shown: session.change(frusta=shown))
-        self.update()
+            Link(self._frusta, context, lambda shown: context.change(frusta=shown))
+        self._update()
 
-    def choose_layer(self, layer: Layer) -> None:
-        self.layer_chosen = True
-        self._session.change(layer=layer)
+    def commands(self) -> Sequence[Command]:
+        model, loader = self.context.model, self.context.loader
+        return (
+            *(
+                Command(f"Show {n}: {INFO[n].hint}", INFO[n].key, partial(model.choose_layer, n), order=i - len(LAYERS))
+                for i, n in enumerate(LAYERS)
+            ),
+            Command("Split the picture, or not", "X", lambda: model.toggle_mix("Split"), order=0),
+            Command("Blend two layers, or not", "B", lambda: model.toggle_mix("Blend"), order=1),
+            Command("Go to the dataset camera", "0", self.context.camera.go_to_frame, order=3),
+            Command("Next scene", "N", lambda: loader.turn_scene(1), order=4),
+            Command("Previous scene", "P", lambda: loader.turn_scene(-1), order=6),
+        )
 
-    def toggle(self, mix: Mix) -> None:
-        """Share the canvas in this way, or stop if it is shared so already."""
-        with self._session.lock:
-            self._session.change(mix="Off" if self._session.view.mix == mix else mix)
-
-    def show_classes(self, known: ClassScores | None) -> None:
-        """Colours and names of the classes that Gaussians have, the most frequent ones first."""
-        text = "" if known is None else _swatches(known)
+    def on_classes(self, scores: ClassScores | None) -> None:
+        text = "" if scores is None else _swatches(scores)
         assign(self._legend, "content", text)
         assign(self._legend, "visible", bool(text))
 
-    def show_views(self, image: Image) -> None:
+    def on_views(self, image: Image) -> None:
         self._image.image = image
 
     def _go(self, choice: str) -> None:
         if choice == "Enlarge":
-            self.choose_layer("Views")
+            self.context.model.choose_layer("Views")
         else:
-            self._session.go_to_frame()
+            self.context.camera.go_to_frame()
 
-    def update(self) -> None:
-        """Make the controls say what the session shows."""
-        with self._session.lock:
-            self._show(self._session.view)
+    def on_change(self, changed: frozenset[str]) -> None:
+        self._update()
+
+    def _update(self) -> None:
+        """Make the controls show the view's values."""
+        with self.context.lock:
+            self._show(self.context.view)
 
     def _show(self, view: ViewState) -> None:
-        state = self._session.renderer.state(view.scene)
-        shown = available(state, self._session.heat is not None, bool(self._session.renderer.class_providers))
+        state = self.context.renderer.state(view.scene)
+        shown = available(state, self.context.model.heat is not None, bool(self.context.renderer.class_providers))
         for name, group in self._layers.items():
             options = tuple(_marked(n, view.layer) for n in GROUPS[name] if n in shown)
             assign(group, "visible", bool(options))
@@ -128,7 +137,7 @@ class ViewPanel:
         assign(self._point_color, "visible", points)
         assign(self._point_size, "visible", points)
         self._point_size_link.show(max(1.0, float(round(1000 * view.point_size))))
-        names = self._session.renderer.scene_names
+        names = self.context.renderer.scene_names
         self._scene_link.show(names[view.scene], options=names)
         for handle in (self._scene, self._step):
             assign(handle, "visible", len(names) > 1)
@@ -148,7 +157,7 @@ class ViewPanel:
         assign(self._absent, "hint", text)
 
     def _update_mix(self, shown: frozenset[Layer]) -> None:
-        view = self._session.view
+        view = self.context.view
         seconds = tuple(n for n in MIXABLE if n in shown and n != view.layer)
         possible = len(seconds) > 0 and view.layer in MIXABLE
         on = possible and view.mix != "Off"
@@ -162,17 +171,17 @@ class ViewPanel:
             self._second_link.show(view.second, options=seconds)
             assign(self._at, "label", "Split at (%)" if view.mix == "Split" else "Opacity (%)")
             self._at_link.show(round(100 * view.at))
-        providers = self._session.renderer.class_providers
+        providers = self.context.renderer.class_providers
         choice = len(providers) > 1 and (view.layer == "Classes" or (on and view.second == "Classes"))
         if choice:
             self._classes_link.show(view.classes, options=providers)
         assign(self._classes, "visible", choice)
 
     def _on_scene(self, name: str) -> None:
-        names = self._session.renderer.scene_names
+        names = self.context.renderer.scene_names
         if name not in names:  # the page offers no other; whatever talks to us may
             raise InputError("the scene", "one of the list", str(name)[:80])
-        self._session.select_scene(names.index(name))
+        self.context.loader.select_scene(names.index(name))
 
 
 def _plain(option: str) -> Any:

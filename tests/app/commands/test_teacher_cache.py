@@ -13,14 +13,14 @@ import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands import features as command
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.teachers import base, write_cache
+from gaussiancross.core.teachers import registry, write_cache
 from helpers.feature_scenes import Averages, Scenes, content, fill
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
 @pytest.fixture
 def scenes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(base._KINDS, "averages", lambda _: Averages())
+    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
     splits = {"train": Scenes(3), "val": Scenes(2, seed=1)}
 
     def opened(data: str, split: str) -> Scenes:

@@ -310,7 +310,7 @@ class FakeWorker:
         self.closed = False
         self.client = self
 
-    def _ask(self, kind, run, lane="interactive"):
+    def ask(self, kind, run, lane="interactive"):
         assert (kind, lane) == ("export", "background")
         self.waiting = [run]
 

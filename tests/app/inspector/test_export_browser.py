@@ -27,7 +27,7 @@ def test_scrub_and_compare(browser, page, tmp_path):
         assert pixels(page).mean() < 60  # each browser is where it was put
         other.close()
         page.get_by_text("Side by side").wait_for(timeout=10_000)
-        inspector.sessions[0].comparison.toggle()
+        inspector.sessions[0].panels["compare"].toggle()
         inspector.sessions[0].change(at=0.4)
 
         def halves() -> float:

@@ -65,7 +65,7 @@ def test_divider_follows_the_pointer_and_nothing_else_moves(page):
         line = before[CANVAS["height"] // 4, max(0, left - 12) : left + 12].min(-1)
         assert line.max() > 200  # white, where the pointer let go
         assert np.allclose(camera.position, pose[0]) and np.allclose(camera.wxyz, pose[1])
-        assert session.selection is None and session.view.layer == "RGB"  # and nothing was picked
+        assert session.model.selection is None and session.view.layer == "RGB"  # and nothing was picked
         page.mouse.move(box["x"] + 0.3 * box["width"], y)
         page.mouse.down()
         page.mouse.move(box["x"] + 0.5 * box["width"], y, steps=5)
@@ -73,7 +73,7 @@ def test_divider_follows_the_pointer_and_nothing_else_moves(page):
         wait_for(lambda: not np.allclose(camera.wxyz, pose[1]), "the camera to turn beside the line")
         assert abs(session.view.at - 0.7) < 0.01
         page.mouse.click(box["x"] + 0.4 * box["width"], y)
-        wait_for(lambda: session.heat is not None, "a click beside the line to pick")
+        wait_for(lambda: session.model.heat is not None, "a click beside the line to pick")
         press(page, "Off")
         wait_for(lambda: session.divider._strip is None, "the strip to go with the line")
 
@@ -99,7 +99,7 @@ def test_click_on_a_camera_goes_there_and_picks_nothing(page):
         open_and_wait(page, inspector)
         session = inspector.sessions[0]
         session.change(frusta=True)
-        session.select_frame(0)
+        session.camera.select_frame(0)
         before = settled(page)
         box = canvas(page)
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -108,11 +108,11 @@ def test_click_on_a_camera_goes_there_and_picks_nothing(page):
         page.mouse.click(*middle)
         wait_for(lambda: session.view.frame == 1, "the camera to be chosen")
         time.sleep(1)
-        assert session.heat is None and session.selection is None and session.view.layer == "RGB"
-        session.select_frame(0)
+        assert session.model.heat is None and session.model.selection is None and session.view.layer == "RGB"
+        session.camera.select_frame(0)
         wait_for(lambda: np.abs(pixels(page) - before).mean() < 8, "the first camera again")
         page.mouse.click(middle[0] - 0.3 * box["width"], middle[1] + 0.3 * box["height"])
-        wait_for(lambda: session.heat is not None, "a click beside it to pick")
+        wait_for(lambda: session.model.heat is not None, "a click beside it to pick")
 
 
 def test_key_frames_and_stop(page, tmp_path: Path):
@@ -123,8 +123,9 @@ def test_key_frames_and_stop(page, tmp_path: Path):
         page.get_by_text("Video along a camera path").click()
         press(page, "Add")
         page.get_by_text("1 key frame", exact=True).wait_for(timeout=10_000)
-        session.select_frame(1)
-        wait_for(lambda: np.abs(session.export._keys[0].rotation - session.pose().rotation).max() > 0.5, "a turn")
+        session.camera.select_frame(1)
+        key = session.panels["export"]._keys[0]
+        wait_for(lambda: np.abs(key.rotation - session.camera.pose().rotation).max() > 0.5, "a turn")
         press(page, "Add")
         page.get_by_text("2 key frames", exact=True).wait_for(timeout=10_000)
         press(page, "Remove last")
@@ -137,7 +138,7 @@ def test_key_frames_and_stop(page, tmp_path: Path):
         page.get_by_role("button", name="Stop preview").click()
         wait_for(lambda: page.get_by_role("button", name="Preview", exact=True).count() == 1, "the preview to stop")
 
-        session.export._seconds.value, session.export._fps.value = 40, 30  # a long one
+        session.panels["export"]._seconds.value, session.panels["export"]._fps.value = 40, 30  # a long one
         press(page, "Save video")
         page.get_by_text("Making the video").first.wait_for(timeout=20_000)
         press(page, "Stop")
@@ -145,8 +146,8 @@ def test_key_frames_and_stop(page, tmp_path: Path):
         assert session.exports.job.share < 1 and session.exports.job.error is None
         wait_for(lambda: not page.get_by_text("Making the video").first.is_visible(), "the bar to go")
 
-        session.export._seconds.value, session.export._fps.value = 1, 5
-        session.export._format.value, session.export._video_width.value = "GIF", "320"
+        session.panels["export"]._seconds.value, session.panels["export"]._fps.value = 1, 5
+        session.panels["export"]._format.value, session.panels["export"]._video_width.value = "GIF", "320"
         with page.expect_download(timeout=60_000) as download:
             press(page, "Save video")
         download.value.save_as(tmp_path / "path.gif")

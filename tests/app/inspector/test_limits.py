@@ -64,15 +64,15 @@ def test_large_files_are_dropped_while_they_arrive(robot, monkeypatch, honest):
 
 
 def test_resolution_is_capped(robot):
-    session, cap = robot.session, robot.inspector.max_width
+    session, cap = robot.session, robot.inspector.shared.max_width
     robot.look(200_000, 100_000)
     wait_for(lambda: session.client.camera.image_width == 200_000, "the camera")
-    cameras = session.cameras()
+    cameras = session.requests.cameras()
     assert (cameras.width, cameras.height) == (cap, cap // 2)
-    assert session.picture_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
+    assert session.camera.picture_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
     robot.enter("Largest picture (px)", "100000")
     robot.hears("the largest picture: expected one of 480")
-    assert robot.inspector.max_width == cap
+    assert robot.inspector.shared.max_width == cap
     robot.look(320, 240)
     robot.enter("Path", "Orbit")
     robot.enter("Length (s)", 10**9)

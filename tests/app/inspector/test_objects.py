@@ -10,17 +10,17 @@ from helpers.robot import Robot, wait_for
 class TestPage:
     def test_open_name_search_and_open_a_result(self, desk, folder):
         source = SplatsSource(as_gaussians(box_room(16)), "box", device="cpu")
-        with Inspector(source, port=0, desk=desk) as inspector, Robot(inspector) as robot:
-            panel = robot.session.objects
+        with Inspector(source, port=0, recognizer=desk) as inspector, Robot(inspector) as robot:
+            panel = robot.session.panels["objects"]
             panel._text.value = "plate"
             panel._search_words()
             wait_for(lambda: panel._sheet.visible, "results")
             assert len(panel._results) == 9 and panel._pick.options[-1] == "9" and "plate" in panel._about.content
             panel._open_result(0)
             wait_for(lambda: panel._picture.visible, "an opened object")
-            wait_for(lambda: len(robot.session.renderer.scene_names) == 2, "a scene of its own")
+            wait_for(lambda: len(robot.session.browser.renderer.scene_names) == 2, "a scene of its own")
             wait_for(lambda: robot.session.view.scene == 1, "the object in the canvas")
-            wait_for(lambda: robot.session.renderer.state(1), "its state")
+            wait_for(lambda: robot.session.browser.renderer.state(1), "its state")
             assert robot.session.view.up == "+z"
             panel._asked.value = "ball, stick"
             panel._relabel()
@@ -35,5 +35,5 @@ class TestPage:
     def test_without_a_desk_there_is_no_tab(self):
         source = SplatsSource(as_gaussians(box_room(8)), "box", device="cpu")
         with Inspector(source, port=0) as inspector, Robot(inspector) as robot:
-            assert not hasattr(robot.session, "objects")
-            assert not robot.session.search.found._say.visible
+            assert "objects" not in robot.session.panels
+            assert not robot.session.panels["search"].found._say.visible

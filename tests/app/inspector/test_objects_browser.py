@@ -7,7 +7,7 @@ from helpers.browser import click, open_and_wait, room_source, wait_for
 
 
 def test_a_file_is_opened_named_and_its_neighbours_found(page, desk, folder):
-    with Inspector(room_source(), port=0, desk=desk) as inspector:
+    with Inspector(room_source(), port=0, recognizer=desk) as inspector:
         open_and_wait(page, inspector)
         page.get_by_role("tab", name="Objects").click()
         page.locator("input[type=file]").nth(0).wait_for(state="attached", timeout=10_000)
@@ -19,8 +19,8 @@ def test_a_file_is_opened_named_and_its_neighbours_found(page, desk, folder):
         wait_for(lambda: session.view.scene == 1, "the object in the canvas")
         page.get_by_text("of 3 labels").wait_for(timeout=20_000)
         click(page, "Like the open object")
-        wait_for(lambda: session.objects._results, "neighbours")
+        wait_for(lambda: session.panels["objects"]._results, "neighbours")
         page.get_by_text("nearest of 12").wait_for(timeout=20_000)
         click(page, "2")
-        name = desk.gallery.names[session.objects._results[1]]
-        wait_for(lambda: session.objects._object.name == name, "the second result to be opened")
+        name = desk.gallery.names[session.panels["objects"]._results[1]]
+        wait_for(lambda: session.panels["objects"]._object.name == name, "the second result to be opened")

@@ -62,7 +62,9 @@ def test_click_marks_and_colours_what_resembles_it(page):
         page.mouse.click(180, 270)
         wait_for(lambda: changed(page, before), "the heat map")
         session = inspector.sessions[0]
-        assert session.view.layer == "Heat" and session.selection is not None and len(session.selection) > 10
+        assert (
+            session.view.layer == "Heat" and session.model.selection is not None and len(session.model.selection) > 10
+        )
         page.get_by_role("tab", name="Search").click()
         page.get_by_text("opacity", exact=True).first.wait_for(timeout=10_000)
         wait_for(lambda: edges(page) > 50, "the cross")
@@ -75,7 +77,7 @@ def test_click_marks_and_colours_what_resembles_it(page):
         wait_for(lambda: edges(page) < 1.2 * one, "one cross less")
         page.get_by_role("button", name="Clear").first.click()
         wait_for(lambda: not changed(page, before), "the picture as it was")
-        assert session.selection is None and session.view.layer == "RGB"
+        assert session.model.selection is None and session.view.layer == "RGB"
 
 
 def test_words_colour_the_scene_or_say_why_not(page):
@@ -85,12 +87,12 @@ def test_words_colour_the_scene_or_say_why_not(page):
         page.get_by_role("tab", name="Search").click()
         ask(page, "zebra")
         page.get_by_text("I don't know 'zebra'").first.wait_for(timeout=10_000)
-        assert session.heat is None
+        assert session.model.heat is None
         ask(page, "giraffe")
         page.get_by_text("not in this scene").first.wait_for(timeout=10_000)
-        assert session.selection is None
+        assert session.model.selection is None
         ask(page, "front, back")
-        wait_for(lambda: session.selection is not None and len(session.selection) > 100, "the selection")
+        wait_for(lambda: session.model.selection is not None and len(session.model.selection) > 100, "the selection")
         wait_for(lambda: changed(page, before), "the heat map")
         page.locator("svg rect").first.wait_for(timeout=10_000)
         whole = pixels(page)
@@ -111,6 +113,6 @@ def test_box_selects_points_without_gaussians(page):
         page.mouse.down()
         page.mouse.move(300, 500, steps=5)
         page.mouse.up()
-        wait_for(lambda: session.selection is not None and len(session.selection) > 20, "the selection")
-        assert len(session.selection) < 6 * 40 * 40
+        wait_for(lambda: session.model.selection is not None and len(session.model.selection) > 20, "the selection")
+        assert len(session.model.selection) < 6 * 40 * 40
         page.get_by_text("Objects", exact=True).first.wait_for(timeout=10_000)

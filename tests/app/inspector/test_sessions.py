@@ -21,7 +21,7 @@ def furnished():
 
 
 def grey(robot: Robot) -> float:
-    state = robot.session.renderer.state(0)
+    state = robot.session.browser.renderer.state(0)
     return -1.0 if state is None or state.gaussians is None else float(state.gaussians.colors.mean())
 
 
@@ -32,17 +32,20 @@ def press(robot: Robot, group, option: str) -> None:
 def test_two_browsers_scrub_and_compare_on_their_own(tmp_path):
     with Inspector(grey_run(tmp_path), port=0) as inspector, Robot(inspector) as one, Robot(inspector) as two:
         wait_for(lambda: grey(one) > 0.85 and grey(two) > 0.85, "the newest step in both")
-        newest = one.session.renderer.state(0)
-        assert two.session.renderer.state(0) is newest  # shared, with all that is memorised in it
-        press(one, one.session.timeline._moves, "‹ older")
+        newest = one.session.browser.renderer.state(0)
+        assert two.session.browser.renderer.state(0) is newest  # shared, with all that is memorised in it
+        press(one, one.session.panels["timeline"]._moves, "‹ older")
         wait_for(lambda: abs(grey(one) - 0.5) < 0.02, "the step before in one")
-        press(two, two.session.timeline._moves, "‹ older")
-        press(two, two.session.timeline._moves, "‹ older")
+        press(two, two.session.panels["timeline"]._moves, "‹ older")
+        press(two, two.session.panels["timeline"]._moves, "‹ older")
         wait_for(lambda: grey(two) < 0.15, "the first step in the other")
         assert abs(grey(one) - 0.5) < 0.02 and grey(two) < 0.15
-        one.session.comparison.toggle()
-        wait_for(lambda: one.session.sides.names() == ("step 10", "step 20"), "a comparison with the newest step")
-        assert two.session.sides.names() == ("step 0", "step 20") and not two.session.view.compare
+        one.session.panels["compare"].toggle()
+        wait_for(
+            lambda: one.session.browser.comparison.names() == ("step 10", "step 20"),
+            "a comparison with the newest step",
+        )
+        assert two.session.browser.comparison.names() == ("step 0", "step 20") and not two.session.view.compare
         with Robot(inspector) as late:
             wait_for(lambda: grey(late) > 0.85, "the newest step in a third one")
 
@@ -52,10 +55,12 @@ def test_curves_of_a_run_that_is_over(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 10, "loss/to')  # cut off
     with Inspector(grey_run(tmp_path), port=0, metrics=metrics) as inspector, Robot(inspector) as robot:
-        charts = robot.session.curves._charts
+        charts = robot.session.panels["curves"]._charts
         wait_for(lambda: len(charts) == 2, "two charts")
         data = charts["Training/Losses (unweighted, but for the total)"][1].data
-        assert np.allclose(data[1], [1 / (i + 1) for i in range(10)]) and not robot.session.curves._empty.visible
+        assert (
+            np.allclose(data[1], [1 / (i + 1) for i in range(10)]) and not robot.session.panels["curves"]._empty.visible
+        )
         metrics.write_text("".join(json.dumps(row | {"lr": 0.1}) + "\n" for row in rows))
         wait_for(lambda: len(charts) == 3, "the chart of a file that has grown")
 
@@ -63,12 +68,12 @@ def test_curves_of_a_run_that_is_over(tmp_path):
 def test_pictures_per_second_have_a_cap(furnished):
     with Robot(furnished) as robot:
         session, drawn = robot.session, []
-        draw = session._draw_canvas
-        session._draw_canvas = lambda moving: (drawn.append(moving), draw(moving))[1]  # type: ignore[method-assign]
+        draw = session.requests._draw_canvas
+        session.requests._draw_canvas = lambda moving: (drawn.append(moving), draw(moving))[1]  # type: ignore[method-assign]
         robot.enter("Pictures/s, at most", 5)
-        wait_for(lambda: session.rate == 5, "the new cap")
-        wait_for(lambda: session._placed_scene == 0, "the camera to be put where it sees the scene")
-        wait_for(lambda: session._placing.goal is None, "the page to be believed about its camera")
+        wait_for(lambda: session.requests.rate == 5, "the new cap")
+        wait_for(lambda: session.loader.placed_scene == 0, "the camera to be put where it sees the scene")
+        wait_for(lambda: session.camera.pending.goal is None, "the page to be believed about its camera")
         time.sleep(0.5)
         drawn.clear()
         begun = time.monotonic()
@@ -78,7 +83,7 @@ def test_pictures_per_second_have_a_cap(furnished):
         assert 1 <= drawn.count(True) <= 5 * took + 2
         wait_for(lambda: not drawn[-1], "the full picture once it is still")
         robot.enter("Pictures/s, at most", 10**9)
-        wait_for(lambda: session.rate == 60, "a cap on the cap")
+        wait_for(lambda: session.requests.rate == 60, "a cap on the cap")
 
 
 def test_what_cannot_be_shown_says_why():
@@ -88,16 +93,16 @@ def test_what_cannot_be_shown_says_why():
     assert set(missing(taught, available(taught, heat=True, classes=True))) == set()
     assert missing(None, available(None)) == {}
     with Inspector(Furnished(), port=0) as inspector, Robot(inspector) as robot:
-        absent = robot.session.panel._absent
+        absent = robot.session.panels["view"]._absent
         wait_for(lambda: absent.visible, "the greyed layers")
         assert "Cosine" in absent.options and "Teacher, Cosine: no features of a 2D" in absent.hint
-        robot.session.panel.choose_layer("Cosine")  # by a command, all the same
-        assert "Cosine" not in available(robot.session.renderer.state(0))
+        robot.session.model.choose_layer("Cosine")  # by a command, all the same
+        assert "Cosine" not in available(robot.session.browser.renderer.state(0))
 
 
 def test_a_class_is_recoloured_where_it_stands(furnished):
     with Robot(furnished) as robot:
-        session, panel = robot.session, robot.session.probe
+        session, panel = robot.session, robot.session.panels["probe"]
         wait_for(lambda: len(panel._swatches) == len(Furnished.class_names), "the legend")
         assert list(panel._swatches) == sorted(Furnished.class_names)
         name = list(panel._swatches)[1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gaussiancross.app.export.camera_path import Pose
 from gaussiancross.app.inspector import Inspector
-from gaussiancross.app.inspector.placing import Placing
+from gaussiancross.app.inspector.pending_move import PendingCameraMove
 from gaussiancross.app.inspector.viser_internals import keep_icon_archive_open
 from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
 from gaussiancross.app.scenes.source import PointsSource, SplatsSource
@@ -137,7 +137,7 @@ class TestEverythingIsCharged:
         assert clock.since() >= 0.0  # it has ended: no more, and no error
 
 
-class TestPlacing:
+class TestPendingCameraMove:
     """A camera that the server has moved, and a page that says where it was before it heard of that."""
 
     @staticmethod
@@ -147,21 +147,21 @@ class TestPlacing:
 
     @pytest.mark.parametrize(("goal", "near"), [((5.0, 0.0), (4.6, 0.1)), ((0.0, 2.0), (0.1, 1.8))])
     def test_old_words_are_no_news_and_arriving_ends_it(self, goal, near):
-        placing, before = Placing(), self.pose(0.0)
-        assert placing.goal is None and placing.heard(before)
-        placing.put(before, self.pose(*goal))
-        assert not placing.heard(before) and placing.goal is not None
-        assert not placing.heard(self.pose(*near)) and placing.goal is None  # there, and drawn there already
-        assert placing.heard(self.pose(9.0))
+        pending, before = PendingCameraMove(), self.pose(0.0)
+        assert pending.goal is None and pending.is_user_motion(before)
+        pending.begin(before, self.pose(*goal))
+        assert not pending.is_user_motion(before) and pending.goal is not None
+        assert not pending.is_user_motion(self.pose(*near)) and pending.goal is None  # there, and drawn there already
+        assert pending.is_user_motion(self.pose(9.0))
 
     def test_a_page_that_does_not_go_there_is_believed_in_the_end(self):
         clock = Clock()
-        placing = Placing(clock)
-        placing.put(self.pose(0.0), self.pose(5.0))
+        pending = PendingCameraMove(clock)
+        pending.begin(self.pose(0.0), self.pose(5.0))
         clock.now += 1.0
-        assert not placing.heard(self.pose(0.0))
+        assert not pending.is_user_motion(self.pose(0.0))
         clock.now += 2.0
-        assert placing.goal is None and placing.heard(self.pose(0.0))
+        assert pending.goal is None and pending.is_user_motion(self.pose(0.0))
 
 
 def test_what_a_page_says_on_opening_is_not_drawn():
@@ -182,4 +182,4 @@ def test_what_a_page_says_on_opening_is_not_drawn():
             robot.look(320, 240)  # where the page begins by itself
             time.sleep(0.5)
             assert not drawn
-            assert not np.allclose(robot.session.pose().position, (2, 1, 1))
+            assert not np.allclose(robot.session.camera.pose().position, (2, 1, 1))

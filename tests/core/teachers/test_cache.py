@@ -10,7 +10,7 @@ import pytest
 import torch
 from gaussiancross.app.commands import features as command
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.teachers import CachedTeacher, TeacherInfo, base, make_teacher, plan_cache, write_cache
+from gaussiancross.core.teachers import CachedTeacher, TeacherInfo, make_teacher, plan_cache, registry, write_cache
 from gaussiancross.core.teachers.shards import SUMS, ShardFolder, cosine_error, pack, stored_bytes, unpack
 from helpers.feature_scenes import Averages, D, H, Scenes, W, content, fill
 
@@ -73,7 +73,7 @@ def test_a_cache_gives_what_the_teacher_gave(tmp_path: Path, storage: str, monke
     assert max(d.error[1] for d in done) < (1e-6 if storage == "float16" else 1e-3)
     assert teacher.features("scene0", frames, []).shape == (0, H, W, D)
     # the text tower comes from the teacher's name
-    monkeypatch.setitem(base._KINDS, "averages", lambda _: Averages())
+    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
     text = CachedTeacher(tmp_path / "c").text
     assert text is not None
     assert text.encode(["chair", "sofa"]).known.tolist() == [True, False]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gaussiancross.core.teachers import MemoizingTeacher, base, make_teacher, memoize_features
+from gaussiancross.core.teachers import MemoizingTeacher, make_teacher, memoize_features, registry
 from gaussiancross.core.teachers.shards import cosine_error
 from helpers.feature_scenes import Averages, D, H, Scenes, W, fill
 
@@ -83,7 +83,7 @@ def test_training_data_keeps_features(tmp_path: Path, monkeypatch: pytest.Monkey
     from gaussiancross.trainers.pretraining.config import DataConfig
     from gaussiancross.trainers.pretraining.data import _teacher
 
-    monkeypatch.setitem(base._KINDS, "averages", lambda _: Averages())
+    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
     monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path))
     frames = Scenes().frames(0)
     assert frames is not None
