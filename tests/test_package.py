@@ -111,8 +111,8 @@ def test_imports_are_seen(tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     path.write_text(
         "from typing import TYPE_CHECKING\n"
-        "from ...trainers.pretraining import data\n"
-        "from ..data.scene import Frame\n"
+        "from ...trainers import data\n"
+        "from ..scene import Frame\n"
         "from . import ply\n"
         "if TYPE_CHECKING:\n    import viser\n"
         "class A:\n    import gsplat.cuda\n    def f(self):\n        import spconv\n"
