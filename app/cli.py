@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ..core.errors import InputError
+from ..core.errors import InputError, RunError
 
 COMMANDS = {
     "pretrain": ("gaussiancross.app.commands.pretrain", "pre-train on scenes with posed frames, and watch it"),
@@ -36,8 +36,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 1: the command's own "no". 2: bad input, said in one sentence on stderr. 130: Ctrl-C. Anything else that
-    goes wrong is a bug of ours and keeps its traceback.
+    0: done. 1: a negative result (`doctor`), or a `RunError`. 2: an `InputError`. 130: Ctrl-C. Errors are printed as one
+    sentence on stderr; any other exception is a bug and keeps its traceback.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         complain(str(error))
         return 2
+    except RunError as error:
+        complain(str(error))
+        return 1
     except KeyboardInterrupt:
         complain("Interrupted.")
         return 130

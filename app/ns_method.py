@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
+from ..trainers.ns import moved_modules
+
 if TYPE_CHECKING:
     from ..trainers.ns.config import GaussianCrossTrainerConfig
     from ..trainers.ns.trainer import GaussianCrossTrainer, Viewer
@@ -26,9 +28,12 @@ def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianC
 
 def open_inspector(run: Pretrainer, host: str, port: int, public: bool) -> Viewer:
     """The inspector, watching a running training."""
-    from .inspector.attach import watch
+    from .inspector.attach import attach_inspector
 
-    return watch(run, host, port, public)
+    return attach_inspector(run, host, port, public)
+
+
+moved_modules.install()
 
 
 class BrokenTrainer:

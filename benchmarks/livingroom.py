@@ -1,35 +1,26 @@
-"""Pre-train on one real capture for a given time: quality on held-out frames, with pictures."""
+"""Quality on held-out frames of one real capture after `gaussiancross pretrain tiny --seconds …`, with pictures."""
 
 from __future__ import annotations
 
-import statistics
+import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
-from torch import Tensor
-from torch.nn.functional import normalize
+from rich.console import Console
 
+from ..app.commands import pretrain
 from ..app.render.plots import view_sheet
 from ..core.data.batch import Batch
 from ..core.errors import InputError
 from ..core.io.images import write_color
 from ..core.models import Prediction
 from ..core.nn.heads import HeadConfig
-from ..trainers.pretraining.config import PretrainConfig
-from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.evaluation import constant_cosine, constant_feature
 from ..trainers.pretraining.presets import TINY
-from ..trainers.pretraining.trainer import Pretrainer
 from ._machine import environment, markdown, write_report
-
-CALIBRATION = 8
-"""Steps that are timed to fit the learning-rate schedule to the time there is."""
-
-VOXEL = 0.025
-"""Voxels and fine anchors, metres: a capture of 40,000 points affords finer ones than the preset's rooms."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +30,9 @@ class Livingroom:
     data: tyro.conf.Positional[Path]
     """An RGB-D capture."""
     seconds: float = 600.0
-    """Training time. The schedule is fitted to it from a few timed steps."""
+    """Training time."""
     steps: int | None = None
-    """Length of the schedule; None fits it to the time."""
+    """Length of the schedule; None fits it to the time, as `gaussiancross pretrain` does."""
     teacher: str | None = None
     """Precomputed features; the capture's folder teacher_ade20k by default, "none" for none."""
     anchors: Literal["two_level", "lattice"] = "two_level"
@@ -60,24 +51,24 @@ def main() -> int:
     run_dir = given.out / name
     if (run_dir / "checkpoints").exists():
         raise InputError(run_dir, "a new folder for the run", "one with checkpoints", "remove it or give --out")
-    config = make_config(given)
-    data = PretrainData(config.data, config.model.input, config.seed)
-    if given.steps is None:
-        per_step = calibrate(config, run_dir, data, given.device)
-        config = replace(config, steps=max(CALIBRATION, int(given.seconds / per_step)))
-        print(f"{per_step:.2f} s per step: a schedule of {config.steps} steps")
-    trainer = Pretrainer(config, run_dir, data, given.device)
+    command = pretrain_options(given, run_dir)
+    print(f"gaussiancross pretrain {shlex.join(command)}")
+    console = Console()
+    options = pretrain.parse(command)
+    trainer = pretrain.prepare(options, console)
+    data = trainer.data
     started = time.perf_counter()
-    trainer.fit(given.seconds)
+    pretrain.fit(trainer, options, console)
     trained = time.perf_counter() - started
 
+    direction = constant_feature(data)
     constant: list[float] = []
 
     def keep_pictures(scene: str, batch: Batch, prediction: Prediction) -> None:
         views = batch.views[0]
         write_color(given.out / f"{name}.png", view_sheet(views, prediction))
-        if views.teacher is not None:
-            constant.append(constant_cosine(data, views.teacher))
+        if direction is not None and views.teacher is not None:
+            constant.append(float(constant_cosine(direction, views.teacher).mean()))
 
     given.out.mkdir(parents=True, exist_ok=True)
     metrics = trainer.evaluate(keep_pictures)
@@ -85,7 +76,7 @@ def main() -> int:
         "environment": environment(trainer.device),
         "anchors": given.anchors,
         "steps": trainer.step,
-        "schedule": config.steps,
+        "schedule": trainer.config.steps,
         "seconds": trained,
         "frames": {"train": _frames(data.train), "held out": _frames(data.val)},
         "metrics": metrics,
@@ -105,50 +96,16 @@ def main() -> int:
     return 0
 
 
-def make_config(given: Livingroom) -> PretrainConfig:
-    """The tiny preset on this capture: all held-out views are rendered once, at the end."""
+def pretrain_options(given: Livingroom, run_dir: Path) -> list[str]:
+    """The command line of `gaussiancross pretrain` that trains the measured run."""
     own = given.data / "teacher_ade20k"
     teacher = given.teacher or (str(own) if own.is_dir() else "none")
-    return replace(
-        TINY,
-        model=replace(
-            TINY.model,
-            input=replace(TINY.model.input, voxel_size=VOXEL, max_points=None),
-            anchors=given.anchors,
-            fine_voxel=VOXEL,
-            lattice_cells=given.cells,
-            head=replace(TINY.model.head, prune_floor=HeadConfig().prune_floor)
-            if given.anchors == "lattice"
-            else TINY.model.head,
-        ),
-        data=replace(TINY.data, data=str(given.data), teacher=teacher),
-        eval_every=0,
-        save_every=10**9,
-    )
-
-
-def calibrate(config: PretrainConfig, run_dir: Path, data: PretrainData, device: str) -> float:
-    """Median seconds per step, batch included, on a model that is thrown away."""
-    trainer = Pretrainer(config, run_dir, data, device)
-    times = []
-    batches = data.batches(0)
-    try:
-        for _ in range(CALIBRATION):
-            started = time.perf_counter()
-            trainer.train_step(next(batches))
-            times.append(time.perf_counter() - started)
-    finally:
-        batches.close()
-    return statistics.median(times[2:])
-
-
-def constant_cosine(data: PretrainData, teacher: Tensor) -> float:
-    """Mean cosine of held-out teacher features [M, h, w, D] to the mean direction of training ones: the trivial
-    prediction. Where features share a large common part it is high, and a cosine means little without it."""
-    batches = [data.batch(step) for step in range(4)]
-    seen = [normalize(v.teacher, dim=-1).flatten(0, 2) for b in batches for v in b.views if v.teacher is not None]
-    mean = normalize(torch.cat(seen).mean(0), dim=0)
-    return float((normalize(teacher.cpu(), dim=-1) @ mean).mean())
+    options = ["tiny", "--data", str(given.data), "--data.teacher", teacher, "--seconds", f"{given.seconds:g}"]
+    options += ["--run-dir", str(run_dir), "--device", given.device, "--no-view"]
+    options += ["--model.lattice-cells", str(given.cells), "--model.anchors", given.anchors]
+    if given.anchors == "lattice":  # without finer anchors beside it, a lattice prunes itself away
+        options += ["--model.head.prune-floor", str(HeadConfig().prune_floor)]
+    return options if given.steps is None else [*options, "--steps", str(given.steps)]
 
 
 def _frames(scenes) -> int:

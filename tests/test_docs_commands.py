@@ -182,6 +182,7 @@ NOT_RUN = {
     "pip install .": "installs",
     'pip install ".[cuda]"': "installs",
     'pip install ".[teachers]"': "installs",
+    'pip install ".[objects]"': "installs",
     "uv sync --all-extras": "installs",
     'gaussiancross query path/to/capture "a chair" --teacher clip:openai/clip-vit-base-patch16': "needs a download",
     "ns-train gaussiancross --data SCANNET --pipeline.datamanager.teacher cached:FEATURES": "needs CUDA",

@@ -118,11 +118,7 @@ def test_imports_are_seen(tmp_path, monkeypatch):
         "class A:\n    import gsplat.cuda\n    def f(self):\n        import spconv\n"
     )
     shallow = imported(path, module_level=True)
-    assert {
-        "gaussiancross.trainers.data",
-        "gaussiancross.core.scene.Frame",
-        "gaussiancross.core.io.ply",
-    } <= shallow
+    assert {"gaussiancross.trainers.data", "gaussiancross.core.scene.Frame", "gaussiancross.core.io.ply"} <= shallow
     assert "gsplat.cuda" in shallow and "spconv" not in shallow and "viser" not in shallow
     assert "spconv" in imported(path, module_level=False)
 
@@ -135,6 +131,31 @@ def test_plain_install_imports_without_the_optional_packages():
         "import gaussiancross.core.datasets, gaussiancross.core.io, gaussiancross.core.teachers\n"
         "import gaussiancross.trainers.pretraining.trainer, gaussiancross.trainers.pretraining.presets\n"
         "import gaussiancross.app.cli, gaussiancross.app.doctor.checks, gaussiancross.app.scenes.source\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+LAZY = {
+    "gaussiancross.core": {"Cameras", "ClipGS", "GaussianCross", "Gaussians", "PointScene", "PosedFrames"},
+    "gaussiancross.core.nn": {"SpUNet"},
+}
+"""Package → public names that it imports when they are first used."""
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_public_names_are_imported_when_used(package: str):
+    names = sorted(LAZY[package])
+    code = (
+        f"import sys, {package} as package\n"
+        "loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "assert not {'torch', 'numpy', 'scipy', 'numba'} & loaded, loaded\n"
+        f"assert set(package.__all__) == set({names}) and set({names}) <= set(dir(package))\n"
+        f"from {package} import {', '.join(names)}\n"
+        f"assert all(isinstance(value, type) for value in ({', '.join(names)},))\n"
+        f"assert [value.__name__ for value in ({', '.join(names)},)] == {names}\n"
+        "assert not hasattr(package, 'Nothing')\n"
+        "import gaussiancross.core.models\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

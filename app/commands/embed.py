@@ -20,7 +20,9 @@ from ...core.io import write_points
 from ...core.io.point_files import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
+from ...core.report import Report
 from ...trainers.pretraining.runs import find_checkpoint, load_run
+from ..reporting import ConsoleReport
 from .view import View, open_source
 
 
@@ -61,8 +63,8 @@ def run(given: Embed, console: Console | None = None) -> int:
             raise InputError(path, f"a {ending} file in a folder that exists", "another name or no such folder")
     own = find_checkpoint(Path(given.scene).expanduser())
     model = load_pretrained(given.model or own or BUILTIN).to(pick_device(given.device))
-    with console.status("reading …"):
-        scene = read_scene(given, own)
+    with ConsoleReport(f"reading {given.scene}") as report:
+        scene = read_scene(given, own, report)
     with console.status(f"{len(scene):,} points …"):
         features = model.encode(scene.coord, scene.color, scene.normal, hypercolumn=given.hypercolumn).numpy()
     np.save(given.out, features)
@@ -73,13 +75,13 @@ def run(given: Embed, console: Console | None = None) -> int:
     return 0
 
 
-def read_scene(given: Embed, run: Path | None) -> PointScene:
+def read_scene(given: Embed, run: Path | None, report: Report) -> PointScene:
     """The points that ``given`` names; normals are estimated where there is none at all."""
     if run is not None:
-        data = open_dataset(load_run(run)[1].data.data, given.split)
+        data = open_dataset(load_run(run)[1].data.data, given.split, report=report)
         names, load = data.names, data.scene
     else:
-        source = open_source(View(given.scene, split=given.split))
+        source = open_source(View(given.scene, split=given.split, teacher="none"), report)  # points alone
         names = source.scene_names
 
         def load(index: int) -> PointScene:
@@ -92,4 +94,7 @@ def read_scene(given: Embed, run: Path | None) -> PointScene:
     if not 0 <= given.index < len(names):
         raise InputError("--index", f"0 to {len(names) - 1}", str(given.index))
     scene = load(given.index).validated()
-    return scene if scene.normal.any() else replace(scene, normal=estimate_normals(scene.coord))
+    if scene.normal.any():
+        return scene
+    report.notice(f"{scene.name}: no normals; those of {len(scene):,} points are estimated from their neighbours")
+    return replace(scene, normal=estimate_normals(scene.coord))

@@ -19,7 +19,7 @@ from ...core.errors import InputError
 from ...core.io.images import write_color
 from ...core.models import Prediction
 from ...trainers.pretraining.data import PretrainData
-from ...trainers.pretraining.evaluation import evaluate
+from ...trainers.pretraining.evaluation import constant_feature, evaluate
 from ...trainers.pretraining.runs import find_checkpoint, load_run, run_folder, run_name
 from ..render.plots import view_sheet
 
@@ -28,6 +28,7 @@ UNITS = {
     "eval/psnr_gain": ("… above the mean colour", "dB"),
     "eval/depth_error": ("median relative depth error", ""),
     "eval/teacher_cosine": ("cosine to the teacher", ""),
+    "eval/constant_cosine": ("… of one constant feature", ""),
     "eval/effective_rank": ("effective rank of the features", ""),
     "eval/feature_spread": ("spread of the features", ""),
 }
@@ -78,7 +79,7 @@ def run(given: Eval, console: Console | None = None) -> int:
     def keep_pictures(name: str, batch: Batch, prediction: Prediction) -> None:
         write_color(out / f"{name}.png", view_sheet(batch.views[0], prediction))
 
-    rows = evaluate(model.to(device), data, keep_pictures)
+    rows = evaluate(model.to(device), data, keep_pictures, constant_feature(data))
     if not rows:
         raise InputError(config.data.data, "held-out views", "none")
     summary = {

@@ -1,4 +1,11 @@
-"""`gaussiancross pretrain`: the same training as `ns-train gaussiancross`, without nerfstudio."""
+"""`gaussiancross pretrain`: the same training as `ns-train gaussiancross`, without nerfstudio.
+
+Options that the command line leaves open are adapted (`trainers.pretraining.adapt`): voxels to a capture, and with ``--seconds``
+the number of steps to the time. Both are decided when a run starts and kept in its checkpoints. The same command then
+continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more; nothing is timed again. Only
+where steps become too slow for the time, in either sitting, is the rest of the schedule shortened. Before the first
+checkpoint there is nothing to continue: the command starts anew, perhaps with another number of steps.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +19,18 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from ...core.config import from_dict
+from ...core.datasets import Capture, open_dataset
 from ...core.device import pick_device
+from ...core.io.checkpoint import latest_checkpoint, load_meta
+from ...core.report import report_of
 from ...trainers.engine.live import LiveFeed
+from ...trainers.pretraining.adapt import ADAPTABLE, STEPS, for_capture, like_checkpoint, measure_costs
 from ...trainers.pretraining.config import PretrainConfig, without_teacher
+from ...trainers.pretraining.data import PretrainData
 from ...trainers.pretraining.presets import FIELD, FULL, TINY
 from ...trainers.pretraining.trainer import Pretrainer
+from ..reporting import ConsoleReport
 
 CPU_PIXELS = 320 * 240
 """Views of more pixels than this are no work for a CPU."""
@@ -35,7 +49,7 @@ class Pretrain:
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; "auto" takes CUDA when there is one."""
     seconds: float | None = None
-    """Stop after so many seconds (with a checkpoint); None runs all steps."""
+    """Training time that the schedule is fitted to; with --steps, the time to stop. None runs all steps."""
     view: bool = True
     """Open the inspector on the training, and keep it open afterwards."""
     host: str = "127.0.0.1"
@@ -44,6 +58,8 @@ class Pretrain:
     """Port of the inspector; the next free one when it is taken."""
     share: bool = False
     """Also ask viser's public relay (share.viser.studio) for an address that anybody who has it can open, for a day."""
+    adaptable: tyro.conf.Suppress[frozenset[str]] = frozenset()
+    """Fields of the config that may be adapted to data and time, of `trainers.pretraining.adapt.ADAPTABLE`."""
 
 
 Full = Annotated[
@@ -74,29 +90,72 @@ OfField = Annotated[
 
 
 def main(args: Sequence[str]) -> int:
+    return run(parse(args))
+
+
+def parse(args: Sequence[str]) -> Pretrain:
+    """The run that a command line describes; what it leaves open is adaptable."""
     given = tyro.cli(
         Full | Tiny | OfField,  # type: ignore[arg-type]
         args=args,
         prog="gaussiancross pretrain",
         description="Pre-train on scenes with posed frames.",
     )
-    return run(given)
+    typed_fields = {arg.partition("=")[0].removeprefix("--").replace("-", "_") for arg in args}
+    return replace(given, adaptable=frozenset(ADAPTABLE) - typed_fields)
+
+
+def prepare(given: Pretrain, console: Console) -> Pretrainer:
+    """Open the data and the run, continued from its last checkpoint where there is one."""
+    device, config = pick_device(given.device), given.config
+    config = replace(config, data=replace(config.data, data=given.data or config.data.data))
+    if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
+        console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
+    report = ConsoleReport(f"opening {config.data.data}")
+    train = open_dataset(config.data.data, "train", report=report)
+    adaptable = given.adaptable if given.seconds is not None else given.adaptable - {STEPS}
+    saved_config = _saved_config(given.run_dir)
+    if saved_config is not None:
+        config = like_checkpoint(config, saved_config, adaptable)
+    elif isinstance(train, Capture):
+        config = _for_capture(config, adaptable, console)
+    data = PretrainData(config.data, config.model.input, config.seed, train=train, report=report)
+    if report_of(data.train) is report:
+        with report:
+            data.open_first_scene()
+    if saved_config is None and given.seconds is not None and STEPS in adaptable:
+        console.print("Timing some steps first.")
+        costs = measure_costs(config, given.run_dir, data, device, given.seconds)
+        config = replace(config, steps=costs.steps_within(given.seconds, config.eval_every))
+        message = f"{costs.step:.3g} s per step: a schedule of {config.steps} steps for {given.seconds:g} s."
+        console.print(message, soft_wrap=True, highlight=False)
+    trainer = Pretrainer(config, given.run_dir, data, device, LiveFeed())
+    if (missing := without_teacher(config, "--data.teacher")) is not None:
+        console.print(missing, style="yellow", soft_wrap=True, markup=False, highlight=False)
+    if trainer.resume():
+        console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
+    report.bars = False  # from here on the training's own bar is shown
+    return trainer
+
+
+def fit(trainer: Pretrainer, given: Pretrain, console: Console) -> dict[str, float]:
+    """Train as long as ``given`` says; returns the last evaluation."""
+    result = trainer.fit(given.seconds, console, to_the_end=STEPS in given.adaptable)
+    steps, planned = trainer.rhythm.steps, trainer.config.steps
+    if steps < planned:
+        console.print(f"Steps were slower than timed: the schedule of {planned} was shortened to {steps}.")
+    if trainer.interrupted is None and not trainer.finished:
+        message = f"The time is over at step {trainer.step} of {steps}; the same command continues."
+        console.print(message, soft_wrap=True, markup=False)
+    return result
 
 
 def run(given: Pretrain, console: Console | None = None) -> int:
     """Train as ``given`` says; 130 when interrupted."""
     console = console or Console()
-    device, config = pick_device(given.device), given.config
-    config = replace(config, data=replace(config.data, data=given.data or config.data.data))
-    if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
-        console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
-    trainer = Pretrainer(config, given.run_dir, device=device, feed=LiveFeed())
-    if (missing := without_teacher(config, "--data.teacher")) is not None:
-        console.print(missing, style="yellow", soft_wrap=True, markup=False, highlight=False)
-    if trainer.resume():
-        console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
+    trainer = prepare(given, console)
     with _viewer(trainer, given):
-        result = trainer.fit(given.seconds, console)
+        result = fit(trainer, given, console)
         if trainer.interrupted is not None:
             console.print(f"Checkpoint of step {trainer.step} written; the same command continues.", markup=False)
             return 130
@@ -110,14 +169,34 @@ def run(given: Pretrain, console: Console | None = None) -> int:
     return 0
 
 
+def _for_capture(config: PretrainConfig, adaptable: frozenset[str], console: Console) -> PretrainConfig:
+    """`for_capture`, with a line on the console where it changes the voxels."""
+    config, preset = for_capture(config, adaptable), config
+    voxel, fine = config.model.input.voxel_size, config.model.fine_voxel
+    if (voxel, fine) != (preset.model.input.voxel_size, preset.model.fine_voxel):
+        sizes = f"voxels of {voxel:g} m (--model.input.voxel-size), fine anchors of {fine:g} m (--model.fine-voxel)"
+        console.print(f"For a capture: {sizes}.", soft_wrap=True, markup=False, highlight=False)
+    return config
+
+
+def _saved_config(run_dir: Path) -> PretrainConfig | None:
+    """Config of the run's last checkpoint; None without one, or where it is of another kind of training, which
+    `Trainer.resume` refuses."""
+    path = latest_checkpoint(run_dir / "checkpoints")
+    meta = {} if path is None else load_meta(path)
+    if not meta or meta.get("kind", Pretrainer.kind) != Pretrainer.kind:
+        return None
+    return from_dict(PretrainConfig, meta["config"], str(path))
+
+
 @contextlib.contextmanager
 def _viewer(trainer: Pretrainer, given: Pretrain) -> Iterator[None]:
     if not given.view:
         yield
         return
-    from ..inspector.attach import watch
+    from ..inspector.attach import attach_inspector
 
-    inspector = watch(trainer, given.host, given.port, given.share)
+    inspector = attach_inspector(trainer, given.host, given.port, given.share)
     try:
         yield
     finally:

@@ -14,7 +14,6 @@ import torch
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from ...core.errors import InputError
@@ -25,6 +24,7 @@ from ...core.teachers import ImageTeacher, Teacher
 from ..query.report import AnswerPictures, PhraseResult, original_rows, write_labels, write_selection
 from ..query.search import objects, words_for
 from ..render.renderer import Renderer
+from ..reporting import ConsoleReport
 from ..scenes.open import Field, OpenField, open_field
 from ..scenes.source import SceneState
 
@@ -85,20 +85,17 @@ def main(args: Sequence[str]) -> int:
     if not (given.phrases or given.images or given.at):
         raise InputError("gaussiancross query", "at least one phrase, --images or --at", "none")
     console = Console()
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("reading the scene", total=None)
+    with ConsoleReport("asking the scene") as report:
         opened = open_field(
             OpenField(
                 given.scene, given.field, given.teacher, given.text_vectors, given.data, given.split, given.index
             ),
             given.device,
-            lambda done, total: bar.update(task, description="lifting features", completed=done, total=total),
+            report,
         )
         renderer = Renderer(opened.source)
         state = renderer.load(opened.index)
-        bar.update(task, description="asking", total=None)
         answer, findings = answer_of(given, opened, state)
-        bar.update(task, description="drawing")
         given.out.mkdir(parents=True, exist_ok=True)
         written = write_answer(given, opened, renderer, state, answer, findings)
     told(console, answer, findings)

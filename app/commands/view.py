@@ -11,8 +11,8 @@ from typing import Literal
 
 import tyro
 
-from ...core.data.scene import SceneDataset
-from ...core.datasets import open_scenes, read_pointcept_scene
+from ...core.data.scene import PosedFrames, SceneDataset
+from ...core.datasets import Capture, open_scenes, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
 from ...core.io.pretrained import BUNDLED_CLIPGS, bundled_folder
@@ -20,10 +20,12 @@ from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import TextVectors
 from ...core.query.calibration import NAME as CALIBRATION
 from ...core.query.calibration import load_calibration
+from ...core.report import SILENT, Report
 from ...core.teachers import make_teacher
 from ...trainers.pretraining.timeline import list_frames
 from ..inspector import Inspector, ModelSource, PointsSource, SceneSource, SplatsSource, TimelineSource
 from ..objects.gallery import open_desk
+from ..reporting import ConsoleReport
 from ..scenes.lifted import LiftedSource
 from ..scenes.open import BUILTIN, calibration_of
 
@@ -67,7 +69,10 @@ class View:
 def main(args: Sequence[str]) -> int:
     given = tyro.cli(View, args=args, prog="gaussiancross view")
     text = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
-    source, other = open_source(given), open_other(given)
+    report = ConsoleReport(f"opening {given.what}")
+    with report:
+        source, other = open_source(given, report), open_other(given, report)
+        recognizer = open_desk(given.object_model, given.objects, report=report)
     inspector = Inspector(
         source,
         given.host,
@@ -77,7 +82,7 @@ def main(args: Sequence[str]) -> int:
         tour=True,
         public=given.share,
         metrics=metrics_of(given),
-        recognizer=open_desk(given.object_model, given.objects),
+        recognizer=recognizer,
     )
     try:
         print("Ctrl-C ends it.")
@@ -96,8 +101,8 @@ def metrics_of(given: View) -> Path | None:
     return None if checkpoint is None else run_folder(checkpoint) / "metrics.jsonl"
 
 
-def open_source(given: View) -> SceneSource:
-    """What ``given.what`` names, recognised by what is there."""
+def open_source(given: View, report: Report = SILENT) -> SceneSource:
+    """What ``given.what`` names, recognised by what is there. The report is told what reading scenes leaves out."""
     path = Path(given.what).expanduser()
     if path.suffix.lower() == ".splat":
         return SplatsSource(read_splat(path), path.stem, path.name)
@@ -109,22 +114,38 @@ def open_source(given: View) -> SceneSource:
         from ...trainers.pretraining.runs import find_checkpoint
 
         if (checkpoint := find_checkpoint(path)) is not None:
-            return _open_run(given, checkpoint)
+            return _open_run(given, checkpoint, report)
         if is_scenesplat(path):
             return SplatsSource(read_scenesplat(path), path.name, path.name)
     if (path / "coord.npy").is_file():
         return PointsSource(read_pointcept_scene(path), path.name)
     if path.is_file() and path.name != "transforms.json":
         raise InputError(path, "a folder, a .ply or a .splat", "another file")
-    dataset = open_scenes(given.what, given.split)
-    if given.field != "lifted" and given.teacher in (None, BUILTIN) and dataset.frames(0) is not None:
+    dataset = open_scenes(given.what, given.split, report)
+    alone = given.field != "lifted" and given.teacher == "none"
+    if alone and not isinstance(dataset, Capture):
+        return PointsSource(dataset, path.name)  # at once: frames of rooms would have to be rendered first
+    frames = dataset.frames(0)
+    measured = frames is not None and measures_depth(frames)
+    if not measured:
+        dataset.scene(0)  # from a file of points; where there is none it is refused here, before the page opens
+    if alone or (given.field != "lifted" and given.teacher is None and not measured):
+        return PointsSource(dataset, path.name)
+    if not measured:
+        found = "no frames" if frames is None else "no depth in any of them"
+        hint = "give --teacher none to see the points alone"
+        raise InputError(dataset.names[0], "posed frames with depth to lift features from", found, hint)
+    if given.field != "lifted" and given.teacher in (None, BUILTIN):
         from ...core.device import pick_device
         from ..scenes.bundled import shipped_field
 
         return shipped_field(dataset, given.what, pick_device(given.device))
-    if given.teacher not in (None, "none") or given.field == "lifted":
-        return lifted_source(dataset, given.teacher or BUILTIN, path.name)
-    return PointsSource(dataset, path.name)
+    return lifted_source(dataset, given.teacher or BUILTIN, path.name)
+
+
+def measures_depth(frames: PosedFrames) -> bool:
+    """Whether any frame has a pixel with depth, which lifting features needs. Reads frames until one has."""
+    return any(bool(frames.read(i, 64, 48).depth.any()) for i in range(len(frames)))
 
 
 def lifted_source(dataset: SceneDataset, spec: str, name: str) -> SceneSource:
@@ -145,12 +166,12 @@ def is_splat_ply(path: Path) -> bool:
         return b" f_dc_0" in file.read(1 << 14).partition(b"end_header")[0]
 
 
-def _open_run(given: View, checkpoint: Path) -> SceneSource:
+def _open_run(given: View, checkpoint: Path, report: Report) -> SceneSource:
     from ...core.device import pick_device
     from ...trainers.pretraining.runs import load_probe, load_run, run_folder, run_name
 
     model, config, step = load_run(checkpoint)
-    scenes = open_scenes(given.data or config.data.data, given.split)
+    scenes = open_scenes(given.data or config.data.data, given.split, report)
     run, name = run_folder(checkpoint), run_name(checkpoint)
     if given.field == "lifted":
         return lifted_source(scenes, given.teacher or config.data.teacher, name)
@@ -164,7 +185,7 @@ def _open_run(given: View, checkpoint: Path) -> SceneSource:
     return TimelineSource(source, run, None if newest else step, title=name)
 
 
-def open_other(given: View) -> SceneSource | None:
+def open_other(given: View, report: Report = SILENT) -> SceneSource | None:
     """The right side of a comparison: another run on the same scenes."""
     if given.other is None:
         return None
@@ -176,4 +197,4 @@ def open_other(given: View) -> SceneSource | None:
             given.other if left else given.what, "a run, a checkpoint or a saved model to compare", "none there"
         )
     data = given.data or load_run(left)[1].data.data
-    return _open_run(replace(given, what=given.other, data=data), right)
+    return _open_run(replace(given, what=given.other, data=data), right, report)

@@ -40,6 +40,7 @@ OPTIONAL = {
     "transformers": ("transformers>=4.56", "CLIP, SigLIP 2, DINO and RADIO cannot be teachers"),
     "umap-learn": ("umap-learn>=0.5.5", "features are coloured by PCA only"),
     "faiss-cpu": ("faiss-cpu>=1.8", "large galleries are compared object by object"),
+    "DracoPy": ("DracoPy>=2.0", "Draco-compressed glTF cannot be read"),
 }
 """Packages of the small extras: what to install, and what it is like without."""
 

@@ -1,11 +1,18 @@
-"""The inspector: watch a training, or look at a checkpoint, a point scene or splats, in the browser.
+"""The inspector: shows a training, a checkpoint, a point scene or Gaussians in the browser.
 
-inspector.py        `Inspector`: server, browsers, pulse
-session.py          one browser; panels/: its controls; frusta.py, divider.py: clickable cameras, draggable line
+inspector.py        `Inspector`: server, connections, pulse; shared.py: state of all browsers
 worker.py           the render thread and its time budget
 access.py           which pages may connect; viser_internals.py: private interfaces of viser
+session.py          one browser, composed of:
+  browser.py          its viser client, jobs and error reports
+  view_state.py       what it shows; effects.py: what is redrawn when a field changes
+  camera.py           the free camera; pending_move.py: moves that the client has not confirmed
+  loader.py           loads scenes and newer weights; requests.py: asks for images
+  frusta.py           clickable dataset cameras; divider.py: the draggable line between two layers
+  jobs.py             exports
+  context.py          what panels may use; hooks.py: events for panels; panels/: the panels
 
-Names are loaded when used, so that importing this package costs nothing.
+Names are loaded when they are used, which keeps importing this package cheap.
 """
 
 from __future__ import annotations

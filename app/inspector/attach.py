@@ -1,4 +1,4 @@
-"""The inspector on a running training: the one place where trainer and viewer meet."""
+"""Opens the inspector on a running training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from ...trainers.pretraining.trainer import Pretrainer
 from . import Inspector, LiveSource, TimelineSource
 
 
-def watch(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007, public: bool = False) -> Inspector:
-    """Open the inspector on the held-out scenes of ``run``, which must publish to a feed. `Inspector.close` ends it.
+def attach_inspector(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007, public: bool = False) -> Inspector:
+    """Open the inspector on the held-out scenes of a training; `Inspector.close` ends it.
 
     Args:
+        run: training that publishes to a feed.
         public: also ask viser's relay for a public address.
     """
     if run.feed is None:
-        raise InputError("the viewer", "a training that publishes to a LiveFeed", "one without")
+        raise InputError("the viewer", "a training that publishes to a LiveFeed", "one without a feed")
     scenes = run.data.val if len(run.data.val) else run.data.train
     source = LiveSource(run.feed, scenes, run.data.teacher, title=run.run_dir.name, device=run.device)
     return Inspector(TimelineSource(source, run.run_dir, live=True), host, port, run.feed, tour=True, public=public)

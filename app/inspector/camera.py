@@ -66,7 +66,7 @@ class CameraControl:
         viewmat = torch.from_numpy(np.linalg.inv(pose)).float()
         return Cameras(viewmat[None], k[None], width, height)
 
-    def picture_size(self, width: int, longest: int) -> tuple[int, int]:
+    def image_size(self, width: int, longest: int) -> tuple[int, int]:
         """Width and height of an image with the canvas's aspect ratio.
 
         Args:

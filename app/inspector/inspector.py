@@ -105,7 +105,7 @@ class Inspector:
         if self._port != port and port != 0:
             print(f"Port {port} is in use: the inspector took {self._port}.")
         if not is_loopback(host):
-            print(f"Warning: anybody who can reach {host}:{self._port} can look at this data and steer this training.")
+            print(f"Warning: anybody who can reach {host}:{self._port} can view this data and control this training.")
         self._server.gui.configure_theme(
             dark_mode=True,
             show_logo=False,
@@ -118,7 +118,7 @@ class Inspector:
         self._server.scene.set_up_direction("+z")
         self._server.scene.set_background_image(self.shared.blank)
         self.worker.start()
-        if feed is None:  # else a training would pay for what no browser has asked for yet
+        if feed is None:  # a training would pay for an image that no browser needs yet
             self.worker.submit("first scene", self._prepare)
         self._pulse = threading.Thread(target=self._beat, name="inspector-pulse", daemon=True)
         self._pulse.start()
@@ -171,7 +171,7 @@ class Inspector:
             print("Warning: the relay did not answer; this page can be opened from this machine's network only.")
             return
         print(f"Public: {self.public_url}")
-        print("Warning: anybody who has this address can look at this data and steer this training, for 24 hours.")
+        print("Warning: anybody who has this address can view this data and control this training for 24 hours.")
 
     def _prepare(self) -> None:
         """Open the first scene and load the kernels, in the render thread, while the first browser loads the page."""
@@ -187,7 +187,7 @@ class Inspector:
         try:
             session = Session(self.shared, client)
         except Exception:
-            log.exception("inspector: a browser could not be served")
+            log.exception("inspector: a session could not be started")
             client.add_notification("The inspector could not start", "See the log of the server.", color="red")
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Long work in slices: an export never holds up the pictures of others, shows how far it is, and can be stopped."""
+"""Exports as jobs in short slices, which report progress, can be stopped and never block rendering."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..export.work import Work
 from .browser import Browser
 
 SLICE = 0.05
-"""Seconds after which a job lets others have their turn; one picture may take longer."""
+"""Duration (s) of a slice; rendering one image may take longer."""
 
 
 MAX_BYTES = 1 << 29
-"""Largest file sent to a browser; the command line has no limit."""
+"""Largest file (bytes) sent to a browser; the command line has no limit."""
 
 
 def limited(work: Work, limit: int = MAX_BYTES) -> Work:
-    """The same work, but a file larger than ``limit`` bytes is not sent."""
+    """Wrap work to refuse files larger than ``limit`` bytes."""
     download = yield from work
     if len(download.content) > limit:
         found = f"{len(download.content) / 1e6:.0f} MB"

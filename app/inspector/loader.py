@@ -60,7 +60,7 @@ class SceneLoader:
         scene = model.view.scene
         state = renderer.load(scene)
         if model.view.scene != scene:
-            return  # another one was chosen meanwhile, and asked for
+            return  # another scene was chosen meanwhile
         self.shown_step = self._source.step() if state.step is None else state.step
         first = self.placed_scene != scene
         if first:

@@ -38,7 +38,7 @@ class RenderRequests:
         self._model, self._shared, self._client = browser.model, browser.shared, browser.client
         self.rate = float(MAX_RATE)
         self._moved_at = 0.0
-        self._moving_asked = 0.0
+        self._moving_requested = 0.0
         self._moving_shown = False
         self._sized_scene: int | None = None
         self._size = (browser.client.camera.image_width, browser.client.camera.image_height)
@@ -55,9 +55,9 @@ class RenderRequests:
         self._moving_shown = moving
         if moving and not urgent:
             now = time.monotonic()
-            if now - self._moving_asked < 1 / self.rate:
+            if now - self._moving_requested < 1 / self.rate:
                 return  # the next motion asks again, and a camera at rest gets its image in any case
-            self._moving_asked = now
+            self._moving_requested = now
         self._browser.ask("canvas", lambda: self._draw_canvas(moving), lane, urgent)
 
     def small_canvas(self, urgent: bool = False) -> None:

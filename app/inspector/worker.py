@@ -1,8 +1,7 @@
-"""One thread does all the rendering, within a budget, for all browsers together. What other threads of the page do for
-them (network, callbacks, pulse) is charged to the same budget.
+"""The render thread of all browsers, with a time budget that protects a training on the same machine.
 
-A training and its viewer share one machine. Whatever happens in the browsers, the training gives up at most the
-share of time it was asked for: requests replace each other instead of queueing, and time spent is earned first.
+Work of other threads for the browsers (network, callbacks, pulse) is charged to the same budget. A newer request
+replaces an older one instead of queueing behind it.
 """
 
 from __future__ import annotations
@@ -18,25 +17,26 @@ from typing import Literal
 log = logging.getLogger(__name__)
 
 Lane = Literal["interactive", "background"]
-"""interactive: frames of somebody who moves the camera. background: new weights, strips of dataset views."""
+"""interactive: images for a moving camera. background: new weights, dataset views, exports."""
 
 LANE_SHARE: dict[Lane, float] = {"interactive": 0.7, "background": 0.3}
-"""How the lanes divide the budget: loading new weights never freezes a camera that is being moved. What one lane
-leaves, the other may use."""
+"""Share of the budget per lane, so that loading new weights never stalls a moving camera. Time that one lane does not
+use goes to the other."""
 
 URGENT_CHARGE = 0.5
-"""Seconds that an urgent job is charged at most. The first picture reads files and compiles; were that charged in full,
-the page would stand still for a minute after it."""
+"""Largest charge (s) for an urgent job. The first image reads files and compiles kernels; charged in full, it would
+stall the page for a minute."""
 
 
 class RenderBudget:
-    """A purse of seconds. It fills at ``share`` seconds per second up to ``burst``, and every job takes out what it
-    cost; a job may start while there is something in it. So over any time T at most ``share`` · T + ``burst`` + one
-    job is spent.
+    """Token bucket that limits render time to `share` of wall-clock time.
+
+    The balance grows by ``share`` seconds per second up to ``burst``; each job subtracts its duration, and a job may
+    start while the balance is positive. Over any time T at most ``share`` · T + ``burst`` + one job is spent.
 
     Args:
         share: in (0, 1]; 1 never waits.
-        burst: seconds that an idle viewer may save up, so that the first touch answers at once.
+        burst: largest balance, seconds; it lets an idle viewer answer at once.
         clock: seconds, monotonic.
     """
 
@@ -52,7 +52,7 @@ class RenderBudget:
     def share(self, share: float) -> None:
         share = _checked_share(share)
         self._fill()
-        if share >= 1:  # nobody is waiting any more: debts are forgiven
+        if share >= 1:  # nothing to protect any more: a negative balance is cleared
             self._balance = self.burst
         self._share = share
 
@@ -64,18 +64,18 @@ class RenderBudget:
         return max(1e-3, -self._balance / self._share)
 
     def spend(self, seconds: float) -> None:
-        """Take out what a job cost; the purse may go negative."""
+        """Subtract a job's duration; the balance may become negative."""
         self._fill()
         self._balance -= seconds
 
     def earn(self, seconds: float) -> float:
-        """Put something in; returns what did not fit."""
+        """Add to the balance; returns the seconds beyond ``burst``."""
         total = self._balance + seconds
         self._balance = min(self.burst, total)
         return total - self._balance
 
     def overflow(self) -> float:
-        """What was earned while the purse was full, since the last call."""
+        """Seconds earned beyond ``burst`` since the last call."""
         self._fill()
         overflow, self._overflow = self._overflow, 0.0
         return overflow
@@ -94,13 +94,13 @@ class _Job:
 
 
 class RenderWorker:
-    """Runs jobs one at a time in a thread of its own.
+    """Runs jobs one at a time in its own thread.
 
-    Each job has a key; a newer job of the same key replaces one that has not started (latest wins), and keys take
-    turns, so eight browsers get an eighth each. An exception goes to ``on_error`` and the log, and work goes on.
+    A newer job replaces a waiting one with the same key, and keys take turns, so eight browsers get an eighth of the
+    time each. Exceptions are logged and passed to ``on_error``.
 
     Args:
-        share: share of wall-clock time that all jobs together may take, divided by `LANE_SHARE`.
+        share: share of wall-clock time that all jobs together may take, divided between lanes by `LANE_SHARE`.
         on_error: called with the job's key and the exception, in the worker's thread.
         clock: seconds, monotonic.
     """
@@ -142,39 +142,40 @@ class RenderWorker:
             self._condition.notify_all()
 
     def submit(self, key: Hashable, run: Callable[[], None], lane: Lane = "interactive", urgent: bool = False) -> None:
-        """Ask for ``run()``.
+        """Request a call of ``run()``.
 
         Args:
-            urgent: start without waiting for the budget, which is charged all the same (up to `URGENT_CHARGE`): for
-                what a person clicked and would not see at all otherwise, such as another scene.
+            key: a waiting job with this key is replaced.
+            urgent: start without waiting for the budget, which is charged up to `URGENT_CHARGE`; for user actions
+                such as choosing another scene.
         """
         with self._condition:
             waiting = self._jobs.get(key)
             if waiting is not None and not urgent and (waiting.urgent or waiting.lane == "interactive"):
-                lane, urgent = waiting.lane, waiting.urgent  # what replaces it is at least as wanted
+                lane, urgent = waiting.lane, waiting.urgent  # the replacement keeps its priority
             self._jobs[key] = _Job(run, lane, urgent)
             self._condition.notify_all()
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not begun."""
+        """Number of jobs that have not begun."""
         with self._condition:
             return len(self._jobs)
 
     def charge(self, seconds: float) -> None:
-        """Take out of the budget what another thread has done for the browsers, processor time."""
+        """Charge processor time that another thread spent for the browsers."""
         with self._condition:
             self.spent += seconds
             self._budgets["interactive"].spend(seconds)
 
     def cancel(self, matches: Callable[[Hashable], bool]) -> None:
-        """Forget the waiting jobs whose key matches."""
+        """Remove the waiting jobs whose key matches."""
         with self._condition:
             for key in [k for k in self._jobs if matches(k)]:
                 del self._jobs[key]
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stop after the job that runs now."""
+        """Stop after the current job."""
         with self._condition:
             self._stopped = True
             self._jobs.clear()
@@ -183,7 +184,11 @@ class RenderWorker:
             self._thread.join(timeout)
 
     def run_one(self) -> float:
-        """Run the next job that may start. Returns 0 when one ran, else the seconds to wait (inf without jobs)."""
+        """Run the next job that may start.
+
+        Returns:
+            0 if a job ran, otherwise the seconds to wait (inf without jobs).
+        """
         with self._condition:
             key, wait = self._next()
             if key is None:
@@ -228,21 +233,21 @@ class RenderWorker:
 
 
 class ThreadTime:
-    """Processor time of other threads; always 0 where the system does not tell (macOS, Windows).
+    """Processor time of other threads; always 0 where the system does not report it (macOS, Windows).
 
     Args:
-        threads: running ones.
+        threads: running threads.
     """
 
     def __init__(self, threads: Iterable[threading.Thread]) -> None:
         clock_of = getattr(time, "pthread_getcpuclockid", None)
-        # The clocks are looked up now: asking for that of a thread that has ended is not safe, reading it is.
+        # Looking up the clock of a thread that has ended is unsafe, reading it is safe; so they are looked up now.
         self._clocks = [] if clock_of is None else [clock_of(t.ident) for t in threads if t.ident is not None]
         self._before = 0.0
         self.since()
 
     def since(self) -> float:
-        """Seconds since the last call. What a thread that has ended did at last is lost."""
+        """Seconds since the last call; the last moments of a thread that has ended are lost."""
         total = 0.0
         for clock in self._clocks:
             with contextlib.suppress(OSError):

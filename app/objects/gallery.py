@@ -8,12 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from ...core.errors import InputError
 from ...core.io.pretrained import BUNDLED_CLIPGS
 from ...core.models.clipgs import ClipGS
 from ...core.models.clipgs_builtin import CARD, load_builtin_clipgs
+from ...core.report import SILENT, Report
 from .load_object import OBJECT_FILES
 from .recognizer import Gallery, ObjectRecognizer
 from .search import embed_files, find_objects, load_gallery
@@ -45,14 +45,13 @@ def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
     return model, str(meta.get("tower", "")), tuple(labels)
 
 
-def open_desk(
-    spec: str, objects: Path | None, tower: str = "", console: Console | None = None
-) -> ObjectRecognizer | None:
+def open_desk(spec: str, objects: Path | None, tower: str = "", report: Report = SILENT) -> ObjectRecognizer | None:
     """Objects for the viewer; None where no model was asked for and none ships.
 
     Args:
         spec: see `open_clipgs`. objects: a folder of objects, or what `gaussiancross clipgs embed` wrote; None for no
-            gallery. tower: another image/text model than the run's.
+            gallery. tower: another image/text model than the run's. report: told the progress over a folder's objects,
+            and a sentence about each that cannot be used.
     """
     if objects is None:
         return (
@@ -65,14 +64,12 @@ def open_desk(
     if objects.suffix == ".npz" and objects.is_file():
         embedded = load_gallery(objects, model.config.embed_dim)
     else:
-        from rich.progress import track  # a page without a gallery need not wait for it
-
-        console = console or Console()
-        wrapped = partial(track, description="objects", console=console, transient=True)
         with torch.no_grad():
-            embedded = embed_files(model, find_objects(objects), track=wrapped)
+            embedded = embed_files(
+                model, find_objects(objects), track=partial(report.steps, f"{objects}: embedding objects")
+            )
         for sentence in embedded.failed:
-            console.print(sentence, style="yellow", soft_wrap=True, markup=False)
+            report.notice(sentence)
         if not embedded.files:
             raise InputError(objects, f"objects as {', '.join(OBJECT_FILES)}", "none that can be used")
     return ObjectRecognizer(lambda: (model, own_tower, labels), Gallery(embedded), tower)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pil
 from PIL import ImageDraw
 
+from ...core.data.scene import PointScene
 from ...core.geometry.cameras import Cameras, intrinsics, look_at
 from ...core.io import write_gaussians, write_points
 from ...core.io.ply_table import read_vertices, write_vertices
@@ -266,24 +267,42 @@ def boxes(image: Image, camera: Cameras, objects: Sequence[QueryObject], most: i
 
 
 def write_selection(path: Path, state: SceneState, selected: NDArray[np.bool_], table: NDArray | None) -> None:
-    """The selected Gaussians (or points) as a PLY; with ``table``, rows of the file that they came from."""
+    """Write the selection as a PLY.
+
+    Args:
+        selected: [N] bool, of the Gaussians; of the points where each point has one Gaussian or there are points alone.
+        table: [N] vertices of the PLY that the Gaussians came from, to write its rows as they are; None to write
+            ``state``'s points or Gaussians (world, metres).
+    """
     if table is not None:
         write_vertices(path, {n: table[n][selected] for n in table.dtype.names or ()})
-    elif state.points is not None and state.input is None:
-        write_points(path, state.points[selected])
+    elif (points := _points_of_rows(state)) is not None:
+        write_points(path, points[selected])
     else:
         write_gaussians(path, world_gaussians(state)[torch.from_numpy(selected)])
 
 
 def write_labels(path: Path, state: SceneState, labels: NDArray[np.int64], table: NDArray | None) -> None:
-    """Everything as a PLY in the order in which it came, with ``label`` = the number of the phrase, −1 for none."""
+    """Write all Gaussians or points as a PLY, in their order, with ``label`` = the number of the phrase, −1 for none.
+
+    Args:
+        labels: [N] int64, one per row; the rows and ``table`` as in `write_selection`.
+    """
     if table is not None:
         columns = {n: table[n] for n in table.dtype.names or () if n != "label"}
         write_vertices(path, {**columns, "label": labels.astype("<i4")})
-    elif state.points is not None and state.input is None:
-        write_points(path, replace(state.points, segment=labels))
+    elif (points := _points_of_rows(state)) is not None:
+        write_points(path, replace(points, segment=labels))
     else:
         write_gaussians(path, world_gaussians(state), labels)
+
+
+def _points_of_rows(state: SceneState) -> PointScene | None:
+    """The scene's points where row i of a selection is point i; None where it is Gaussian i and nothing else.
+
+    A model predicts Gaussians from points, and their numbers differ or agree by chance: lengths decide nothing.
+    """
+    return state.points if state.gaussians is None or state.gaussian_per_point else None
 
 
 def original_rows(path: Path, count: int) -> NDArray | None:

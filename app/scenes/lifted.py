@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ...core.data.scene import PointScene, PosedFrames, SceneDataset
 from ...core.errors import InputError
-from ...core.features.lifting import LiftConfig, Lifted, Progress, lift
+from ...core.features.lifting import LiftConfig, Lifted, lift
 from ...core.geometry.gaussians import Gaussians
 from ...core.query import Calibration, TextEncoder
+from ...core.report import report_of
 from ...core.teachers import Teacher
 from .geometry import point_size
 from .recent import Recent
@@ -28,7 +29,6 @@ class LiftedSource:
         teacher: what is lifted.
         title: what the page calls it.
         config: how.
-        progress: called after every frame of a scene that is being lifted.
         keep: scenes that are kept.
 
     Attributes:
@@ -43,12 +43,10 @@ class LiftedSource:
         teacher: Teacher,
         title: str = "lifted",
         config: LiftConfig | None = None,
-        progress: Progress = lambda done, total: None,
         keep: int = 3,
     ) -> None:
         self.title = title
         self.scene_names, self.class_names = tuple(dataset.names), tuple(dataset.class_names)
-        self.progress = progress
         self._dataset, self._teacher, self._config = dataset, teacher, config
         self._states: Recent[int, SceneState] = Recent(keep)
         self._targets: Recent[tuple[int, int], Tensor] = Recent(48)
@@ -89,7 +87,16 @@ class LiftedSource:
 
     def _lifted(self, index: int) -> SceneState:
         scene, frames, name = self._dataset.scene(index), self._frames(index), self.scene_names[index]
-        return lifted_state(scene, frames, lift(scene.coord, frames, self._teacher, name, self._config, self.progress))
+        report, what = report_of(self._dataset), f"{name}: lifting features"
+        lifted = lift(
+            scene.coord,
+            frames,
+            self._teacher,
+            name,
+            self._config,
+            lambda done, total: report.progress(what, done, total),
+        )
+        return lifted_state(scene, frames, lifted)
 
 
 def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) -> SceneState:
@@ -101,6 +108,7 @@ def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) 
         gaussians=surfels(scene, point_size(SceneState(scene.name, points=scene)) / 0.6),
         embeddings=lifted.features,
         has_teacher=frames is not None,
+        gaussian_per_point=True,
     )
 
 

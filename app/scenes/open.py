@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from ...core.io.pretrained import bundled_folder
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import Calibration, TextEncoder, TextVectors
 from ...core.query.calibration import NAME, load_calibration
+from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher
 from .lifted import LiftedSource
 from .source import SceneSource, SplatsSource
@@ -67,14 +68,12 @@ class Field:
         return None if self.teacher is None else self.teacher.info.name
 
 
-def open_field(
-    given: OpenField, device: Device = "auto", progress: Callable[[int, int], object] = lambda done, total: None
-) -> Field:
+def open_field(given: OpenField, device: Device = "auto", report: Report = SILENT) -> Field:
     """What ``given.what`` names, recognised by what is there. No features yet: `Field.source` computes them when asked.
 
     Args:
         device: of a run's model.
-        progress: of lifting, frame by frame.
+        report: told the progress of reading and lifting, and what reading leaves out.
 
     Raises:
         InputError: nothing of the kind, or nothing to compare words with.
@@ -86,14 +85,14 @@ def open_field(
     if path.suffix.lower() == ".ply" or (path.is_dir() and is_scenesplat(path)):
         return _still(given, path, vectors)
     if (path.is_dir() or bundled_folder(given.what)) and (checkpoint := find_checkpoint(path)) is not None:
-        return _run(given, checkpoint, vectors, device, progress)
-    dataset = open_scenes(given.what, given.split)
+        return _run(given, checkpoint, vectors, device, report)
+    dataset = open_scenes(given.what, given.split, report)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
         return _shipped(given.what, dataset, given.index, device)
     if given.field == "model":
         raise InputError(given.what, "a run, for the field of a model of that teacher", "scenes without one")
     teacher = _named(given.teacher or BUILTIN)
-    return _lifted(dataset, teacher, given.index, given.teacher or BUILTIN, vectors, progress)
+    return _lifted(dataset, teacher, given.index, given.teacher or BUILTIN, vectors)
 
 
 def _named(spec: str) -> Teacher:
@@ -136,9 +135,8 @@ def _lifted(
     index: int,
     spec: str,
     vectors: TextVectors | None,
-    progress: Callable[[int, int], object],
 ) -> Field:
-    source = LiftedSource(dataset, teacher, f"{teacher.info.name}, lifted", progress=progress)
+    source = LiftedSource(dataset, teacher, f"{teacher.info.name}, lifted")
     _checked_index(index, len(dataset))
     encoder = vectors or source.text
     calibration = None if vectors is not None else calibration_of(spec, "lifted")
@@ -150,7 +148,7 @@ def _run(
     checkpoint: Path,
     vectors: TextVectors | None,
     device: Device,
-    progress: Callable[[int, int], object],
+    report: Report,
 ) -> Field:
     from ...core.device import pick_device
     from ...trainers.pretraining.runs import load_run, run_folder, run_name
@@ -158,12 +156,12 @@ def _run(
 
     model, config, step = load_run(checkpoint)
     index, spec = given.index, given.teacher or config.data.teacher
-    dataset = open_scenes(given.data or config.data.data, given.split)
+    dataset = open_scenes(given.data or config.data.data, given.split, report)
     if _is_none(spec):
         raise InputError(given.what, "a run that was trained with a teacher", "none", "give --teacher")
     teacher = _named(spec)
     if given.field == "lifted":
-        return _lifted(dataset, teacher, index, spec, vectors, progress)
+        return _lifted(dataset, teacher, index, spec, vectors)
     _checked_index(index, len(dataset))
     run = run_folder(checkpoint)
     title = run_name(checkpoint) if step is None else f"step {step} of {run_name(checkpoint)}"

@@ -20,6 +20,7 @@ from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.query import Calibration, TextEncoder
+from ...core.report import report_of
 from ...core.teachers import Teacher
 from ...trainers.engine.live import LiveFeed
 from ...trainers.pretraining.online_probe import LinearProbe, split_probe, with_probe
@@ -48,6 +49,7 @@ class SceneState:
         lift: blended codes [..., F] → [..., D] features comparable with the teacher's by their cosine.
         input: how the points become network input, or None.
         point_classes: [V, K] probabilities of the classes per voxel, from the run's probe; None without one.
+        gaussian_per_point: Gaussian i draws point i, so that a selection of Gaussians [N] is one of the points, too.
     """
 
     name: str
@@ -64,6 +66,7 @@ class SceneState:
     lift: Callable[[Tensor], Tensor] | None = None
     input: InputConfig | None = None
     point_classes: Tensor | None = None
+    gaussian_per_point: bool = False
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -272,7 +275,10 @@ class ModelSource:
         given = make_input(scene, self._model.config.input)
         points = given.points
         if self._model.config.input.lifted_frames and self._teacher is not None and frames is not None:
-            points = lift_voxels(scene, given, frames, self._teacher)
+            report, what = report_of(self._dataset), f"{scene.name}: lifting features"
+            points = lift_voxels(
+                scene, given, frames, self._teacher, progress=lambda done, total: report.progress(what, done, total)
+            )
         points = points.to(next(self._model.parameters()).device)
         features = self._model.backbone_features(points)
         gaussians = self._model.gaussians(points, features)[0].detach()

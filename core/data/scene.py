@@ -122,12 +122,14 @@ class PosedFrames:
         read: (index, width, height) → `Frame` of that size. Colour is box-filtered, depth is picked (an average over
             an edge would be a depth that nothing has).
         skipped: why frames of the folder are missing here, one line per reason with a count.
+        first_skipped: reason → name of the first frame that is missing for it.
     """
 
     names: tuple[str, ...]
     cameras: Cameras
     read: Callable[[int, int, int], Frame]
     skipped: dict[str, int] = field(default_factory=dict)
+    first_skipped: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..data.scene import SceneDataset
 from ..errors import InputError
+from ..report import SILENT, Report
 from .scenes.capture import Capture, find_captures
 from .scenes.fuse import fuse_points
 from .scenes.pointcept import PointceptDataset, read_pointcept_scene
@@ -33,7 +34,7 @@ __all__ = [
 SPLITS = ("train", "val", "test")
 
 
-def open_dataset(data: str | Path, split: str = "train", **options: Any) -> SceneDataset:
+def open_dataset(data: str | Path, split: str = "train", *, report: Report = SILENT, **options: Any) -> SceneDataset:
     """The dataset that ``data`` names, recognised by what is there.
 
     Args:
@@ -42,6 +43,7 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
             splits or S3DIS areas).
         split: "train", "val" or "test". Captures share their scenes and split the *frames*; the others have other
             scenes in each split.
+        report: told what reading leaves out and how far it is, except for rooms.
         **options: passed on to `Rooms`, `Capture` or `PointceptDataset`.
 
     Raises:
@@ -53,9 +55,9 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
     path = Path(data).expanduser()
     parts = [*SPLITS, *(area.name for area in path.glob("Area_*"))]
     if text and any(next((path / part).glob("*/coord.npy"), None) for part in parts):
-        return PointceptDataset(path, split, **options)  # before captures: its frames lie in <root>/rgbd
+        return PointceptDataset(path, split, report=report, **options)  # before captures: its frames lie in <root>/rgbd
     if text and find_captures(path):
-        return Capture(path, split, **options)
+        return Capture(path, split, report=report, **options)
     looked_for = (
         f"rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/ (one scene or one per "
         f"subfolder), {split}/<scene>/coord.npy or Area_<k>/<room>/coord.npy"
@@ -64,7 +66,7 @@ def open_dataset(data: str | Path, split: str = "train", **options: Any) -> Scen
     raise InputError(text, looked_for, found.removeprefix("found "))
 
 
-def open_scenes(data: str | Path, split: str = "val") -> SceneDataset:
+def open_scenes(data: str | Path, split: str = "val", report: Report = SILENT) -> SceneDataset:
     """`open_dataset` for who looks or asks: "rooms:val:3" is one room, the fourth that is held out, whatever ``split``
     says. Trainings do not take it: they need other scenes in each split.
 
@@ -75,7 +77,7 @@ def open_scenes(data: str | Path, split: str = "val") -> SceneDataset:
     part, _, number = rest.partition(":")
     if kind == "rooms" and part in SPLITS and number.isdecimal():
         return _rooms(f"{kind}:1", part, {"first": int(number)})
-    return open_dataset(data, split)
+    return open_dataset(data, split, report=report)
 
 
 def _rooms(text: str, split: str, options: dict[str, Any]) -> SceneDataset:

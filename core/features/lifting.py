@@ -115,14 +115,15 @@ def lift_voxels(
     teacher: Teacher,
     picked: Sequence[int] | None = None,
     config: LiftConfig | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> PointBatch:
     """Network input that carries lifted features: of each voxel, the mean over all sightings of its points, times
     n / (n + 1), n the sightings of a point that was seen. What a single frame says is often wrong, and counts half.
 
     Args:
-        scene: what ``given`` was made of. picked, config: see `lift`.
+        scene: what ``given`` was made of. picked, config, progress: see `lift`.
     """
-    lifted = lift(scene.coord[given.index.numpy()], frames, teacher, scene.name, config, picked=picked)
+    lifted = lift(scene.coord[given.index.numpy()], frames, teacher, scene.name, config, progress, picked)
     views = lifted.views.float()
     voxels, into = len(given.points.coord), given.inverse
     total = views.new_zeros(voxels, lifted.features.shape[1]).index_add(0, into, lifted.features * views[:, None])

@@ -129,6 +129,18 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         if latest is None:
             raise InputError(path, "checkpoints as step-<number>/", "none" if path.is_dir() else "no such folder")
         path = latest
+    meta = load_meta(path)
+    tensors = _read(path, MODEL, load_file)
+    extra = _read(path, STATE, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    return tensors, meta, extra
+
+
+def load_meta(path: Path) -> dict[str, Any]:
+    """The ``meta`` of one ``step-…`` folder, without its tensors.
+
+    Raises:
+        InputError: a damaged file, or a format of a newer version.
+    """
     config = _read(path, CONFIG, lambda file: json.loads(file.read_text(encoding="utf-8")))
     if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("meta"), dict):
         raise InputError(path / CONFIG, f'"format": "{FORMAT}" and a "meta" object', "another file")
@@ -136,9 +148,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         raise InputError(
             path / CONFIG, f"format version {VERSION} or older", f"{config.get('version')}", "update this program"
         )
-    tensors = _read(path, MODEL, load_file)
-    extra = _read(path, STATE, lambda file: torch.load(file, map_location="cpu", weights_only=True))
-    return tensors, config["meta"], extra
+    return config["meta"]
 
 
 def load_weights(path: Path | str) -> dict[str, Tensor]:

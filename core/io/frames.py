@@ -135,6 +135,25 @@ class FrameReader:
             return image.size
 
 
+class SkippedFrames:
+    """Count of the frames that cannot be used, and the first of them, for each reason."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        self.counts[reason] += 1
+        self.first.setdefault(reason, name)
+
+
+def without_depth(frames: PosedFrames) -> list[str]:
+    """Names of the frames that come without a depth file; empty for frames that were not read here."""
+    if not isinstance(frames.read, FrameReader):
+        return []
+    return [name for name, file in zip(frames.names, frames.read.files, strict=True) if file.depth is None]
+
+
 def has_depth(frames: PosedFrames) -> bool:
     """Whether any frame comes with a depth image (False only for captures read here without one)."""
     return not isinstance(frames.read, FrameReader) or any(f.depth is not None for f in frames.read.files)

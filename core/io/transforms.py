@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..geometry.cameras import Cameras
-from .frames import FrameFile, FrameReader, Lens, evenly_spaced, no_usable_frame, pose_problem
+from ..report import SILENT, Report, skipped_frames
+from .frames import (
+    FrameFile,
+    FrameReader,
+    Lens,
+    SkippedFrames,
+    evenly_spaced,
+    no_usable_frame,
+    pose_problem,
+    without_depth,
+)
 from .images import image_size
 from .lru import ArrayCache
 
@@ -31,7 +41,11 @@ OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def read_transforms(
-    path: Path | str, depth_unit: float = 0.001, max_frames: int | None = None, cache: ArrayCache | None = None
+    path: Path | str,
+    depth_unit: float = 0.001,
+    max_frames: int | None = None,
+    cache: ArrayCache | None = None,
+    report: Report = SILENT,
 ) -> PosedFrames:
     """The usable frames of a capture. Image headers are read now, pixels when asked for.
 
@@ -40,6 +54,7 @@ def read_transforms(
         depth_unit: metres per unit of the depth files (nerfstudio's ``depth_unit_scale_factor``).
         max_frames: keep at most so many, evenly spaced.
         cache: where small decoded frames are kept.
+        report: told the progress, the frames that are skipped and those without depth.
 
     Returns:
         frames named by their image's stem (by its path where stems repeat). ``skipped`` counts those left out: image
@@ -55,23 +70,25 @@ def read_transforms(
     entries = data.get("frames")
     if not isinstance(entries, list) or not all(isinstance(e, dict) and "file_path" in e for e in entries):
         raise InputError(path, 'a list "frames" of objects with "file_path"', type(entries).__name__)
-    skipped: Counter[str] = Counter()
+    skipped = SkippedFrames()
     kept: list[tuple[str, FrameFile, NDArray, Lens, tuple[int, int]]] = []
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(report.steps(f"{path.parent.name}: reading image headers", entries)):
         merged = {**{k: v for k, v in data.items() if k != "frames"}, **entry}
         found = _frame(path, number, merged, depth_unit)
         if isinstance(found, str):
-            skipped[found] += 1
+            skipped.add(found, str(entry["file_path"]))
         else:
             kept.append(found)
     usual = Counter(f[4] for f in kept).most_common(1)
     if usual:  # one image size per PosedFrames
         others = [f for f in kept if f[4] != usual[0][0]]
         kept = [f for f in kept if f[4] == usual[0][0]]
-        if others:
-            skipped["images of another size"] += len(others)
+        for frame in others:
+            skipped.add("images of another size", frame[0])
     if not kept:
-        raise no_usable_frame(path, skipped)
+        raise no_usable_frame(path, skipped.counts)
+    if skipped.counts:
+        report.notice(skipped_frames(path, skipped.counts, skipped.first))
     kept.sort(key=lambda f: str(f[1].color))
     kept = evenly_spaced(kept, max_frames)
     names = [f[0] for f in kept]
@@ -82,7 +99,10 @@ def read_transforms(
     viewmats = np.linalg.inv(np.stack([f[2] for f in kept])).astype(np.float32)
     cameras = Cameras(torch.from_numpy(viewmats), torch.from_numpy(Ks), width, height)
     reader = FrameReader(tuple(f[1] for f in kept), cache or ArrayCache())
-    return PosedFrames(tuple(names), cameras, reader, dict(skipped))
+    frames = PosedFrames(tuple(names), cameras, reader, dict(skipped.counts), skipped.first)
+    if bare := without_depth(frames):
+        report.notice(f"{path}: {len(bare)} of {len(frames)} frames have no depth file (first {bare[0]})")
+    return frames
 
 
 def transforms_points(path: Path | str) -> Path | None:
@@ -95,6 +115,26 @@ def transforms_points(path: Path | str) -> Path | None:
     if not points.is_file():
         raise InputError(path, f"the point cloud of ply_file_path, {name}", "no such file")
     return points
+
+
+def check_depth(path: Path | str) -> None:
+    """Raise `InputError` for a capture that no points can be made of: without depth in any frame and without a point
+    cloud. Reads the JSON alone; a list of frames that is empty or malformed is left to `read_transforms`.
+
+    Args:
+        path: ``transforms.json`` or the folder that holds it.
+    """
+    path = transforms_file(path)
+    entries = _read_json(path).get("frames")
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        return
+    if not any(entry.get("depth_file_path") for entry in entries) and transforms_points(path) is None:
+        raise InputError(
+            path,
+            'frames with "depth_file_path"',
+            f"no depth in any of {len(entries)} frames",
+            'add depth images (16-bit PNG, millimetres) to the frames, or a point cloud as "ply_file_path"',
+        )
 
 
 def transforms_file(path: Path | str) -> Path:

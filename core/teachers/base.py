@@ -79,8 +79,14 @@ class ImageTeacher(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever its features of an image do: what features on a disk are kept under."""
+        """Identifies the features on disk: short, usable in a file name, different whenever the features of an image
+        differ, and independent of where and when the weights were stored."""
         return self.info.name
+
+    @property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """Fingerprints that older versions of this package gave the same teacher; caches that carry one stay valid."""
+        return ()
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
         """(width, height) at which a scene's frames are read for it: ``size``, unless a subclass follows the frames."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -231,10 +231,10 @@ def write_cache(
         "channels": getattr(teacher, "channels", None),
         "text": teacher.text is not None,
         "storage": storage,
-        "fingerprint": hashlib.sha256(teacher.fingerprint.encode()).hexdigest(),
+        "fingerprint": _stored_fingerprint(teacher.fingerprint),
         "splits": sorted(datasets),
     }
-    _claim(folder, manifest)
+    _claim(folder, manifest, [_stored_fingerprint(name) for name in teacher.former_fingerprints])
     shards = ShardFolder(folder)
     for split, dataset in datasets.items():
         for i, scene in enumerate(dataset.names):
@@ -292,10 +292,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _claim(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest; in a folder that has one, only further splits of the same features are welcome."""
+def _stored_fingerprint(fingerprint: str) -> str:
+    """A teacher's fingerprint as the manifest keeps it."""
+    return hashlib.sha256(fingerprint.encode()).hexdigest()
+
+
+def _claim(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence[str]) -> None:
+    """Write the manifest; a folder that has one may only get further splits of the same features.
+
+    Args:
+        former_fingerprints: of the same teacher, as manifests of older versions keep them.
+    """
     if (folder / MANIFEST).is_file():
         old, new = read_manifest(folder), json.loads(json.dumps(manifest))  # tuples as JSON gives them back
+        if old.get("fingerprint") in former_fingerprints:
+            old["fingerprint"] = new["fingerprint"]
         differs = [k for k in new if k not in ("splits", "spec") and new[k] != old.get(k)]
         if differs:
             what = "the same teacher, checkpoint and storage"

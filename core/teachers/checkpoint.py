@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,14 +28,17 @@ class Loaded:
         model: of the library's class, or of the checkpoint's own code.
         mean, std: of the channels, for pixels in [0, 1]; None where the network normalises them itself.
         tokenizer: of its text tower, or None.
-        version: changes whenever the weights do: commit, or files with sizes and times.
+        digest: see `content_digest`.
+        former_version: what older versions of this package told checkpoints apart by: commit, or files with sizes and
+            times.
     """
 
     model: Any
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     tokenizer: Any
-    version: str
+    digest: str
+    former_version: str
 
 
 def load_checkpoint(kind: str, checkpoint: str, family: Family, options: TeacherConfig) -> Loaded:
@@ -65,7 +70,9 @@ def load_checkpoint(kind: str, checkpoint: str, family: Family, options: Teacher
             raise InputError(spec, "a checkpoint with all its weights", f"{len(bad)} missing ({bad[0]}, …)")
         mean, std = (None, None) if family.normalises else _normalisation(library, spec, where, common)
         tokenizer = library.AutoTokenizer.from_pretrained(where, **common) if family.text else None
-    return Loaded(model.float().eval().requires_grad_(False), mean, std, tokenizer, _version(where, config))
+        digest = content_digest(_folder(library, where, options))
+    model = model.float().eval().requires_grad_(False)
+    return Loaded(model, mean, std, tokenizer, digest, _former_version(where, config))
 
 
 def _library(spec: str) -> ModuleType:
@@ -102,7 +109,40 @@ def _normalisation(library: ModuleType, spec: str, where: str, common: dict[str,
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _version(where: str, config: Any) -> str:
+def _folder(library: ModuleType, where: str, options: TeacherConfig) -> Path:
+    """The folder that holds the files of a checkpoint: itself, or that of the downloaded commit."""
+    if Path(where).is_dir():
+        return Path(where)
+    config = library.utils.cached_file(where, "config.json", revision=options.revision, local_files_only=True)
+    return Path(config).parent
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 of what decides a checkpoint's features, hexadecimal: names and bytes of its configs, weights and code.
+
+    The digest does not depend on the folder's path nor on times. Files are read once per process.
+    """
+    weights = next((found for p in _WEIGHTS if (found := list(folder.glob(p)))), [])
+    others = [*folder.glob("config.json"), *folder.glob("p*processor_config.json"), *folder.glob("*.py")]
+    digest = hashlib.sha256()
+    for path in sorted({*weights, *others}):
+        stat = path.stat()
+        digest.update(f"{path.name} {_file_digest(path.resolve(), stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, size: int, time: int) -> str:
+    """SHA-256 of a file; its size and time are arguments so that a changed file is read again."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _former_version(where: str, config: Any) -> str:
+    """See `Loaded.former_version`."""
     folder = Path(where)
     if not folder.is_dir():
         return str(getattr(config, "_commit_hash", None) or "unknown")

@@ -52,6 +52,10 @@ class MemoizingTeacher(ImageTeacher):
     def fingerprint(self) -> str:
         return self._teacher.fingerprint
 
+    @property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        return self._teacher.former_fingerprints
+
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
         return self._teacher.frame_size(frames)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ class TransformerTeacher(ImageTeacher):
         self._dtype = _dtype(self.options.dtype, self.device)
         self._network = _dense(family, loaded, self.options)
         self._family, self._loaded = family, loaded
+        self._fingerprint = _fingerprint(kind, loaded.digest, self.options)
         loaded.model.to(self.device)
         self._mean, self._std = (
             None if v is None else torch.tensor(v, device=self.device)[:, None, None] for v in (loaded.mean, loaded.std)
@@ -65,8 +68,14 @@ class TransformerTeacher(ImageTeacher):
 
     @property
     def fingerprint(self) -> str:
-        same = replace(self.options, batch=8, device="auto")  # what features do not depend on, but for rounding
-        return repr((self.spec, same, self._loaded.version))
+        """The family with a digest of the checkpoint's content and of the options that change features: the same for a
+        copy of the checkpoint elsewhere."""
+        return self._fingerprint
+
+    @property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        options = replace(self.options, batch=8, device="auto")
+        return (repr((self.spec, options, self._loaded.former_version)),)
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
         """(width, height) at which a scene's frames are read: their own shape in whole patches."""
@@ -155,6 +164,13 @@ def _name(kind: str, checkpoint: str, options: TeacherConfig) -> str:
     folder = Path(checkpoint).expanduser()
     name = folder.resolve().name if folder.is_dir() else checkpoint
     return f"{kind}:{name}" + (f" ({options.adaptor})" if options.adaptor else "")
+
+
+def _fingerprint(kind: str, digest: str, options: TeacherConfig) -> str:
+    without_effect = ("batch", "device", "revision", "text")  # on features, but for rounding
+    choices = {name: value for name, value in asdict(options).items() if name not in without_effect}
+    content = json.dumps([kind, digest, choices], sort_keys=True)
+    return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def _dense(family: Family, loaded: Loaded, options: TeacherConfig) -> DenseNetwork:

@@ -243,7 +243,7 @@ class TestRest:
 
     def test_small_extras_are_those_of_the_project(self):
         project = (doctor.ROOT / "pyproject.toml").read_text()
-        for extra, (need, _) in zip(("teachers", "umap", "index"), doctor.OPTIONAL.values(), strict=True):
+        for extra, (need, _) in zip(("teachers", "umap", "index", "objects"), doctor.OPTIONAL.values(), strict=True):
             assert f'{extra} = ["{need}"]' in project
         assert set(doctor.OPTIONAL) <= {check.name for check in doctor.examine()}
 

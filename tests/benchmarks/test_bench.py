@@ -76,16 +76,23 @@ class TestBench:
         assert "| training | failed, see gpu.json |" in (tmp_path / "gpu.md").read_text()
 
     def test_livingroom_measures_a_capture(self, capture, tmp_path, monkeypatch):
-        from gaussiancross.benchmarks import livingroom
+        from typing import Annotated
+
+        import tyro
+        from gaussiancross.app.commands import pretrain
+        from gaussiancross.trainers.pretraining import adapt
 
         small = replace(SMALL, model=replace(SMALL.model, lattice_cells=512))
-        monkeypatch.setattr(livingroom, "TINY", small)
-        monkeypatch.setattr(livingroom, "CALIBRATION", 3)
+        preset = tyro.conf.subcommand("tiny", default=pretrain.Pretrain(config=small))
+        monkeypatch.setattr(pretrain, "Tiny", Annotated[pretrain.Pretrain, preset])
+        monkeypatch.setattr(adapt, "TIMED_STEPS", 3)
         args = ["bench", "livingroom", str(capture), "--seconds", "0.2", "--cells", "512", "--out", str(tmp_path)]
         assert cli.main(args) == 0
         report = json.loads((tmp_path / "livingroom_two_level.json").read_text())
         assert report["frames"] == {"train": 10, "held out": 2}
         assert np.isfinite(report["metrics"]["eval/psnr"])
+        run = json.loads((tmp_path / "livingroom_two_level" / "config.json").read_text())
+        assert run["model"]["input"]["voxel_size"] == 0.025 and run["steps"] == report["schedule"]
         assert (tmp_path / "livingroom_two_level.png").is_file()
         assert "| held-out PSNR |" in (tmp_path / "livingroom_two_level.md").read_text()
         assert cli.main(args) == 2  # a second run into the same folder

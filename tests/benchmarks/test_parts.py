@@ -101,12 +101,13 @@ class TestStandIns:
     def test_constant_prediction_of_a_teacher(self):
         from types import SimpleNamespace
 
-        from gaussiancross.benchmarks.livingroom import constant_cosine
+        from gaussiancross.trainers.pretraining.evaluation import constant_cosine, constant_feature
 
         common = torch.tensor([1.0, 0.0])
         batch = SimpleNamespace(views=[SimpleNamespace(teacher=common.expand(2, 3, 4, 2))])
         held_out = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [3.0, 0.0]]).reshape(1, 2, 2, 2)
-        assert constant_cosine(SimpleNamespace(batch=lambda step: batch), held_out) == pytest.approx(0.75)
+        constant = constant_feature(SimpleNamespace(batch=lambda step: batch, teacher="any"))
+        assert constant_cosine(constant, held_out).mean().item() == pytest.approx(0.75)
 
     def test_random_teacher_knows_frames_again(self):
         from gaussiancross.benchmarks._data import BoxRooms, RandomTeacher

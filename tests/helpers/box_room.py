@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +71,19 @@ def write_box_room(folder: Path) -> Path:
         Image.fromarray(color.astype(np.uint8)).save(folder / "color" / f"{i:05d}.png")
         Image.fromarray((depth * 1000).round().astype(np.uint16)).save(folder / "depth" / f"{i:05d}.png")
         np.savetxt(folder / "pose" / f"{i:05d}.txt", pose)
+    return folder
+
+
+def list_in_transforms(folder: Path, with_depth: bool = False) -> Path:
+    """Turn `write_box_room`'s folder into a nerfstudio capture: ``transforms.json`` instead of poses and intrinsics."""
+    frames = []
+    for i in range(FRAMES):
+        pose = np.loadtxt(folder / "pose" / f"{i:05d}.txt") @ np.diag([1.0, -1.0, -1.0, 1.0])
+        entry = {"file_path": f"color/{i:05d}.png", "transform_matrix": pose.tolist()}
+        frames.append(entry | ({"depth_file_path": f"depth/{i:05d}.png"} if with_depth else {}))
+    (folder / "transforms.json").write_text(json.dumps({"fl_x": FOCAL, "w": WIDTH, "h": HEIGHT, "frames": frames}))
+    for part in ("pose", "intrinsic"):
+        shutil.rmtree(folder / part)
     return folder
 
 

@@ -96,13 +96,33 @@ def write_picture(path: Path, pixels: Any) -> Path:
     return path
 
 
+def draco_mesh(part: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
+    """A part of `write_glb` compressed by DracoPy, and the identifier of each glTF attribute in it."""
+    import DracoPy
+
+    optional = {"TEXCOORD_0": "uv", "NORMAL": "normals", "COLOR_0": "colors"}
+    content = DracoPy.encode(
+        np.asarray(part["vertices"], np.float32),
+        np.asarray(part["faces"], np.uint32),
+        quantization_bits=14,
+        tex_coord=None if "uv" not in part else np.asarray(part["uv"], float),
+        normals=None if "normals" not in part else np.asarray(part["normals"], float),
+        colors=part.get("colors"),
+    )
+    kinds = {a["attribute_type"]: a["unique_id"] for a in DracoPy.decode(content).attributes}
+    number = {"POSITION": 0, "NORMAL": 1, "COLOR_0": 2, "TEXCOORD_0": 3}
+    names = ["POSITION", *(name for name, key in optional.items() if key in part)]
+    return content, {name: kinds[number[name]] for name in names}
+
+
 def write_glb(path: Path, parts: list[dict[str, Any]], nodes: list[dict[str, Any]] | None = None) -> Path:
     """A GLB, byte by byte as the specification has it.
 
     Args:
         parts: one mesh each: "vertices", "faces", and optionally "uv" (origin at the upper left, as in glTF), "colors"
-            [V, 4] float linear, "material" (JSON; an "image" in it, [H, W, C] bytes, becomes its base colour texture,
-            a text the name of a file beside).
+            [V, 4] float linear or bytes, "normals" [V, 3], "material" (JSON; an "image" in it, [H, W, C] bytes, becomes
+            its base colour texture, a text the name of a file beside), "draco" (True: Draco-compressed geometry, with
+            colours as bytes; "too": beside the uncompressed).
         nodes: "mesh" and e.g. "matrix" (16, by columns), "translation", "children"; one per mesh by default.
     """
     blob, views, accessors = b"", [], []
@@ -114,9 +134,12 @@ def write_glb(path: Path, parts: list[dict[str, Any]], nodes: list[dict[str, Any
         blob += content + b"\0" * (-len(content) % 4)
         return len(views) - 1
 
-    def accessor(values: NDArray, kind: str, component: int) -> int:
-        view = store(np.ascontiguousarray(values).tobytes())
-        entry = {"bufferView": view, "componentType": component, "count": len(values), "type": kind}
+    def accessor(values: NDArray, kind: str, component: int, compressed: bool = False) -> int:
+        entry: dict[str, Any] = {"componentType": component, "count": len(values), "type": kind}
+        if not compressed:
+            entry["bufferView"] = store(np.ascontiguousarray(values).tobytes())
+        if component == 5121:
+            entry["normalized"] = True
         if kind == "VEC3":
             finite = np.nan_to_num(values)
             entry |= {"min": finite.min(0).tolist(), "max": finite.max(0).tolist()}
@@ -124,14 +147,25 @@ def write_glb(path: Path, parts: list[dict[str, Any]], nodes: list[dict[str, Any
         return len(accessors) - 1
 
     for part in parts:
-        attributes = {"POSITION": accessor(part["vertices"].astype("<f4"), "VEC3", 5126)}
+        draco = part.get("draco") is True
+        attributes = {"POSITION": accessor(part["vertices"].astype("<f4"), "VEC3", 5126, draco)}
         if "uv" in part:
-            attributes["TEXCOORD_0"] = accessor(np.asarray(part["uv"], "<f4"), "VEC2", 5126)
+            attributes["TEXCOORD_0"] = accessor(np.asarray(part["uv"], "<f4"), "VEC2", 5126, draco)
+        if "normals" in part:
+            attributes["NORMAL"] = accessor(np.asarray(part["normals"], "<f4"), "VEC3", 5126, draco)
         if "colors" in part:
-            attributes["COLOR_0"] = accessor(np.asarray(part["colors"], "<f4"), "VEC4", 5126)
+            colors = np.asarray(part["colors"])
+            as_bytes = colors.dtype == np.uint8
+            attributes["COLOR_0"] = accessor(
+                colors if as_bytes else colors.astype("<f4"), "VEC4", 5121 if as_bytes else 5126, draco
+            )
         primitive: dict[str, Any] = {"attributes": attributes}
+        if part.get("draco"):
+            compressed, identifiers = draco_mesh(part)
+            extension = {"bufferView": store(compressed), "attributes": identifiers}
+            primitive["extensions"] = {"KHR_draco_mesh_compression": extension}
         if len(part["faces"]):
-            primitive["indices"] = accessor(part["faces"].astype("<u4").reshape(-1), "SCALAR", 5125)
+            primitive["indices"] = accessor(part["faces"].astype("<u4").reshape(-1), "SCALAR", 5125, draco)
         else:
             primitive["mode"] = 0
         if "material" in part:
@@ -163,6 +197,10 @@ def write_glb(path: Path, parts: list[dict[str, Any]], nodes: list[dict[str, Any
         "buffers": [{"byteLength": len(blob)}],
         **{k: v for k, v in (("materials", materials), ("images", images), ("textures", textures)) if v},
     }
+    if any(part.get("draco") for part in parts):
+        header["extensionsUsed"] = ["KHR_draco_mesh_compression"]
+    if any(part.get("draco") is True for part in parts):
+        header["extensionsRequired"] = ["KHR_draco_mesh_compression"]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(blob), 0x004E4942) + blob

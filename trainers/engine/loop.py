@@ -221,15 +221,15 @@ class Trainer(ABC, Generic[T]):
         ends = time.monotonic() + (float("inf") if seconds is None else seconds)
         begun_at, evaluated_at, saved_at = self.step, -1, -1
         evaluation: dict[str, float] = {}
-        total, eval_every = self.rhythm.steps, self.rhythm.eval_every
+        eval_every = self.rhythm.eval_every
         with (
             closing(log) if log else nullcontext(),
             InterruptFlag() as interrupted,
             progress_bar(self.title, console, disable=log is None) as bar,
             closing(prefetched(self.batch, self.step, self.workers)) as batches,
         ):
-            task = bar.add_task("steps", total=total, completed=self.step, note=self.note({}))
-            while self.step < total:
+            task = bar.add_task("steps", total=self.rhythm.steps, completed=self.step, note=self.note({}))
+            while not self.finished:
                 if self.ranks.any(time.monotonic() >= ends or self.should_stop(interrupted, console), self.device):
                     break
                 begun = time.perf_counter()
@@ -251,7 +251,7 @@ class Trainer(ABC, Generic[T]):
                         metrics |= evaluation
                 finally:
                     log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
-                bar.update(task, completed=self.step, note=self.note(metrics))
+                bar.update(task, completed=self.step, total=self.rhythm.steps, note=self.note(metrics))
                 self.after_step(console)
             self.interrupted = interrupted()
             if log is None:

@@ -8,7 +8,7 @@ from torch import nn
 
 
 def one_cycle(
-    step: int, total: int, peak: float, warmup: float = 0.05, div: float = 10.0, final: float = 1000.0
+    step: float, total: int, peak: float, warmup: float = 0.05, div: float = 10.0, final: float = 1000.0
 ) -> float:
     """OneCycle with cosine phases (Smith & Topin 2018; PyTorch's parameters), as a Python float.
 

@@ -18,6 +18,7 @@ from ...core.datasets import open_dataset
 from ...core.errors import InputError
 from ...core.features.lifting import lift_voxels
 from ...core.io.cache import cache_folder
+from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher, memoize_features
 from ..engine.loop import prefetched
 from .config import DataConfig
@@ -31,6 +32,7 @@ class PretrainData:
         given: how points become network input (the model's own config).
         seed: of everything random.
         train, val, teacher: opened from ``config`` unless given.
+        report: told what reading the scenes leaves out and how far it is.
     """
 
     def __init__(
@@ -41,15 +43,21 @@ class PretrainData:
         train: SceneDataset | None = None,
         val: SceneDataset | None = None,
         teacher: Teacher | None = None,
+        report: Report = SILENT,
     ) -> None:
         self.config, self.input, self.seed = config, given, seed
-        self.train = open_dataset(config.data, "train") if train is None else train
-        self.val = open_dataset(config.data, "val") if val is None else val
+        self.train = open_dataset(config.data, "train", report=report) if train is None else train
+        self.val = open_dataset(config.data, "val", report=report) if val is None else val
         self.teacher = _teacher(config) if teacher is None else teacher
         if len(self.train) == 0:
             raise InputError(config.data, "at least one scene to train on", "none")
         self._train_scene = lru_cache(maxsize=16)(self.train.scene)
         self._train_frames = lru_cache(maxsize=64)(self.train.frames)
+
+    def open_first_scene(self) -> None:
+        """Read the first training scene and its frames now instead of in the first step."""
+        self._train_scene(0)
+        self._train_frames(0)
 
     @property
     def teacher_dim(self) -> int:

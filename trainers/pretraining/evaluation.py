@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ...core.data.batch import Batch
 from ...core.metrics import depth_error, effective_rank, feature_spread, psnr, token_cosine
@@ -19,16 +20,19 @@ def evaluate(
     model: GaussianCross,
     data: PretrainData,
     on_scene: Callable[[str, Batch, Prediction], object] | None = None,
+    constant: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Measures of the held-out scenes and views, one value per view or per scene, on the CPU.
 
     * ``eval/psnr`` (dB) and ``eval/psnr_gain``, its lead over painting everything in the mean colour, per view;
     * ``eval/depth_error``, the median relative error of the rendered depth, per view (NaN without depth);
     * ``eval/teacher_cosine``, per view, with a teacher only;
+    * ``eval/constant_cosine``, what ``constant`` in every pixel would reach of it, per view;
     * ``eval/effective_rank`` and ``eval/feature_spread`` of the backbone's features, per scene: do they collapse?
 
     Args:
         on_scene: called with every scene's name, batch and prediction (to keep pictures).
+        constant: [D] from `constant_feature`; None leaves its cosine out.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -50,9 +54,31 @@ def evaluate(
         add("eval/depth_error", depth_error(prediction.splats.depth[..., 0], views.depth))
         if prediction.tokens is not None and views.teacher is not None:
             add("eval/teacher_cosine", token_cosine(prediction.tokens, views.teacher))
+            if constant is not None:
+                add("eval/constant_cosine", constant_cosine(constant, views.teacher))
         add("eval/effective_rank", torch.tensor([effective_rank(features)]))
         add("eval/feature_spread", torch.tensor([feature_spread(features.float())]))
         if on_scene is not None:
             on_scene(name, batch, prediction)
     model.train(was_training)
     return {k: torch.cat(v) for k, v in rows.items()}
+
+
+def constant_feature(data: PretrainData, batches: int = 4) -> Tensor | None:
+    """Return the mean direction [D] of the teacher's features in the first training batches, None without a teacher.
+
+    Of all constant vectors it has the highest mean cosine to those features.
+    """
+    if data.teacher is None:
+        return None
+    views = [v for step in range(batches) for v in data.batch(step).views]
+    seen = [normalize(v.teacher, dim=-1).flatten(0, 2) for v in views if v.teacher is not None]
+    return normalize(torch.cat(seen).mean(0), dim=0)
+
+
+def constant_cosine(constant: Tensor, teacher: Tensor) -> Tensor:
+    """Mean cosine of one feature vector [D] to the teacher's features [M, h, w, D] per view: [M], on the CPU.
+
+    Where features share a large common part it is high, and a model's cosine says little without it.
+    """
+    return (normalize(teacher.cpu(), dim=-1) @ constant.cpu()).flatten(1).mean(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,10 @@ __all__ = [
     "make_optimizer",
     "memory_gb",
 ]
+
+
+TOLERANCE = 1.1
+"""How much more time than it was given a schedule may take before it is shortened or cut off."""
 
 
 class Pretrainer(Trainer[Batch]):
@@ -84,6 +89,9 @@ class Pretrainer(Trainer[Batch]):
         self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
         self._statistics = WarmStatistics(self.model)
+        self._shortened_at = (0, 0.0)  # step and position of the last `shorten`
+        self._time_limit: tuple[float, int, float] | None = None  # start of `fit`, its first step, seconds
+        self._next_check = self._first_ended = 0.0  # seconds after the start of `fit`; of the time, of the first step
         self.feed, self._after_save = feed, after_save
         self.probe: OnlineProbe | None = None
         if config.probe and self.data.class_names:
@@ -91,6 +99,41 @@ class Pretrainer(Trainer[Batch]):
             self.probe = OnlineProbe(width, self.data.class_names, config.seed, self.device)
         if feed is not None:
             feed.config = to_dict(self.config)
+
+    # --- the schedule ---------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> float:
+        """Place of the next step in the schedule of ``config.steps``: its number, or more once that was shortened."""
+        if self.rhythm.steps == self.config.steps:
+            return self.step
+        step, position = self._shortened_at
+        last = self.config.steps - 1
+        if self.step >= self.rhythm.steps - 1:  # the last step has the lowest rate, also where it is the only one left
+            return last
+        return position + (self.step - step) * (last - position) / (self.rhythm.steps - 1 - step)
+
+    def shorten(self, steps: int) -> None:
+        """End at ``steps`` instead of later: what is left of the schedule is run through in larger strides."""
+        self._shortened_at = (self.step, self.position)
+        self.rhythm = replace(self.rhythm, steps=max(steps, self.step + 1))
+
+    def _keep_time(self) -> None:
+        """Shorten the schedule where its steps are too slow for the time: checked from a quarter of the time on, by the
+        mean of all steps but the first, which waits for the first batch."""
+        if self._time_limit is None:
+            return
+        begun, first, seconds = self._time_limit
+        done, elapsed = self.step - first, time.monotonic() - begun
+        if done == 1:
+            self._first_ended = elapsed
+        if done < 2 or elapsed < self._next_check:
+            return
+        self._next_check = elapsed + seconds / 20
+        per_step = (elapsed - self._first_ended) / (done - 1)
+        affordable = max(1, int((seconds - elapsed) / per_step))
+        if TOLERANCE * affordable < self.rhythm.steps - self.step:
+            self.shorten(self.step + affordable)
 
     # --- one step -------------------------------------------------------------------------------------------
 
@@ -103,7 +146,7 @@ class Pretrainer(Trainer[Batch]):
         self.model.train()
         batch = batch.to(self.device)
         optim = self.config.optim
-        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        lr = one_cycle(self.position, self.config.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
         amp = optim.amp and self.device.type == "cuda"
         predictions: list[Prediction] = []
@@ -150,12 +193,18 @@ class Pretrainer(Trainer[Batch]):
 
     def state(self) -> dict[str, Any]:
         probe = {} if self.probe is None else {"probe": self.probe.state()}
-        return {"optimizer": self.optimizer.state_dict(), **probe}
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), **probe}
+        if self.rhythm.steps != self.config.steps:
+            state["shortened"] = [self.config.steps, self.rhythm.steps, *self._shortened_at]
+        return state
 
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         own, probe = split_probe(weights)
         self.model.load_state_dict(own)
         self.optimizer.load_state_dict(state["optimizer"])
+        planned, steps, step, position = state.get("shortened", [0, 0, 0, 0.0])
+        if planned == self.config.steps:
+            self.rhythm, self._shortened_at = replace(self.rhythm, steps=steps), (step, position)
         if self.probe is not None and probe is not None:
             self.probe.load(probe, state.get("probe", {}))
 
@@ -182,7 +231,20 @@ class Pretrainer(Trainer[Batch]):
 
     # --- the loop -------------------------------------------------------------------------------------------
 
-    def fit(self, seconds: float | None = None, console: Console | None = None) -> dict[str, float]:
+    def fit(
+        self, seconds: float | None = None, console: Console | None = None, to_the_end: bool = False
+    ) -> dict[str, float]:
+        """See `Trainer.fit`.
+
+        Args:
+            to_the_end: shorten the schedule where the steps are too slow for it, so that the learning rate comes down
+                within about ``seconds``; it may take `TOLERANCE` times as long. Which steps remain then depends on the
+                machine. Checkpoints keep it.
+        """
+        self._time_limit = (time.monotonic(), self.step, seconds) if to_the_end and seconds is not None else None
+        if seconds is not None and to_the_end:
+            self._next_check = seconds / 4
+            seconds *= TOLERANCE
         evaluation = super().fit(seconds, console)
         self._publish(always=True)
         return evaluation
@@ -197,6 +259,7 @@ class Pretrainer(Trainer[Batch]):
 
     def should_stop(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
         """Waits while a viewer has paused the run, answering what it asks for."""
+        self._keep_time()
         while self.feed is not None and not self.feed.wait_while_paused(lambda: interrupted() is not None):
             if interrupted() is not None:
                 break

@@ -1,4 +1,4 @@
-"""The switch and the controls of a comparison: which step is on the right, and where the divider stands."""
+"""Compare panel: two runs or two steps of a run side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .controls import Link, assign
 
 @register("compare", tab="Run", order=1)
 class ComparePanel(Panel):
-    """All of it belongs to this browser."""
+    """Switches the comparison of this browser, moves its divider and chooses the step on the right."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -25,10 +25,8 @@ class ComparePanel(Panel):
         self._right = other if isinstance(other, TimelineSource) else None
         with gui.add_folder("Compare"):
             self._text = gui.add_markdown("")
-            on = gui.add_checkbox(
-                "Side by side", context.view.compare, hint="the same scene from the same camera (key C)"
-            )
-            self._on = Link(on, context, lambda wanted: None if wanted == context.view.compare else self.toggle())
+            on = gui.add_checkbox("Side by side", context.view.compare, hint="same scene, same camera (key C)")
+            self._on = Link(on, context, lambda on: None if on == context.view.compare else self.toggle())
             self._at = gui.add_slider("Divider (%)", 0, 100, 1, 50)
             self._at_link = Link(self._at, context, lambda value: context.change(at=value / 100))
             self._step = gui.add_slider("Step on the right", 0, 1, 1, 0, visible=False)
@@ -36,15 +34,15 @@ class ComparePanel(Panel):
         self.pulse()
 
     def commands(self) -> Sequence[Command]:
-        return (Command("Compare, or not", "C", self.toggle, order=2),)
+        return (Command("Toggle comparison", "C", self.toggle, order=2),)
 
     def toggle(self) -> None:
-        """Compare, or stop comparing."""
+        """Start or stop comparing."""
         if self._comparison is None:
             raise InputError("a comparison", "a run, or two", "neither", "open them: `gaussiancross view RUN OTHER`")
         source = self.context.source
         if self._right is not None and self._comparison.same_run and self._right.step() == source.step():
-            self._right.seek(self._right.steps[0] if self._right.steps else None)  # the same twice is no comparison
+            self._right.seek(self._right.steps[0] if self._right.steps else None)  # not the same step on both sides
         with self.context.lock:
             self.context.change(compare=not self.context.view.compare)
 
@@ -66,7 +64,7 @@ class ComparePanel(Panel):
         if view.compare and self._comparison.stale(view.scene):
             self.context.requests.small_canvas()
 
-    def _seek(self, place: int) -> None:
+    def _seek(self, index: int) -> None:
         assert self._right is not None
-        self._right.seek(self._right.steps[place])
+        self._right.seek(self._right.steps[index])
         self.context.requests.small_canvas()

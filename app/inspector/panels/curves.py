@@ -1,4 +1,4 @@
-"""Losses and measures over the steps."""
+"""Curves panel: losses and metrics over the training steps."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .base import Panel, register
 _EVERY = 2.0
 """Seconds between updates."""
 _POINTS = 300
-"""Points per curve at most."""
+"""Largest number of points per curve."""
 _INKS = ("#7dd3fc", "#fca5a5", "#86efac", "#fcd34d", "#c4b5fd", "#fdba74")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves that share axes.
+    """A chart of one or more curves.
 
     Attributes:
         title: with the unit.
         series: metric name → legend.
         scale: factor on the values.
-        log: a logarithmic axis, for what falls over decades; values that are not positive are left out.
+        log: use a logarithmic axis; values that are not positive are left out.
     """
 
     title: str
@@ -48,7 +48,7 @@ _LOSSES = {
 
 GROUPS = {
     "Training": (
-        Chart("Losses (unweighted, but for the total)", _LOSSES, log=True),
+        Chart("Losses (unweighted, except the total)", _LOSSES, log=True),
         Chart("PSNR of training views (dB)", {"train/psnr": "train"}),
         Chart("Learning rate", {"lr": "lr"}),
         Chart("Gradient norm", {"grad_norm": "before clipping"}, log=True),
@@ -59,7 +59,7 @@ GROUPS = {
         Chart("Cosine to the teacher", {"eval/teacher_cosine": "cosine"}),
     ),
     "Features": (
-        Chart("Linear probe, held out (%)", {"probe/miou": "mIoU", "probe/acc": "right voxels"}, 100.0),
+        Chart("Linear probe, held out (%)", {"probe/miou": "mIoU", "probe/acc": "accuracy"}, 100.0),
         Chart("Linear probe, loss", {"probe/loss": "cross-entropy"}),
         Chart("Effective rank", {"eval/effective_rank": "rank"}),
         Chart("Spread", {"eval/feature_spread": "spread"}),
@@ -81,14 +81,14 @@ class CurvesPanel(Panel):
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
         shared = context.shared
-        self._there = shared.feed is not None or shared.metrics is not None
+        self._available = shared.feed is not None or shared.metrics is not None
         gui = context.gui
         self._empty = gui.add_markdown(
             "*No curves yet: they appear after the first step.*"
             if shared.feed is not None
-            else "*This run has written no curves.*"
-            if self._there
-            else "*And there are no curves.*"
+            else "*This run has no curves.*"
+            if self._available
+            else "*There are no curves.*"
         )
         self._folders = {
             group: gui.add_folder(group, expand_by_default=group != "Machine", visible=False) for group in GROUPS
@@ -98,7 +98,7 @@ class CurvesPanel(Panel):
         self._seen: list[int] = []
 
     def pulse(self) -> None:
-        if not self._there or time.monotonic() - self._updated < _EVERY:
+        if not self._available or time.monotonic() - self._updated < _EVERY:
             return
         self._updated = time.monotonic()
         series = self.context.shared.series()
@@ -117,12 +117,12 @@ class CurvesPanel(Panel):
         self, group: str, position: int, chart: Chart, names: tuple[str, ...], data: tuple[NDArray[np.float64], ...]
     ) -> None:
         key = f"{group}/{chart.title}"
-        known = self._charts.get(key)
-        if known is not None and known[0] == names:
-            known[1].data = data
+        chart_names, handle = self._charts.get(key, ((), None))
+        if handle is not None and chart_names == names:
+            handle.data = data
             return
-        if known is not None:
-            known[1].remove()
+        if handle is not None:
+            handle.remove()
         self._empty.visible = False
         self._folders[group].visible = True
         with self._folders[group]:
@@ -143,7 +143,7 @@ class CurvesPanel(Panel):
                 axes=(_axis(), _axis()),
                 legend=uplot.Legend(show=len(names) > 1),
                 aspect=2.1,
-                padding=(10, 14, 0, 0),  # room for the uppermost and the rightmost number
+                padding=(10, 14, 0, 0),  # space for the topmost and the rightmost number
                 order=float(position),
             )
         self._charts[key] = (names, handle)

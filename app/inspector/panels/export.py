@@ -1,4 +1,4 @@
-"""Take it home: pictures, videos along a camera path, splats, features, the selection, an offline page."""
+"""Export panel: images, videos along a camera path, Gaussians, features, the selection, an offline page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .base import Panel, register
 from .controls import assign
 
 FORMATS: tuple[Format, ...] = ("GIF", "MP4") if find_ffmpeg() is None else ("MP4", "GIF")
-"""Of moving pictures; MP4 first where there is an encoder."""
+"""Video formats; MP4 comes first where ffmpeg is installed."""
 
 MAX_KEYS = 200
-"""Key frames of one path."""
+"""Largest number of key frames of one path."""
 
 _PATHS = ("Key frames", "Orbit", "Dataset cameras")
 _WIDTHS = ("320", "480", "640", "960", "1280", "1920")
@@ -32,7 +32,7 @@ _WHOLE, _SELECTED = "Whole scene", "Selection"
 
 
 class JobBar:
-    """How far the running export is, and a button that stops it. Hidden otherwise."""
+    """Progress of the running export, and a button that stops it. Hidden otherwise."""
 
     def __init__(self, context: PanelContext) -> None:
         self.context = context
@@ -54,7 +54,7 @@ class JobBar:
 
 @register("export", tab="Files", order=1)
 class ExportPanel(Panel):
-    """Files are made on the server and downloaded by the browser; nothing is written beside the server's own files."""
+    """Makes files on the server and sends them to the browser; nothing is written to the server's disk."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -63,33 +63,33 @@ class ExportPanel(Panel):
         self._preview: tuple[list[Pose], float, float] | None = None
         gui, guard = context.gui, context.guarded
         self._bar = JobBar(context)
-        with gui.add_folder("Picture"):
-            self._picture_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
-            save = gui.add_button("Save picture (.png)", icon=viser.Icon.CAMERA, color="gray")
-            save.on_click(guard(lambda _: self._save_picture()))
+        with gui.add_folder("Image"):
+            self._image_width = gui.add_number("Width (px)", 1920, min=64, max=MAX_SIDE, step=1)
+            save = gui.add_button("Save image (.png)", icon=viser.Icon.CAMERA, color="gray")
+            save.on_click(guard(lambda _: self._save_image()))
         with gui.add_folder("Data"):
-            self._what = gui.add_dropdown("Of", (_WHOLE, _SELECTED), hint="selections are made by picking and asking")
+            self._what = gui.add_dropdown("Content", (_WHOLE, _SELECTED), hint="select in the Search tab")
             for label, kind, icon, hint in (
-                ("Gaussians (.ply)", "ply", viser.Icon.FILE_EXPORT, "as other splat viewers read them"),
+                ("Gaussians (.ply)", "ply", viser.Icon.FILE_EXPORT, "the format of other splat viewers"),
                 ("Gaussians (.splat)", "splat", viser.Icon.FILE_EXPORT, "32 bytes each, 8-bit colours"),
                 ("Features (.npy)", "npy", viser.Icon.FILE_EXPORT, "one row per Gaussian, in the order of the .ply"),
                 ("Indices (.npy + .json)", "zip", viser.Icon.FILE_EXPORT, "of the selection"),
                 (
-                    "Page to send (.html)",
+                    "Offline page (.html)",
                     "html",
                     viser.Icon.WORLD,
-                    f"one file that opens offline; up to {MAX_GAUSSIANS:,} Gaussians, 32 bytes each",
+                    f"one file that opens without a server; up to {MAX_GAUSSIANS:,} Gaussians, 32 bytes each",
                 ),
             ):
                 button = gui.add_button(label, icon=icon, color="gray", hint=hint)
                 button.on_click(guard(lambda _, kind=kind: self._save_data(kind)))
         with gui.add_folder("Video along a camera path", expand_by_default=False):
-            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn around what the camera looks at")
+            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn around the camera's target")
             self._path.on_update(guard(lambda _: self._path_changed()))
             self._edit = gui.add_button_group("Key frames", ("Add", "Remove last", "Clear"))
             self._edit.on_click(guard(lambda _: self._edit_keys(self._edit.value)))
             self._about = gui.add_markdown("")
-            self._loop = gui.add_checkbox("Closed", False, hint="from the last key frame back to the first")
+            self._loop = gui.add_checkbox("Closed", False, hint="return from the last key frame to the first")
             self._loop.on_update(guard(lambda _: self._path_changed()))
             self._seconds = gui.add_slider("Length (s)", 1, 40, 1, 6)
             self._fps = gui.add_slider("Frames/s", 5, 30, 5, 15)
@@ -111,20 +111,20 @@ class ExportPanel(Panel):
             else:
                 self.context.camera.set_pose(poses[int(share * len(poses))])
 
-    # --- pictures and videos ---------------------------------------------------------------------------------
+    # --- images and videos ------------------------------------------------------------------------------------
 
-    def _save_picture(self) -> None:
+    def _save_image(self) -> None:
         context = self.context
-        width, height = context.camera.picture_size(int(self._picture_width.value), MAX_SIDE)
+        width, height = context.camera.image_size(int(self._image_width.value), MAX_SIDE)
         name = file_name(self._state().name, context.view.layer, f"{width}x{height}")
         work = picture_work(
             context.renderer, context.view.scene, context.model.options(), context.camera.pose(), width, height, name
         )
-        context.exports.start("picture", work)
+        context.exports.start("image", work)
 
     def _save_video(self) -> None:
         context, kind = self.context, self._format.value
-        width, height = context.camera.picture_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
+        width, height = context.camera.image_size(int(self._video_width.value), MAX_VIDEO_SIDE[kind])
         poses = self._poses(round(self._seconds.value * self._fps.value))
         name = file_name(self._state().name, context.view.layer, self._path.value)
         work = path_work(
@@ -141,7 +141,7 @@ class ExportPanel(Panel):
 
     def _poses(self, count: int) -> list[Pose]:
         context = self.context
-        if not 1 <= count <= MAX_FRAMES:  # no slider goes so far; whatever talks to us may
+        if not 1 <= count <= MAX_FRAMES:  # the slider ends below; other clients may send more
             raise InputError("a video", f"1 to {MAX_FRAMES} frames", f"{count:,}")
         if self._path.value == "Orbit":
             target = np.asarray(context.client.camera.look_at, np.float64)
@@ -155,13 +155,13 @@ class ExportPanel(Panel):
             return dataset_path(frames.cameras, count)
         return spline(self._keys, count, self._loop.value)
 
-    def _edit_keys(self, what: str) -> None:
-        if what == "Add" and len(self._keys) >= MAX_KEYS:
+    def _edit_keys(self, action: str) -> None:
+        if action == "Add" and len(self._keys) >= MAX_KEYS:
             raise InputError("the camera path", f"at most {MAX_KEYS} key frames", "one more")
-        if what == "Add":
+        if action == "Add":
             self._keys.append(self.context.camera.pose())
         else:
-            del self._keys[-1 if what == "Remove last" else 0 :]
+            del self._keys[-1 if action == "Remove last" else 0 :]
         self._path_changed()
 
     def _path_changed(self) -> None:
@@ -169,8 +169,8 @@ class ExportPanel(Panel):
         for handle in (self._edit, self._loop, self._about):
             assign(handle, "visible", keys)
         count = len(self._keys)
-        words = "*Move the camera, add a key frame; repeat.*" if not count else f"{count} key frame{'s'[: count != 1]}"
-        assign(self._about, "content", words)
+        text = "*Move the camera, add a key frame, repeat.*" if not count else f"{count} key frame{'s'[: count != 1]}"
+        assign(self._about, "content", text)
         if self._line is not None:
             self._line.remove()
             self._line = None
@@ -190,7 +190,7 @@ class ExportPanel(Panel):
         self._play.label = "Preview" if self._preview is None else "Stop preview"
         self._play.icon = viser.Icon.PLAYER_PLAY if self._preview is None else viser.Icon.PLAYER_STOP
 
-    # --- data ------------------------------------------------------------------------------------------------
+    # --- data -------------------------------------------------------------------------------------------------
 
     def _save_data(self, kind: str) -> None:
         context, state = self.context, self._state()
@@ -217,5 +217,5 @@ class ExportPanel(Panel):
     def _state(self) -> SceneState:
         state = self.context.state()
         if state is None:
-            raise InputError("this export", "a scene", "one that is still loading", "wait a moment")
+            raise InputError("this export", "a loaded scene", "one that is still loading", "wait a moment")
         return state

@@ -1,4 +1,4 @@
-"""A list of keys, and a few words for whoever sees the page for the first time."""
+"""Help: the list of keys, and a welcome for the first browser on a machine."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from ..context import PanelContext
 from .base import Command, Panel, register
 
 _TOUR = """
-**Look around** with the left mouse button (turn), the right one (shift) and the wheel; W A S D Q E fly.
+**Look around** with the left mouse button (rotate), the right button (pan) and the wheel (zoom); W A S D Q E fly.
 
-**View** switches what you see: colours, depth, features, points, classes. *Two layers* puts any two side by side.
+**View** chooses the layer: colours, depth, features, points, classes. *Two layers* shows two side by side.
 
-**Search** answers a click or a word with a heat map. **Classes** shows what a linear probe reads off the features.
+**Search** shows a heat map for a click or a text query. **Classes** shows the classes that a linear probe predicts.
 
-**Run** tells how a training got here. **Files** opens another scene, or a file of yours, and makes some to take home.
+**Run** shows the curves and earlier steps of a training. **Files** opens scenes and your files, and exports results.
 
 Press **H** for all keys.
 """
 
 _MOUSE = (
-    ("left button", "turn"),
-    ("right button", "shift"),
-    ("wheel", "nearer, farther"),
+    ("left button", "rotate"),
+    ("right button", "pan"),
+    ("wheel", "zoom"),
     ("W A S D Q E", "fly"),
 )
 
 
 class Closable(Protocol):
+    """A dialog."""
+
     def close(self) -> None: ...
 
 
 @register("help", tab="View", order=2, folder="Settings")
 class HelpPanel(Panel):
-    """A button that opens the list of keys; and the tour, once per machine, where the page is to give one."""
+    """A button that opens the list of keys, and the welcome, once per machine."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -53,7 +55,7 @@ class HelpPanel(Panel):
         return (Command("Keys and mouse", "H", self.show_keys, order=5),)
 
     def show_keys(self) -> None:
-        """Open the list of keys; the key that opens it closes it, too."""
+        """Open the list of keys, or close it."""
         if self._open is not None:
             self._close()
             return
@@ -77,11 +79,11 @@ class HelpPanel(Panel):
 
 
 def _first_time() -> bool:
-    """Whether nobody has seen the tour on this machine; from now on somebody has."""
+    """Whether the welcome has not been shown on this machine; records that it has."""
     mark: Path = cache_folder() / "tour-seen"
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch(exist_ok=False)
-    except OSError:  # seen, or a disk that cannot remember: better no tour than one every time
+    except OSError:  # shown before, or a read-only disk, where it would otherwise be shown every time
         return False
     return True

@@ -1,4 +1,4 @@
-"""Single objects: what they are called, and what in a gallery is like them, like a picture, or like words."""
+"""Objects tab: classification of single objects, and search of a gallery by object, image or text."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from ...scenes.source import SceneState
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD
 from ..context import PanelContext
 from .base import Panel, register
+from .controls import note_html
 
 SHOWN = 9
-"""Results at a time."""
+"""Search results shown."""
 BEST = 6
-"""Labels at a time."""
+"""Labels shown."""
 
 
 @register("objects", tab="Objects", available=lambda shared: shared.recognizer is not None)
 class ObjectsPanel(Panel):
-    """Encoding and searching are work for the render thread's background."""
+    """Encodes and searches in the render thread's background lane."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -46,78 +47,82 @@ class ObjectsPanel(Panel):
             self._upload.on_upload(guard(lambda _: self._received()))
             blank = result_sheet([])
             self._picture = gui.add_image(blank, format="jpeg", jpeg_quality=90, visible=False)
-            self._scores = gui.add_html(_say("Its labels with their probabilities will stand here."))
+            self._scores = gui.add_html(note_html("The object's labels and their probabilities appear here."))
             with gui.add_form(None) as form:
-                self._asked = gui.add_text(
-                    "Labels", "", hint="to choose from, with commas between them; empty: all known"
+                self._candidates = gui.add_text(
+                    "Labels", "", hint="candidates, separated by commas; empty: all labels of the model"
                 )
             form.on_submit(guard(lambda _: self._relabel()))
         gallery = self._recognizer.gallery
         with gui.add_folder("Gallery"):
-            self._about = gui.add_html(_say(_greeting(0 if gallery is None else len(gallery))))
-            there = gallery is not None
+            self._status = gui.add_html(note_html(_greeting(0 if gallery is None else len(gallery))))
+            available = gallery is not None
             with gui.add_form(None) as form:
-                self._text = gui.add_text("Words", "", visible=there, hint="Enter searches")
-                button = gui.add_button("Search", icon=viser.Icon.SEARCH, visible=there)
+                self._text = gui.add_text("Text", "", visible=available, hint="Enter searches")
+                button = gui.add_button("Search", icon=viser.Icon.SEARCH, visible=available)
             button.on_click(guard(lambda _: form.submit()))
-            form.on_submit(guard(lambda _: self._search_words()))
+            form.on_submit(guard(lambda _: self._search_text()))
             self._image = gui.add_upload_button(
-                "Search by a picture", icon=viser.Icon.PHOTO, color="gray", mime_type=",".join(IMAGES), visible=there
+                "Search by image", icon=viser.Icon.PHOTO, color="gray", mime_type=",".join(IMAGES), visible=available
             )
-            self._image.on_upload(guard(lambda _: self._search_picture()))
-            self._like = gui.add_button("Like the open object", icon=viser.Icon.COPY, color="gray", visible=False)
-            self._like.on_click(guard(lambda _: self._search_like()))
+            self._image.on_upload(guard(lambda _: self._search_image()))
+            self._similar = gui.add_button(
+                "Similar to the open object", icon=viser.Icon.COPY, color="gray", visible=False
+            )
+            self._similar.on_click(guard(lambda _: self._search_similar()))
             self._sheet = gui.add_image(blank, format="jpeg", jpeg_quality=90, visible=False)
             self._pick = gui.add_button_group("Open", ("1",), visible=False)
             self._pick.on_click(guard(lambda _: self._open_result(int(self._pick.value) - 1)))
 
-    # --- what people do -------------------------------------------------------------------------------------
+    # --- user actions -----------------------------------------------------------------------------------------
 
     def _received(self) -> None:
         file = self._upload.value
         self._later("object", lambda: self._show(self._recognizer.read(file.name, file.content)))
 
     def _relabel(self) -> None:
-        self._labels = label_list(self._asked.value)
+        self._labels = label_list(self._candidates.value)
         if self._object is not None:
             self._later("labels", self._label)
 
-    def _search_words(self) -> None:
-        words = self._text.value.strip()[:200]
-        if words:
-            self._later("search", lambda: self._find_words(words))
+    def _search_text(self) -> None:
+        text = self._text.value.strip()[:200]
+        if text:
+            self._later("search", lambda: self._find_text(text))
 
-    def _search_picture(self) -> None:
+    def _search_image(self) -> None:
         file = self._image.value
-        self._later("search", lambda: self._found(self._recognizer.picture(file.name, file.content), file.name[:60]))
+        self._later(
+            "search", lambda: self._show_nearest(self._recognizer.picture(file.name, file.content), file.name[:60])
+        )
 
-    def _search_like(self) -> None:
-        found = self._object
-        if found is not None:
-            self._later("search", lambda: self._found(found.vector, f"like {found.name}"))
+    def _search_similar(self) -> None:
+        opened = self._object
+        if opened is not None:
+            self._later("search", lambda: self._show_nearest(opened.vector, f"similar to {opened.name}"))
 
-    def _open_result(self, place: int) -> None:
+    def _open_result(self, index: int) -> None:
         gallery = self._recognizer.gallery
-        if gallery is None or not 0 <= place < len(self._results):
+        if gallery is None or not 0 <= index < len(self._results):
             return
-        row = self._results[place]
+        row = self._results[index]
         self._later("object", lambda: self._show(self._recognizer.open(gallery.names[row], gallery.load(row))))
 
     def _later(self, kind: str, run: Callable[[], None]) -> None:
         self.context.ask(f"objects: {kind}", run, "background", urgent=True)
 
-    # --- in the render thread -------------------------------------------------------------------------------
+    # --- render thread ----------------------------------------------------------------------------------------
 
-    def _show(self, found: OpenObject) -> None:
-        self._object = found
-        self._picture.image = result_sheet([(found.picture, found.name)], 1)
+    def _show(self, opened: OpenObject) -> None:
+        self._object = opened
+        self._picture.image = result_sheet([(opened.picture, opened.name)], 1)
         self._picture.visible = True
-        self._like.visible = self._recognizer.gallery is not None
+        self._similar.visible = self._recognizer.gallery is not None
         self._label()
         renderer = self.context.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) < MAX_ADDED:
-            # a transform says that z is up, instead of leaving it to be guessed
-            state = SceneState(found.name, gaussians=standing(found.gaussians), transform=torch.eye(4))
+            # With a transform, z is up; without one the up direction would be estimated.
+            state = SceneState(opened.name, gaussians=standing(opened.gaussians), transform=torch.eye(4))
             self.context.loader.select_scene(renderer.add_scene(state))
 
     def _label(self) -> None:
@@ -125,25 +130,25 @@ class ObjectsPanel(Panel):
         try:
             scores = self._recognizer.scores(self._object.vector[None], self._labels)[0]
         except InputError as error:
-            self._scores.content = _say(str(error))
+            self._scores.content = note_html(str(error))
             raise
         self._scores.content = _bars(scores[:BEST], len(scores))
 
-    def _find_words(self, words: str) -> None:
+    def _find_text(self, text: str) -> None:
         try:
-            vector = self._recognizer.words(words)
-        except InputError as error:  # a word that the tower does not know is an answer, not a failure
-            self._about.content = _say(str(error))
+            vector = self._recognizer.words(text)
+        except InputError as error:  # an unknown word is an answer, not a failure
+            self._status.content = note_html(str(error))
             return
-        self._found(vector, words)
+        self._show_nearest(vector, text)
 
-    def _found(self, vector: Tensor, what: str) -> None:
+    def _show_nearest(self, vector: Tensor, title: str) -> None:
         gallery = self._recognizer.gallery
         if gallery is None:
             return
         nearest = gallery.nearest(vector, SHOWN)
         self._results = [row for row, _ in nearest]
-        self._about.content = _say(f"{what}: drawing the nearest …")  # meshes take about a second each, once
+        self._status.content = note_html(f"{title}: rendering the nearest …")  # meshes take about a second each, once
         cells = [
             (gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}")
             for i, (row, cosine) in enumerate(nearest)
@@ -151,15 +156,15 @@ class ObjectsPanel(Panel):
         self._sheet.image = result_sheet(cells)
         self._pick.options = tuple(str(i + 1) for i in range(len(cells)))
         index = gallery.index
-        how = "" if index.exact else f", {index.recall:.0%} of the nearest found"
-        self._about.content = _say(f"{what}: nearest of {len(gallery):,}{how}")
-        self._sheet.visible = self._pick.visible = bool(cells)  # once all that they show is right
+        how = "" if index.exact else f", recall {index.recall:.0%}"
+        self._status.content = note_html(f"{title}: nearest of {len(gallery):,}{how}")
+        self._sheet.visible = self._pick.visible = bool(cells)  # shown last, when both are complete
 
 
 def _greeting(count: int) -> str:
     if count == 0:
-        return "None: start with `gaussiancross view --objects FOLDER`, objects or what `clipgs embed` wrote."
-    return f"{count:,} objects, to be searched by words, a picture or an object."
+        return "No gallery: start with `gaussiancross view --objects`, a folder of objects or output of `clipgs embed`."
+    return f"{count:,} objects; search them by text, image or object."
 
 
 def _bars(scores: list[tuple[str, float]], total: int) -> str:
@@ -176,7 +181,3 @@ def _bars(scores: list[tuple[str, float]], total: int) -> str:
         f'grid-template-columns:max-content 1fr max-content;font-variant-numeric:tabular-nums">{rows}</div>'
         f'<div style="padding:0 .9em .4em;font-size:.8em;opacity:.6">of {total} labels</div>'
     )
-
-
-def _say(text: str) -> str:
-    return f'<div style="padding:.2em .9em .4em;font-size:.85em;opacity:.8">{html.escape(text)}</div>'

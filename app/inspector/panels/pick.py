@@ -1,4 +1,4 @@
-"""Pick: click something, see what it is and what resembles it."""
+"""Picks: click a point of the canvas, see its properties and the similarity of the scene to it."""
 
 from __future__ import annotations
 
@@ -15,70 +15,73 @@ from ...query.search import QueryResult
 from ...render.catalog import INFO
 from ...scenes.source import SceneState
 from ..context import PanelContext
-from .found import group_facts, marked, plain
+from .controls import mark_chosen, table_html, unmark
 from .search_actions import SearchActions
 
 _NEXT = ("Replace", "Add", "Exclude")
 _MODES = {None: None, "shift": "Exclude", "cmd/ctrl": "Add"}
-"""Key held while clicking → what the click does; None = what the buttons say."""
+"""Key held while clicking → effect of the click; None = the one that the buttons choose."""
 
 MAX_PICKS = 20
+"""Largest number of picks; the oldest ones are dropped."""
 CROSS = 0.035
-"""Half the length of a cross's arms at one metre from the camera, metres."""
+"""Half length (m) of a cross's arms at one metre from the camera."""
 
 
-_LABEL = "cosine to the pick, less the scene's mean"
+_LABEL = "cosine to the pick minus the scene's mean"
 
 
 class PickPanel:
+    """Picks points and boxes; every click counts."""
+
     def __init__(self, context: PanelContext, actions: SearchActions) -> None:
         self.context, self._actions = context, actions
         self._picks: tuple[Pick, ...] = ()
-        self._asked = 0
+        self._clicks = 0
         self._marks: list[Any] = []
         self._boxing: Any = None
         gui, guard, scene = context.gui, context.guarded, context.client.scene
         with gui.add_folder("Pick") as self._folder:
             self._card = gui.add_html(_HINT)
             self._next = gui.add_button_group(
-                "Next click", _NEXT, hint="or hold Ctrl to add, Shift to exclude, whatever is chosen here"
+                "Next click", _NEXT, hint="Ctrl+click always adds, Shift+click always excludes"
             )
             self._mode = "Replace"
-            self._next.on_click(guard(lambda _: self._choose(plain(self._next.value))))
-            self._do = gui.add_button_group(" ", ("Undo", "Clear", "Select a box"), hint="a box: drag in the picture")
+            self._next.on_click(guard(lambda _: self._choose(unmark(self._next.value))))
+            self._do = gui.add_button_group(" ", ("Undo", "Clear", "Select a box"), hint="drag a box on the canvas")
             self._do.on_click(guard(lambda _: self._act(self._do.value)))
         self._choose("Replace")
         for modifier, mode in _MODES.items():
             scene.on_click(modifier=modifier)(guard(lambda event, mode=mode: self._clicked(event, mode)))
 
     def clear(self) -> None:
-        """Forget the picks and their crosses."""
+        """Remove the picks and their crosses."""
         self._picks = ()
         self._show(None)
 
     def renew(self, state: SceneState) -> None:
-        """Newer weights: the same places again. In the render thread."""
+        """Pick the same positions again for newer weights. Render thread."""
         if self._picks:
             self._picks = renewed(self._picks, state)
             self._score(state, again=True)
 
-    # --- what people do -------------------------------------------------------------------------------------
+    # --- user actions -----------------------------------------------------------------------------------------
 
     def _choose(self, mode: str) -> None:
         self._mode = mode
-        self._next.options = tuple(marked(n, mode) for n in _NEXT)
+        self._next.options = tuple(mark_chosen(n, mode) for n in _NEXT)
 
-    def _act(self, what: str) -> None:
-        if what == "Select a box":
+    def _act(self, action: str) -> None:
+        if action == "Select a box":
             self._start_box()
-        elif what == "Undo":
+        elif action == "Undo":
             self._picks = self._picks[:-1]
-            self._again()
+            self._update()
         else:
             self._picks = ()
-            self._again()
+            self._update()
 
-    def _again(self) -> None:
+    def _update(self) -> None:
         state = self.context.state()
         if self._picks and state is not None:
             self.context.ask("pick", lambda: self._score(state), urgent=True)
@@ -90,8 +93,8 @@ class PickPanel:
         if INFO[self.context.view.layer].kind == "sheet" or self.context.frusta.was_clicked(event):
             return
         u, v = event.screen_pos
-        self._asked += 1  # every click counts: the next one must not replace one that waits
-        self.context.ask(f"pick {self._asked}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
+        self._clicks += 1  # a request of its own, which the next click does not replace
+        self.context.ask(f"pick {self._clicks}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
 
     def _start_box(self) -> None:
         scene = self.context.client.scene
@@ -103,9 +106,9 @@ class PickPanel:
 
         if self._boxing is None:
             self._boxing = scene.on_rect_select()(self.context.guarded(done))
-        self.context.notify("Drag a box in the picture", "Everything visible inside it is selected.", seconds=4)
+        self.context.notify("Drag a box on the canvas", "Everything visible inside it is selected.", seconds=4)
 
-    # --- in the render thread -------------------------------------------------------------------------------
+    # --- render thread ----------------------------------------------------------------------------------------
 
     def _pick(self, u: float, v: float, mode: str) -> None:
         context = self.context
@@ -116,7 +119,7 @@ class PickPanel:
         cameras = context.requests.cameras()
         found = pick(state, cameras, u * cameras.width, v * cameras.height, mode != "Exclude")
         if found is None:
-            context.notify("Nothing there", "The click met neither a Gaussian nor a point.", seconds=3)
+            context.notify("Nothing there", "The click hit neither a Gaussian nor a point.", seconds=3)
             return
         self._picks = (found,) if mode == "Replace" else (*self._picks, found)[-MAX_PICKS:]
         self._score(state)
@@ -155,7 +158,7 @@ class PickPanel:
             state, QueryResult(scores, context.view.scene, step, "in the box", "box", 0.0, 1.0, 0.5, "box")
         )
 
-    # --- what is shown --------------------------------------------------------------------------------------
+    # --- display ----------------------------------------------------------------------------------------------
 
     def _show(self, state: SceneState | None) -> None:
         for mark in self._marks:
@@ -189,9 +192,9 @@ class PickPanel:
         if label is not None:
             facts.append(("label", html.escape(label)))
         for name in renderer.class_providers:
-            known = renderer.class_scores(index, "Classes", name)
-            if known is not None and p.kind == "gaussian" and len(known.scores) > p.index:
-                facts.append((html.escape(name), _best_classes(known.scores[p.index], known.names)))
+            classes = renderer.class_scores(index, "Classes", name)
+            if classes is not None and p.kind == "gaussian" and len(classes.scores) > p.index:
+                facts.append((html.escape(name), _best_classes(classes.scores[p.index], classes.names)))
         facts.append(("position", metres(p.position)))
         if p.kind == "gaussian" and state.gaussians is not None:
             facts += _gaussian_facts(state, p.index)
@@ -199,16 +202,16 @@ class PickPanel:
             facts.append(("colour", _swatch(state.points.color[p.index])))
         note = ""
         if state.embeddings is None or state.gaussians is None:
-            note = "No features here to compare with: no heat map."
+            note = "This scene has no features, so there is no heat map."
         count = f"{len(self._picks)} picks, the last one: " if len(self._picks) > 1 else ""
         title = f"{count}{'Gaussian' if p.kind == 'gaussian' else 'point'} {p.index:,}"
-        return group_facts(title, facts, note)
+        return table_html(title, facts, note)
 
 
 def _gaussian_facts(state: SceneState, i: int) -> list[tuple[str, str]]:
     assert state.gaussians is not None
     one = state.gaussians[torch.tensor([i], device=state.gaussians.means.device)].to("cpu")
-    # Standard deviations live in the network's world, which may be larger or smaller than the scene's.
+    # Scales are in the network's world, whose unit may differ from the scene's metre.
     shrink = 1.0
     if state.transform is not None:
         shrink = float(torch.linalg.det(state.transform[:3, :3].double()).abs()) ** (1 / 3)
@@ -245,6 +248,6 @@ def _swatch(color: NDArray) -> str:
 
 
 _HINT = (
-    '<div style="padding:.2em .9em .4em;font-size:.85em;opacity:.75">Click anything in the picture: what it is, and '
-    "what resembles it. <b>Ctrl</b> adds, <b>Shift</b> excludes.</div>"
+    '<div style="padding:.2em .9em .4em;font-size:.85em;opacity:.75">Click anything on the canvas to see its '
+    "properties and similar parts. <b>Ctrl</b> adds, <b>Shift</b> excludes.</div>"
 )

@@ -1,4 +1,4 @@
-"""Classes: how right the probe is on the scene, class by class, and a legend that hides and recolours."""
+"""Classes tab: accuracy of the linear probe per class, and a legend that hides and recolours classes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .base import Panel, register
 from .controls import Link, assign
 
 _ROWS = 40
-"""Classes in the legend at most, the most frequent ones."""
+"""Largest number of classes in the legend, the most frequent ones."""
 
 _NOTHING = (
-    '<div style="padding:.6em .9em;opacity:.75;font-size:.9em">This scene has no labels, and no probe has looked at '
-    "it. A pre-training on labelled scenes trains one by itself.</div>"
+    '<div style="padding:.6em .9em;opacity:.75;font-size:.9em">This scene has neither labels nor predictions of '
+    "a linear probe. Pre-training on labelled scenes trains a probe automatically.</div>"
 )
 
 
 @register("probe", tab="Classes")
 class ProbePanel(Panel):
-    """The legend's widgets are rebuilt when other classes come up, not when numbers change."""
+    """Rebuilds the legend's widgets when the set of classes changes, not when numbers do."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -49,7 +49,7 @@ class ProbePanel(Panel):
             original.on_click(guard(lambda _: self._restyle(lambda style: replace(style, colors=()))))
         self._write()
 
-    # --- what is shown --------------------------------------------------------------------------------------
+    # --- display ----------------------------------------------------------------------------------------------
 
     def pulse(self) -> None:
         """Ask for a new table when another state is shown."""
@@ -59,7 +59,7 @@ class ProbePanel(Panel):
             self.context.ask("classes", lambda: self._measure(state), "background")
 
     def _measure(self, state: SceneState) -> None:
-        """Render thread."""
+        """Compute the table of classes. Render thread."""
         self._table = class_table(state, tuple(self.context.source.class_names))
         self._write()
 
@@ -94,7 +94,7 @@ class ProbePanel(Panel):
                 swatch = gui.add_rgb(name, color)
             self._swatches[name] = Link(swatch, context, partial(self._paint, name))
 
-    # --- what people do -------------------------------------------------------------------------------------
+    # --- user actions -----------------------------------------------------------------------------------------
 
     def _restyle(self, change: Callable[[ClassStyle], ClassStyle]) -> None:
         with self.context.lock:
@@ -105,12 +105,12 @@ class ProbePanel(Panel):
         self._restyle(lambda style: replace(style, hidden=style.hidden - {name} if shown else style.hidden | {name}))
 
     def _choose(self, which: str) -> None:
-        def chosen(style: ClassStyle) -> ClassStyle:
+        def restyled(style: ClassStyle) -> ClassStyle:
             present = frozenset(self._ticks)
-            known = {"All": style.hidden - present, "None": style.hidden | present, "Invert": style.hidden ^ present}
-            return replace(style, hidden=known[which])
+            hidden = {"All": style.hidden - present, "None": style.hidden | present, "Invert": style.hidden ^ present}
+            return replace(style, hidden=hidden[which])
 
-        self._restyle(chosen)
+        self._restyle(restyled)
 
     def _paint(self, name: str, color: Rgb) -> None:
         self._restyle(lambda style: style.recoloured(name, color))
@@ -124,16 +124,16 @@ def _palette(table: ClassTable, style: ClassStyle) -> list[Rgb]:
 
 
 def _as_html(table: ClassTable, colors: list[Rgb], style: ClassStyle) -> str:
-    """A headline and one row per class: colour, name, share of the points, IoU as a number and a bar."""
+    """A heading and one row per class: colour, name, share of the points, IoU as a number and a bar."""
     counts = table.labelled if table.labelled is not None else table.predicted
     assert counts is not None
     total, scores = max(1, int(counts.sum())), table.scores
-    what = "labels" if table.labelled is not None else "what the probe says"
+    what = "labels" if table.labelled is not None else "predictions of the probe"
     head = f"<b>This scene</b>: {what}"
     if scores is not None:
         head = (
             f"<b>Probe against labels</b>, this scene: mIoU <b>{100 * scores.miou_present:.1f} %</b>, "
-            f"right <b>{100 * scores.allacc:.1f} %</b>"
+            f"accuracy <b>{100 * scores.allacc:.1f} %</b>"
         )
     rows = []
     for i in table.present()[:_ROWS]:

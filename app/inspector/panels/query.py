@@ -1,4 +1,4 @@
-"""Query: words in, a heat map out; and an honest word about what is unknown or not there."""
+"""Text queries: scores of the scene for phrases, and a report of unknown or absent phrases."""
 
 from __future__ import annotations
 
@@ -21,79 +21,82 @@ from ...query.search import (
 )
 from ...scenes.source import SceneState
 from ..context import PanelContext
+from .controls import note_html
 from .search_actions import SearchActions
 
 _MODES: tuple[Mode, ...] = ("Relevancy", "Cosine")
 
 
 class QueryPanel:
+    """Answers text queries in the render thread."""
+
     def __init__(self, context: PanelContext, actions: SearchActions) -> None:
         self.context, self._actions = context, actions
-        self._question: Query | None = None
+        self._query: Query | None = None
         gui, guard = context.gui, context.guarded
         self._models = TextEncoderChoice(context.source, context.shared.text)
         self._chosen: str | None = None
-        with gui.add_folder("Ask"):
+        with gui.add_folder("Text query"):
             with gui.add_form(None) as form:
-                self._text = gui.add_text("Words", "", hint="several: with commas between them; Enter asks")
-                button = gui.add_button("Ask", icon=viser.Icon.SEARCH)
+                self._text = gui.add_text("Phrases", "", hint="separate phrases with commas; Enter searches")
+                button = gui.add_button("Search", icon=viser.Icon.SEARCH)
             button.on_click(guard(lambda _: form.submit()))
             form.on_submit(guard(lambda _: self._ask()))
-            self._answer = gui.add_html(_say("…"))
-            with gui.add_folder("How it is asked", expand_by_default=False):
+            self._answer = gui.add_html(note_html("…"))
+            with gui.add_folder("Query options", expand_by_default=False):
                 names = self._models.names()
                 self._model = gui.add_dropdown(
                     "Model",
                     names or ("None",),
-                    hint="whose words: they have to come from the model behind the features",
+                    hint="text encoder; it has to belong to the model that made the features",
                     visible=len(names) > 1,
                 )
                 self._model.on_update(guard(lambda _: self._choose(self._model.value)))
                 self._mode = gui.add_dropdown(
                     "Score",
                     _MODES,
-                    hint="relevancy: how much more it is the word than any negative, 0.5 = equally; cosine: as it is",
+                    hint="relevancy: similarity relative to the negatives, 0.5 = equal; cosine: plain similarity",
                 )
-                self._mode.on_update(guard(lambda _: self._again()))
-                self._negatives = gui.add_text("Not meant", "", hint="words that count against it; Enter is not needed")
-                self._template = gui.add_text("Template", "{}", visible=False, hint="{} stands for the words")
+                self._mode.on_update(guard(lambda _: self._rerun_query()))
+                self._negatives = gui.add_text("Negatives", "", hint="phrases that count against the query")
+                self._template = gui.add_text("Template", "{}", visible=False, hint="sentence; the phrase replaces {}")
                 self._always = gui.add_html("")
 
     @property
-    def asking(self) -> bool:
-        """Whether what is shown is an answer."""
-        return self._question is not None
+    def active(self) -> bool:
+        """Whether a query is answered."""
+        return self._query is not None
 
     def forget(self) -> None:
-        """Something else is looked for."""
-        if self._question is not None:
-            self._question = None
+        """Remove the query."""
+        if self._query is not None:
+            self._query = None
             state = self.context.state()
-            self._answer.content = "" if state is None else self._greeting(self._words(state))
+            self._answer.content = "" if state is None else self._greeting(self._queryable(state))
 
     def renew(self, state: SceneState) -> None:
-        """Newer weights, or another scene: the same question again. In the render thread."""
+        """Answer the query again for newer weights or another scene. Render thread."""
         if self._chosen is None:
             self._use(self._models.fitting(state))
-        if self._question is not None:
-            self._run(self._question, again=True)
+        if self._query is not None:
+            self._run(self._query, again=True)
         else:
-            self._answer.content = self._greeting(self._words(state))
+            self._answer.content = self._greeting(self._queryable(state))
 
-    # --- what people do -------------------------------------------------------------------------------------
+    # --- user actions -----------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
         phrases = read_phrases(self._text.value)
         if not phrases:
             return
-        negatives = read_phrases(self._negatives.value, "what is not meant")
+        negatives = read_phrases(self._negatives.value, "the negatives")
         template = self._template.value.strip()[:200] or "{}"
-        self._question = Query(phrases, negatives, template, self._mode.value)
-        question = self._question
-        self.context.ask("query", lambda: self._run(question), urgent=True)
+        self._query = Query(phrases, negatives, template, self._mode.value)
+        query = self._query
+        self.context.ask("query", lambda: self._run(query), urgent=True)
 
-    def _again(self) -> None:
-        if self._question is not None:
+    def _rerun_query(self) -> None:
+        if self._query is not None:
             self._ask()
 
     def _choose(self, name: str) -> None:
@@ -103,16 +106,16 @@ class QueryPanel:
         def change() -> None:
             self._use(name)
             state = self.context.state()
-            if state is not None and self._question is None:
-                self._answer.content = self._greeting(self._words(state))
+            if state is not None and self._query is None:
+                self._answer.content = self._greeting(self._queryable(state))
 
         self.context.ask("text model", change, urgent=True)
-        self._again()
+        self._rerun_query()
 
-    # --- in the render thread -------------------------------------------------------------------------------
+    # --- render thread ----------------------------------------------------------------------------------------
 
     def _use(self, name: str | None) -> None:
-        """Ask with that model from now on; its own template, unless another one was written."""
+        """Change the text encoder, and the template unless the user edited it."""
         before, self._chosen = self._encoder, name
         encoder = self._encoder
         if name is not None and self._model.value != name:
@@ -123,71 +126,76 @@ class QueryPanel:
         self._template.visible = not bare
         common = encoder is None or getattr(encoder, "common", None) is not None
         always = "the average word" if common else "object, things, stuff and texture"
-        self._always.content = _say(f"What is always asked against: {always}.")
+        self._always.content = note_html(f"Negatives that are always used: {always}.")
 
     @property
     def _encoder(self) -> TextEncoder | None:
         return self._models.get(self._chosen)
 
-    def _words(self, state: SceneState) -> QueryableFeatures | str:
+    def _queryable(self, state: SceneState) -> QueryableFeatures | str:
+        """The scene's features, or a sentence that says why there are none to query."""
         channels = getattr(self.context.source, "channels", None)
         return words_for(state, self._encoder, channels, self._models.calibration(self._chosen))
 
-    def _run(self, question: Query, again: bool = False) -> None:
+    def _run(self, query: Query, again: bool = False) -> None:
         context = self.context
         index = context.view.scene
         state = context.renderer.state(index)
         if state is None:
             return
-        words = self._words(state)
-        if isinstance(words, str):
-            self._answer.content = _say(words)
+        features = self._queryable(state)
+        if isinstance(features, str):
+            self._answer.content = note_html(features)
             return
-        answer = ask(words, question)
-        self._answer.content = _answered(answer, words)
+        answer = ask(features, query)
+        self._answer.content = _answer_html(answer, features)
         if answer.scores is None:
             return
         self._actions.clear_picks()
-        relevancy = question.mode == "Relevancy"
-        label = "relevancy, 0.5 = as much as another word" if relevancy else "cosine to the words"
-        known = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
-        found = QueryResult.of(
-            answer.scores, state, index, label, known, words.least(answer.scores) if relevancy else None
+        relevancy = query.mode == "Relevancy"
+        label = "relevancy, 0.5 = equal to the negatives" if relevancy else "cosine to the phrases"
+        phrases = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
+        result = QueryResult.of(
+            answer.scores, state, index, label, phrases, features.least(answer.scores) if relevancy else None
         )
-        self._actions.show_result(state, found, present=answer.somewhere, again=again)
+        self._actions.show_result(state, result, present=answer.somewhere, again=again)
 
-    def _greeting(self, words: QueryableFeatures | str) -> str:
-        if isinstance(words, str):
-            return _say(words)
+    def _greeting(self, features: QueryableFeatures | str) -> str:
+        """HTML shown before the first query."""
+        if isinstance(features, str):
+            return note_html(features)
         encoder = self._encoder
         count = len(encoder) if isinstance(encoder, TextVectors) else len(getattr(encoder, "words", ()))
-        known = f"{count:,} words" if count else "any words" if encoder else ""
-        if words.channels is None:
-            return _say(f"Knows {known}.")
-        names = words.channels.names
+        vocabulary = f"{count:,} words" if count else "any words" if encoder else ""
+        if features.channels is None:
+            return note_html(f"Vocabulary: {vocabulary}.")
+        names = features.channels.names
         shown = ", ".join(names[:9]) + (f" and {len(names) - 9} more" if len(names) > 9 else "")
-        and_more = f" And {known} for what is like them." if known else ""
-        return _say(f"Knows the {len(names)} classes of the teacher: {shown}.{and_more}")
+        and_more = f" Phrases of {vocabulary} are mapped to them." if vocabulary else ""
+        return note_html(f"The teacher's {len(names)} classes: {shown}.{and_more}")
 
 
-def _answered(answer: Answer, words: QueryableFeatures) -> str:
-    rows = "".join(_row(p) for p in answer.phrases)
+def _answer_html(answer: Answer, features: QueryableFeatures) -> str:
+    """A row per phrase: score, threshold, and whether it is in the scene."""
+    rows = "".join(_phrase_html(p) for p in answer.phrases)
     rows += "".join(
         f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(u))}</div>' for u in answer.unknown_negatives
     )
-    fitted = words.calibration
+    calibration = features.calibration
     how = (
-        f"the default {PRESENT:g}" if fitted is None else f"fitted on scenes with and without it (AUC {fitted.auc:.2f})"
+        f"the default {PRESENT:g}"
+        if calibration is None
+        else f"calibrated on scenes with and without the phrase (AUC {calibration.auc:.2f})"
     )
     if answer.known:
-        rows += f'<div style="grid-column:1/-1;opacity:.6">cut: {how}</div>'
+        rows += f'<div style="grid-column:1/-1;opacity:.6">threshold: {how}</div>'
     return (
         '<div style="padding:.2em .9em .4em;font-size:.85em;display:grid;gap:.25em .7em;'
         f'grid-template-columns:1fr max-content max-content;font-variant-numeric:tabular-nums">{rows}</div>'
     )
 
 
-def _row(p: PhraseAnswer) -> str:
+def _phrase_html(p: PhraseAnswer) -> str:
     if p.unknown is not None:
         return f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(str(p.unknown))}</div>'
     assert p.presence is not None
@@ -205,7 +213,3 @@ def _row(p: PhraseAnswer) -> str:
         f'<span style="background:{tint};color:white;border-radius:.8em;padding:0 .65em;font-size:.9em">'
         f"{verdict}</span>{near}"
     )
-
-
-def _say(text: str) -> str:
-    return f'<div style="padding:.2em .9em .4em;font-size:.85em;opacity:.8">{html.escape(text)}</div>'

@@ -1,4 +1,4 @@
-"""Scenes: small pictures to choose from, files from the browser, and which way is up."""
+"""Scenes panel: thumbnails to choose from, file uploads, and the up direction."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from ...scenes.geometry import Up
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD, read_upload
 from ..context import PanelContext
 from .base import Panel, register
-from .controls import Link, assign
+from .controls import Link, assign, mark_chosen, unmark
 
 PAGE = 6
-"""Small pictures at a time."""
+"""Thumbnails per page."""
 
 
 @register("scenes", tab="Files", folder="Scenes")
 class ScenesPanel(Panel):
-    """Small pictures are made one by one in the render thread, when nothing else is wanted, and shared by all
-    browsers."""
+    """Thumbnails are rendered one by one in the background and shared by all browsers."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -33,7 +32,7 @@ class ScenesPanel(Panel):
         dark = np.full((8, 16, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
         self._sheet = gui.add_image(dark, format="jpeg", jpeg_quality=88)
         self._pick = gui.add_button_group("Open", ("1",))
-        self._pick.on_click(guard(lambda _: context.loader.select_scene(int(self._pick.value.strip("● ")) - 1)))
+        self._pick.on_click(guard(lambda _: context.loader.select_scene(int(unmark(self._pick.value)) - 1)))
         self._turn = gui.add_button_group("Page", ("‹ earlier", "later ›"))
         self._turn.on_click(guard(lambda _: self._go(1 if self._turn.value == "later ›" else -1)))
         self._upload = gui.add_upload_button(
@@ -41,14 +40,14 @@ class ScenesPanel(Panel):
             icon=viser.Icon.UPLOAD,
             color="gray",
             mime_type=".ply,.splat",
-            hint=f"up to {MAX_UPLOAD // 10**6} MB; everybody who looks at this page can then choose it",
+            hint=f"up to {MAX_UPLOAD // 10**6} MB; it becomes visible to every browser of this page",
         )
         self._upload.on_upload(guard(lambda _: self._received()))
-        self._up = gui.add_dropdown("Up", get_args(Up), hint="guessed for files, which do not say")
+        self._up = gui.add_dropdown("Up", get_args(Up), hint="estimated for files, which do not store it")
         self._up_link = Link(self._up, context, context.camera.set_up)
         self.pulse()
 
-    # --- what is shown --------------------------------------------------------------------------------------
+    # --- display ----------------------------------------------------------------------------------------------
 
     def pulse(self) -> None:
         context = self.context
@@ -57,28 +56,28 @@ class ScenesPanel(Panel):
         with context.lock:
             self._up_link.show(context.view.up)
         assign(self._up, "visible", state is not None and not (state.frames or state.transform is not None))
-        thumbs = context.renderer.thumbnails
+        thumbnails = context.renderer.thumbnails
         indices = range(self._page * PAGE, min((self._page + 1) * PAGE, len(names)))
-        missing = [i for i in indices if i not in thumbs and (i != scene or state is not None)]
+        missing = [i for i in indices if i not in thumbnails and (i != scene or state is not None)]
         if missing:
             context.ask("thumbnails", lambda: self._make(missing[0]), "background")
-        known = tuple((i, names[i], i in thumbs) for i in indices)
-        if self._shown == (known, scene):
+        shown = (tuple((i, names[i], i in thumbnails) for i in indices), scene)
+        if self._shown == shown:
             return
-        self._shown = (known, scene)
-        self._sheet.image = contact_sheet([(f"{i + 1}  {names[i]}", thumbs.get(i), i == scene) for i in indices])
-        self._pick.options = tuple(f"● {i + 1}" if i == scene else str(i + 1) for i in indices)
+        self._shown = shown
+        self._sheet.image = contact_sheet([(f"{i + 1}  {names[i]}", thumbnails.get(i), i == scene) for i in indices])
+        self._pick.options = tuple(mark_chosen(str(i + 1), str(scene + 1)) for i in indices)
         assign(self._turn, "visible", len(names) > PAGE)
 
     def _make(self, index: int) -> None:
-        """Render thread: the small picture of one scene."""
+        """Make the thumbnail of one scene, in the render thread."""
         renderer = self.context.renderer
         state = renderer.state(index)
         if index not in renderer.thumbnails:
-            made = preview(renderer.source, index) if state is None else picture_of(state, self.context.view.up)
-            renderer.thumbnails[index] = made
+            image = preview(renderer.source, index) if state is None else picture_of(state, self.context.view.up)
+            renderer.thumbnails[index] = image
 
-    # --- what people do -------------------------------------------------------------------------------------
+    # --- user actions -----------------------------------------------------------------------------------------
 
     def _go(self, by: int) -> None:
         pages = -(-len(self.context.renderer.scene_names) // PAGE)
@@ -86,7 +85,7 @@ class ScenesPanel(Panel):
         self.pulse()
 
     def _received(self) -> None:
-        """A whole file has arrived; reading it is work for the render thread."""
+        """Read an uploaded file in the render thread."""
         file = self._upload.value
         self.context.ask("upload", lambda: self._add(file.name, file.content), "background", urgent=True)
 

@@ -1,4 +1,4 @@
-"""What the parts of the Search tab ask of each other."""
+"""Actions that the parts of the Search tab offer each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card at the top: what is running, how far, how well; and the buttons that steer a training."""
+"""Status card at the top: source, step, speed and losses; and the buttons that control a training."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _EVERY = 0.5
 
 @register("status", tab="")
 class StatusPanel(Panel):
+    """Shows the state of the training or of the scene."""
+
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
         self._feed = context.shared.feed
@@ -24,7 +26,7 @@ class StatusPanel(Panel):
         self._text, self._updated = "", 0.0
         if self._feed is not None:
             self._pause = gui.add_button("Pause training", icon=viser.Icon.PLAYER_PAUSE, color="gray")
-            self._pause.on_click(context.guarded(lambda _: self._toggle()))
+            self._pause.on_click(context.guarded(lambda _: self._toggle_pause()))
             self._more = gui.add_button_group("Training", ("Single step", "Save checkpoint"))
             self._more.on_click(context.guarded(lambda _: self._command(self._more.value)))
         self._update(force=True)
@@ -51,7 +53,7 @@ class StatusPanel(Panel):
         context, source = self.context, self.context.source
         state = context.state()
         facts: list[tuple[str, str]] = []
-        badge, tint = "still", "#6b7280"
+        badge, tint = "static", "#6b7280"
         if self._feed is not None:
             series = _last(context.shared.series())
             badge, tint = ("paused", "#d97706") if self._feed.paused else ("live", "#16a34a")
@@ -97,7 +99,7 @@ class StatusPanel(Panel):
             f'<div style="display:grid;grid-template-columns:repeat(4,auto);gap:.35em .9em">{cells}</div>{note}</div>'
         )
 
-    def _toggle(self) -> None:
+    def _toggle_pause(self) -> None:
         assert self._feed is not None
         self._feed.pause(not self._feed.paused)
         self._update(force=True)
@@ -106,7 +108,7 @@ class StatusPanel(Panel):
         assert self._feed is not None
         if name == "Save checkpoint":
             self._feed.request_save()
-            self.context.notify("Checkpoint", "It will be written after the step that runs now.", "green", 4)
+            self.context.notify("Checkpoint", "It will be written after the current step.", "green", 4)
             return
         if not self._feed.paused:
             self._feed.pause()

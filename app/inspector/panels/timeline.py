@@ -1,4 +1,4 @@
-"""The scrubber: the same view with the weights of any step that the run has kept."""
+"""Time line panel: show the scene with the weights of an earlier training step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTHS = ("320", "480", "640", "960")
 
 @register("timeline", tab="Run")
 class TimelinePanel(Panel):
-    """Moves the position of this browser's source; steps that are not encoded yet take a moment each."""
+    """Moves this browser's position in the time line; a step that is not encoded yet takes a moment."""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -30,15 +30,17 @@ class TimelinePanel(Panel):
         self._playing, self._moved_at = False, 0.0
         self._text = gui.add_markdown("")
         if self._source is None:
-            self._text.content = "*This is no run: there is no time line.*"
+            self._text.content = "*No time line: this is not a run.*"
             return
-        self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of older steps, in this browser")
-        self._slider_link = Link(self._slider, context, self._slid)
+        self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of earlier steps, in this browser")
+        self._slider_link = Link(self._slider, context, self._on_slider)
         self._moves = gui.add_button_group(" ", ("‹ older", "newer ›", "newest"))
         self._moves.on_click(guard(lambda _: self._move(self._moves.value), alone=True))
         self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, color="gray")
         self._play.on_click(guard(lambda _: self._toggle(), alone=True))
-        self._speed = gui.add_slider("Steps per second", 1, 12, 1, 4, hint="at most; a new step is encoded first")
+        self._speed = gui.add_slider(
+            "Steps per second", 1, 12, 1, 4, hint="upper limit; a step that was not shown before is encoded first"
+        )
         with gui.add_folder("Time line as a video", expand_by_default=False) as self._video:
             self._format = gui.add_dropdown("Format", FORMATS)
             self._width = gui.add_dropdown("Width (px)", _WIDTHS, initial_value="480")
@@ -63,13 +65,13 @@ class TimelinePanel(Panel):
         step, enough = source.step(), len(steps) > 1
         shown = steps.index(step) if step in steps else len(steps) - 1
         if not enough:
-            text = "*Nothing to scrub through yet: the run keeps a step now and then.*"
+            text = "*No earlier step has been saved yet; the run saves one at intervals.*"
         else:
             newest = source.position is None or source.position == steps[-1]
             where = "the newest" if newest else f"{shown + 1} of {len(steps)}"
             text = f"**Step {step if step is not None else 0:,}** · {where} · {steps[0]:,} to {steps[-1]:,}"
             if source.live and source.position is not None:
-                text += "\n\nTraining goes on; *newest* follows it again."
+                text += "\n\nTraining continues; *newest* follows it again."
         assign(self._text, "content", text)
         for handle in (self._slider, self._moves, self._play, self._speed, self._video):
             assign(handle, "visible", enough)
@@ -77,7 +79,7 @@ class TimelinePanel(Panel):
             self._slider_link.show(shown, max=len(steps) - 1)
 
     def _advance(self, steps: tuple[int, ...], step: int | None) -> None:
-        """On to the next step once this one has been seen for long enough."""
+        """Go to the next step once this one has been shown for long enough."""
         assert self._source is not None
         if self.context.loader.shown_step != step or time.monotonic() - self._moved_at < 1 / self._speed.value:
             return
@@ -96,18 +98,18 @@ class TimelinePanel(Panel):
         if self._playing and self._source.step() == steps[-1]:
             self._seek(steps[0])
 
-    def _slid(self, place: int) -> None:
+    def _on_slider(self, index: int) -> None:
         assert self._source is not None
         self._toggle(False)
-        self._seek(self._source.steps[place])
+        self._seek(self._source.steps[index])
 
-    def _move(self, what: str) -> None:
+    def _move(self, direction: str) -> None:
         assert self._source is not None
         self._toggle(False)
         steps, step = self._source.steps, self._source.step() or 0
-        if what == "newest":
+        if direction == "newest":
             self._seek(None)
-        elif what == "newer ›":
+        elif direction == "newer ›":
             self._seek(next((s for s in steps if s > step), steps[-1]))
         else:
             self._seek(next((s for s in reversed(steps) if s < step), steps[0]))
@@ -120,7 +122,7 @@ class TimelinePanel(Panel):
     def _save(self) -> None:
         assert self._source is not None
         context = self.context
-        width, height = context.camera.picture_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
+        width, height = context.camera.image_size(int(self._width.value), MAX_VIDEO_SIDE[self._format.value])
         kind: Format = self._format.value
         work = steps_work(
             context.renderer,

@@ -1,4 +1,4 @@
-"""What to look at: scene, layer, and the dataset's views beside their renders."""
+"""View panel: scene, layers, display options, and a dataset view beside its render."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from ...render.scores import ClassScores
 from ..context import PanelContext
 from ..view_state import ViewState
 from .base import Command, Panel, register
-from .controls import Link, assign
+from .controls import Link, assign, mark_chosen, unmark
 
 _MIXES: tuple[Mix, ...] = get_args(Mix)
 
 
 @register("view", tab="View")
 class ViewPanel(Panel):
+    """Chooses the scene and the layers."""
+
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
         gui, source = context.gui, context.source
@@ -39,10 +41,12 @@ class ViewPanel(Panel):
 
         self._layers = {name: gui.add_button_group(name, layers, visible=False) for name, layers in GROUPS.items()}
         for group in self._layers.values():
-            group.on_click(guard(lambda _, group=group: context.model.choose_layer(_plain(group.value))))
-        self._absent = gui.add_button_group("Not here", ("-",), disabled=True, visible=False, hint="")
-        self._mix = gui.add_button_group("Two layers", _MIXES, hint="side by side (key X), or one over the other (B)")
-        self._mix.on_click(guard(lambda _: context.change(mix=_plain(self._mix.value))))
+            group.on_click(guard(lambda _, group=group: context.model.choose_layer(unmark(group.value))))
+        self._absent = gui.add_button_group("Not available", ("-",), disabled=True, visible=False, hint="")
+        self._mix = gui.add_button_group(
+            "Two layers", _MIXES, hint="side by side (key X) or one blended over the other (key B)"
+        )
+        self._mix.on_click(guard(lambda _: context.change(mix=unmark(self._mix.value))))
         self._second: Any = gui.add_dropdown("Second layer", MIXABLE, initial_value=context.view.second)
         self._second_link = Link(self._second, context, lambda layer: context.change(second=layer))
         self._at = gui.add_slider("Split at (%)", 0, 100, 1, round(100 * context.view.at))
@@ -50,10 +54,10 @@ class ViewPanel(Panel):
         self._legend = gui.add_html("", visible=False)
         self._classes: Any = gui.add_dropdown("Classes from", ("",), visible=False)
         self._classes_link = Link(self._classes, context, lambda name: context.change(classes=name))
-        self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="fade from colours to features")
+        self._blend = gui.add_slider("RGB → features", 0.0, 1.0, 0.05, 0.0, hint="blend colours with feature colours")
         Link(self._blend, context, lambda share: context.change(blend=share))
         self._size = gui.add_slider(
-            "Gaussian size (%)", 5, 150, 5, 100, hint="below 50 they show as separate ellipsoids"
+            "Gaussian size (%)", 5, 150, 5, 100, hint="below 50, Gaussians appear as separate ellipsoids"
         )
         Link(self._size, context, lambda percent: context.change(gaussian_size=percent / 100))
         modes = tuple(m for m in get_args(PointColor) if m not in ("Labels", "Probe") or source.class_names)
@@ -65,14 +69,14 @@ class ViewPanel(Panel):
         with gui.add_folder("Target and render at a dataset camera") as self._views:
             dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
             self._image = gui.add_image(dark, format="jpeg", jpeg_quality=92)
-            self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="moves the 3D view there, too")
+            self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="also moves the 3D view to this camera")
             self._frame_link = Link(self._frame, context, context.camera.select_frame)
             go = gui.add_button_group(" ", ("Go there", "Enlarge"))
             go.on_click(guard(lambda _: self._go(go.value)))
-            errors = gui.add_checkbox("Error row", False, hint="a third row: where render and target differ")
+            errors = gui.add_checkbox("Error row", False, hint="add a row that shows where render and target differ")
             Link(errors, context, lambda shown: context.change(errors=shown))
-        with gui.add_folder("On top of the render") as self._extras:
-            self._overlay = gui.add_checkbox("Points", False, hint="hidden where the render is nearer")
+        with gui.add_folder("Overlays") as self._extras:
+            self._overlay = gui.add_checkbox("Points", False, hint="hidden where the render is nearer to the camera")
             Link(self._overlay, context, lambda shown: context.change(overlay=shown))
             self._frusta = gui.add_checkbox("Dataset cameras", False, hint="click one to go there")
             Link(self._frusta, context, lambda shown: context.change(frusta=shown))
@@ -85,8 +89,8 @@ class ViewPanel(Panel):
                 Command(f"Show {n}: {INFO[n].hint}", INFO[n].key, partial(model.choose_layer, n), order=i - len(LAYERS))
                 for i, n in enumerate(LAYERS)
             ),
-            Command("Split the picture, or not", "X", lambda: model.toggle_mix("Split"), order=0),
-            Command("Blend two layers, or not", "B", lambda: model.toggle_mix("Blend"), order=1),
+            Command("Toggle split view", "X", lambda: model.toggle_mix("Split"), order=0),
+            Command("Toggle blended layers", "B", lambda: model.toggle_mix("Blend"), order=1),
             Command("Go to the dataset camera", "0", self.context.camera.go_to_frame, order=3),
             Command("Next scene", "N", lambda: loader.turn_scene(1), order=4),
             Command("Previous scene", "P", lambda: loader.turn_scene(-1), order=6),
@@ -118,7 +122,7 @@ class ViewPanel(Panel):
         state = self.context.renderer.state(view.scene)
         shown = available(state, self.context.model.heat is not None, bool(self.context.renderer.class_providers))
         for name, group in self._layers.items():
-            options = tuple(_marked(n, view.layer) for n in GROUPS[name] if n in shown)
+            options = tuple(mark_chosen(n, view.layer) for n in GROUPS[name] if n in shown)
             assign(group, "visible", bool(options))
             if options and tuple(group.options) != options:
                 group.options = options
@@ -145,13 +149,13 @@ class ViewPanel(Panel):
         if frames:
             self._frame_link.show(min(view.frame, frames - 1), max=max(1, frames - 1))
 
-    def _update_absent(self, why: dict[Layer, str]) -> None:
-        """Layers that cannot be shown, greyed out, with the reasons as their tooltip."""
-        assign(self._absent, "visible", bool(why))
-        if why and tuple(self._absent.options) != tuple(why):
-            self._absent.options = tuple(why)
+    def _update_absent(self, missing_layers: dict[Layer, str]) -> None:
+        """Show unavailable layers greyed out, with the reasons as their tooltip."""
+        assign(self._absent, "visible", bool(missing_layers))
+        if missing_layers and tuple(self._absent.options) != tuple(missing_layers):
+            self._absent.options = tuple(missing_layers)
         reasons: dict[str, list[str]] = {}
-        for layer, reason in why.items():
+        for layer, reason in missing_layers.items():
             reasons.setdefault(reason, []).append(layer)
         text = ". ".join(f"{', '.join(layers)}: {reason}" for reason, layers in reasons.items())
         assign(self._absent, "hint", text)
@@ -162,7 +166,7 @@ class ViewPanel(Panel):
         possible = len(seconds) > 0 and view.layer in MIXABLE
         on = possible and view.mix != "Off"
         assign(self._mix, "visible", possible)
-        options = tuple(_marked(n, view.mix) for n in _MIXES)
+        options = tuple(mark_chosen(n, view.mix) for n in _MIXES)
         if tuple(self._mix.options) != options:
             self._mix.options = options
         assign(self._second, "visible", on)
@@ -179,26 +183,20 @@ class ViewPanel(Panel):
 
     def _on_scene(self, name: str) -> None:
         names = self.context.renderer.scene_names
-        if name not in names:  # the page offers no other; whatever talks to us may
+        if name not in names:  # the page offers no other; other clients may
             raise InputError("the scene", "one of the list", str(name)[:80])
         self.context.loader.select_scene(names.index(name))
 
 
-def _plain(option: str) -> Any:
-    return option.removeprefix("● ")
-
-
-def _marked(option: str, chosen: str) -> str:
-    return f"● {option}" if option == chosen else option
-
-
-def _swatches(known: ClassScores) -> str:
-    best, winner = known.scores.max(1)
-    counts = torch.bincount(winner[best > 0].cpu(), minlength=len(known.names))
-    colors = to_image(known.palette())
+def _swatches(classes: ClassScores) -> str:
+    """Legend of the classes that Gaussians have, the most frequent ones first."""
+    best, winner = classes.scores.max(1)
+    counts = torch.bincount(winner[best > 0].cpu(), minlength=len(classes.names))
+    colors = to_image(classes.palette())
     items = "".join(
         f'<span style="white-space:nowrap"><i style="display:inline-block;width:.75em;height:.75em;border-radius:.2em;'
-        f'background:rgb{tuple(int(c) for c in colors[i])};margin-right:.35em"></i>{html.escape(known.names[i])}</span>'
+        f'background:rgb{tuple(int(c) for c in colors[i])};margin-right:.35em"></i>'
+        f"{html.escape(classes.names[i])}</span>"
         for i in counts.argsort(descending=True).tolist()
         if counts[i] > 0
     )

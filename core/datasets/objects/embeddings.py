@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,7 +111,7 @@ def _images(
     if _about(root / ABOUT) == about and (root / IMAGE).is_file():
         progress(len(objects))
         return 0
-    known = _known(root, teacher.fingerprint)
+    known = _known(root, {teacher.fingerprint, *teacher.former_fingerprints})
     first = next((known[o.id] for o in objects if o.id in known), None)
     if first is None:
         first = image_vectors(teacher, pictures(objects[0])).numpy().astype(np.float16)
@@ -145,12 +145,12 @@ def _images(
     return computed
 
 
-def _known(root: Path, fingerprint: str) -> dict[str, NDArray]:
-    """Id → finished rows [V, D] of this model, of a whole set or of one that was interrupted."""
+def _known(root: Path, fingerprints: Collection[str]) -> dict[str, NDArray]:
+    """Id → finished rows [V, D] that a teacher of these fingerprints made, of a whole set or of an interrupted one."""
     known: dict[str, NDArray] = {}
     for about, file in ((root / ABOUT, root / IMAGE), (root / PARTIAL_ABOUT, root / PARTIAL)):
         said = _about(about)
-        if said.get("teacher") != fingerprint or not file.is_file():
+        if said.get("teacher") not in fingerprints or not file.is_file():
             continue
         try:
             rows = np.load(file, mmap_mode="r", allow_pickle=False)

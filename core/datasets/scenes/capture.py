@@ -26,10 +26,11 @@ from ...io.cache import cache_folder
 from ...io.frames import has_depth
 from ...io.lru import ArrayCache
 from ...io.ply import read_points
-from ...io.transforms import read_transforms, transforms_points
+from ...io.transforms import check_depth, read_transforms, transforms_points
+from ...report import SILENT, Report
 from .fuse import fuse_points
 from .pose_check import check_poses
-from .rgbd import is_rgbd_export, read_rgbd_export
+from .rgbd import check_layout, is_rgbd_export, read_rgbd_export
 
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -54,9 +55,10 @@ class Capture:
         voxel, max_depth: see `fuse_points`, metres.
         max_frames: use at most so many frames per capture, evenly spaced.
         depth_unit: metres per unit of the depth files of a ``transforms.json``.
+        report: told the progress, the frames that are skipped or lack depth, and the normals that are estimated.
 
     Raises:
-        InputError: no capture under ``path``.
+        InputError: no capture under ``path``, or one with neither depth nor a point cloud.
     """
 
     class_names: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ class Capture:
         max_depth: float = 6.0,
         max_frames: int | None = None,
         depth_unit: float = 0.001,
+        report: Report = SILENT,
     ) -> None:
         if split not in ("train", "val", "test"):
             raise InputError("split", '"train", "val" or "test"', repr(split))
@@ -84,6 +87,11 @@ class Capture:
             raise InputError(
                 path, "a capture (color/ and pose/, or transforms.json) or a folder of captures", "found 0 scenes"
             )
+        for folder in self.folders:  # now, by what is listed: a training or a page would stumble over it later
+            if is_rgbd_export(folder):
+                check_layout(folder)
+            else:
+                check_depth(folder)
         self.names = tuple(folder.name for folder in self.folders)
         self.split = split
         self.holdout = holdout
@@ -92,6 +100,7 @@ class Capture:
         self.max_depth = max_depth
         self.max_frames = max_frames
         self.depth_unit = depth_unit
+        self.report = report
         self._images = ArrayCache()
         self._raw: dict[int, PosedFrames] = {}
         self._last: tuple[int, PointScene] | None = None
@@ -120,9 +129,9 @@ class Capture:
         if index not in self._raw:  # a few kilobytes each: names, cameras and paths
             folder = self.folders[index]
             if is_rgbd_export(folder):
-                self._raw[index] = read_rgbd_export(folder, self.max_frames, self._images)
+                self._raw[index] = read_rgbd_export(folder, self.max_frames, self._images, self.report)
             else:
-                self._raw[index] = read_transforms(folder, self.depth_unit, self.max_frames, self._images)
+                self._raw[index] = read_transforms(folder, self.depth_unit, self.max_frames, self._images, self.report)
         return self._raw[index]
 
     def _all_frames(self, index: int) -> PosedFrames:
@@ -141,8 +150,12 @@ class Capture:
         scene = _load(cached, folder.name)
         if scene is None:
             check_poses(frames, str(folder))
-            scene = fuse_points(frames, train, self.voxel, self.max_depth, name=folder.name)
+            scene = fuse_points(frames, train, self.voxel, self.max_depth, name=folder.name, report=self.report)
             _store(cached, scene)
+        without = int((~scene.normal.any(1)).sum())
+        self.report.notice(
+            f"{folder}: {len(scene):,} points with normals estimated from depth ({without:,} of them without a normal)"
+        )
         return scene.validated(str(folder))
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ...data.scene import PointScene, PosedFrames
 from ...errors import InputError
+from ...io.frames import without_depth
+from ...report import SILENT, Report
 
 COLUMNS = 320
 """About how many pixels of a row are used: at 3 m, one per centimetre of a common depth camera's view."""
@@ -18,6 +20,9 @@ STEEPEST = np.tan(np.deg2rad(85.0))
 
 NOISE = 0.01
 """… plus this share of z, for the sensor's noise."""
+
+ROWS = 2_000_000
+"""Sums of voxels, of 88 bytes each, that are held before those of the same voxel are added up."""
 
 BASELINE = 2
 """Pixels to each side over which normals are differenced: one drowns in the noise of real sensors, and is used only
@@ -32,6 +37,7 @@ def fuse_points(
     stride: int | None = None,
     min_cover: float = 0.25,
     name: str = "capture",
+    report: Report = SILENT,
 ) -> PointScene:
     """Back-project the frames and average what falls into each voxel.
 
@@ -44,6 +50,7 @@ def fuse_points(
         min_cover: voxels whose pixels, all frames together, would cover less than this share of one voxel's face are
             taken for outliers (unlike a number of pixels, this holds for any resolution and distance).
         name: name of the scene.
+        report: told the progress, and the frames without valid depth.
 
     Returns:
         points in the frames' world, ordered by voxel. ``normal`` is the mean of the depth images' gradients' cross
@@ -61,17 +68,30 @@ def fuse_points(
     Ks = frames.cameras.Ks.double().numpy()
     # read in full and thinned out here: the exact ray of every pixel used is known
     thin = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
-    parts = []
-    for i in picked:
+    parts: list[tuple[NDArray, NDArray, NDArray]] = []
+    held, most, empty = 0, ROWS, []
+    for i in report.steps(f"{name}: fusing depth images", picked):
         frame, c2w = frames.read(i, width, height), c2ws[i]
         K = _thinned(Ks[i], stride)
         points, normals, valid = _surface(frame.depth[thin], K, max_depth)
+        if not valid.any():
+            empty.append(frames.names[i])
         points, normals = points[valid], normals[valid]
         world = np.einsum("nj,ij->ni", points, c2w[:3, :3]) + c2w[:3, 3]
         cover = (points[:, 2] / voxel) ** 2 / (K[0, 0] * K[1, 1])
         turned = np.einsum("nj,ij->ni", normals, c2w[:3, :3])
         values = np.column_stack([world, frame.color[thin][valid], turned, cover])
         parts.append(_sum_by_key(_pack(np.floor(world / voxel).astype(np.int64), name), values))
+        held += len(parts[-1][0])
+        if held > most:  # long captures see the same voxels again and again
+            parts = [_merged(parts)]
+            held = len(parts[0][0])
+            most = max(ROWS, 2 * held)
+    measured = set(empty) - set(without_depth(frames))
+    if measured:
+        first = next(frame for frame in empty if frame in measured)
+        found = f"{len(measured)} of {len(picked)} frames have no depth between 0 and {max_depth:g} m"
+        report.notice(f"{name}: {found} (first {first})")
     keys, sums, counts = (np.concatenate(p) for p in zip(*parts, strict=True))
     if len(keys) == 0:
         raise InputError(
@@ -155,6 +175,13 @@ def _pack(cells: NDArray[np.int64], name: str) -> NDArray[np.int64]:
         )
     shifted = cells + (1 << 20)
     return (shifted[:, 0] << 42) | (shifted[:, 1] << 21) | shifted[:, 2]
+
+
+def _merged(parts: list[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
+    """Several results of `_sum_by_key` as one."""
+    keys, sums, counts = (np.concatenate(p) for p in zip(*parts, strict=True))
+    keys, both = _sum_by_key(keys, np.column_stack([sums, counts]))[:2]
+    return keys, both[:, :-1], both[:, -1]
 
 
 def _sum_by_key(

@@ -20,6 +20,7 @@ from ...data.scene import IGNORE, PointScene, PosedFrames
 from ...errors import InputError
 from ...io.arrays import read_array
 from ...io.lru import ArrayCache
+from ...report import SILENT, Report
 from .rgbd import is_rgbd_export, read_rgbd_export
 from .splits import read_point_lists, with_labels_at
 
@@ -45,6 +46,7 @@ class PointceptDataset:
         scene_list: text file with one scene name per line (data-efficient splits): only those scenes.
         point_list: file of `splits.write_point_lists` or of the data-efficient benchmark: only the points that it
             lists keep their labels.
+        report: told the progress, the frames that are skipped and the scenes without normals.
 
     Attributes:
         skipped: scenes left out, by reason.
@@ -64,6 +66,7 @@ class PointceptDataset:
         require_frames: bool | None = None,
         scene_list: Path | str | None = None,
         point_list: Path | str | None = None,
+        report: Report = SILENT,
     ) -> None:
         self.root = Path(root)
         areas = _areas(self.root, split)
@@ -72,6 +75,7 @@ class PointceptDataset:
             raise InputError("labels", f"one of {', '.join(CLASS_NAMES)}", repr(labels))
         self.class_names = CLASS_NAMES[self.labels]
         self.max_frames = max_frames
+        self.report = report
         self.skipped: dict[str, int] = {}
         folders = [f for part in areas or [split] for f in _scene_folders(self.root / part)]
         if not folders:
@@ -96,6 +100,8 @@ class PointceptDataset:
     def scene(self, index: int) -> PointScene:
         name = self.names[index]
         scene = read_pointcept_scene(self._folders[name], self.labels, name, len(self.class_names))
+        if not scene.normal.any():
+            self.report.notice(f"{self._folders[name]}: no normals (normal.npy)")
         if self._points is None or self._point_list is None:
             return scene
         if name not in self._points:
@@ -107,7 +113,7 @@ class PointceptDataset:
             folder = self._rgbd.get(self.names[index])
             if folder is None:
                 return None
-            self._frames[index] = read_rgbd_export(folder, self.max_frames, self._images)
+            self._frames[index] = read_rgbd_export(folder, self.max_frames, self._images, self.report)
         return self._frames[index]
 
     def _find_rgbd(self, named: dict[str, Path], rgbd_root: Path | str | None) -> dict[str, Path]:

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from ...data.scene import PosedFrames
 from ...errors import InputError
 from ...geometry.cameras import Cameras
-from ...io.frames import FrameFile, FrameReader, evenly_spaced, no_usable_frame, pose_problem
+from ...io.frames import FrameFile, FrameReader, SkippedFrames, evenly_spaced, no_usable_frame, pose_problem
 from ...io.images import image_size
 from ...io.lru import ArrayCache
+from ...report import SILENT, Report, skipped_frames
 
 COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -37,13 +38,28 @@ def is_rgbd_export(folder: Path | str) -> bool:
     return (folder / "color").is_dir() and (folder / "pose").is_dir()
 
 
-def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: ArrayCache | None = None) -> PosedFrames:
+def check_layout(folder: Path) -> None:
+    """Raise `InputError` unless ``folder`` has the subfolders of one exported scene."""
+    layout = "color/<i>.jpg, depth/<i>.png, pose/<i>.txt and intrinsic/intrinsic_depth.txt"
+    missing = [part for part in ("color", "depth", "pose") if not (folder / part).is_dir()]
+    if missing:
+        found = "no " + ", no ".join(f"{part}/" for part in missing) if folder.is_dir() else "no such folder"
+        raise InputError(folder, f"an RGB-D scene with {layout}", found)
+
+
+def read_rgbd_export(
+    folder: Path | str,
+    max_frames: int | None = None,
+    cache: ArrayCache | None = None,
+    report: Report = SILENT,
+) -> PosedFrames:
     """The usable frames of one scene. Image headers are read now, pixels when asked for.
 
     Args:
         folder: see the module's layout.
         max_frames: keep at most so many, evenly spaced over the capture.
         cache: where small decoded frames are kept; its own, of 256 MB, by default.
+        report: told the progress, and the frames that are skipped.
 
     Returns:
         frames whose ``skipped`` counts those left out: without a depth image or a pose, with a pose that is not finite
@@ -53,30 +69,28 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
         InputError: no such layout, unreadable intrinsics, or no usable frame.
     """
     folder = Path(folder)
-    layout = "color/<i>.jpg, depth/<i>.png, pose/<i>.txt and intrinsic/intrinsic_depth.txt"
-    missing = [part for part in ("color", "depth", "pose") if not (folder / part).is_dir()]
-    if missing:
-        found = "no " + ", no ".join(f"{part}/" for part in missing) if folder.is_dir() else "no such folder"
-        raise InputError(folder, f"an RGB-D scene with {layout}", found)
+    check_layout(folder)
     colors = {p.stem: p for p in sorted((folder / "color").iterdir()) if p.suffix.lower() in COLOR_SUFFIXES}
     if not colors:
         raise InputError(folder / "color", "images <i>.jpg or <i>.png", "none")
 
-    skipped: Counter[str] = Counter()
-    if alone := sum(p.suffix == ".png" and p.stem not in colors for p in (folder / "depth").iterdir()):
-        skipped["no colour image"] = alone
+    skipped = SkippedFrames()
+    depths = (p.stem for p in (folder / "depth").iterdir() if p.suffix == ".png")
+    for name in sorted((stem for stem in depths if stem not in colors), key=frame_order):
+        skipped.add("no colour image", name)
     posed: list[tuple[str, NDArray[np.float64]]] = []
     for name in sorted(colors, key=frame_order):
         pose, reason = None, "no depth image"
         if (folder / "depth" / f"{name}.png").is_file():
             pose, reason = _read_pose(folder / "pose" / f"{name}.txt")
         if pose is None:
-            skipped[reason] += 1
+            skipped.add(reason, name)
         else:
             posed.append((name, pose))
     posed = evenly_spaced(posed, max_frames)
 
-    sizes = [_sizes(colors[name], folder / "depth" / f"{name}.png") for name, _ in posed]
+    read = report.steps(f"{folder.name}: reading image headers", posed)
+    sizes = [_sizes(colors[name], folder / "depth" / f"{name}.png") for name, _ in read]
     usual = Counter(s for s in sizes if s is not None).most_common(1)
     usual_size = usual[0][0] if usual else None
     kept: list[tuple[str, NDArray[np.float64]]] = []
@@ -84,9 +98,11 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
         if size is not None and size == usual_size:
             kept.append(frame)
         else:
-            skipped["unreadable image" if size is None else "images of another size"] += 1
+            skipped.add("unreadable image" if size is None else "images of another size", frame[0])
     if not kept or usual_size is None:
-        raise no_usable_frame(folder, skipped)
+        raise no_usable_frame(folder, skipped.counts)
+    if skipped.counts:
+        report.notice(skipped_frames(folder, skipped.counts, skipped.first))
 
     (color_w, color_h), (w, h) = usual_size
     K, box = _intrinsics(folder / "intrinsic", (w, h), (color_w, color_h))
@@ -94,7 +110,9 @@ def read_rgbd_export(folder: Path | str, max_frames: int | None = None, cache: A
     viewmats = torch.from_numpy(np.linalg.inv(np.stack([pose for _, pose in kept])).astype(np.float32))
     Ks = torch.from_numpy(K.astype(np.float32)).expand(len(kept), 3, 3).clone()
     reader = FrameReader(files, cache or ArrayCache())
-    return PosedFrames(tuple(name for name, _ in kept), Cameras(viewmats, Ks, w, h), reader, dict(skipped))
+    return PosedFrames(
+        tuple(name for name, _ in kept), Cameras(viewmats, Ks, w, h), reader, dict(skipped.counts), skipped.first
+    )
 
 
 def frame_order(name: str) -> tuple[int, int, str]:

@@ -289,3 +289,11 @@ def test_furniture(tmp_path):
     for name in only:
         about = json.loads((tmp_path / "objects" / name / "object.json").read_text())
         assert np.median(about["psnr"]) > 26 and about["gaussians"] <= 10_000
+
+
+def test_draco_compressed_meshes_are_prepared(tmp_path):
+    vertices, faces = cube()
+    (tmp_path / "raw").mkdir()
+    write_glb(tmp_path / "raw" / "box.glb", [{"vertices": vertices, "faces": faces, "draco": True}])
+    assert prepare(tmp_path / "raw", tmp_path / "out") == 0
+    assert [o["id"] for o in json.loads((tmp_path / "out" / "objects.json").read_text())["objects"]] == ["box"]

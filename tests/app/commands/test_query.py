@@ -11,11 +11,16 @@ import pytest
 import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.query import file_names, labels_of
+from gaussiancross.app.query.report import write_labels, write_selection
 from gaussiancross.app.scenes import open as fields
+from gaussiancross.app.scenes.source import SceneState
+from gaussiancross.core.datasets import Capture
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import read_labelled_gaussians, read_points, write_gaussians
+from gaussiancross.core.io.ply_table import read_vertices
 from gaussiancross.core.query import TextVectors
 from gaussiancross.core.teachers import ImageTeacher, TeacherInfo
+from helpers.box_room import write_box_room
 from helpers.inspector import as_gaussians, box_frames, box_room
 from PIL import Image
 
@@ -108,7 +113,7 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
         def frames(self, index: int):
             return frames
 
-    monkeypatch.setattr(fields, "open_scenes", lambda data, split: Dataset())
+    monkeypatch.setattr(fields, "open_scenes", lambda data, split, report: Dataset())
     monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
     crop = tmp_path / "crop.png"
     color = frames.read(0, 64, 48).color
@@ -123,6 +128,73 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
     assert not report["phrases"][0]["present"] and report["phrases"][1]["phrase"] == "crop"
     labelled = read_points(out / "labels.ply")
     assert len(labelled) == len(scene) and labelled.segment is not None
+
+
+def check_files(out: Path, phrases: int) -> dict:
+    """Hold the written files together: numbers of rows, of selected rows, pictures. Returns the report."""
+    report = json.loads((out / "answer.json").read_text())
+    labels = read_vertices(out / "labels.ply")
+    assert len(labels) == report["count"] > 0 and len(report["phrases"]) == phrases
+    assert ("f_dc_0" in labels.dtype.names) == (report["field"] == "model")
+    files = {"answer.json", "labels.ply", "page.png"}
+    for phrase in report["phrases"]:
+        assert ("ply" in phrase) == (phrase["selected"] > 0) and sum(o["count"] for o in phrase["objects"]) <= len(
+            labels
+        )
+        labelled = labels[labels["label"] == phrase["label"]]
+        assert len(labelled) <= phrase["selected"]
+        if "ply" in phrase:
+            selected = read_vertices(out / phrase["ply"])
+            assert len(selected) == phrase["selected"]
+            rows = {row.tobytes() for row in np.stack([selected[k] for k in "xyz"], 1)}
+            assert all(row.tobytes() in rows for row in np.stack([labelled[k] for k in "xyz"], 1))
+        files |= {phrase[k] for k in ("picture", "ply") if k in phrase}
+    assert files == {path.name for path in out.iterdir()}
+    for path in out.glob("*.png"):
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        assert picture.shape[1] > 3 * 160 and picture.std() > 5
+    return report
+
+
+@pytest.mark.parametrize("field", ["auto", "lifted"])
+def test_files_of_a_capture(field, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path / "cache"))
+    capture, out = write_box_room(tmp_path / "box"), tmp_path / "out"
+    asked = ["query", str(capture), "wall", "chair", "--at", "0.4", "0.7", "0.2", "--field", field]
+    assert main([*asked, "--out", str(out), *ARGUMENTS]) == 0
+    report = check_files(out, 3)
+    assert report["field"] == ("lifted" if field == "lifted" else "model") and report["step"] is None
+    assert 0 < report["phrases"][2]["selected"] < report["count"]
+    points = len(Capture(capture).scene(0))
+    assert (report["count"] == points) == (field == "lifted")
+    size = max(np.ptp(read_vertices(out / "labels.ply")[axis]) for axis in "xyz")
+    assert size == pytest.approx(0.8, abs=0.2)  # metres of the capture, not of the network's world
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", ["auto", "lifted"])
+@pytest.mark.parametrize("scene", ["rooms:val:1", "hololens", "livingroom"])
+def test_files_of_real_scenes(scene, field, tmp_path, shared_data):
+    what = scene if ":" in scene else str(shared_data / scene)
+    asked = ["query", what, "sofa", "a lamp", "red chair", "plant", "--field", field]
+    assert main([*asked, "--out", str(tmp_path), *ARGUMENTS]) == 0
+    report = check_files(tmp_path, 4)
+    assert any(phrase["selected"] for phrase in report["phrases"])
+
+
+def test_as_many_gaussians_as_points_by_chance(tmp_path):
+    """Rows are Gaussians unless the scene says that each draws its point."""
+    scene = box_room(8)
+    gaussians = as_gaussians(scene)
+    gaussians = replace(gaussians, means=gaussians.means.flip(0))
+    selected = np.arange(len(scene)) < 5
+    state = SceneState("box", points=scene, gaussians=gaussians)
+    write_selection(tmp_path / "some.ply", state, selected, None)
+    write_labels(tmp_path / "all.ply", state, selected.astype(np.int64), None)
+    np.testing.assert_allclose(read_labelled_gaussians(tmp_path / "some.ply")[0].means, gaussians.means[:5])
+    assert read_labelled_gaussians(tmp_path / "all.ply")[1].sum() == 5
+    write_selection(tmp_path / "points.ply", replace(state, gaussian_per_point=True), selected, None)
+    np.testing.assert_allclose(read_points(tmp_path / "points.ply").coord, scene.coord[:5])
 
 
 def test_one_room_of_a_split_by_name(monkeypatch):

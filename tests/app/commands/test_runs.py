@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from gaussiancross.app import cli
 from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io import read_color, write_gaussians, write_points, write_splat
-from helpers.box_room import SMALL, small_config, write_box_room, write_random_features
+from gaussiancross.core.io.images import write_depth
+from helpers.box_room import SMALL, list_in_transforms, small_config, write_box_room, write_random_features
 from rich.console import Console
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -121,8 +123,30 @@ class TestEval:
         checkpoint = run_dir / "checkpoints" / f"step-{SMALL.steps:09d}"
         assert cli.main(["eval", str(checkpoint), "--teacher", "none", "--views", "1", "--device", "cpu"]) == 0
         summary = json.loads((run_dir / "eval" / "metrics.json").read_text())
-        assert "eval/teacher_cosine" not in summary["metrics"]
+        assert not {"eval/teacher_cosine", "eval/constant_cosine"} & set(summary["metrics"])
         assert len(summary["metrics"]["eval/psnr"]["values"]) == 1
+
+    def test_cosine_of_one_constant_feature(self, run_dir, tmp_path, capsys):
+        """Of a teacher that gives all training frames and one of two held-out frames the same feature, and half of the
+        other held-out frame's tokens an orthogonal one."""
+        common, other = np.eye(5, dtype=np.float32)[:2]
+        for i in range(12):
+            features = np.tile(common, (3, 4, 1))
+            if i == 9:
+                features[:, 2:] = 7 * other
+            np.save(tmp_path / f"{i:05d}.npy", features)
+        out = tmp_path / "out"
+        assert cli.main(["eval", str(run_dir), "--teacher", str(tmp_path), "--out", str(out), "--device", "cpu"]) == 0
+        metrics = json.loads((out / "metrics.json").read_text())["metrics"]
+        assert metrics["eval/constant_cosine"]["values"] == pytest.approx([1.0, 0.5])
+        assert metrics["eval/constant_cosine"]["mean"] == pytest.approx(0.75)
+        assert len(metrics["eval/teacher_cosine"]["values"]) == 2
+        table = capsys.readouterr().out.splitlines()
+        teacher, constant = (
+            next(i for i, line in enumerate(table) if label in line)
+            for label in ("cosine to the teacher", "one constant feature")
+        )
+        assert constant == teacher + 1 and "0.75" in table[constant]
 
     def test_no_run(self, tmp_path, capsys):
         assert cli.main(["eval", str(tmp_path)]) == 2
@@ -193,6 +217,67 @@ class TestView:
         ):
             assert tyro.cli(command, args=[*words, "--index", "2"]).index == 2
         assert tyro.cli(export.Export, args=["x", "x.png", "--scene", "2"]).index == 2  # as it was called before
+
+    COMMANDS_ON_CAPTURES = (
+        ["view", "{}"],
+        ["view", "{}", "--teacher", "none"],
+        ["view", "{}", "--field", "lifted"],
+        ["query", "{}", "chair"],
+        ["query", "{}", "chair", "--field", "lifted"],
+        ["pretrain", "tiny", "--data", "{}", "--data.teacher", "none", "--no-view"],
+    )
+
+    @pytest.fixture
+    def no_server(self, monkeypatch):
+        from gaussiancross.app.commands import view
+
+        def opened(*args, **options):
+            raise AssertionError("a page was opened")
+
+        monkeypatch.setattr(view, "Inspector", opened)
+
+    @pytest.mark.parametrize("command", COMMANDS_ON_CAPTURES, ids=" ".join)
+    def test_transforms_without_depth_are_refused(self, command, tmp_path, monkeypatch, no_server, capsys):
+        folder = list_in_transforms(write_box_room(tmp_path / "capture"))
+        monkeypatch.chdir(tmp_path)
+        assert cli.main([word.format(folder) for word in command]) == 2
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        assert sentence.startswith(
+            f'{folder / "transforms.json"}: expected frames with "depth_file_path", found no depth'
+        )
+        assert '"ply_file_path"' in sentence
+        assert [path.name for path in tmp_path.iterdir()] == ["capture"]
+
+    @pytest.mark.parametrize("options", [[], ["--teacher", "none"], ["--field", "lifted"]], ids=" ".join)
+    def test_depth_images_that_measure_nothing_are_refused(self, options, tmp_path, no_server, capsys):
+        folder = write_box_room(tmp_path / "capture")
+        for path in (folder / "depth").iterdir():
+            write_depth(path, np.zeros((72, 96), np.uint16))
+        assert cli.main(["view", str(folder), *options]) == 2
+        assert "expected depth between 0 and 6 m in some frame, found none" in capsys.readouterr().err
+
+    def test_rgbd_export_without_depth_is_refused(self, tmp_path, no_server, capsys):
+        folder = write_box_room(tmp_path / "capture")
+        shutil.rmtree(folder / "depth")
+        assert cli.main(["view", str(folder), "--teacher", "none"]) == 2
+        assert f"{folder}: expected an RGB-D scene" in capsys.readouterr().err
+
+    def test_points_beside_frames_without_depth_are_shown(self, tmp_path, no_server, capsys):
+        folder = list_in_transforms(write_box_room(tmp_path / "capture"))
+        index = json.loads((folder / "transforms.json").read_text())
+        (folder / "transforms.json").write_text(json.dumps(index | {"ply_file_path": "points.ply"}))
+        coord = np.random.default_rng(0).random((40, 3), dtype=np.float32)
+        write_points(
+            folder / "points.ply", PointScene("c", coord, np.full((40, 3), 99, np.uint8), np.zeros_like(coord))
+        )
+        state = self.open(folder).load(0)
+        assert state.gaussians is None and len(state.points) == 40 and len(state.frames) == 2
+        assert cli.main(["view", str(folder), "--field", "lifted"]) == 2
+        assert "posed frames with depth to lift features from, found no depth" in capsys.readouterr().err
+
+    def test_transforms_with_depth(self, tmp_path):
+        state = self.open(list_in_transforms(write_box_room(tmp_path / "box"), with_depth=True)).load(0)
+        assert state.points is not None and len(state.points) > 100 and state.gaussians is not None
 
     @pytest.mark.parametrize("what", ["missing.ply", "missing.splat", "missing", "here.txt"])
     def test_what_cannot_be_shown(self, what, tmp_path, capsys):

@@ -45,7 +45,7 @@ def test_downloads_and_the_offline_page(browser, tmp_path):
             page.goto(inspector.url)
             wait_for(lambda: inspector.sessions and inspector.renderer.state(0), "the scene")
             page.get_by_role("tab", name="Files").click()
-            for button, suffix in (("Gaussians (.ply)", ".ply"), ("Page to send (.html)", ".html")):
+            for button, suffix in (("Gaussians (.ply)", ".ply"), ("Offline page (.html)", ".html")):
                 with page.expect_download(timeout=60_000) as download:
                     page.get_by_role("button", name=button).click()
                 assert download.value.suggested_filename.endswith(suffix)

@@ -38,11 +38,11 @@ def robot(inspector):
 
 
 def test_long_texts_are_refused(robot):
-    robot.enter("Words", "sofa " * 10_000)
-    robot.enter("Ask", True)
+    robot.enter("Phrases", "sofa " * 10_000)
+    robot.enter("Search", True)
     robot.hears("at most 16 phrases of 80 letters")
-    robot.enter("Words", ", ".join(f"word {i}" for i in range(500)))
-    robot.enter("Ask", True)
+    robot.enter("Phrases", ", ".join(f"word {i}" for i in range(500)))
+    robot.enter("Search", True)
     wait_for(lambda: sum("16 phrases" in text for text in robot.said) == 2, "the second refusal")
 
 
@@ -69,9 +69,9 @@ def test_resolution_is_capped(robot):
     wait_for(lambda: session.client.camera.image_width == 200_000, "the camera")
     cameras = session.requests.cameras()
     assert (cameras.width, cameras.height) == (cap, cap // 2)
-    assert session.camera.picture_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
-    robot.enter("Largest picture (px)", "100000")
-    robot.hears("the largest picture: expected one of 480")
+    assert session.camera.image_size(10**9, MAX_SIDE) == (MAX_SIDE, MAX_SIDE // 2)
+    robot.enter("Max. image width (px)", "100000")
+    robot.hears("the largest image: expected one of 480")
     assert robot.inspector.shared.max_width == cap
     robot.look(320, 240)
     robot.enter("Path", "Orbit")
@@ -96,15 +96,15 @@ def test_no_path_from_a_browser_is_opened(robot, tmp_path):
     try:
         open(secret).close()
         assert opened.pop()  # it sees
-        labels = ("Scene", "Second layer", "Classes from", "Point colours", "Words", "Not meant", "Template")
-        for label in (*labels, "Open", "Render", "Up", "Path", "Format", "Of", "Score"):
+        labels = ("Scene", "Second layer", "Classes from", "Point colours", "Phrases", "Negatives", "Template")
+        for label in (*labels, "Open", "Render", "Up", "Path", "Format", "Content", "Score"):
             robot.enter(label, str(secret))
-        robot.enter("Ask", True)
+        robot.enter("Search", True)
         upload = robot.handle("Open a .ply or .splat file")._impl.uuid
         robot.send(m.FileTransferStartUpload(upload, "s", str(secret), "", 1, 3))
         robot.send(m.FileTransferPart(upload, "s", 0, b"ply"))
         robot.hears(f"{SECRET}.ply: expected")  # what was sent is no PLY; the file of that name was left alone
-        robot.enter("Page to send (.html)", True)
+        robot.enter("Offline page (.html)", True)
         time.sleep(0.5)
         assert not opened
     finally:
@@ -154,8 +154,8 @@ def test_a_browser_cannot_open_a_tunnel(robot, tunnels):
 
     robot.send(m.ShareUrlRequest())
     robot.send(m.ShareUrlDisconnect())
-    robot.enter("Largest picture (px)", "nonsense")
-    robot.hears("the largest picture")  # so what came before has been read
+    robot.enter("Max. image width (px)", "nonsense")
+    robot.hears("the largest image")  # so what came before has been read
     time.sleep(0.2)
     assert tunnels.made == 0 and robot.inspector.public_url is None
 
@@ -199,7 +199,7 @@ def test_the_command_asks_for_no_tunnel_by_default(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(view, "Inspector", fake)
-    monkeypatch.setattr(view, "open_source", lambda given: SimpleNamespace())
+    monkeypatch.setattr(view, "open_source", lambda *_: SimpleNamespace())
     for args in ([], ["--share"]):
         with pytest.raises(KeyboardInterrupt):
             view.main(args)

@@ -18,7 +18,7 @@ def test_a_file_is_opened_named_and_its_neighbours_found(page, desk, folder):
         chosen.value.set_files(str(folder / "stick4.npz"))
         wait_for(lambda: session.view.scene == 1, "the object in the canvas")
         page.get_by_text("of 3 labels").wait_for(timeout=20_000)
-        click(page, "Like the open object")
+        click(page, "Similar to the open object")
         wait_for(lambda: session.panels["objects"]._results, "neighbours")
         page.get_by_text("nearest of 12").wait_for(timeout=20_000)
         click(page, "2")

@@ -96,9 +96,9 @@ def test_words_colour_the_scene_or_say_why_not(page):
         wait_for(lambda: changed(page, before), "the heat map")
         page.locator("svg rect").first.wait_for(timeout=10_000)
         whole = pixels(page)
-        page.get_by_role("button", name="All but found", exact=True).click()
+        page.get_by_role("button", name="All but selected", exact=True).click()
         wait_for(lambda: changed(page, whole), "the wall in front to vanish")
-        page.get_by_role("button", name="Only found", exact=True).click()
+        page.get_by_role("button", name="Only selected", exact=True).click()
         wait_for(lambda: not changed(page, whole), "the wall in front to be back")
 
 

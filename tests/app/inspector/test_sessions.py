@@ -57,7 +57,7 @@ def test_curves_of_a_run_that_is_over(tmp_path):
     with Inspector(grey_run(tmp_path), port=0, metrics=metrics) as inspector, Robot(inspector) as robot:
         charts = robot.session.panels["curves"]._charts
         wait_for(lambda: len(charts) == 2, "two charts")
-        data = charts["Training/Losses (unweighted, but for the total)"][1].data
+        data = charts["Training/Losses (unweighted, except the total)"][1].data
         assert (
             np.allclose(data[1], [1 / (i + 1) for i in range(10)]) and not robot.session.panels["curves"]._empty.visible
         )
@@ -70,7 +70,7 @@ def test_pictures_per_second_have_a_cap(furnished):
         session, drawn = robot.session, []
         draw = session.requests._draw_canvas
         session.requests._draw_canvas = lambda moving: (drawn.append(moving), draw(moving))[1]  # type: ignore[method-assign]
-        robot.enter("Pictures/s, at most", 5)
+        robot.enter("Max. images per second", 5)
         wait_for(lambda: session.requests.rate == 5, "the new cap")
         wait_for(lambda: session.loader.placed_scene == 0, "the camera to be put where it sees the scene")
         wait_for(lambda: session.camera.pending.goal is None, "the page to be believed about its camera")
@@ -82,7 +82,7 @@ def test_pictures_per_second_have_a_cap(furnished):
             time.sleep(0.02)
         assert 1 <= drawn.count(True) <= 5 * took + 2
         wait_for(lambda: not drawn[-1], "the full picture once it is still")
-        robot.enter("Pictures/s, at most", 10**9)
+        robot.enter("Max. images per second", 10**9)
         wait_for(lambda: session.requests.rate == 60, "a cap on the cap")
 
 

@@ -88,8 +88,3 @@ def test_no_modules_import_each_other_in_a_circle():
     while leaves := {path for path, imports in graph.items() if not imports & graph.keys()}:
         graph = {path: imports for path, imports in graph.items() if path not in leaves}
     assert [str(path.relative_to(FOLDER)) for path in graph] == []
-
-
-def test_no_module_is_longer_than_400_lines():
-    long = {p.name: n for p in FOLDER.rglob("*.py") if (n := len(p.read_text(encoding="utf-8").splitlines())) > 400}
-    assert long == {}

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ....errors import InputError
+from .draco import without_draco
 from .normals import corner_normals
 
 if TYPE_CHECKING:
@@ -57,10 +59,11 @@ def read_mesh(path: Path | str) -> RawMesh:
 
     Colours come from glTF's metallic-roughness materials (factors and vertex colours are linear, pictures sRGB), from
     an OBJ's ``.mtl`` and from a PLY's vertices or faces (sRGB). Glass is opaque where its share is at least a half.
+    Draco-compressed glTF geometry is decoded by DracoPy, of the extra ``objects``.
 
     Raises:
-        InputError: missing, unreadable, without faces, with vertices that are not finite, or with a picture or
-            material file that is missing or damaged.
+        InputError: missing, unreadable, without faces, with vertices that are not finite, with a picture or material
+            file that is missing or damaged, or Draco-compressed where DracoPy is not installed.
     """
     import trimesh
 
@@ -72,7 +75,15 @@ def read_mesh(path: Path | str) -> RawMesh:
         raise InputError(path, "a mesh", "no such file")
     files = _files(path)
     try:
-        loaded = trimesh.load(str(path), resolver=files, process=False)
+        decoded = without_draco(path, files.get) if suffix in (".glb", ".gltf") else None
+        if decoded is None:
+            loaded = trimesh.load(str(path), resolver=files, process=False)
+        else:
+            loaded = trimesh.load(io.BytesIO(decoded), file_type=suffix[1:], resolver=files, process=False)
+    except InputError:
+        if not files.problems:  # a file beside it that is missing is said below
+            raise
+        loaded = None
     except Exception as error:  # of its many parsers, of almost any kind
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})") from error
@@ -106,6 +117,8 @@ def _files(path: Path) -> Any:
         def get(self, name: str) -> bytes:
             is_picture = Path(name).suffix.lower() in _PICTURES
             kind = "the picture" if is_picture else "the file"
+            if not (path.parent / name).is_file():
+                name = unquote(name)  # glTF names files by percent-encoded URIs
             try:
                 content = super().get(name)
             except Exception:

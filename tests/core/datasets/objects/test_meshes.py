@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import struct
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gaussiancross.app.cli import main
 from gaussiancross.core.datasets.objects.meshes import LitMesh, light_mesh, mesh_object, read_mesh
 from gaussiancross.core.datasets.objects.meshes.normals import corner_normals
 from gaussiancross.core.datasets.objects.meshes.solid import TO_Y_UP
@@ -16,6 +21,7 @@ from helpers.mesh_files import SIDES, cube, side, write_glb, write_obj, write_pi
 
 PALETTE = np.array([[230, 30, 30], [30, 200, 40], [40, 60, 220], [220, 210, 40], [200, 60, 210], [90, 90, 90]])
 QUAD = np.array([[0, 1, 2], [0, 2, 3]])
+QUAD_PLACE = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
 CORNERS = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 
 
@@ -253,3 +259,83 @@ def test_missing_and_damaged_pictures_are_named(tmp_path):
     part = {"vertices": vertices, "faces": faces, "uv": uv, "material": {"image": "cloth.jpg"}}
     with pytest.raises(InputError, match=r"the picture cloth\.jpg beside it"):
         read_mesh(write_glb(tmp_path / "b.glb", [part]))
+
+
+# --- Draco -----------------------------------------------------------------------------------------------------
+
+
+def draco_part(**more) -> dict:
+    """A cube whose corners have normals, texture coordinates and colours."""
+    vertices, faces = cube()
+    normals = np.repeat(np.array(list(SIDES.values()), float), 4, 0)
+    colors = np.column_stack([np.repeat(PALETTE, 4, 0), np.full(24, 255)]).astype(np.uint8)
+    return {
+        "vertices": vertices,
+        "faces": faces,
+        "normals": normals,
+        "uv": np.tile(CORNERS, (6, 1)),
+        "colors": colors,
+    } | more
+
+
+def corners(raw) -> np.ndarray:
+    """[3 F, 12] position, normal, texture coordinate and colour of every corner, rows in an order of their own."""
+    table = np.column_stack([raw.vertices, raw.normals, raw.uv, raw.color])[raw.faces].reshape(-1, 12)
+    return table[np.lexsort(np.round(table, 2).T)]
+
+
+MOVED = [{"children": [1], "translation": [5, 0, -2]}, {"mesh": 0, "scale": [2, 1, 0.5]}, {"mesh": 1}]
+CHECKERS = {"image": np.arange(48).reshape(4, 4, 3) * 5, "pbrMetallicRoughness": {"baseColorFactor": [1, 0.5, 1, 1]}}
+
+
+@pytest.mark.parametrize("material", [None, CHECKERS])
+def test_draco_glb_reads_as_its_uncompressed_twin(tmp_path, material):
+    part = draco_part() if material is None else draco_part(material=material)
+    other = {"vertices": QUAD_PLACE, "faces": QUAD}  # an uncompressed mesh in the same file
+    raw, twin = (
+        read_mesh(write_glb(tmp_path / f"{draco}.glb", [{**part, "draco": draco}, other], MOVED))
+        for draco in (True, False)
+    )
+    assert len(raw.faces) == len(twin.faces) == 14
+    step = 2 * 2 / (1 << 14)  # one step of 14 bits over a cube of edge 2, times the node's scale of 2
+    got, expected = corners(raw), corners(twin)
+    np.testing.assert_allclose(got[:, :3], expected[:, :3], atol=step)
+    np.testing.assert_allclose(got[:, 3:6], expected[:, 3:6], atol=0.02)
+    np.testing.assert_allclose(got[:, 6:8], expected[:, 6:8], atol=1e-3)
+    np.testing.assert_allclose(got[:, 8:], expected[:, 8:], atol=1e-6)
+    assert len(raw.pictures) == len(twin.pictures) == (material is not None)
+    assert (expected[:, 6:8] != 0).any() == (material is not None)
+
+
+def test_draco_gltf_with_its_buffer_beside_it(tmp_path):
+    content = write_glb(tmp_path / "a.glb", [draco_part(draco=True)]).read_bytes()
+    size = struct.unpack_from("<I", content, 12)[0]
+    tree, blob = json.loads(content[20 : 20 + size]), content[28 + size :]
+    expected = corners(read_mesh(tmp_path / "a.glb"))
+    for name, uri in (("b", "b c.bin"), ("d", "data:;base64," + base64.b64encode(blob).decode())):
+        tree["buffers"][0]["uri"] = uri.replace(" ", "%20")
+        (tmp_path / f"{name}.gltf").write_text(json.dumps(tree))
+        if name == "b":
+            with pytest.raises(InputError, match=r"the file b c\.bin beside it, found no such file"):
+                read_mesh(tmp_path / "b.gltf")
+            (tmp_path / uri).write_bytes(blob)
+        np.testing.assert_array_equal(corners(read_mesh(tmp_path / f"{name}.gltf")), expected)
+
+
+def test_draco_damaged_or_without_its_package(tmp_path, monkeypatch, capsys):
+    path = write_glb(tmp_path / "a.glb", [draco_part(draco=True)])
+    (tmp_path / "other").mkdir()
+    plain_file = write_glb(tmp_path / "other" / "plain.glb", [draco_part()])
+    both = write_glb(tmp_path / "other" / "both.glb", [draco_part(draco="too")])
+    content = path.read_bytes()
+    at = content.index(b"DRACO")
+    (tmp_path / "b.glb").write_bytes(content[:at] + b"\0" * 200 + content[at + 200 :])
+    with pytest.raises(InputError, match=r"b\.glb: expected readable Draco-compressed geometry, found damaged data"):
+        read_mesh(tmp_path / "b.glb")
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
+    assert main(["clipgs", "classify", str(path), "--labels", "box,ball"]) == 2
+    said = capsys.readouterr().err
+    assert 'pip install "gaussiancross[objects]"' in said and said.count("\n") == 1 and "Traceback" not in said
+    assert main(["view", "--objects", str(path), "--port", "0"]) == 2
+    for without_need in (plain_file, both):
+        assert len(read_mesh(without_need).faces) == 12
