@@ -112,7 +112,7 @@ RUN = {
     "ns-train gaussiancross-tiny --data rooms:8": Run(
         NS_SMALL, ("outputs",), replaces=(("rooms:8", "rooms:1"),), slow=True
     ),
-    "ns-eval --load-config NS_RUN/config.yml": Run(slow=True, prints="psnr"),
+    "ns-eval --load-config NS_RUN/config.yml": Run(writes=("output.json",), slow=True),
     "ns-train gaussiancross --help": Run(prints="--pipeline.model.point-weight", slow=True),
     "gaussiancross pretrain tiny --help": Run(prints="--model.point-weight"),
     # downstream.md
