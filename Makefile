@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: install demo test check
+.PHONY: install demo test check docs dist
 install: .venv/installed
 
 $(UV):
@@ -28,3 +28,14 @@ check: install
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/pyright
+
+# The guide, into docs/_build/html; a broken reference or a badly formatted docstring fails.
+docs: install
+	$(UV) sync --all-extras --group docs --python $(PYTHON)
+	$(RUN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# Wheel and source archive, into dist/.
+dist: install
+	rm -rf dist build
+	$(RUN)/python -m build
+	$(RUN)/twine check --strict dist/*

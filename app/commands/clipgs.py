@@ -21,10 +21,11 @@ from ...core.data.objects import Up
 from ...core.datasets.objects.published import ObjectSet, open_object_set
 from ...core.device import pick_device
 from ...core.errors import InputError
+from ...core.io.pretrained import BUNDLED_CLIPGS
 from ...core.metrics.few_shot import draw_episodes, few_shot_scores
 from ...core.metrics.zero_shot import TEMPLATES, class_vectors, zero_shot_scores
 from ...core.models.clipgs import ClipGS
-from ...core.models.clipgs_builtin import BUILTIN, load_builtin_clipgs
+from ...core.models.clipgs_builtin import load_builtin_clipgs
 from ...core.query.index import VectorIndex
 from ...trainers.clipgs.config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSRun
 from ...trainers.clipgs.trainer import ClipGSTrainer, load_clipgs
@@ -85,8 +86,8 @@ class Embed:
     """An object, or a folder of them (.ply, .splat, .npz, .glb, .obj)."""
     out: Path
     """The .npz file to write."""
-    model: Path = Path(BUILTIN)
-    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
+    model: Path = Path(BUNDLED_CLIPGS[0])
+    """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     up: Up = "y"
     """The axis that points up in the files."""
     device: Device = "auto"
@@ -101,8 +102,8 @@ class Classify:
     """An object, or a folder of them (.ply, .splat, .npz, .glb, .obj)."""
     labels: str
     """"chair,table,lamp", or a file of labels (.txt with one per line, .json with a list)."""
-    model: Path = Path(BUILTIN)
-    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
+    model: Path = Path(BUNDLED_CLIPGS[0])
+    """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     tower: str = ""
     """The image/text model that answers for words; the one that the run was trained with by default."""
     up: Up = "y"
@@ -123,8 +124,8 @@ class Retrieve:
     """Words ("a wooden chair"), a picture (.png, .jpg) or an object (.ply, .splat, .npz, .glb, .obj)."""
     gallery: Path
     """A folder of objects, or what `clipgs embed` wrote (.npz)."""
-    model: Path = Path(BUILTIN)
-    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
+    model: Path = Path(BUNDLED_CLIPGS[0])
+    """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     tower: str = ""
     """The image/text model that answers for words and pictures; the run's by default."""
     up: Up = "y"
@@ -142,8 +143,8 @@ class Evaluate:
 
     data: tyro.conf.Positional[Path]
     """The set's folder, .h5 or lvis_testset.txt."""
-    model: Path = Path(BUILTIN)
-    """A CLIP-GS run folder or checkpoint; "builtin" is the one that ships."""
+    model: Path = Path(BUNDLED_CLIPGS[0])
+    """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     tower: str = ""
     """The image/text model that answers for class names; the run's by default."""
     up: Up = "y"
@@ -308,7 +309,7 @@ _RUN = {
 
 def _model(path: Path, device: Device) -> tuple[ClipGS, str]:
     """The model, and the tower that it was trained with."""
-    if str(path) == BUILTIN:
+    if str(path) in BUNDLED_CLIPGS:
         model, meta = load_builtin_clipgs()
     else:
         model, _, meta = load_clipgs(path)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 import tyro
 from rich.console import Console
 
@@ -16,9 +15,9 @@ from ...core.data.scene import PointScene
 from ...core.datasets import open_dataset
 from ...core.device import pick_device
 from ...core.errors import InputError
-from ...core.geometry.gaussians import Gaussians, quat_to_rotmat
 from ...core.geometry.normals import estimate_normals
 from ...core.io import write_points
+from ...core.io.point_files import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
 from ...core.report import Report
@@ -39,7 +38,7 @@ class Embed:
     """The .npy file to write, float32."""
     model: str | None = None
     """What computes them: a folder of `save_pretrained` or `gaussiancross convert`, a run, a checkpoint, or a name on
-    the Hugging Face hub. By default a run given as SCENE its own model, anything else "builtin", the one that ships."""
+    the Hugging Face hub. By default a run given as SCENE its own model, anything else "bundled-rooms"."""
     index: int = 0
     """Which scene, where there are several, counted from 0."""
     split: Literal["train", "val", "test"] = "val"
@@ -90,7 +89,7 @@ def read_scene(given: Embed, run: Path | None, report: Report) -> PointScene:
             if state.points is not None:
                 return state.points
             assert state.gaussians is not None
-            return points_of(state.gaussians, state.name)
+            return points_of_gaussians(state.gaussians, state.name)
 
     if not 0 <= given.index < len(names):
         raise InputError("--index", f"0 to {len(names) - 1}", str(given.index))
@@ -99,13 +98,3 @@ def read_scene(given: Embed, run: Path | None, report: Report) -> PointScene:
         return scene
     report.notice(f"{scene.name}: no normals; those of {len(scene):,} points are estimated from their neighbours")
     return replace(scene, normal=estimate_normals(scene.coord))
-
-
-def points_of(gaussians: Gaussians, name: str) -> PointScene:
-    """Centres and colours of Gaussians, with their shortest axes for normals, facing the middle of the scene."""
-    g = gaussians.detach().to("cpu")
-    axis = quat_to_rotmat(g.quats)[torch.arange(len(g)), :, g.scales.argmin(1)].numpy()
-    coord = g.means.float().numpy()
-    away = ((coord - (coord.min(0) + coord.max(0)) / 2) * axis).sum(1, keepdims=True) > 0
-    color = (g.colors.clamp(0, 1) * 255 + 0.5).byte().numpy()
-    return PointScene(name, coord, color, np.where(away, -axis, axis).astype(np.float32))

@@ -39,8 +39,7 @@ class Eval:
     """Measure a pre-trained run on held-out views. Writes metrics.json and one sheet of pictures per scene."""
 
     run: tyro.conf.Positional[Path]
-    """A run folder (its latest checkpoint is taken), one checkpoint, or a saved model ("builtin": the one that
-    ships)."""
+    """A run folder (its latest checkpoint is taken), one checkpoint, or a saved model ("bundled-rooms")."""
     data: str | None = None
     """Other data than the run's: "rooms:COUNT" or a path."""
     teacher: str | None = None

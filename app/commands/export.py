@@ -48,6 +48,8 @@ class Export:
     """Where a video goes: along the dataset's cameras, once around, or through the steps of a run."""
     frame: int = 0
     """Dataset camera of a picture, and where an orbit or a time line is seen from."""
+    features: bool = False
+    """Also write the features of the Gaussians to a .ply (feat_0, …), for `gaussiancross query`."""
     width: int = 960
     """Of pictures and videos, pixels; their height follows from the dataset's cameras (3:4 without any)."""
     seconds: float = 6.0
@@ -85,7 +87,7 @@ def export_work(given: Export, renderer: Renderer, state: SceneState) -> Work:
     """What ``given`` asks for."""
     kind, name = given.to.suffix.lower().lstrip("."), given.to.stem
     if kind in ("ply", "splat"):
-        return splats_work(state, kind, None, name)
+        return splats_work(state, kind, None, name, given.features)
     if kind == "npy":
         return features_work(state, None, name)
     start, target, aspect = first_view(state, given.frame)

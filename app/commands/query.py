@@ -36,9 +36,9 @@ NEAR = 0.05
 class QueryCommand:
     """Ask a scene for things: heat maps, the selection and labels as PLY, boxes and scores as JSON.
 
-    SCENE is a run folder, a checkpoint or a saved model ("builtin": the one that ships), Gaussians (a 3DGS .ply with
-    feat_*, a SceneSplat folder with lang_feat.npy), "rooms:val:3", or any posed capture. Rooms and captures are asked
-    through the field that ships; with --field lifted, through the teacher's features on the points, without training.
+    SCENE is a run folder, a checkpoint or a saved model ("bundled-rooms"), Gaussians (a 3DGS .ply with feat_*, a
+    SceneSplat folder with lang_feat.npy), "rooms:val:3", or any posed capture. Rooms and captures are asked through the
+    bundled feature field; with --field lifted, through the teacher's features on the points, without training.
     """
 
     scene: tyro.conf.Positional[str]

@@ -15,7 +15,7 @@ from ...core.data.scene import PosedFrames, SceneDataset
 from ...core.datasets import Capture, open_scenes, read_pointcept_scene
 from ...core.errors import InputError
 from ...core.io import read_gaussians, read_points, read_splat
-from ...core.io.pretrained import BUILTIN as SHIPPED
+from ...core.io.pretrained import BUNDLED_CLIPGS, bundled_folder
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import TextVectors
 from ...core.query.calibration import NAME as CALIBRATION
@@ -35,7 +35,7 @@ class View:
     """Look at something in the browser."""
 
     what: tyro.conf.Positional[str] = "rooms:1"
-    """A run folder, one of its checkpoints or a saved model ("builtin" is the one that ships); a capture; a Pointcept
+    """A run folder, one of its checkpoints or a saved model ("bundled-rooms"); a capture; a Pointcept
     folder or one of its scenes; a .ply or .splat; a SceneSplat folder; "rooms:COUNT", or "rooms:val:3" for one of them.
     A built-in room by default."""
     other: tyro.conf.Positional[str | None] = None
@@ -54,8 +54,8 @@ class View:
     """Words to search with: FILE.npy [V, D] from the text side of the teacher, its words in FILE_names.json."""
     objects: Path | None = None
     """A gallery for the Objects tab: a folder of objects, or what `gaussiancross clipgs embed` wrote (.npz)."""
-    object_model: str = "builtin"
-    """The CLIP-GS model that knows them: a run folder or checkpoint, or the one that ships."""
+    object_model: str = BUNDLED_CLIPGS[0]
+    """The CLIP-GS model for the Objects tab: a run folder, a checkpoint or the bundled one."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where a run's model computes; "auto" takes CUDA when there is one."""
     host: str = "127.0.0.1"
@@ -110,7 +110,7 @@ def open_source(given: View, report: Report = SILENT) -> SceneSource:
         if is_splat_ply(path):
             return SplatsSource(read_gaussians(path), path.stem, path.name)
         return PointsSource(read_points(path), path.name)
-    if path.is_dir() or given.what == SHIPPED:
+    if path.is_dir() or bundled_folder(given.what):
         from ...trainers.pretraining.runs import find_checkpoint
 
         if (checkpoint := find_checkpoint(path)) is not None:

@@ -8,6 +8,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -29,14 +30,19 @@ def file_name(*parts: object) -> str:
     return "-".join(p for p in plain if p)[:120] or "gaussiancross"
 
 
-def splats_work(state: SceneState, kind: str, chosen: NDArray | None, name: str) -> Work:
+def splats_work(state: SceneState, kind: str, chosen: NDArray | None, name: str, features: bool = False) -> Work:
     """A ``.ply`` (INRIA's schema) or ``.splat`` of the scene, or of the ``chosen`` Gaussians (indices [K]); of a scene
-    without Gaussians, its points as a PLY."""
+    without Gaussians, its points as a PLY. With ``features``, a PLY also gets the embeddings as ``feat_0``, …"""
     yield Progress(0.1)
+    if features and (state.gaussians is None or state.embeddings is None or kind != "ply"):
+        hint = "export a run, a room or a capture to a .ply"
+        raise InputError("--features", "Gaussians with features and a .ply to write", "none", hint)
     if state.gaussians is None and state.points is not None and kind == "ply":
         points = state.points if chosen is None else state.points[chosen]
         return Download(f"{name}.ply", written_file("ply", lambda path: write_points(path, points)))
     gaussians = world_gaussians(state)
+    if features and state.embeddings is not None:
+        gaussians = replace(gaussians, features=state.embeddings.detach().float().cpu())
     if chosen is not None:
         gaussians = gaussians[torch.from_numpy(chosen)]
     yield Progress(0.4)

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from ...core.errors import InputError
+from ...core.io.pretrained import BUNDLED_CLIPGS
 from ...core.models.clipgs import ClipGS
-from ...core.models.clipgs_builtin import BUILTIN, CARD, load_builtin_clipgs
+from ...core.models.clipgs_builtin import CARD, load_builtin_clipgs
 from ...core.report import SILENT, Report
 from .load_object import OBJECT_FILES
 from .recognizer import Gallery, ObjectRecognizer
@@ -27,12 +28,12 @@ def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
     """A model (CPU, eval mode), the spec of its tower, and names that its objects have.
 
     Args:
-        spec: "builtin", or a run folder or checkpoint.
+        spec: "bundled-clipgs", or a run folder or checkpoint.
 
     Raises:
         InputError: none there, or damaged.
     """
-    if spec == BUILTIN:
+    if spec in BUNDLED_CLIPGS:
         model, card = load_builtin_clipgs()
         return model, str(card.get("tower", "")), tuple(map(str, card.get("labels", ())))
     from ...core.datasets.objects.triplets import INDEX, Triplets
@@ -54,7 +55,9 @@ def open_desk(spec: str, objects: Path | None, tower: str = "", report: Report =
     """
     if objects is None:
         return (
-            None if spec == BUILTIN and not has_builtin() else ObjectRecognizer(partial(open_clipgs, spec), None, tower)
+            None
+            if spec in BUNDLED_CLIPGS and not has_builtin()
+            else ObjectRecognizer(partial(open_clipgs, spec), None, tower)
         )
     model, own_tower, labels = open_clipgs(spec)
     objects = objects.expanduser()

@@ -12,7 +12,7 @@ from ...core.data.scene import SceneDataset
 from ...core.datasets import open_scenes
 from ...core.errors import InputError
 from ...core.io import read_gaussians
-from ...core.io.pretrained import BUILTIN as SHIPPED
+from ...core.io.pretrained import bundled_folder
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import Calibration, TextEncoder, TextVectors
 from ...core.query.calibration import NAME, load_calibration
@@ -84,7 +84,7 @@ def open_field(given: OpenField, device: Device = "auto", report: Report = SILEN
     vectors = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
     if path.suffix.lower() == ".ply" or (path.is_dir() and is_scenesplat(path)):
         return _still(given, path, vectors)
-    if (path.is_dir() or given.what == SHIPPED) and (checkpoint := find_checkpoint(path)) is not None:
+    if (path.is_dir() or bundled_folder(given.what)) and (checkpoint := find_checkpoint(path)) is not None:
         return _run(given, checkpoint, vectors, device, report)
     dataset = open_scenes(given.what, given.split, report)
     if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
@@ -106,7 +106,9 @@ def _still(given: OpenField, path: Path, vectors: TextVectors | None) -> Field:
     gaussians = read_scenesplat(path) if path.is_dir() else read_gaussians(path)
     if gaussians.features is None:
         expected = "features as lang_feat.npy" if path.is_dir() else "features as properties feat_0, feat_1, …"
-        raise InputError(path, expected, "none", "write them with `gaussiancross export`, or ask the capture instead")
+        raise InputError(
+            path, expected, "none", "write them with `gaussiancross export --features`, or ask the capture instead"
+        )
     teacher = None if given.teacher is None else _named(given.teacher)
     encoder = vectors or getattr(teacher, "text", None)
     source = SplatsSource(gaussians, path.stem, path.name, device="cpu")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +41,22 @@ class PointScene:
     normal: NDArray[np.float32]
     segment: NDArray[np.int64] | None = None
     instance: NDArray[np.int64] | None = None
+
+    @staticmethod
+    def load(path: Path | str) -> PointScene:
+        """Read a file of points. Normals are estimated where the file has none; without colour, points are grey.
+
+        Args:
+            path: a point cloud or Gaussian splats (``.ply``, ``.splat``: their centres); ``.npy``, ``.xyz``, ``.txt``
+                or ``.csv`` with the columns x y z [r g b [nx ny nz]]; or ``.npz`` with ``coord``, ``color``,
+                ``normal``. Metres, z up, colour in 0–255.
+
+        Raises:
+            InputError: missing, damaged, of another format, or values out of range.
+        """
+        from ..io.point_files import read_point_file
+
+        return read_point_file(path)
 
     def __len__(self) -> int:
         return len(self.coord)

@@ -2,6 +2,7 @@
 
 arrays        .npy                              images        colour and 16-bit depth images
 ply           splats and point clouds           ply_table     the PLY container
+point_files   points of any of these files, .npz and text
 splat         .splat                            frames        image files → posed frames, cached (`lru`)
 transforms    nerfstudio transforms.json        checkpoint    weights and training state, written atomically
 sens          ScanNet's recordings              pretrained    `from_pretrained`, `save_pretrained`

@@ -4,8 +4,8 @@
     <folder>/config.json          {"format", "version", "model": class name, "config": {…}, "about": {…}}
 
 `from_pretrained` takes such a folder, the name of one on the Hugging Face hub, what training writes (a run folder or a
-checkpoint in it; of a run that learned from labels the folder, which has its network in ``model/``), and "builtin", the
-model that ships with the package.
+checkpoint in it; of a run that learned from labels the folder, which has its network in ``model/``), and the names of
+the models bundled with the package: "bundled-rooms" ("builtin" is its older name) and "bundled-field".
 """
 
 from __future__ import annotations
@@ -38,8 +38,13 @@ VERSION = 1
 PROBE_PREFIX = "probe."
 """Before the names of a run's linear probe, which lies beside the network's weights in its checkpoints."""
 
-BUILTIN = "builtin"
-"""Name of the pre-trained model that ships: ``assets/rooms``, the first seed of rooms-bench's longest row."""
+BUNDLED = {"bundled-rooms": "rooms", "builtin": "rooms", "bundled-field": "field"}
+"""Names of the bundled GaussianCross models and their folders under ``assets``. "builtin" is an alias of
+"bundled-rooms", the pre-trained model; "bundled-field" is the feature field that also takes lifted teacher features."""
+BUILTIN = "bundled-rooms"
+"""The bundled model that commands take where none is named."""
+BUNDLED_CLIPGS = ("bundled-clipgs", "builtin")
+"""Names of the bundled CLIP-GS model, where a CLIP-GS model is expected; "builtin" is the older one."""
 
 TRAINED = "model"
 """Folder of a run that learned from labels which holds the network it trained."""
@@ -90,8 +95,8 @@ class Pretrained(nn.Module, ABC):
         """The stored model, on the CPU, in eval mode. The random generator is left as it was.
 
         Args:
-            where: a folder that `save_pretrained` wrote, a run folder or checkpoint, "owner/name" on the hub, or
-                "builtin".
+            where: a folder that `save_pretrained` wrote, a run folder or checkpoint, "owner/name" on the hub, or the
+                name of a bundled model ("bundled-rooms", "bundled-field").
             revision: branch, tag or commit on the hub.
 
         Raises:
@@ -137,9 +142,12 @@ class Pretrained(nn.Module, ABC):
         return folder
 
 
-def shipped_model() -> Path:
-    """Where the model lies that "builtin" names."""
-    return Path(str(files("gaussiancross.assets"))) / "rooms"
+def bundled_folder(name: str | Path) -> Path | None:
+    """Folder of the bundled GaussianCross model of that name; None for any other name, and for a path that exists."""
+    folder = BUNDLED.get(str(name))
+    if folder is None or Path(name).exists():
+        return None
+    return Path(str(files("gaussiancross.assets"))) / folder
 
 
 def saved_card(folder: Path) -> dict[str, Any] | None:
@@ -165,8 +173,8 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
         InputError: nothing there, damaged, or written by a newer version.
     """
     path = Path(where).expanduser()
-    if not path.exists() and str(where) == BUILTIN:
-        path = shipped_model()
+    if (bundled := bundled_folder(where)) is not None:
+        path = bundled
     elif not path.exists() and _HUB_NAME.fullmatch(str(where)) and (revision or not path.parent.is_dir()):
         path = _from_hub(str(where), revision)  # "runs/rooms" is a misspelt path where there is a folder "runs"
     if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # a run's folder has a config.json of its own
@@ -175,6 +183,10 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
             found = "neither" if path.is_dir() else "a file" if path.is_file() else f"no such folder{_beside(path)}"
             expected = f"a folder with {CONFIG} and {MODEL}, or a run with checkpoints/"
             hint = "`gaussiancross convert` makes one from a .pth file" if path.is_file() else ""
+            if not path.exists() and str(where).startswith("bundled"):
+                hint = "the bundled models are bundled-rooms, bundled-field and bundled-clipgs"
+            if str(where) == BUNDLED_CLIPGS[0]:
+                expected, hint = "a GaussianCross model", "this is the CLIP-GS model: use ClipGS.from_pretrained"
             raise InputError(path, expected, found, hint)
         path = latest or path
     try:
@@ -183,6 +195,8 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
         raise InputError(path / CONFIG, "readable JSON", f"{error}") from error
     if isinstance(config, dict) and config.get("format") == CHECKPOINT_FORMAT:
         meta = config.get("meta")
+        if isinstance(meta, dict) and meta.get("kind") == "clipgs":
+            raise InputError(path, "a GaussianCross", "a CLIP-GS model", "use ClipGS.from_pretrained")
         if isinstance(meta, dict) and "model" not in meta.get("config", {}):  # no pre-training of ours
             return _trained(path, Path(where).expanduser(), str(meta.get("kind")))
         tensors, meta, _ = load_checkpoint(path)

@@ -3,7 +3,7 @@
 from .clipgs import ClipGS, ClipGSConfig
 from .gaussiancross import GaussianCross, GaussianCrossConfig, Prediction
 from .pointgroup import PointGroup, PointGroupConfig
-from .pretrained import load_pretrained
+from .pretrained import load, load_pretrained
 
 __all__ = [
     "ClipGS",
@@ -13,5 +13,6 @@ __all__ = [
     "PointGroup",
     "PointGroupConfig",
     "Prediction",
+    "load",
     "load_pretrained",
 ]

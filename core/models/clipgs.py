@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -161,6 +162,21 @@ class ClipGS(nn.Module):
         self.config = config
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
         self.point_encoder = GaussianEncoder(config)
+
+    @classmethod
+    def from_pretrained(cls, spec: str | Path) -> ClipGS:
+        """Read a stored model, on the CPU and in eval mode. The random generator is left as it was.
+
+        Args:
+            spec: "bundled-clipgs"; a CLIP-GS run folder, its ``checkpoints/`` or one checkpoint; or a folder that
+                `gaussiancross bench objects --export` wrote.
+
+        Raises:
+            InputError: nothing there, damaged, or a model of another class.
+        """
+        from .clipgs_builtin import read_clipgs
+
+        return read_clipgs(spec)
 
     def forward(self, attributes: Tensor) -> Tensor:
         """Unit embeddings.

@@ -1,4 +1,4 @@
-"""The CLIP-GS model that ships with the project: small, trained on procedural objects, with a card that says how."""
+"""Stored CLIP-GS models: the bundled one, exported ones (weights and a card that describes them) and runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,59 @@ from safetensors.torch import save_file
 from ..config import from_dict, to_dict
 from ..errors import InputError
 from ..io.atomic import atomic_dir
-from ..io.checkpoint import load_weights
+from ..io.checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint, load_weights
+from ..io.pretrained import BUNDLED_CLIPGS, check_names
 from .clipgs import ClipGS, ClipGSConfig
 
-BUILTIN = "builtin"
-"""What it is called where a run could be named."""
 WEIGHTS, CARD = "clipgs.safetensors", "clipgs.json"
+KIND = "clipgs"
+"""How checkpoints of a CLIP-GS training are marked."""
+
+
+def is_clipgs(spec: str | Path) -> bool:
+    """Whether ``spec`` names the bundled CLIP-GS model, an exported one, or a CLIP-GS run or checkpoint."""
+    path = Path(spec).expanduser()
+    if (str(spec) in BUNDLED_CLIPGS and not path.exists()) or (path / CARD).is_file():
+        return True
+    checkpoint = _checkpoint(path)
+    if checkpoint is None:
+        return False
+    try:
+        return json.loads((checkpoint / CONFIG).read_text(encoding="utf-8"))["meta"]["kind"] == KIND
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_clipgs(spec: str | Path) -> ClipGS:
+    """Read a CLIP-GS model, on the CPU and in eval mode; see `ClipGS.from_pretrained`."""
+    path = Path(spec).expanduser()
+    if not is_clipgs(spec):
+        found = "something else" if path.exists() else "nothing there"
+        expected = "a CLIP-GS run folder, checkpoint or exported model"
+        raise InputError(spec, expected, found, f'"{BUNDLED_CLIPGS[0]}" is the bundled one')
+    if str(spec) in BUNDLED_CLIPGS and not path.exists():
+        return load_builtin_clipgs()[0]
+    if (path / CARD).is_file():
+        return load_builtin_clipgs(path)[0]
+    checkpoint = _checkpoint(path)
+    assert checkpoint is not None
+    tensors, meta, _ = load_checkpoint(checkpoint)
+    try:
+        values = meta["config"]["model"]
+    except (KeyError, TypeError) as error:
+        raise InputError(checkpoint / CONFIG, "the key meta.config.model", "none") from error
+    with torch.random.fork_rng(devices=[]):
+        model = ClipGS(from_dict(ClipGSConfig, values, str(checkpoint / CONFIG)))
+    check_names(checkpoint / MODEL, model.state_dict(), tensors)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _checkpoint(path: Path) -> Path | None:
+    """``path`` itself, or the latest checkpoint of a run folder or of its ``checkpoints/``."""
+    if (path / MODEL).is_file():
+        return path
+    return latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)
 
 
 def load_builtin_clipgs(folder: Path | str | None = None) -> tuple[ClipGS, dict[str, Any]]:

@@ -1,19 +1,38 @@
-"""A stored model of whichever class it is."""
+"""Open a stored model whose class is not known in advance."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import InputError
-from ..io.pretrained import read_pretrained
+from ..io.pretrained import bundled_folder, read_pretrained
 from ..nn.spunet import SpUNet
+from .clipgs import ClipGS
+from .clipgs_builtin import is_clipgs
 from .gaussiancross import GaussianCross
 from .pointgroup import PointGroup
 
 
+def load(spec: str | Path, revision: str | None = None) -> GaussianCross | ClipGS:
+    """Open a trained model, on the CPU and in eval mode.
+
+    Args:
+        spec: "bundled-rooms", "bundled-field" or "bundled-clipgs"; a run folder, its ``checkpoints/`` or one checkpoint
+            of pre-training or of CLIP-GS; a folder that `save_pretrained` or `gaussiancross convert` wrote; or
+            "owner/name" on the Hugging Face hub.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        InputError: nothing there, damaged, or a model of another class, such as a backbone alone.
+    """
+    if bundled_folder(spec) is None and is_clipgs(spec):
+        return ClipGS.from_pretrained(spec)
+    return GaussianCross.from_pretrained(spec, revision)
+
+
 def load_pretrained(where: str | Path, revision: str | None = None) -> GaussianCross | SpUNet:
-    """The `GaussianCross` or the `SpUNet` alone that is stored there, or the backbone of a `PointGroup`; either has
-    ``encode(coord, color, normal)``.
+    """Open a stored network that has ``encode(coord, color, normal)``: a `GaussianCross`, a `SpUNet`, or the backbone
+    of a `PointGroup`.
 
     Args:
         where, revision: see `core.io.pretrained.Pretrained.from_pretrained`.

@@ -115,7 +115,7 @@ class SemanticTraining:
     labels: LabelConfig = field(default_factory=LabelConfig)
     """Scenes and classes."""
     init: str = ""
-    """Pre-trained model: "builtin" (the one that ships), a run folder, what `gaussiancross convert` wrote, or a name on
+    """Pre-trained model: "bundled-rooms", a run folder, what `gaussiancross convert` wrote, or a name on
     the hub. Empty: the same recipe from random weights, the baseline that an improvement is measured against."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The backbone where ``init`` is empty."""

@@ -23,7 +23,7 @@ class InstanceTraining:
     labels: LabelConfig = field(default_factory=LabelConfig)
     """Scenes and classes; they have to carry instance ids."""
     init: str = ""
-    """Pre-trained model: "builtin" (the one that ships), a run folder, what `gaussiancross convert` wrote, or a name on
+    """Pre-trained model: "bundled-rooms", a run folder, what `gaussiancross convert` wrote, or a name on
     the hub. Empty: from scratch."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The backbone where ``init`` is empty."""

@@ -43,7 +43,7 @@ def picture(prediction: InstancePrediction, ignored: tuple[int, ...] = (), size:
     partner = matched(truth, label, ids, len(prediction.proposals))
     color = torch.from_numpy(scene.color).float() / 255
     faded = 1 - _FADED * (1.3 - color.mean(1, keepdim=True)) * torch.ones(3)
-    wheel = palette(ids + len(prediction.proposals))
+    wheel = palette(max(1, ids + len(prediction.proposals)))  # scenes without any instance are drawn, too
     shown = torch.where((truth < 0)[:, None], faded, wheel[truth.clamp_min(0)])
     own = torch.where(partner < 0, ids + torch.arange(len(partner)), partner)
     guessed = torch.where((label < 0)[:, None], faded, wheel[own[label.clamp_min(0)]] if len(own) else faded)

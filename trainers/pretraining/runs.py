@@ -7,7 +7,7 @@ from pathlib import Path
 from ...core.config import from_dict
 from ...core.errors import InputError
 from ...core.io.checkpoint import MODEL, list_checkpoints, load_checkpoint
-from ...core.io.pretrained import BUILTIN, saved_card, shipped_model
+from ...core.io.pretrained import bundled_folder, saved_card
 from ...core.models import GaussianCross
 from .config import DataConfig, PretrainConfig
 from .online_probe import LinearProbe, split_probe
@@ -15,9 +15,8 @@ from .online_probe import LinearProbe, split_probe
 
 def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
     """The checkpoint that ``path`` means: itself, or the latest (or ``step``'s) of a run folder or of its
-    ``checkpoints/``; or a saved model, "builtin" being the one that ships."""
-    if str(path) == BUILTIN and not path.exists():
-        path = shipped_model()
+    ``checkpoints/``; or a saved model, also a bundled one by its name ("bundled-rooms")."""
+    path = bundled_folder(path) or path
     if (path / MODEL).exists():
         return path
     found = list_checkpoints(path / "checkpoints") or list_checkpoints(path)

@@ -17,7 +17,7 @@ from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import checkpoint as checkpoint_io
 from gaussiancross.core.io.checkpoint import list_checkpoints
-from gaussiancross.core.io.pretrained import shipped_model
+from gaussiancross.core.io.pretrained import bundled_folder
 from gaussiancross.trainers.engine.live import LiveFeed
 from gaussiancross.trainers.engine.log import read_metrics
 from gaussiancross.trainers.pretraining.runs import find_checkpoint, load_probe, load_run, run_folder, run_name
@@ -108,7 +108,7 @@ class TestResume:
         saved = run.model.save_pretrained(tmp_path / "saved", {"teacher": "builtin", "data": "rooms:3", "width": 80})
         model, config, step = load_run(saved)
         assert step is None and (config.data.teacher, config.data.data, config.data.width) == ("builtin", "rooms:3", 80)
-        assert run_name(saved) == "saved" and run_name(shipped_model()) == "gaussiancross-rooms"
+        assert run_name(saved) == "saved" and run_name(bundled_folder("bundled-rooms")) == "gaussiancross-rooms"
         assert config.model == run.config.model and not model.training
         assert_same_weights(run, SimpleNamespace(model=model))
         assert load_probe(saved) is None and run_folder(saved) == saved
