@@ -1,7 +1,7 @@
-"""What `ns-train` sees of this project, and the one place that joins trainer and viewer.
+"""Entry points of nerfstudio: the methods `gaussiancross` and `gaussiancross-tiny`, with the inspector as viewer.
 
-nerfstudio imports this module whatever method is asked for. It must therefore be quick and must not fail: where our
-own code cannot be imported, the methods are still listed, say so, and every other method works.
+nerfstudio imports this module whatever method is run, so the import must be fast and must not fail: where our own code
+cannot be imported, the methods are listed as not available, and every other method works.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def make_trainer(config: GaussianCrossTrainerConfig, **kwargs: Any) -> GaussianCrossTrainer:
-    """The trainer, with our inspector as its viewer."""
+    """Create the trainer with the inspector as its viewer."""
     from ..trainers.ns.trainer import GaussianCrossTrainer
 
     return GaussianCrossTrainer(config, viewer=open_inspector, **kwargs)
 
 
 def open_inspector(run: Pretrainer, host: str, port: int, public: bool) -> Viewer:
-    """The inspector, watching a running training."""
+    """Open the inspector on a running training."""
     from .inspector.attach import attach_inspector
 
     return attach_inspector(run, host, port, public)
@@ -37,7 +37,7 @@ moved_modules.install()
 
 
 class BrokenTrainer:
-    """Stands in for the trainer when our code could not be imported: raises what went wrong, when it is asked for."""
+    """Replaces the trainer when our code could not be imported; raises that error when constructed."""
 
     reason: Exception
 
@@ -51,7 +51,7 @@ def _specification(name: str, preset: str, description: str) -> MethodSpecificat
         from ..trainers.pretraining import presets
 
         config = GaussianCrossTrainerConfig.of(name, getattr(presets, preset), make_trainer)
-    except Exception as error:  # whatever it is, other methods must go on working
+    except Exception as error:  # of any kind: other methods must keep working
         BrokenTrainer.reason = error
         config = TrainerConfig(_target=BrokenTrainer, method_name=name)
         description = f"Not available: {error}"
@@ -63,6 +63,4 @@ gaussiancross = _specification(
     "FULL",
     "GaussianCross: self-supervised pre-training of a 3D backbone by Gaussian splatting, at the paper's scale (CUDA).",
 )
-gaussiancross_tiny = _specification(
-    "gaussiancross-tiny", "TINY", "GaussianCross, small enough for a two-core CPU: the demo."
-)
+gaussiancross_tiny = _specification("gaussiancross-tiny", "TINY", "GaussianCross, small enough for a two-core CPU.")

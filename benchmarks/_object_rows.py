@@ -145,7 +145,7 @@ def _trained(config: ClipGSRun, train: Triplets, runs: Path, name: str, key: str
     trainer = ClipGSTrainer(config, folder, train)
     trainer.resume()
     if not trainer.finished:
-        console.print(f"{name}, seed {config.seed}: {trainer.rhythm.steps - trainer.step} steps", highlight=False)
+        console.print(f"{name}, seed {config.seed}: {trainer.schedule.steps - trainer.step} steps", highlight=False)
         trainer.fit(console=console)
         if trainer.interrupted is not None:
             raise Interrupted

@@ -18,9 +18,10 @@ from ..core.errors import InputError
 from ..core.sparse import tensor as sparse_tensor
 from ..core.sparse.fast import FastConv
 from ..core.splat import cpu as splat_cpu
+from ..trainers.engine.memory import memory_gb
 from ..trainers.pretraining.data import PretrainData
 from ..trainers.pretraining.presets import TINY
-from ..trainers.pretraining.trainer import Pretrainer, memory_gb
+from ..trainers.pretraining.trainer import Pretrainer
 from ._data import RandomTeacher
 from ._machine import environment, markdown, write_report
 from ._parts import PartTimer

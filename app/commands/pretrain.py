@@ -141,7 +141,7 @@ def prepare(given: Pretrain, console: Console) -> Pretrainer:
 def fit(trainer: Pretrainer, given: Pretrain, console: Console) -> dict[str, float]:
     """Train as long as ``given`` says; returns the last evaluation."""
     result = trainer.fit(given.seconds, console, to_the_end=STEPS in given.adaptable)
-    steps, planned = trainer.rhythm.steps, trainer.config.steps
+    steps, planned = trainer.schedule.steps, trainer.config.steps
     if steps < planned:
         console.print(f"Steps were slower than timed: the schedule of {planned} was shortened to {steps}.")
     if trainer.interrupted is None and not trainer.finished:

@@ -27,9 +27,9 @@ class Line(Trainer[Tensor]):
     kind, title = "line", "a line"
 
     def __init__(
-        self, run_dir: Path, config: LineConfig = LineConfig(), event=lambda step: None, **rhythm: int
+        self, run_dir: Path, config: LineConfig = LineConfig(), event=lambda step: None, **schedule: int
     ) -> None:
-        super().__init__(config, run_dir, TrainSchedule(**{"steps": 9, "save_every": 4, **rhythm}))
+        super().__init__(config, run_dir, TrainSchedule(**{"steps": 9, "save_every": 4, **schedule}))
         torch.manual_seed(0)
         self.model = torch.nn.Linear(1, 1)
         self.optimizer = torch.optim.AdamW(self.model.parameters())

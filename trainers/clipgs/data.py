@@ -1,5 +1,4 @@
-"""Which objects, captions and renders a CLIP-GS step sees. A batch is a pure function of (seed, step, rank): resuming
-needs no sampler state."""
+"""Batches of CLIP-GS training. A batch is a pure function of (seed, step, rank): resuming needs no sampler state."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ class TripletBatch:
         attributes: [B, N, 14] augmented Gaussians.
         texts: [B, D] unit caption embeddings.
         images: [B, K, D] unit embeddings of K renders, in random order.
-        captions: [B] int64, equal where captions are.
+        captions: [B] int64 caption ids, equal for equal captions.
     """
 
     attributes: Tensor
@@ -39,8 +38,9 @@ class ClipGSData:
     """Training batches of one set of triplets.
 
     Args:
-        config: the run. train: its objects; opened from ``config.data`` unless given.
-        rank, world: this process among those that train together.
+        config: options of the run.
+        train: training objects; by default opened from ``config.data``.
+        rank, world: rank of this process and number of ranks.
     """
 
     def __init__(self, config: ClipGSRun, train: Triplets | None = None, rank: int = 0, world: int = 1) -> None:
@@ -48,15 +48,15 @@ class ClipGSData:
         self.train = Triplets(config.data, "train") if train is None else train
         self.rank, self.world = rank, world
         self.batch_size = min(config.batch_size, max(1, len(self.train) // world))
-        """Objects per step and rank: no object twice in a step."""
+        """Objects per step and rank; limited so that no object occurs twice in a step."""
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
+        """Number of steps of the whole run."""
         return max(1, round(self.config.epochs * len(self.train) / (self.batch_size * self.world)))
 
     def indices(self, step: int) -> list[int]:
-        """The objects of ``step``. Every epoch is another permutation; what does not fill a step is left out of it."""
+        """Return the objects of ``step``: each epoch is a new permutation, without an incomplete last step."""
         size = self.batch_size * self.world
         epoch, position = divmod(step, max(1, len(self.train) // size))
         order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.train))
@@ -64,15 +64,15 @@ class ClipGSData:
         return order[start : start + self.batch_size].tolist()
 
     def batch(self, step: int) -> TripletBatch:
-        """The batch of ``step``, on the CPU."""
+        """Return the batch of ``step``, on the CPU."""
         config, chosen = self.config, self.indices(step)
-        given, images = [], []
+        objects, images = [], []
         for index in chosen:
             rng = np.random.default_rng([config.seed, 2, step, index])
             gaussians = augment_object(self.train.gaussians(index), config.augment, rng)
-            given.append(attributes(gaussians)[resample(len(gaussians), config.model.gaussians, rng)])
+            objects.append(attributes(gaussians)[resample(len(gaussians), config.model.gaussians, rng)])
             picked = rng.choice(self.train.views, config.views, replace=self.train.views < config.views)
             images.append(self.train.images(index, picked))
         return TripletBatch(
-            torch.stack(given), self.train.text[chosen], torch.stack(images), self.train.caption_ids[chosen]
+            torch.stack(objects), self.train.text[chosen], torch.stack(images), self.train.caption_ids[chosen]
         )

@@ -1,9 +1,9 @@
-"""Gaussians fitted to pictures of an object: 3D Gaussian splatting from surface points, as CLIP-GS's objects are made.
+"""Fit Gaussians to renders of an object: 3D Gaussian splatting from surface points, as for CLIP-GS's objects.
 
 The points are dense enough that none are split or added: positions, sizes, rotations, opacities and colours (SH degree
-0) are optimised. The loss is the squared error over a background of any colour, in expectation: with the errors dC of
-the colour over black and dA of the coverage, and a background b uniform in [0, 1], E (dC − b dA)² =
-(dC − dA / 2)² + dA² / 12. So the outline is learned with the colours, without the noise of drawing backgrounds.
+0) are optimised. The loss is the expected squared error over a background of random colour: with the errors dC of the
+colour over black and dA of the coverage, and a background b uniform in [0, 1], E (dC − b dA)² =
+(dC − dA / 2)² + dA² / 12. It fits the outline together with the colours, without the noise of random backgrounds.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ from ...core.metrics.image import psnr
 from ...core.splat import rasterize
 
 MEANS_FALL = 0.01
-"""What the rate of the positions falls to, as a share of itself."""
+"""Final learning rate of the positions, as a share of the initial one."""
 LOWEST_OPACITY = 1 / 255
-"""Gaussians at or below it draw nothing and are left out of the result."""
+"""Gaussians with an opacity at or below this are invisible and are removed from the result."""
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How Gaussians are fitted. Learning rates are 3DGS's unless said otherwise."""
+    """Options of fitting Gaussians to one object. Learning rates follow 3DGS unless noted."""
 
     iterations: int = 5000
     """Optimiser steps (5,000 in the paper)."""
     gaussians: int = 10_000
-    """Surface points to start from (10–20 thousand in the paper)."""
+    """Number of initial surface points (10,000 to 20,000 in the paper)."""
     views: int = 1
-    """Pictures per step; every one comes once before any comes again."""
+    """Renders per step; each is used once before any is used again."""
     held_out: int = 6
-    """Every so-many-th picture is not fitted but measured; 0 measures on the fitted ones."""
+    """Hold out every n-th render for the quality measure; 0 measures on the fitted ones."""
     means_lr: float = 1.6e-4
-    """In radii of the object; falls to a hundredth of it, as in 3DGS."""
+    """Learning rate of the positions, in radii of the object; decays to a hundredth, as in 3DGS."""
     scales_lr: float = 5e-3
-    """On the logarithms."""
+    """Learning rate of the logarithmic sizes."""
     quats_lr: float = 1e-3
-    """On the quaternions."""
+    """Learning rate of the rotations (quaternions)."""
     opacities_lr: float = 5e-2
-    """On the logits."""
+    """Learning rate of the opacity logits."""
     colors_lr: float = 5e-3
-    """On the colours (twice 3DGS's on SH coefficients is about the same)."""
+    """Learning rate of the colours in [0, 1], about 3DGS's for SH coefficients."""
     decay: float = 1.0
-    """What the other rates fall to, as a share of themselves."""
+    """Final learning rate of all but the positions, as a share of the initial one."""
     thickness: float = 0.3
-    """Size along the normal at the start, as a share of the size along the surface."""
+    """Initial size along the normal, as a share of the size along the surface."""
     opacity: float = 0.9
-    """Opacity at the start: the points lie on the surface already."""
+    """Initial opacity."""
     seed: int = 0
-    """Of the order of the views."""
+    """Random seed of the order of the renders."""
 
 
 FULL = FitConfig()
-"""The published effort."""
+"""The paper's number of steps and points."""
 FAST = FitConfig(
     iterations=300,
     gaussians=6000,
@@ -72,17 +72,17 @@ FAST = FitConfig(
     colors_lr=2e-2,
     decay=0.1,
 )
-"""Seconds on a CPU: fewer steps and larger ones."""
+"""Fewer and larger steps: seconds per object on a CPU."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What came of it.
+    """Result of `fit_gaussians`.
 
     Attributes:
         gaussians: in the frame of the cameras, on the CPU.
-        psnr: [E] dB of the measured views over white.
-        measured: [E] which views those are.
+        psnr: [E] quality of the measured views over white, dB.
+        measured: [E] indices of the measured views.
     """
 
     gaussians: Gaussians
@@ -99,17 +99,17 @@ def fit_gaussians(
     device: torch.device | str = "cpu",
     progress: Callable[[int], object] | None = None,
 ) -> Fit:
-    """Optimise Gaussians until they look like the pictures.
+    """Optimise Gaussians to reproduce renders of an object.
 
     Args:
-        start: of `surface_gaussians`.
-        cameras: V of them.
-        color: [V, H, W, 3] over black: pixels of which the object covers a share hold that share of its colour.
-        alpha: [V, H, W] the share.
+        start: initial Gaussians, from `surface_gaussians`.
+        cameras: V cameras.
+        color: [V, H, W, 3] uint8 colours over black (premultiplied by ``alpha``).
+        alpha: [V, H, W] share of each pixel that the object covers.
         progress: called with the number of steps done.
 
     Raises:
-        InputError: pictures that do not fit the cameras, or nothing to fit.
+        InputError: renders whose shapes do not fit the cameras, or without the object.
     """
     v, h, w = len(cameras), cameras.height, cameras.width
     if color.shape != (v, h, w, 3) or alpha.shape != (v, h, w):
@@ -125,7 +125,7 @@ def fit_gaussians(
     covered = torch.from_numpy(alpha).to(device)[..., None]
     viewmats, ks = cameras.viewmats.to(device).float(), cameras.Ks.to(device).float()
     radius = float((start.means - start.means.mean(0)).norm(dim=1).max())
-    free = _Free(start.to(device), config, radius)
+    free = _Parameters(start.to(device), config, radius)
     rng = np.random.default_rng(config.seed)
     order: list[int] = []
     for step in range(config.iterations):
@@ -141,19 +141,23 @@ def fit_gaussians(
         if progress is not None:
             progress(step + 1)
     with torch.no_grad():
-        found = free.gaussians().detach()
+        fitted_gaussians = free.gaussians().detach()
         rows = list(measured)
         white = torch.ones(3, device=device)
-        seen = rasterize(found, viewmats[rows], ks[rows], w, h, background=white).color
-        quality = psnr(seen.clamp(0, 1), targets[rows] + (1 - covered[rows]))
-    found = found.to("cpu")
-    keep = found.opacities > LOWEST_OPACITY
-    return Fit(found[keep], quality.cpu(), measured)
+        rendered = rasterize(fitted_gaussians, viewmats[rows], ks[rows], w, h, background=white).color
+        quality = psnr(rendered.clamp(0, 1), targets[rows] + (1 - covered[rows]))
+    fitted_gaussians = fitted_gaussians.to("cpu")
+    visible = fitted_gaussians.opacities > LOWEST_OPACITY
+    return Fit(fitted_gaussians[visible], quality.cpu(), measured)
 
 
 def any_background(color: Tensor, alpha: Tensor) -> Tensor:
-    """The mean squared error over backgrounds of all colours, from the errors of the colour over black [..., 3] and of
-    the coverage [..., 1]."""
+    """Return the mean squared error, in expectation over the background colour.
+
+    Args:
+        color: [..., 3] error of the colour over black.
+        alpha: [..., 1] error of the coverage.
+    """
     return (color - alpha / 2).square().mean() + alpha.square().mean() / 12
 
 
@@ -163,31 +167,33 @@ def surface_gaussians(
     normal: NDArray[np.float32] | None = None,
     config: FitConfig = FULL,
 ) -> Gaussians:
-    """Points on a surface [N, 3] with colours 0–255 and unit normals as flat Gaussians lying on it (round ones where
-    no normals are known)."""
-    round_ones = points_as_gaussians(coord, color.astype(np.float32) / 255)
+    """Convert surface points [N, 3] with colours 0–255 and unit normals to flat Gaussians on the surface.
+
+    Without normals they are spherical.
+    """
+    spheres = points_as_gaussians(coord, color.astype(np.float32) / 255)
     opacities = torch.full((len(coord),), config.opacity)
     if normal is None:
-        return replace(round_ones, opacities=opacities)
-    scales = round_ones.scales.clone()
+        return replace(spheres, opacities=opacities)
+    scales = spheres.scales.clone()
     scales[:, 2] *= config.thickness
     return replace(
-        round_ones, quats=_z_to(torch.from_numpy(np.array(normal, np.float32))), scales=scales, opacities=opacities
+        spheres, quats=_z_to(torch.from_numpy(np.array(normal, np.float32))), scales=scales, opacities=opacities
     )
 
 
 def _z_to(normal: Tensor) -> Tensor:
-    """Quaternions [N, 4] of the shortest rotations that turn z to the unit vectors [N, 3]."""
+    """Return quaternions [N, 4] of the shortest rotations from z to the unit vectors [N, 3]."""
     x, y, z = normal.unbind(-1)
     quats = torch.stack([1 + z, -y, x, torch.zeros_like(z)], -1)
-    # straight down has no shortest one: half a turn about x
+    # −z has no unique shortest rotation: half a turn about x
     flipped = quats.norm(dim=-1) < 1e-4
     quats[flipped] = quats.new_tensor([0.0, 1.0, 0.0, 0.0])
     return torch.nn.functional.normalize(quats, dim=-1)
 
 
-class _Free:
-    """Gaussians as parameters without bounds, and their optimiser."""
+class _Parameters:
+    """Gaussians as unconstrained parameters, and their optimiser."""
 
     def __init__(self, start: Gaussians, config: FitConfig, radius: float) -> None:
         g = start
@@ -208,14 +214,14 @@ class _Free:
             fused=True,
         )
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._falls = [MEANS_FALL] + 4 * [config.decay]
+        self._final_shares = [MEANS_FALL] + 4 * [config.decay]
 
     def gaussians(self) -> Gaussians:
-        """As they are now; colours are kept in [0, 1] with gradients that lead back into it."""
+        """Return the current Gaussians; colours are clamped to [0, 1] with straight-through gradients."""
         colors = self.colors + (self.colors.clamp(0, 1) - self.colors).detach()
         return Gaussians(self.means, self.quats, self.log_scales.exp(), self.logits.sigmoid(), colors)
 
     def anneal(self, share: float) -> None:
-        """The rates after that share of the steps."""
-        for group, rate, fall in zip(self.optimizer.param_groups, self._rates, self._falls, strict=True):
-            group["lr"] = rate * fall**share
+        """Set the learning rates after ``share`` (0 to 1) of the steps."""
+        for group, rate, final in zip(self.optimizer.param_groups, self._rates, self._final_shares, strict=True):
+            group["lr"] = rate * final**share

@@ -1,14 +1,15 @@
-"""One object of any file → renders, Gaussians and what is known of it, in a folder of its own:
+"""Convert one object file to a folder of renders, Gaussians and metadata:
 
-    point_cloud.ply      Gaussians, INRIA's schema, Y up; a file of Gaussians comes in as it is
+    point_cloud.ply      Gaussians, INRIA's schema, Y up; a Gaussian PLY is copied unchanged
     transforms.json      cameras of the renders, in the frame of the Gaussians
     images/000.png …     renders
-    preview.png          a render that was not fitted beside the Gaussians from there
+    preview.png          a held-out render beside the Gaussians from the same view
     object.json          source and quality
 
-A mesh is centred and scaled into the unit ball, Y up ("center" and "unit" in ``object.json`` lead back), lit by one
-soft lamp and the sky, matt: what Gaussians without view dependence can show, and pictures in which a flat colour has a
-shape. Its Gaussians start from patches of the surface (`object_gaussians`) and are fitted to the renders.
+A mesh is centred and scaled into the unit ball, Y up ("center" and "unit" in ``object.json`` undo that). It is lit by
+one soft lamp and the sky, with matt materials: Gaussians without view dependence can reproduce that, and shading shows
+the shape of evenly coloured surfaces. Its Gaussians start from patches of the surface (`object_gaussians`) and are
+fitted to the renders.
 """
 
 from __future__ import annotations
@@ -45,24 +46,24 @@ from ...core.synthetic.objects.render import VIEWS, cameras_around, object_camer
 from .fit_object import FAST, FitConfig, fit_gaussians
 
 VERSION = 1
-"""Raise it whenever the same file and options would give another result."""
+"""To be raised whenever the same file and options give another result."""
 SPLATS, ABOUT, PREVIEW = "point_cloud.ply", "object.json", "preview.png"
 
 
 @dataclass(frozen=True)
 class ObjectConfig:
-    """How objects are prepared."""
+    """Options of object preparation."""
 
     views: int = VIEWS
     """Renders per object (36 in the paper)."""
     size: int = 224
-    """Their width and height, pixels."""
+    """Width and height of the renders, pixels."""
     plain: bool = False
-    """Show meshes without light, in their plain colours."""
+    """Render meshes in their plain colours, without lighting."""
     up: Up = "y"
     """The axis that points up in the files (y in glTF)."""
     fit: FitConfig = FAST
-    """How Gaussians are fitted."""
+    """Fitting of the Gaussians."""
 
     def __post_init__(self) -> None:
         if self.views < 2 or self.size < 16 or self.fit.gaussians < 64:
@@ -70,13 +71,13 @@ class ObjectConfig:
             raise InputError("views, size and Gaussians", "at least 2, 16 and 64", found)
 
     def digest(self) -> str:
-        """Changes whenever results do."""
+        """Hash of `VERSION` and all options; changes whenever results do."""
         return hashlib.sha256(json.dumps([VERSION, asdict(self)], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """Cameras, colour over black [V, H, W, 3] and coverage [V, H, W]."""
+class _Renders:
+    """Cameras, colours over black [V, H, W, 3] and coverage [V, H, W] of an object's renders."""
 
     cameras: Cameras
     color: NDArray[np.uint8]
@@ -91,14 +92,15 @@ def prepare_object(
     folder: Path,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Everything of one object into its folder.
+    """Write renders, Gaussians, preview and metadata of one object into ``folder``.
 
     Args:
         device: where Gaussians are fitted.
-        threads: of this process; 0 leaves them.
+        threads: PyTorch threads of this process; 0 keeps the current number.
+        progress: called with the number of fitting steps done.
 
     Raises:
-        InputError: a file that cannot be used.
+        InputError: a file that cannot be read as an object.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -110,7 +112,7 @@ def prepare_object(
         gaussians, pictures, about = _mesh(file, config, device, folder, progress)
     write_renders(folder, pictures.cameras, pictures.color, pictures.alpha)
     _preview(folder / PREVIEW, gaussians, pictures, about.pop("shown"))
-    said = {
+    metadata = {
         "id": file.id,
         "source": file.path.name,
         "sha256": digest_of(file.path),
@@ -121,12 +123,12 @@ def prepare_object(
         "seconds": round(time.perf_counter() - clock, 2),
         "processor_seconds": round(time.process_time() - processor, 2),
     }
-    (folder / ABOUT).write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / ABOUT).write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _mesh(
     file: ObjectFile, config: ObjectConfig, device: str, folder: Path, progress: Callable[[int], object] | None
-) -> tuple[Gaussians, _Pictures, dict[str, Any]]:
+) -> tuple[Gaussians, _Renders, dict[str, Any]]:
     raw = read_mesh(file.path)
     obj = mesh_object(raw, file.id, config.up, config.size)
     lit = light_mesh(obj, None if config.plain else STUDIO)
@@ -147,18 +149,18 @@ def _mesh(
         "held_out": list(fit.measured) if config.fit.held_out else [],
         "shown": fit.measured[len(fit.measured) // 2],
     }
-    return gaussians, _Pictures(cameras.transformed(turn), color, alpha), about
+    return gaussians, _Renders(cameras.transformed(turn), color, alpha), about
 
 
-def _splat(file: ObjectFile, config: ObjectConfig, folder: Path) -> tuple[Gaussians, _Pictures, dict[str, Any]]:
-    """Gaussians as they are; their own splats are the renders."""
+def _splat(file: ObjectFile, config: ObjectConfig, folder: Path) -> tuple[Gaussians, _Renders, dict[str, Any]]:
+    """Store a file of Gaussians and render it."""
     gaussians = read_object(file.path, config.up)
     if config.up == "y" and file.path.suffix.lower() == ".ply":
         shutil.copyfile(file.path, folder / SPLATS)
     else:
         write_gaussians(folder / SPLATS, gaussians)
     upright = _y_up(gaussians)  # its own inverse
-    # Strays do not set the distance of the cameras.
+    # Quantiles, so that outliers do not set the distance of the cameras.
     low, high = torch.quantile(upright.means[:: max(1, len(upright) // 100_000)], torch.tensor([0.005, 0.995]), dim=0)
     middle, radius = ((low + high) / 2).numpy(), float((high - low).norm()) / 2
     around = cameras_around(middle, radius, config.views, config.size, config.size)
@@ -172,28 +174,28 @@ def _splat(file: ObjectFile, config: ObjectConfig, folder: Path) -> tuple[Gaussi
     color = torch.cat([p.color for p in parts]).clamp(0, 1).mul(255).round().byte().numpy()
     alpha = torch.cat([p.alpha for p in parts])[..., 0].numpy()
     about = {"kind": "gaussians", "faces": 0, "psnr": [], "held_out": [], "shown": config.views // 2}
-    return gaussians, _Pictures(cameras, color, alpha), about
+    return gaussians, _Renders(cameras, color, alpha), about
 
 
 def _y_up(gaussians: Gaussians) -> Gaussians:
-    """From the objects' frame (z up, front towards +y) to glTF's (y up, front towards +z), or back."""
+    """Rotate from the objects' frame (z up, front +y) to glTF's (y up, front +z); its own inverse."""
     half = 0.5**0.5
     return moved(gaussians, torch.tensor([0.0, 0.0, half, half]), 1.0, torch.zeros(3))
 
 
-def _preview(path: Path, gaussians: Gaussians, pictures: _Pictures, view: int) -> None:
-    """A render and the Gaussians from there, side by side over white."""
+def _preview(path: Path, gaussians: Gaussians, pictures: _Renders, view: int) -> None:
+    """Write a render and the Gaussians from the same view, side by side over white."""
     c = pictures.cameras
-    given = pictures.color[view] + 255 * (1 - pictures.alpha[view][..., None])
+    render = pictures.color[view] + 255 * (1 - pictures.alpha[view][..., None])
     splats = rasterize(gaussians, c.viewmats[[view]], c.Ks[[view]], c.width, c.height, background=torch.ones(3)).color[
         0
     ]
-    both = np.concatenate([given, splats.clamp(0, 1).numpy() * 255], 1)
+    both = np.concatenate([render, splats.clamp(0, 1).numpy() * 255], 1)
     Image.fromarray(np.rint(both).astype(np.uint8)).save(path)
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Compute the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -202,7 +204,7 @@ def digest_of(path: Path) -> str:
 
 
 def check_prepared(file: ObjectFile, config: ObjectConfig, folder: Path) -> str | None:
-    """Why a finished folder does not stand for the file any more, or None if it does."""
+    """Return why a finished folder is not up to date with the file and options, or None if it is."""
     try:
         about = read_about(folder)
         if about.get("config") != config.digest():
@@ -210,17 +212,17 @@ def check_prepared(file: ObjectFile, config: ObjectConfig, folder: Path) -> str 
         if about.get("sha256") != digest_of(file.path):
             return "made of another file"
         if count_vertices(folder / SPLATS) != about.get("gaussians"):
-            return f"{SPLATS} is not as it was written"
+            return f"{SPLATS} was changed"
         names = render_names(folder)
         if len(names) != config.views or {image_size(folder / n) for n in names} != {(config.size, config.size)}:
-            return f"{IMAGES} is not as it was written"
+            return f"{IMAGES} was changed"
     except (InputError, OSError) as error:
         return str(error)
     return None
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What `prepare_object` wrote of an object.
+    """Read the ``object.json`` that `prepare_object` wrote.
 
     Raises:
         InputError: missing or damaged.
@@ -228,7 +230,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(folder / ABOUT, "what is known of an object", f"nothing readable ({error})") from error
+        raise InputError(folder / ABOUT, "metadata of an object", f"no readable file ({error})") from error
     if not isinstance(about, dict):
-        raise InputError(folder / ABOUT, "what is known of an object", "another JSON")
+        raise InputError(folder / ABOUT, "metadata of an object", "JSON of another kind")
     return about

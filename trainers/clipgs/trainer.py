@@ -1,4 +1,4 @@
-"""Training of CLIP-GS on triplets: the 3D encoder learns, the towers' embeddings are given."""
+"""CLIP-GS training on triplets: the 3D encoder is trained to match precomputed image and text embeddings."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ from .data import ClipGSData, TripletBatch
 
 
 class ClipGSTrainer(Trainer[TripletBatch]):
-    """Owns model and optimiser; see `Trainer`. In a distributed run the losses see the whole batch, which the ranks
-    share.
+    """Trains a `ClipGS`; see `Trainer`. In a distributed run the losses use the batches of all ranks.
 
     Args:
-        config: the run; ``model.embed_dim`` is overwritten by the data's.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it, exactly on a CPU.
-        train, val: opened from the config unless given; None where the data have no such split.
-        device: "cuda" when there is one, unless given.
+        config: options of the run; ``model.embed_dim`` is overwritten by the data's.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it, exactly on a CPU.
+        train, val: by default opened from the config; ``val`` is None where the data have no such split.
+        device: by default "cuda" when available.
+
+    Raises:
+        InputError: epochs, batch size or views that are not positive.
     """
 
     kind, title = "clipgs", "CLIP-GS"
@@ -49,13 +51,14 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         device: str | torch.device | None = None,
     ) -> None:
         if config.epochs <= 0 or min(config.batch_size, config.views) < 1:
-            raise InputError("epochs, batch_size and views", "positive numbers", "others")
-        ranks = Ranks.here()
+            found = f"{config.epochs}, {config.batch_size} and {config.views}"
+            raise InputError("epochs, batch_size and views", "positive numbers", found)
+        ranks = Ranks.current()
         self.data = ClipGSData(config, train, ranks.rank, ranks.world)
         self.val = val if train is not None else _held_out(config)
         config = replace(config, model=replace(config.model, embed_dim=self.data.train.dim))
-        rhythm = TrainSchedule(self.data.steps, config.eval_every, config.save_every, config.keep)
-        super().__init__(config, run_dir, rhythm)
+        schedule = TrainSchedule(self.data.steps, config.eval_every, config.save_every, config.keep)
+        super().__init__(config, run_dir, schedule)
         self.config: ClipGSRun = config
         self.device = default_device(device)
         torch.manual_seed(config.seed)
@@ -73,7 +76,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         return self.data.batch(step)
 
     def losses(self, batch: TripletBatch) -> dict[str, Tensor]:
-        """The weighted terms, "text" and "image"; a term of weight 0 is not computed."""
+        """Compute the weighted terms "text" and "image"; a term of weight 0 is omitted."""
         config, scale = self.config, self.model.temperature()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
             objects = self.model(batch.attributes)
@@ -85,18 +88,18 @@ class ClipGSTrainer(Trainer[TripletBatch]):
             weights = voting_weights(batch.texts, batch.images, config.voting)
             terms["image"] = config.image_weight * image_voting(objects, batch.images, weights, scale)
         if not terms:
-            raise InputError("text_weight and image_weight", "one that is not zero", "two zeros")
+            raise InputError("text_weight and image_weight", "at least one above 0", "0 and 0")
         return terms
 
     def train_step(self, batch: TripletBatch) -> dict[str, float]:
-        """One update; returns scalars."""
-        # Dropped patches and blocks and the order within patches are drawn on the way: as functions of the step, they
-        # are the same after a resumed run.
+        """Update once; return scalars."""
+        # Dropped patches and blocks and the order within patches come from the global generator: seeded by the step,
+        # they are the same in a resumed run.
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + self.ranks.rank)
         self.model.train()
         batch = batch.to(self.device)
         optim = self.config.optim
-        lr = warmup_cosine(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        lr = warmup_cosine(self.step, self.schedule.steps, optim.lr, optim.warmup)
         if not self.config.init:
             self._statistics.before(self.step)
         scalars = self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, optim.grad_clip)
@@ -105,7 +108,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         return scalars | {"temperature": float(self.model.temperature().detach())}
 
     def evaluate(self) -> dict[str, float]:
-        """`evaluate_clipgs` on the held-out objects; empty without any."""
+        """Return `evaluate_clipgs` on the held-out objects; empty without any."""
         if self.val is None:
             return {}
         self.model.eval()
@@ -113,7 +116,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
-    def about(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         return {"tower": self.data.train.tower}
 
     def resume_signature(self) -> dict[str, Any]:
@@ -121,9 +124,11 @@ class ClipGSTrainer(Trainer[TripletBatch]):
 
 
 def parameter_groups(model: ClipGS, config: ClipGSOptim) -> list[dict[str, Any]]:
-    """Groups with ``lr_scale`` = layer_decay ^ (layers from the output) and weight decay on matrices only. The
-    tokenizer's and the position's weights are layer 0, block i is layer i + 1; the output's, the refinement's and the
-    temperature are the last."""
+    """Group the parameters by learning rate and weight decay.
+
+    ``lr_scale`` is layer_decay ^ (layers from the output); only matrices have weight decay. Tokenizer and position
+    embedding are layer 0, block i is layer i + 1; output, refinement branch and temperature are the last layer.
+    """
     depth = model.config.depth
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -149,7 +154,7 @@ def parameter_groups(model: ClipGS, config: ClipGSOptim) -> list[dict[str, Any]]
 
 @torch.no_grad()
 def embed_triplets(model: ClipGS, triplets: Triplets, precision: Precision = "auto", batch_size: int = 8) -> Tensor:
-    """[M, D] unit embeddings of the objects of a split, on the CPU."""
+    """Return unit embeddings [M, D] of the objects of a split, on the CPU."""
     parts = [
         model.encode([triplets.gaussians(i) for i in range(start, min(start + batch_size, len(triplets)))], precision)
         for start in range(0, len(triplets), batch_size)
@@ -158,8 +163,15 @@ def embed_triplets(model: ClipGS, triplets: Triplets, precision: Precision = "au
 
 
 def evaluate_clipgs(model: ClipGS, triplets: Triplets, precision: Precision = "auto") -> dict[str, float]:
-    """Retrieval in four directions (one render per object, the first) and, with class vectors, zero-shot accuracy:
-    ``eval/text→3D R@1``, …, ``eval/top1``, …; the model must be in eval mode."""
+    """Measure retrieval in four directions and, with class vectors, zero-shot accuracy.
+
+    Args:
+        model: in eval mode.
+        triplets: objects to embed; the first render of each is its image.
+
+    Returns:
+        ``eval/text→3D R@1``, …, ``eval/top1``, ….
+    """
     objects = embed_triplets(model, triplets, precision)
     images = torch.stack([triplets.images(i, [0])[0] for i in range(len(triplets))])
     captions = triplets.caption_ids.tolist()
@@ -176,10 +188,10 @@ def evaluate_clipgs(model: ClipGS, triplets: Triplets, precision: Precision = "a
 
 
 def load_clipgs(path: Path) -> tuple[ClipGS, ClipGSRun, dict[str, Any]]:
-    """Model (CPU, eval mode), config and the checkpoint's ``meta`` ("step", "tower") of a run folder or a checkpoint.
+    """Load model (CPU, eval mode), config and ``meta`` ("step", "tower") of a run folder or a checkpoint.
 
     Raises:
-        InputError: nothing there, damaged, or a run of another method.
+        InputError: no checkpoint, a damaged one, or a run of another method.
     """
     checkpoint = find_checkpoint(path)
     if checkpoint is None:

@@ -159,7 +159,7 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
     def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
         features, segment = (t.to(self.device) for t in batch)
         optim = self.config.optim
-        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        lr = one_cycle(self.step, self.schedule.steps, optim.lr, optim.warmup)
 
         def losses() -> dict[str, Tensor]:
             return segmentation_losses(self.model(features), segment, self.config.lovasz)

@@ -18,7 +18,8 @@ from ...core.config import flat, to_dict
 from ...core.data.batch import PointBatch
 from ...core.device import default_device
 from ...core.errors import InputError
-from ..engine.loop import Trainer, TrainSchedule, default_workers
+from ..engine.loop import Trainer, TrainSchedule
+from ..engine.prefetch import default_workers
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining
 from .instance_config import InstanceTraining
@@ -124,7 +125,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         self.model.train()
         config = self.config
         parts = batch.split(math.ceil(config.batch_size / config.micro_batch)) if config.micro_batch else [batch]
-        lr = one_cycle(self.step, self.rhythm.steps, config.optim.lr, config.optim.warmup)
+        lr = one_cycle(self.step, self.schedule.steps, config.optim.lr, config.optim.warmup)
         losses = [partial(self._losses, part, self.step * len(parts) + k) for k, part in enumerate(parts)]
         return self.update(self.model, self.optimizer, losses, lr, config.optim.grad_clip)
 

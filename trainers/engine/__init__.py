@@ -1,0 +1,10 @@
+"""Infrastructure that all trainings share.
+
+loop        `Trainer`: steps, checkpoints, exact resume, evaluation, signals, time limit, memory and NaN handling
+backward    gradients of a batch in parts            prefetch    batches prepared in threads
+schedule    learning rates as functions of the step, warm-up of batch-norm statistics
+log         scalars to ``metrics.jsonl`` and TensorBoard         progress    progress bar
+live        `LiveFeed`: connects a running training with viewers
+interrupt   Ctrl-C and SIGTERM                       ranks       distributed processes
+memory      peak memory
+"""

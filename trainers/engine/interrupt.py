@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a training between two steps."""
+"""Deferred handling of SIGINT and SIGTERM: a training ends between two steps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 
 class InterruptFlag:
-    """SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never cut in half; another
-    SIGINT raises, unless it comes within a second: wrappers such as `timeout` or `uv run` pass on a Ctrl-C that the
-    terminal has already sent. Does nothing outside the main thread."""
+    """Context manager in which SIGINT and SIGTERM set a flag instead of interrupting; entering returns its reader.
+
+    A second SIGINT raises KeyboardInterrupt, unless it comes within a second: wrappers such as `timeout` or `uv run`
+    forward a Ctrl-C that the terminal has already sent. Has no effect outside the main thread.
+    """
 
     def __enter__(self) -> Callable[[], signal.Signals | None]:
         self._seen: signal.Signals | None = None

@@ -1,6 +1,6 @@
-"""`LiveFeed`: how a running training is watched and steered without knowing who watches.
+"""`LiveFeed`: connects a running training with viewers.
 
-The trainer publishes immutable snapshots and reads a few requests; viewers subscribe. Neither imports the other.
+The trainer publishes immutable snapshots and reads requests; viewers subscribe. Neither imports the other.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One published state of the model. Nothing in it is shared with the trainer.
+    """One published state of the model. Shares no memory with the trainer.
 
     Attributes:
         step: optimiser steps taken.
         weights: the model's state dict, cloned to the CPU.
-        probe: the online probe's, or None where the run has none.
+        probe: the online probe's state dict, or None for a run without one.
     """
 
     step: int
@@ -30,22 +30,23 @@ class Snapshot:
 
 
 class Curve:
-    """A scalar over the steps in bounded memory: exact below ``size`` values; beyond, each point is the mean of equally
-    many consecutive values, at the last one's step. So no peak is invented or moved, and a curve costs whoever copies
-    or draws it the same after a million steps as after a thousand.
+    """A scalar over the steps in bounded memory.
+
+    Exact below ``size`` values. Beyond, each point is the mean of equally many consecutive values, at the step of the
+    last of them, so that no peak is invented or moved.
 
     Args:
-        size: most points, even.
+        size: maximum number of points, even.
     """
 
     def __init__(self, size: int = 512) -> None:
         self._size, self._per = size, 1
         self._points: list[tuple[int, float]] = []
-        self._step, self._values = 0, 0  # of the last point, which is not full yet
+        self._step, self._values = 0, 0  # step and number of values of the last, incomplete point
         self._sum, self._finite, self._latest = 0.0, 0, math.nan
 
     def add(self, step: int, value: float) -> None:
-        """Append a value. What is not finite counts only where nothing else is."""
+        """Append a value. Non-finite values count only in a point without finite ones."""
         self._step, self._values, self._latest = step, self._values + 1, value
         if math.isfinite(value):
             self._sum, self._finite = self._sum + value, self._finite + 1
@@ -66,19 +67,19 @@ class Curve:
 
 
 def _mean(a: float, b: float) -> float:
-    """Of what is finite."""
-    known = [v for v in (a, b) if math.isfinite(v)] or [b]
-    return sum(known) / len(known)
+    """Mean of the finite ones of two values; ``b`` if there are none."""
+    finite = [v for v in (a, b) if math.isfinite(v)] or [b]
+    return sum(finite) / len(finite)
 
 
 @dataclass
 class LiveFeed:
-    """The meeting point of one training run and its viewers. Thread-safe.
+    """Snapshots, curves and requests shared by one training run and its viewers. Thread-safe.
 
     Attributes:
-        config: plain-data description of the run (model and data configs as JSON-ready dicts).
-        wants_snapshot: set by a viewer that would show a newer one; the trainer clears it when it publishes, so
-            weights are copied only while somebody looks.
+        config: the run's configuration as JSON-ready dicts.
+        wants_snapshot: set by a viewer to request a newer snapshot; the trainer clears it when it publishes, so weights
+            are copied only while a viewer needs them.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class LiveFeed:
         self._steps_allowed = 0
         self._save = False
 
-    # --- the trainer's side ---------------------------------------------------------------------------------
+    # --- for the trainer ------------------------------------------------------------------------------------
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make ``snapshot`` the latest. Listeners run in the caller's thread and must return at once."""
@@ -112,11 +113,11 @@ class LiveFeed:
                 self._series.setdefault(name, Curve()).add(step, float(value))
 
     def wait_while_paused(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Called before each step: waits while paused; a single step lets one call through.
+        """Block while the run is paused; called before each step. `single_step` lets one call through.
 
         Returns:
-            True when a step may be taken. False when still paused, but ``stop()`` or a viewer asks for a snapshot or a
-            checkpoint: answer and call again.
+            True when a step may be taken. False when still paused, but ``stop()`` is true or a viewer requests a
+            snapshot or a checkpoint: serve the request and call again.
         """
         with self._condition:
             while self._paused and self._steps_allowed == 0:
@@ -128,12 +129,12 @@ class LiveFeed:
             return True
 
     def take_save_request(self) -> bool:
-        """True once after a viewer asked for a checkpoint."""
+        """Return True once after a viewer requested a checkpoint."""
         with self._condition:
-            asked, self._save = self._save, False
-            return asked
+            requested, self._save = self._save, False
+            return requested
 
-    # --- the viewer's side ----------------------------------------------------------------------------------
+    # --- for viewers ----------------------------------------------------------------------------------------
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -141,7 +142,7 @@ class LiveFeed:
             return self._snapshot
 
     def subscribe(self, listener: Callable[[Snapshot], None]) -> Callable[[], None]:
-        """Call ``listener`` with every new snapshot; returns the function that ends it."""
+        """Call ``listener`` with every new snapshot; returns a function that unsubscribes it."""
         with self._condition:
             self._listeners.append(listener)
 
@@ -153,7 +154,7 @@ class LiveFeed:
         return unsubscribe
 
     def series(self) -> dict[str, list[tuple[int, float]]]:
-        """The curves so far: metric name → [(step, value), …], a copy; long ones thinned (see `Curve`)."""
+        """Return a copy of the curves: metric name → [(step, value), …]; long ones are averaged (see `Curve`)."""
         with self._condition:
             return {k: v.points() for k, v in self._series.items()}
 
@@ -163,16 +164,18 @@ class LiveFeed:
             return self._paused
 
     def pause(self, paused: bool = True) -> None:
+        """Pause the run before its next step, or let it continue."""
         with self._condition:
             self._paused, self._steps_allowed = paused, 0
             self._condition.notify_all()
 
     def single_step(self) -> None:
-        """While paused, let one step through."""
+        """Let one step through while paused."""
         with self._condition:
             self._steps_allowed += 1
             self._condition.notify_all()
 
     def request_save(self) -> None:
+        """Request a checkpoint; the trainer writes it after the current step."""
         with self._condition:
             self._save = True

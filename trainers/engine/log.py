@@ -1,4 +1,4 @@
-"""Where a run's scalars go."""
+"""Log of a run's scalars: ``metrics.jsonl``, TensorBoard and the live feed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from .live import LiveFeed
 
 
 class MetricLog:
-    """Scalars to ``metrics.jsonl``, TensorBoard and the live feed. Opened at ``step``, it forgets what a run that was
-    cut off had logged beyond its checkpoint, and gives the feed the curves so far.
+    """Writes scalars to ``metrics.jsonl``, TensorBoard and the live feed.
+
+    Opening it drops the rows after ``step``, which an interrupted run logged after its last checkpoint, and sends the
+    earlier rows to the feed.
 
     Attributes:
-        last: the row of ``step`` that it found, where there is one; empty otherwise.
+        last: the existing row of ``step``; empty without one.
     """
 
     def __init__(self, run_dir: Path, step: int, feed: LiveFeed | None) -> None:
@@ -36,7 +38,7 @@ class MetricLog:
         self._failed = False
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the scalars of ``step``; values that are not finite are left out of the file and the feed."""
+        """Log the scalars of ``step``; the file and the feed omit non-finite values."""
         finite = {k: v for k, v in metrics.items() if math.isfinite(v)}
         if self._feed is not None:
             self._feed.log(step, finite)
@@ -59,8 +61,10 @@ class MetricLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a ``metrics.jsonl``, oldest first; half-written lines (the run was killed, the disk was full) and
-    foreign ones are left out. No file, no rows."""
+    """Read the rows of a ``metrics.jsonl``, oldest first; none if the file is missing.
+
+    Skips incomplete lines (the run was killed, the disk was full) and lines that are no rows.
+    """
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

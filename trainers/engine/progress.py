@@ -1,4 +1,4 @@
-"""The progress bar of everything that takes long here."""
+"""Progress bar of trainings and other long tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(title: str, console: Console, disable: bool = False) -> Progress:
-    """Title, bar, done/total, the task's field ``note``, time spent and time left."""
+    """Create a bar with title, done/total, the task's field ``note``, elapsed and remaining time."""
     columns = (
         TextColumn(f"[bold]{title}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Processes that train one model together, as `torchrun` starts them."""
+"""Distributed training: rank of this process and reductions over ranks."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together; alone where `torch.distributed` is not initialised.
+    """Rank of this process and number of ranks (0 and 1 where `torch.distributed` is not initialised).
 
     Attributes:
-        rank: its number. world: how many there are.
+        rank: index of this process.
+        world: number of processes that train one model.
     """
 
     rank: int = 0
     world: int = 1
 
     @classmethod
-    def here(cls) -> Ranks:
-        """Of this process."""
+    def current(cls) -> Ranks:
+        """Return the rank of this process."""
         ready = torch.distributed.is_available() and torch.distributed.is_initialized()
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size()) if ready else cls()
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes and evaluates."""
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which writes and evaluates."""
         return self.rank == 0
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Gradients become their means over all ranks."""
+        """Replace gradients by their means over all ranks."""
         if self.world == 1:
             return
         for parameter in parameters:
@@ -41,10 +42,10 @@ class Ranks:
             torch.distributed.all_reduce(parameter.grad)
             parameter.grad /= self.world
 
-    def any(self, wanted: bool, device: torch.device) -> bool:
-        """Whether any rank wants to: one that left alone would leave the others waiting."""
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Whether ``value`` is true on any rank. All ranks must call it."""
         if self.world == 1:
-            return wanted
-        flag = torch.tensor(float(wanted), device=device)
+            return value
+        flag = torch.tensor(float(value), device=device)
         torch.distributed.all_reduce(flag)
         return float(flag) > 0

@@ -1,11 +1,12 @@
-"""The nerfstudio side: what `ns-train`, `ns-eval` and `ns-viewer` ask of a method, around one `Pretrainer`.
+"""The nerfstudio method: `ns-train`, `ns-eval` and `ns-viewer` around one `Pretrainer`.
 
-config     the configs that become flags and ``config.yml``; light, read by every `ns-train` of this machine
-trainer    set up, train, resume; sentences instead of tracebacks
-pipeline   network and data as `ns-eval` loads them      model, datamanager   its two halves
+config     configs that become flags and ``config.yml``; every `ns-train` of the machine imports it
+trainer    set-up, training, resuming
+pipeline   network and data for `ns-eval` and `ns-viewer`       model, datamanager   its two parts
+exits      errors as one sentence and an exit status            moved_modules        older ``config.yml`` files
 
-`ns-render dataset` wants a ray data manager and refuses ours: `ns-eval --render-output-path` writes the same pictures.
-`ns-viewer` shows the first held-out scene; `gaussiancross view` shows all of them, and more than colour and depth.
+`ns-render dataset` needs a ray data manager, which this method lacks; `ns-eval --render-output-path` writes the same
+images. `ns-viewer` shows the first held-out scene; `gaussiancross view` shows all of them, with more layers.
 
 Nothing is imported here: nerfstudio is optional.
 """

@@ -1,7 +1,7 @@
-"""nerfstudio's configs, holding ours: each of our fields becomes a flag of `ns-train`, docstring included.
+"""Configs of the nerfstudio method: each field becomes a flag of `ns-train`, its docstring the help text.
 
-Imported by nerfstudio whatever method is asked for, so nothing here may be slow or fail; classes that do the work
-import it when they are built. A run's ``config.yml`` is nerfstudio's dump of these objects.
+nerfstudio imports this module whatever method is run, so the import must be fast and must not fail. A run's
+``config.yml`` is nerfstudio's dump of these objects.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from .pipeline import GaussianCrossPipeline
 from .trainer import GaussianCrossTrainer
 
 Flat = tyro.conf.arg(name="")
-"""Drops one level from the flags: ``--pipeline.model.lattice``, not ``--pipeline.model.net.lattice``."""
+"""Omits one level from the flags: ``--pipeline.model.lattice``, not ``--pipeline.model.net.lattice``."""
 
 VIS = ("viewer", "tensorboard", "viewer+tensorboard")
-"""What ``--vis`` may be. Curves always go to TensorBoard and to ``metrics.jsonl``."""
+"""Valid values of ``--vis``. Curves always go to TensorBoard and to ``metrics.jsonl``."""
 
 
 @dataclass
@@ -42,26 +42,26 @@ class GaussianCrossDataManagerConfig(DataManagerConfig):
 
     _target: type = field(default_factory=lambda: GaussianCrossDataManager)
     data: tyro.conf.Suppress[Path | None] = None
-    """What ``--data`` sets; goes before ``scenes.data``."""
+    """Value of ``--data``; overrides ``scenes.data``."""
     scenes: Annotated[DataConfig, Flat] = field(default_factory=DataConfig)
-    """What to train on."""
+    """Scenes, views and teacher."""
     seed: tyro.conf.Suppress[int] = 0
     """Set from ``--machine.seed``."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
     def data_config(self) -> DataConfig:
-        """The scenes, with ``--data`` applied."""
+        """Return ``scenes`` with ``--data`` applied."""
         return self.scenes if self.data is None else replace(self.scenes, data=str(self.data))
 
 
 @dataclass
 class GaussianCrossModelConfig(ModelConfig):
-    """The network."""
+    """Network, Gaussians and losses."""
 
     _target: type = field(default_factory=lambda: GaussianCrossModel)
     net: Annotated[GaussianCrossConfig, Flat] = field(default_factory=GaussianCrossConfig)
-    """Everything that decides what the network computes."""
+    """Network, Gaussians and losses."""
     enable_collider: tyro.conf.Suppress[bool] = False
     collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
     loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class GaussianCrossPipelineConfig(VanillaPipelineConfig):
     datamanager: GaussianCrossDataManagerConfig = field(default_factory=GaussianCrossDataManagerConfig)
     """Scenes, views and teacher."""
     model: GaussianCrossModelConfig = field(default_factory=GaussianCrossModelConfig)
-    """The network."""
+    """Network, Gaussians and losses."""
 
 
 def _machine() -> MachineConfig:
@@ -86,14 +86,17 @@ def _machine() -> MachineConfig:
 
 @dataclass
 class GaussianCrossTrainerConfig(TrainerConfig):
-    """One pre-training run. ``--load-dir`` takes a run folder or one of its checkpoints and continues it exactly;
-    ``--max-num-iterations`` counts the steps of the whole schedule, those done before included."""
+    """One pre-training run.
+
+    ``--load-dir`` continues a run folder or one of its checkpoints; ``--max-num-iterations`` counts the steps of the
+    whole schedule, including those before.
+    """
 
     _target: Any = field(default_factory=lambda: GaussianCrossTrainer)
     machine: MachineConfig = field(default_factory=_machine)
-    """Seed and device (the GPU when there is one)."""
+    """Seed and device (by default the GPU when available)."""
     viewer: ViewerConfig = field(default_factory=lambda: ViewerConfig(websocket_host="127.0.0.1"))
-    """Where the viewer listens, and whether it stays when training has ended."""
+    """Address and port of the viewer, and whether it closes after training."""
     pipeline: GaussianCrossPipelineConfig = field(default_factory=GaussianCrossPipelineConfig)
     """Network and data."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -103,15 +106,15 @@ class GaussianCrossTrainerConfig(TrainerConfig):
     steps_per_save: int = 1000
     """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
     steps_per_eval_image: int = 500
-    """Steps between evaluations on held-out views; one is also done at the end. 0: only that one."""
+    """Steps between evaluations on held-out views; one is also done at the end. 0: only at the end."""
     steps_per_eval_batch: int = 0
-    """The same evaluation; the smallest interval above 0 counts."""
+    """Alias of --steps-per-eval-image; the smallest interval above 0 counts."""
     steps_per_eval_all_images: int = 0
-    """The same evaluation; the smallest interval above 0 counts."""
+    """Alias of --steps-per-eval-image; the smallest interval above 0 counts."""
     save_only_latest_checkpoint: bool = True
-    """Keep the latest two checkpoints (True) or all of them."""
+    """Keep the latest two checkpoints instead of all."""
     vis: Any = "viewer+tensorboard"
-    """viewer, tensorboard (no viewer) or viewer+tensorboard."""
+    """Outputs: viewer, tensorboard (no viewer) or viewer+tensorboard."""
     mixed_precision: tyro.conf.Suppress[bool] = False
     use_grad_scaler: tyro.conf.Suppress[bool] = False
     log_gradients: tyro.conf.Suppress[bool] = False
@@ -123,7 +126,7 @@ class GaussianCrossTrainerConfig(TrainerConfig):
 
     @staticmethod
     def of(name: str, preset: PretrainConfig, target: Any = None) -> GaussianCrossTrainerConfig:
-        """The method ``name`` with the values of a preset; ``target`` builds the trainer."""
+        """Create the config of the method ``name`` from a preset; ``target`` builds the trainer."""
         config = GaussianCrossTrainerConfig(
             method_name=name,
             pipeline=GaussianCrossPipelineConfig(
@@ -140,7 +143,7 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         return config
 
     def pretrain_config(self) -> PretrainConfig:
-        """The same run as the engine wants it."""
+        """Convert to the config of a `Pretrainer`."""
         intervals = (self.steps_per_eval_image, self.steps_per_eval_batch, self.steps_per_eval_all_images)
         return PretrainConfig(
             model=self.pipeline.model.net,
@@ -154,10 +157,10 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         )
 
     def validate(self) -> None:
-        """Refuse what cannot work, before a run folder is made.
+        """Check the options before a run folder is created.
 
         Raises:
-            InputError: several devices or machines, a device that is not there, or an unknown ``--vis``.
+            InputError: several devices or machines, an unavailable device, or an unknown ``--vis``.
         """
         machine = self.machine
         if machine.num_devices * machine.num_machines != 1:
@@ -172,7 +175,7 @@ class GaussianCrossTrainerConfig(TrainerConfig):
             hint = "curves always go to TensorBoard and metrics.jsonl; tensorboard alone means no viewer"
             raise InputError("--vis", " or ".join(VIS), str(self.vis), hint)
 
-    # --- what ns-train calls, in this order -----------------------------------------------------------------
+    # --- called by ns-train, in this order ------------------------------------------------------------------
 
     def set_timestamp(self) -> None:
         with sentences():
@@ -181,7 +184,7 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         super().set_timestamp()
 
     def set_experiment_name(self) -> None:
-        """The data's name: ``rooms:8`` → rooms-8, ``captures/kitchen`` → kitchen."""
+        """Set the experiment's name from the data: ``rooms:8`` → rooms-8, ``captures/kitchen`` → kitchen."""
         if self.experiment_name is None:
             name = Path(self.pipeline.datamanager.data_config().data).name
             self.experiment_name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"

@@ -1,4 +1,4 @@
-"""The data as a nerfstudio datamanager."""
+"""`PretrainData` as a nerfstudio datamanager."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class GaussianCrossDataManager(DataManager):
 
     Args:
         config: scenes, views and teacher.
-        given: how points become network input (the model's own config).
+        input_config: conversion of points to network input (the model's own config).
     """
 
-    def __init__(self, config: GaussianCrossDataManagerConfig, given: InputConfig, **kwargs: Any) -> None:
+    def __init__(self, config: GaussianCrossDataManagerConfig, input_config: InputConfig, **kwargs: Any) -> None:
         from ..pretraining.data import PretrainData
 
         torch.nn.Module.__init__(self)  # nerfstudio's constructor would look for ray datasets
         self.config = config
-        self.source = PretrainData(config.data_config(), given, config.seed)
+        self.source = PretrainData(config.data_config(), input_config, config.seed)
 
     @cached_property
     def train_dataset(self) -> SceneViews:  # type: ignore[override]
@@ -41,7 +41,7 @@ class GaussianCrossDataManager(DataManager):
         return self.train_dataset
 
     def get_datapath(self) -> Path:
-        """Where nerfstudio's viewer keeps camera paths: the data's folder, or here for built-in data."""
+        """Return the folder in which nerfstudio's viewer stores camera paths: the data's, or the current one."""
         path = Path(self.source.config.data)
         return path if path.is_dir() else Path.cwd()
 
@@ -50,7 +50,7 @@ class GaussianCrossDataManager(DataManager):
 
 
 class SceneViews(torch.utils.data.Dataset):
-    """The target views of one scene, as much of nerfstudio's `InputDataset` as its viewer reads."""
+    """Target views of one scene, with the part of nerfstudio's `InputDataset` that its viewer reads."""
 
     def __init__(self, batch: Batch) -> None:
         self._color = batch.views[0].color

@@ -1,4 +1,4 @@
-"""How a run ends on a command line: with a sentence and a status, not with a traceback."""
+"""Print errors as one sentence and exit with a status, instead of a traceback."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from ...core.errors import InputError
+from ...core.errors import InputError, RunError
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """`InputError` → its sentence in red on standard error and status 2; Ctrl-C → a sentence and status 130. Anything
-    else is a bug of ours and keeps its traceback."""
+    """Context manager that turns errors into a sentence on stderr and an exit status, as `app.cli.main` does.
+
+    `InputError`: 2. `RunError`: 1. Ctrl-C: 130. Any other exception is a bug and keeps its traceback.
+    """
     try:
         yield
     except InputError as error:
-        tell(str(error), "bold red")
+        print_stderr(str(error), "bold red")
         raise SystemExit(2) from None
+    except RunError as error:
+        print_stderr(str(error), "bold red")
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
-        tell("Interrupted at once; nothing was saved since the last checkpoint.", "bold yellow")
+        print_stderr("Interrupted at once; nothing was saved since the last checkpoint.", "bold yellow")
         raise SystemExit(130) from None
 
 
-def tell(sentence: str, style: str) -> None:
-    """One sentence on standard error, never wrapped."""
+def print_stderr(sentence: str, style: str) -> None:
+    """Print one sentence on stderr without wrapping it."""
     Console(stderr=True).print(sentence, style=style, soft_wrap=True, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""The network as a nerfstudio model: cameras in, images out."""
+"""`GaussianCross` as a nerfstudio model: cameras in, images out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class GaussianCrossModel(Model):
-    """Our network as ``net``, and for viewers the Gaussians that it predicts for the first held-out scene.
+    """Holds the network as ``net``, and renders the Gaussians that it predicts for the first held-out scene.
 
-    The frame is the network's: metres, z up, the scene centred on its floor.
+    Frame: the network's, in metres, z up, the scene's horizontal centre at floor height as origin.
     """
 
     def populate_modules(self) -> None:
@@ -32,7 +32,7 @@ class GaussianCrossModel(Model):
         self._gaussians: Gaussians | None = None
 
     def update_to_step(self, step: int) -> None:
-        """Called when other weights were loaded: what the old ones predicted is forgotten."""
+        """Drop the predicted Gaussians; called after weights were loaded."""
         self._gaussians = None
 
     def get_param_groups(self) -> dict[str, list[torch.nn.Parameter]]:
@@ -42,14 +42,14 @@ class GaussianCrossModel(Model):
     def get_outputs_for_camera(
         self, camera: NerfstudioCameras, obb_box: OrientedBox | None = None
     ) -> dict[str, Tensor]:
-        """Images of one perspective camera.
+        """Render one perspective camera.
 
         Args:
             camera: one camera (nerfstudio's frame: x right, y up, looking along −z).
-            obb_box: only the Gaussians with their centre in it.
+            obb_box: render only Gaussians with their centre in this box.
 
         Returns:
-            ``rgb`` [H, W, 3], ``depth`` [H, W, 1], distance along the ray in metres, as nerfstudio reads it, and
+            ``rgb`` [H, W, 3], ``depth`` [H, W, 1] (distance along the ray in metres, nerfstudio's convention) and
             ``accumulation`` [H, W, 1].
         """
         if self._gaussians is None:
@@ -71,11 +71,11 @@ class GaussianCrossModel(Model):
 
 
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-"""Turns camera axes between nerfstudio's (y up, z back) and ours (y down, z forward); its own inverse."""
+"""Converts camera axes between nerfstudio's (y up, z back) and ours (y down, z forward); its own inverse."""
 
 
 def from_nerfstudio(cameras: NerfstudioCameras) -> Cameras:
-    """nerfstudio's cameras of one size as ours."""
+    """Convert nerfstudio's cameras, all of one image size, to ours."""
     c2w = cameras.camera_to_worlds.reshape(-1, 3, 4)
     last = c2w.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(c2w), 1, 4)
     viewmats = torch.linalg.inv(torch.cat([c2w, last], 1) @ OPENGL_TO_OPENCV.to(c2w))
@@ -84,7 +84,7 @@ def from_nerfstudio(cameras: NerfstudioCameras) -> Cameras:
 
 
 def to_nerfstudio(cameras: Cameras) -> NerfstudioCameras:
-    """Our cameras as nerfstudio's."""
+    """Convert our cameras to nerfstudio's."""
     c2w = cameras.camera_to_worlds @ OPENGL_TO_OPENCV.to(cameras.viewmats)
     fx, fy, cx, cy = (cameras.Ks[:, i, j].clone() for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     return NerfstudioCameras(c2w[:, :3], fx, fy, cx, cy, width=cameras.width, height=cameras.height)

@@ -1,7 +1,7 @@
 """Import hook for the module paths in nerfstudio's ``config.yml`` files of version 0.1.
 
-nerfstudio writes the module of every config class into ``config.yml``. Runs from before the modules moved name places
-that no longer exist; the hook imports the new ones instead. It is asked only after every other finder has failed.
+nerfstudio writes the module of every config class into ``config.yml``. Runs from before the modules moved name paths
+that no longer exist; the hook imports the new modules instead. It runs only after every other finder has failed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOVED_MODULES = {
     f"{_PACKAGE}.core.batch": f"{_PACKAGE}.core.data.batch",
     f"{_PACKAGE}.trainers.config": f"{_PACKAGE}.trainers.pretraining.config",
 }
-"""Module path in older files → module path today."""
+"""Module path in older files → current module path."""
 
 
 class MovedModuleFinder(MetaPathFinder, Loader):

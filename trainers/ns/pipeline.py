@@ -1,4 +1,4 @@
-"""Network and data as one module, as nerfstudio loads and evaluates them."""
+"""Network and data as a nerfstudio pipeline, for `ns-eval` and `ns-viewer`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class GaussianCrossPipeline(Pipeline):
-    """What `ns-eval` and `ns-viewer` build from a run's ``config.yml``. Training goes through `Pretrainer`.
+    """Pipeline that `ns-eval` and `ns-viewer` build from a run's ``config.yml``. Training uses `Pretrainer`.
 
     Args:
         config: network and data.
-        device: where the network lives.
-        test_mode: as nerfstudio passes it; the data are read lazily in any mode.
+        device: device of the network.
+        test_mode: passed by nerfstudio; data are read lazily in every mode.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class GaussianCrossPipeline(Pipeline):
     ) -> None:
         super().__init__()
         self.config, self.test_mode, self.world_size = config, test_mode, world_size
-        self.datamanager: GaussianCrossDataManager = config.datamanager.setup(given=config.model.net.input)
+        self.datamanager: GaussianCrossDataManager = config.datamanager.setup(input_config=config.model.net.input)
         self._model: GaussianCrossModel = config.model.setup(
             scene_box=None, num_train_data=0, source=self.datamanager.source
         )
         self._model.to(device)
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
-        """Weights from ``nerfstudio_models/``; every one of them must be there."""
+        """Load the weights of a ``nerfstudio_models/`` checkpoint, strictly."""
         self.load_state_dict(loaded_state, strict=True)
         self._model.update_to_step(step)
 
@@ -51,22 +51,22 @@ class GaussianCrossPipeline(Pipeline):
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, float]:
-        """Means over the held-out views (`trainers.pretraining.evaluation.evaluate`), and with ``get_std`` their deviations
-        where there are two values or more.
+        """Return the means of `trainers.pretraining.evaluation.evaluate` over the held-out views.
 
         Args:
-            output_path: folder for target, render and depth of every view, side by side, as PNG.
+            output_path: folder for PNGs of target, render and depth of every view, side by side.
+            get_std: also return standard deviations, of metrics with at least two values.
         """
         from ..pretraining.evaluation import evaluate
         from ..pretraining.pictures import save_views
 
-        keep = (
+        write_images = (
             None
             if output_path is None
             else lambda name, batch, prediction: save_views(output_path, name, batch.views[0], prediction.splats)
         )
         result: dict[str, float] = {}
-        for name, values in evaluate(self._model.net, self.datamanager.source, keep).items():
+        for name, values in evaluate(self._model.net, self.datamanager.source, write_images).items():
             values = values[torch.isfinite(values)]
             result[name] = float(values.mean()) if len(values) else math.nan
             if get_std and len(values) > 1:

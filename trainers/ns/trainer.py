@@ -1,4 +1,4 @@
-"""`ns-train`'s trainer: builds nerfstudio's pipeline, and trains it with the engine that plain installs use too."""
+"""Trainer of `ns-train`: builds nerfstudio's pipeline and trains it with `Pretrainer`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...core.errors import InputError
 from ...core.io.atomic import atomic_file
 from ..engine.live import LiveFeed
 from ..pretraining.config import without_teacher
-from .exits import sentences, tell
+from .exits import print_stderr, sentences
 
 if TYPE_CHECKING:
     from ..pretraining.trainer import Pretrainer
@@ -24,25 +24,27 @@ if TYPE_CHECKING:
 
 
 class Viewer(Protocol):
-    """What shows a running training."""
+    """Viewer of a running training."""
 
     def close(self) -> None: ...
 
 
 ViewerFactory = Callable[["Pretrainer", str, int, bool], Viewer]
-"""(run, host, port, whether to get a public address, too) → a viewer that watches ``run.feed``."""
+"""(run, host, port, whether to request a public address) → viewer of ``run.feed``."""
 
 
 class GaussianCrossTrainer:
     """One run of `ns-train`.
 
     Args:
-        config: the run.
-        local_rank, world_size: as nerfstudio passes them; one process only.
-        viewer: opens the viewer, when the run is to have one. Passed in, because viewers are built on trainers.
+        config: options of the run.
+        local_rank, world_size: passed by nerfstudio; one process only.
+        viewer: opens the viewer, if the run is to have one. Passed in, because `trainers` imports no viewer.
 
     Attributes:
-        run: the engine; pipeline: what `ns-eval` will load; feed: what the viewer watches. All set by `setup`.
+        run: the `Pretrainer`, set by `setup`.
+        pipeline: the pipeline that `ns-eval` will load, set by `setup`.
+        feed: connects the run with the viewer.
     """
 
     run: Pretrainer
@@ -73,13 +75,13 @@ class GaussianCrossTrainer:
         config.validate()
         device = config.machine.device_type
         if device == "cpu" and config.method_name == "gaussiancross":
-            tell(
+            print_stderr(
                 "No CUDA device in use: at full size a step takes minutes on a CPU; "
-                "`ns-train gaussiancross-tiny` is the same method at a size for this machine.",
+                "use `ns-train gaussiancross-tiny`, the same method at a size for this machine.",
                 "bold yellow",
             )
         config.pipeline.datamanager.seed = config.machine.seed
-        torch.manual_seed(config.machine.seed)  # of the weights
+        torch.manual_seed(config.machine.seed)  # for the weights
         self.pipeline = config.pipeline.setup(device=device)
         self.run = Pretrainer(
             config.pretrain_config(),
@@ -92,7 +94,7 @@ class GaussianCrossTrainer:
         )
         self._resume()
         if (missing := without_teacher(self.run.config, "--pipeline.datamanager.teacher")) is not None:
-            tell(missing, "bold yellow")  # after all that may be refused: a refusal is one line
+            print_stderr(missing, "bold yellow")  # after all checks: a failed one prints a single line
         self.feed.pause(config.start_paused)
         if self._open_viewer is not None and config.is_viewer_enabled():
             where = config.viewer
@@ -100,8 +102,10 @@ class GaussianCrossTrainer:
             self._viewer = self._open_viewer(self.run, where.websocket_host, port, where.make_share_url)
 
     def _resume(self) -> None:
-        """From ``--load-checkpoint`` or ``--load-dir``, else from the run's own folder (``--load-config``, or the
-        ``--timestamp`` of an earlier run)."""
+        """Resume from ``--load-checkpoint`` or ``--load-dir``, else from the run's own folder.
+
+        The latter holds a checkpoint with ``--load-config``, or with the ``--timestamp`` of an earlier run.
+        """
         from ..pretraining.runs import find_checkpoint
 
         path, step = self.config.load_checkpoint or self.config.load_dir, self.config.load_step
@@ -118,7 +122,7 @@ class GaussianCrossTrainer:
             CONSOLE.print(f"Continuing from step {self.run.step} of {source}.", soft_wrap=True, markup=False)
 
     def train(self) -> None:
-        """Train to the end, or to Ctrl-C; then keep the viewer up until Ctrl-C, unless told otherwise."""
+        """Train to the end or to Ctrl-C; then keep the viewer open until Ctrl-C, unless it is to close."""
         with sentences():
             try:
                 self._train()
@@ -128,8 +132,9 @@ class GaussianCrossTrainer:
     def _train(self) -> None:
         self.run.fit(console=CONSOLE)
         if self.run.interrupted is not None:
-            kept = f"checkpoint of step {self.run.step}" if self.run.step else "no step yet"
-            tell(f"Interrupted: {kept} in {self.base_dir}; give it to --load-dir to continue.", "bold yellow")
+            progress = f"checkpoint of step {self.run.step}" if self.run.step else "no step yet"
+            sentence = f"Interrupted: {progress} in {self.base_dir}; pass it to --load-dir to continue."
+            print_stderr(sentence, "bold yellow")
             raise SystemExit(128 + self.run.interrupted)
         CONSOLE.print(f"Done: {self.run.step} steps, run folder {self.base_dir}", style="bold green", soft_wrap=True)
         if self._viewer is not None and not self.config.viewer.quit_on_train_completion:
@@ -144,12 +149,12 @@ class GaussianCrossTrainer:
             self._viewer = None
 
     def _save_pipeline(self, step: int) -> None:
-        """After each checkpoint of ours: the weights alone, where `ns-eval` looks for them."""
+        """Write the weights where `ns-eval` looks for them; called after each checkpoint."""
         save_pipeline(self.checkpoint_dir, step, self.pipeline.state_dict())
 
 
 def wait_for_interrupt() -> None:
-    """Return on Ctrl-C."""
+    """Block until Ctrl-C."""
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
 

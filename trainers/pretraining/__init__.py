@@ -1,0 +1,12 @@
+"""GaussianCross pre-training.
+
+trainer        `Pretrainer`: one step, evaluation, checkpoints, time limits
+config         options (light to import)          presets    full, tiny, field
+adapt          fits options to a capture and to a time budget
+data           training batches and held-out views
+runs           find and load runs, checkpoints and saved models
+evaluation     metrics on held-out views           pictures   renders beside targets as PNG
+online_probe   linear probe trained beside the run
+timeline       weights of many steps, for the viewer
+contrastive_baseline   PointContrast-style pre-training on points alone
+"""

@@ -24,9 +24,9 @@ ADAPTABLE = (*VOXELS, POINTS, STEPS)
 CAPTURE_VOXEL = 0.025
 """Largest edge of voxels and fine anchors on a capture, metres: one scene affords finer ones than many rooms."""
 CAPTURE_POINTS = 100_000
-"""Fewest points that a capture's limit of points may be."""
+"""Lowest value of the maximum number of points on a capture."""
 TIMED_STEPS = 8
-"""Steps that are timed to fit a schedule; they run twice, first to compile kernels and to fill caches."""
+"""Steps timed to fit a schedule; they run twice, first to compile kernels and to fill caches."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Costs:
 
 
 def for_capture(config: PretrainConfig, adaptable: Collection[str] = ADAPTABLE) -> PretrainConfig:
-    """Voxels, fine anchors and number of points for a capture, where they are adaptable.
+    """Adapt voxels, fine anchors and the number of points to a capture, where they are adaptable.
 
-    Voxels and fine anchors become at most `CAPTURE_VOXEL`, unless one of the two was chosen; a limit of points becomes
-    at least `CAPTURE_POINTS`.
+    Voxels and fine anchors become at most `CAPTURE_VOXEL`, unless the user set one of the two; the maximum number of
+    points becomes at least `CAPTURE_POINTS`.
     """
     model, inputs = config.model, config.model.input
     if all(name in adaptable for name in VOXELS):
@@ -60,7 +60,7 @@ def for_capture(config: PretrainConfig, adaptable: Collection[str] = ADAPTABLE) 
 
 
 def like_checkpoint(config: PretrainConfig, saved_config: PretrainConfig, adaptable: Collection[str]) -> PretrainConfig:
-    """``config`` with the adaptable fields of the run that it continues."""
+    """Return ``config`` with the adaptable fields taken from the run that it continues."""
     model, inputs = config.model, config.model.input
     if VOXELS[0] in adaptable:
         inputs = replace(inputs, voxel_size=saved_config.model.input.voxel_size)
@@ -75,7 +75,7 @@ def like_checkpoint(config: PretrainConfig, saved_config: PretrainConfig, adapta
 def measure_costs(
     config: PretrainConfig, run_dir: Path, data: PretrainData, device: torch.device | str, seconds: float
 ) -> Costs:
-    """Time steps, and an evaluation if one is due within ``seconds``, on a model that is thrown away."""
+    """Time steps, and an evaluation if one is due within ``seconds``, on a temporary model."""
     trainer = Pretrainer(config, run_dir, data, device)
     times: list[float] = []
     for is_timed in (False, True):

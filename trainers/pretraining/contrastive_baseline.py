@@ -1,8 +1,8 @@
-"""The baseline that GaussianCross has to beat: contrast of two views of one scene, on points alone.
+"""Contrastive pre-training on two views of a scene's points, the baseline of GaussianCross.
 
-PointContrast (Xie et al. 2020) with MSC's way of making the views (Wu et al. 2023): two geometrically and
-photometrically augmented, masked copies of a scene instead of two frames. Voxels that stand for the same points are
-each other's positives; all other voxels drawn from the scene are negatives (PointInfoNCE).
+PointContrast (Xie et al. 2020) with views made as in MSC (Wu et al. 2023): two geometrically and photometrically
+augmented, masked copies of a scene instead of two frames. Voxels of the same points are positives; all other sampled
+voxels of the scene are negatives (PointInfoNCE).
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ from .trainer import make_optimizer
 
 @dataclass(frozen=True)
 class ContrastiveConfig:
-    """One contrastive pre-training."""
+    """One contrastive pre-training run."""
 
     base_channels: int = 32
     """Width of the backbone's stem."""
     channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96)
-    """Widths of its stages."""
+    """Widths of the backbone's stages."""
     layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2)
-    """Its residual blocks per stage."""
+    """Residual blocks per stage of the backbone."""
     own_statistics: bool = True
-    """See `GaussianCrossConfig`."""
+    """Normalise by the scene's own batch statistics outside training, too."""
     voxel_size: float = 0.02
     """Edge of the voxels, metres."""
     mask_ratio: float = 0.5
-    """Share of the points that each view lacks, drawn apart."""
+    """Share of the points dropped from each view, drawn independently."""
     augment: SceneAugmentConfig = field(default_factory=lambda: VIEW_AUGMENT)
-    """Of each view."""
+    """Augmentation of each view."""
     pairs: int = 2048
-    """Matched voxels that a scene contributes, at most (PointContrast: 4,096)."""
+    """Maximum number of matched voxels per scene (PointContrast: 4,096)."""
     temperature: float = 0.07
-    """Of the softmax over negatives (PointContrast, MSC: 0.07 and 0.4)."""
+    """Temperature of the softmax over negatives (PointContrast: 0.07, MSC: 0.4)."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser and schedule."""
     steps: int = 100_000
-    """Optimiser steps, of one scene each."""
+    """Optimiser steps of one scene each."""
     eval_every: int = 0
-    """Steps between looks at the effective rank of the features, 0: at the end."""
+    """Steps between evaluations of the features' effective rank. 0: only at the end."""
     save_every: int = 1000
     """Steps between checkpoints."""
     seed: int = 0
-    """Of weights, scene order and views."""
+    """Random seed of weights, scene order and views."""
 
 
 class ContrastiveTrainer(Trainer[ViewPair]):
-    """Trains a `SpUNet` by contrast.
+    """Trains a `SpUNet` by contrastive learning.
 
     Args:
-        config: the run.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
-        train: scenes; labels and frames are not looked at.
-        val: scenes whose features' effective rank is told on the way.
-        device: "cuda" when there is one, unless given.
+        config: options of the run.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it exactly.
+        train: scenes; labels and frames are ignored.
+        val: scenes on which `evaluate` measures the effective rank of the features.
+        device: by default "cuda" when available.
 
     Attributes:
         model: the backbone.
@@ -118,11 +118,11 @@ class ContrastiveTrainer(Trainer[ViewPair]):
         )
 
     def train_step(self, batch: ViewPair) -> dict[str, float]:
-        """One update on the matches of one scene."""
+        """Update once on the matches of one scene."""
         self.model.train()
         batch = batch.to(self.device)
         optim = self.config.optim
-        lr = one_cycle(self.step, self.rhythm.steps, optim.lr, optim.warmup)
+        lr = one_cycle(self.step, self.schedule.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
 
         def losses() -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ class ContrastiveTrainer(Trainer[ViewPair]):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Mean effective rank of the features of the held-out scenes."""
+        """Return the mean effective rank of the features of the held-out scenes."""
         self.model.eval()
         ranks = []
         for index in range(len(self.val)):

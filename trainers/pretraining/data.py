@@ -1,5 +1,5 @@
-"""Which scenes and views a training step sees. A batch is a pure function of (seed, step), so resuming a run needs no
-sampler state, and a prefetching thread changes nothing."""
+"""Batches of pre-training. A batch is a pure function of (seed, step): resuming needs no sampler state, and prefetching
+in threads changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...core.features.lifting import lift_voxels
 from ...core.io.cache import cache_folder
 from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher, memoize_features
-from ..engine.loop import prefetched
+from ..engine.prefetch import prefetched
 from .config import DataConfig
 
 
@@ -28,24 +28,24 @@ class PretrainData:
     """Training batches and held-out views of one dataset.
 
     Args:
-        config: what to train on.
-        given: how points become network input (the model's own config).
-        seed: of everything random.
-        train, val, teacher: opened from ``config`` unless given.
-        report: told what reading the scenes leaves out and how far it is.
+        config: scenes, views and teacher.
+        input_config: conversion of points to network input (the model's own config).
+        seed: random seed.
+        train, val, teacher: by default opened from ``config``.
+        report: receives notices and progress of reading the scenes.
     """
 
     def __init__(
         self,
         config: DataConfig,
-        given: InputConfig,
+        input_config: InputConfig,
         seed: int = 0,
         train: SceneDataset | None = None,
         val: SceneDataset | None = None,
         teacher: Teacher | None = None,
         report: Report = SILENT,
     ) -> None:
-        self.config, self.input, self.seed = config, given, seed
+        self.config, self.input, self.seed = config, input_config, seed
         self.train = open_dataset(config.data, "train", report=report) if train is None else train
         self.val = open_dataset(config.data, "val", report=report) if val is None else val
         self.teacher = _teacher(config) if teacher is None else teacher
@@ -61,81 +61,85 @@ class PretrainData:
 
     @property
     def teacher_dim(self) -> int:
-        """Width of the teacher's features, 0 without one."""
+        """Width of the teacher's features; 0 without a teacher."""
         return 0 if self.teacher is None else self.teacher.info.dim
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the labels that the training scenes carry; empty without labels."""
+        """Names of the training scenes' classes; empty without labels."""
         return tuple(self.train.class_names)
 
     def scene_index(self, step: int, slot: int = 0) -> int:
-        """The training scene in ``slot`` of the batch of ``step``: every scene once an epoch, in random order."""
+        """Index of the training scene in ``slot`` of the batch of ``step``: each scene once per epoch, shuffled."""
         epoch, position = divmod(step * self.config.batch_size + slot, len(self.train))
         return int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))[position])
 
     def batch(self, step: int) -> Batch:
-        """The training batch of ``step``, on the CPU."""
+        """Return the training batch of ``step``, on the CPU."""
         points, views, pairs = [], [], []
         for slot in range(self.config.batch_size):
             rng = np.random.default_rng([self.seed, 2, step, slot])
             scene = self._train_scene(self.scene_index(step, slot))
             frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
-            given = make_input(scene, self.input, rng, self.config.augment)
+            network_input = make_input(scene, self.input, rng, self.config.augment)
             picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
-            points.append(self._lifted(scene, given, frames, rng, picked.tolist()))
-            views.append(self._views(scene.name, frames, picked.tolist(), given.transform))
+            points.append(self._lifted(scene, network_input, frames, rng, picked.tolist()))
+            views.append(self._views(scene.name, frames, picked.tolist(), network_input.transform))
             if self.input.pairs:
                 pairs.append(self._pair(scene, np.random.default_rng([self.seed, 3, step, slot])))
         return Batch(PointBatch.cat(points), views, pairs)
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
-        """Batches from ``start`` on, the next ones prepared in a thread: `trainers.engine.loop.prefetched`."""
+        """Yield the batches from step ``start`` on, prepared ahead in a thread."""
         return prefetched(self.batch, start)
 
     @cached_property
     def mean_color(self) -> Tensor:
-        """[3] mean colour of some training views: the trivial prediction that a render must beat."""
+        """[3] mean colour of some training views: the trivial prediction to compare renders with."""
         batches = [self.batch(step) for step in range(min(4, len(self.train)))]
         return torch.cat([v.color.flatten(0, 2) for b in batches for v in b.views]).mean(0)
 
     def held_out(self) -> Iterator[tuple[str, Batch]]:
-        """(scene name, batch of one scene) per evaluated scene: all its points, unmasked, and its held-out views."""
+        """Yield (scene name, batch of one scene) per evaluated scene: all points, unmasked, and its held-out views."""
         for index in range(min(self.config.eval_scenes, len(self.val))):
             scene = self.val.scene(index)
             frames = _required(self.val.frames(index), scene.name)
-            given = make_input(scene, self.input)
+            network_input = make_input(scene, self.input)
             count = min(self.config.eval_views, len(frames))
             picked = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
-            known = scene.name in self.train.names  # a capture: its training frames are no targets here
-            sources = self._train_frames(list(self.train.names).index(scene.name)) if known else frames
-            points = self._lifted(scene, given, _required(sources, scene.name), None, [] if known else picked)
-            yield scene.name, Batch(points, [self._views(scene.name, frames, picked, given.transform)])
+            is_capture = scene.name in self.train.names  # its training frames are no targets here
+            sources = self._train_frames(list(self.train.names).index(scene.name)) if is_capture else frames
+            targets = [] if is_capture else picked
+            points = self._lifted(scene, network_input, _required(sources, scene.name), None, targets)
+            yield scene.name, Batch(points, [self._views(scene.name, frames, picked, network_input.transform)])
 
     def _lifted(
         self,
         scene: PointScene,
-        given: SceneInput,
+        network_input: SceneInput,
         frames: PosedFrames,
         rng: np.random.Generator | None,
         targets: Sequence[int],
     ) -> PointBatch:
-        """The input, with what frames that are no targets say of it: all of them, or with ``rng`` any number up to
-        ``lifted_frames``, none, too, so that the network can do without."""
+        """Add features lifted from frames other than the targets to the input.
+
+        All frames are used, or with ``rng`` a random number from 0 to ``lifted_frames`` of them, so that the network
+        also works without any.
+        """
         if not self.input.lifted_frames or self.teacher is None:
-            return given.points
+            return network_input.points
         others = np.setdiff1d(np.arange(len(frames)), targets)
         if rng is not None:
             others = rng.permutation(others)[: int(rng.integers(self.input.lifted_frames + 1))]
         if len(others) == 0:
-            return given.points
-        return lift_voxels(scene, given, frames, self.teacher, others.tolist())
+            return network_input.points
+        return lift_voxels(scene, network_input, frames, self.teacher, others.tolist())
 
     def _pair(self, scene: PointScene, rng: np.random.Generator) -> ViewPair:
-        given = self.input
-        if given.max_points is not None and len(scene) > given.max_points:
-            scene = scene[rng.permutation(len(scene))[: given.max_points]]
-        return make_view_pair(scene, given.voxel_size, given.mask_ratio, given.pairs, rng)
+        config = self.input
+        if config.max_points is not None and len(scene) > config.max_points:
+            scene = scene[rng.permutation(len(scene))[: config.max_points]]
+        return make_view_pair(scene, config.voxel_size, config.mask_ratio, config.pairs, rng)
 
     def _views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> Views:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)

@@ -1,4 +1,4 @@
-"""How good a pre-trained network is on views that it never saw."""
+"""Evaluation of a pre-trained network on held-out views."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def evaluate(
     on_scene: Callable[[str, Batch, Prediction], object] | None = None,
     constant: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Measures of the held-out scenes and views, one value per view or per scene, on the CPU.
+    """Compute metrics of the held-out scenes and views: name → values per view or per scene, on the CPU.
 
-    * ``eval/psnr`` (dB) and ``eval/psnr_gain``, its lead over painting everything in the mean colour, per view;
+    * ``eval/psnr`` (dB) and ``eval/psnr_gain``, its difference to the PSNR of the mean colour, per view;
     * ``eval/depth_error``, the median relative error of the rendered depth, per view (NaN without depth);
     * ``eval/teacher_cosine``, per view, with a teacher only;
-    * ``eval/constant_cosine``, what ``constant`` in every pixel would reach of it, per view;
-    * ``eval/effective_rank`` and ``eval/feature_spread`` of the backbone's features, per scene: do they collapse?
+    * ``eval/constant_cosine``, the teacher cosine of ``constant`` in every pixel, per view;
+    * ``eval/effective_rank`` and ``eval/feature_spread`` of the backbone's features, per scene; low when they collapse.
 
     Args:
-        on_scene: called with every scene's name, batch and prediction (to keep pictures).
-        constant: [D] from `constant_feature`; None leaves its cosine out.
+        on_scene: called with every scene's name, batch and prediction (to save images).
+        constant: [D] from `constant_feature`; None omits its cosine.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -77,8 +77,8 @@ def constant_feature(data: PretrainData, batches: int = 4) -> Tensor | None:
 
 
 def constant_cosine(constant: Tensor, teacher: Tensor) -> Tensor:
-    """Mean cosine of one feature vector [D] to the teacher's features [M, h, w, D] per view: [M], on the CPU.
+    """Return the mean cosine [M], on the CPU, of a feature vector [D] to the teacher's features [M, h, w, D] per view.
 
-    Where features share a large common part it is high, and a model's cosine says little without it.
+    It is high where features share a large common part; compare a model's cosine with it.
     """
     return (normalize(teacher.cpu(), dim=-1) @ constant.cpu()).flatten(1).mean(1)

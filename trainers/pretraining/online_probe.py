@@ -1,7 +1,7 @@
-"""The online linear probe: how well could a linear classifier read the classes off the features, right now?
+"""Online linear probe: a linear classifier of the labels, trained on the features during pre-training.
 
-It watches a pre-training and never touches it: it reuses the features of the step's own forward pass, detached, and
-draws nothing from the global random generator, so the network's weights are bit for bit the same with and without it.
+It does not affect the training: it uses the detached features of the step's own forward pass and draws nothing from the
+global random generator, so the network's weights are bit for bit the same with and without it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ...core.io.pretrained import PROBE_PREFIX
 from ...core.metrics import SemanticScores, confusion_matrix, semantic_scores
 
 MAX_VOXELS = 8_192
-"""Labelled voxels that one step learns from, at most: the probe's cost has a roof whatever the scene."""
+"""Upper bound on labelled voxels per step, to bound the probe's cost."""
 
 LR, WEIGHT_DECAY = 5e-3, 1e-4
-"""Of its AdamW: fast, because the features move under it."""
+"""AdamW learning rate and weight decay; high, since the features keep changing."""
 
 
 class LinearProbe(nn.Module):
-    """Features [V, C] → class logits [V, K]: every channel brought to mean 0 and variance 1, then one linear layer.
+    """Features [V, C] → class logits [V, K]: channels normalised to mean 0 and variance 1, then one linear layer.
 
-    Outside training the channels are normalised by the statistics of the scene at hand, as in the backbone: training
-    sees masked scenes, everything else whole ones.
+    Outside training, too, the channels are normalised by the statistics of the current scene, as in the backbone:
+    training sees masked scenes, evaluation whole ones.
 
     Args:
         features: C.
@@ -36,14 +36,14 @@ class LinearProbe(nn.Module):
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(features, affine=False, track_running_stats=False)
-        with torch.random.fork_rng(devices=[]):  # drawing what is overwritten next leaves the run's numbers alone
+        with torch.random.fork_rng(devices=[]):  # the initial values are overwritten; keep the global generator as is
             self.linear = nn.Linear(features, classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     @staticmethod
     def of(weights: Mapping[str, Tensor]) -> LinearProbe:
-        """The probe that has these weights (`state_dict`), in eval mode."""
+        """Build the probe of a state dict, in eval mode."""
         classes, features = weights["linear.weight"].shape
         probe = LinearProbe(features, classes)
         probe.load_state_dict(dict(weights))
@@ -56,13 +56,13 @@ class LinearProbe(nn.Module):
 
 
 class OnlineProbe:
-    """A `LinearProbe` in training, with its optimiser and the score of the evaluation under way.
+    """A `LinearProbe` with its optimiser and the confusion matrix of the current evaluation.
 
     Args:
         features: width of the backbone's features.
-        class_names: of the labels.
-        seed: of the voxels that are drawn.
-        device: where the features are.
+        class_names: names of the labels.
+        seed: random seed of the sampled voxels.
+        device: device of the features.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class OnlineProbe:
         self._confusion = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
 
     def learn(self, step: int, features: Tensor, segment: Tensor | None) -> float | None:
-        """One update on the features [V, C] and labels [V] of a training step.
+        """Update once on the features [V, C] and labels [V] of a training step.
 
         Returns:
-            the cross-entropy before it; None when there was nothing to learn from.
+            the cross-entropy before the update; None without labelled voxels.
         """
         if segment is None:
             return None
@@ -101,7 +101,7 @@ class OnlineProbe:
 
     @torch.no_grad()
     def observe(self, features: Tensor | None, segment: Tensor | None) -> None:
-        """Count the predictions for one held-out scene, features [V, C] and labels [V]."""
+        """Add one held-out scene, features [V, C] and labels [V], to the confusion matrix."""
         if features is None or segment is None:
             return
         predicted = self.model.eval()(features.to(self._device)).argmax(1)
@@ -109,7 +109,7 @@ class OnlineProbe:
         self._confusion += confusion_matrix(predicted, segment, len(self.class_names)).cpu()
 
     def take_scores(self) -> SemanticScores | None:
-        """The scores of all scenes observed since the last call, per voxel; None without a labelled one."""
+        """Return and reset the per-voxel scores of the scenes since the last call; None without labelled voxels."""
         confusion, self._confusion = self._confusion, torch.zeros_like(self._confusion)
         return semantic_scores(confusion) if int(confusion.sum()) else None
 
@@ -117,18 +117,18 @@ class OnlineProbe:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    # --- what checkpoints and snapshots carry ----------------------------------------------------------------
+    # --- checkpoints and snapshots ---------------------------------------------------------------------------
 
     def weights(self) -> dict[str, Tensor]:
-        """The probe's weights as copies on the CPU."""
+        """Return copies of the probe's weights on the CPU."""
         return {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """What `load` needs besides the weights."""
+        """Return the state that `load` needs besides the weights."""
         return {"optimizer": self._optimizer.state_dict(), "classes": list(self.class_names)}
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> bool:
-        """Continue exactly; False, and nothing happens, for a probe of other classes or features."""
+        """Restore weights and state; return False, unchanged, for a probe of other classes or another width."""
         same = state.get("classes") == list(self.class_names)
         if not same or {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in self.weights().items()}:
             return False
@@ -138,12 +138,12 @@ class OnlineProbe:
 
 
 def with_probe(weights: Mapping[str, Tensor], probe: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """The network's weights and the probe's in one mapping, as checkpoints and time lines keep them."""
+    """Join the network's and the probe's weights in one mapping, as checkpoints and time lines store them."""
     return {**weights, **{PROBE_PREFIX + k: v for k, v in (probe or {}).items()}}
 
 
 def split_probe(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-    """(the network's weights, the probe's or None) of what `with_probe` joined."""
+    """Split the result of `with_probe` into the network's weights and the probe's (or None)."""
     own = {k: v for k, v in weights.items() if not k.startswith(PROBE_PREFIX)}
     probe = {k.removeprefix(PROBE_PREFIX): v for k, v in weights.items() if k.startswith(PROBE_PREFIX)}
     return own, probe or None

@@ -1,4 +1,4 @@
-"""Rendered views beside their targets, as PNG files."""
+"""Rendered views beside their targets, written as PNG files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ...core.splat import Splats
 
 
 def save_views(folder: Path, name: str, views: Views, splats: Splats) -> list[Path]:
-    """One PNG per view: target colour and rendered colour over measured and rendered depth.
+    """Write one PNG per view: target and rendered colour above measured and rendered depth.
 
     Args:
-        name: begins the file names, ``<name>_<view>.png``.
+        name: prefix of the file names, ``<name>_<view>.png``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -33,6 +33,6 @@ def save_views(folder: Path, name: str, views: Views, splats: Splats) -> list[Pa
 
 
 def shade(depth: Tensor, far: float) -> Tensor:
-    """Depth [H, W] in metres → grey [H, W, 3], white at the camera, dark at ``far``, black where there is none."""
+    """Convert depth [H, W] in metres to grey [H, W, 3]: white at the camera, dark at ``far``, black without depth."""
     grey = torch.where(depth > 0, 1 - 0.9 * (depth / far).clamp(0, 1), torch.zeros_like(depth))
     return grey[..., None].expand(*grey.shape, 3)

@@ -1,4 +1,4 @@
-"""Named runs. A preset is an instance; `dataclasses.replace` makes others."""
+"""Presets of pre-training: instances of `PretrainConfig`, to be varied with `dataclasses.replace`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ FULL = PretrainConfig(
     optim=OptimConfig(lr=2e-3),
     steps=100_000,
 )
-"""Paper scale, for CUDA: 2 cm voxels, SpUNet with 39.2 M parameters, 128 × 128 × 32 cells, 5 views of 640 × 480. Where
-there is a teacher, its point loss joins the paper's three; ``point_weight=0`` leaves it out."""
+"""Paper scale, for CUDA: 2 cm voxels, SpUNet with 39.2 M parameters, 128 × 128 × 32 cells, 5 views of 640 × 480.
+
+With a teacher, a point loss is added to the paper's three; ``point_weight=0`` turns it off."""
 
 TINY = PretrainConfig(
     model=GaussianCrossConfig(
@@ -40,8 +41,9 @@ TINY = PretrainConfig(
     save_every=200,
     eval_every=100,
 )
-"""The same code, small enough for a two-core CPU: the demo and the tests. Its teacher knows words for what the rooms
-hold, so that the viewer can be asked; "builtin-ssl" is the label-free one."""
+"""Small enough for a two-core CPU, for the demo and the tests.
+
+The teacher "builtin" aligns features with text, so that the viewer can be queried; "builtin-ssl" is label-free."""
 
 FIELD = replace(
     TINY,
@@ -57,5 +59,5 @@ FIELD = replace(
     steps=1000,
     eval_every=200,
 )
-"""For asking rather than for downstream tasks: what other frames' features say is input, too, and the predicted field
-starts as the lifted one and learns to correct it. A backbone learns less where it is told so much."""
+"""For text queries rather than downstream tasks: lifted teacher features are input, too, and the network predicts
+corrections of them. The backbone learns less this way."""

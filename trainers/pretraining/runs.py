@@ -14,8 +14,12 @@ from .online_probe import LinearProbe, split_probe
 
 
 def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
-    """The checkpoint that ``path`` means: itself, or the latest (or ``step``'s) of a run folder or of its
-    ``checkpoints/``; or a saved model, also a bundled one by its name ("bundled-rooms")."""
+    """Return the checkpoint at ``path``, or None.
+
+    Args:
+        path: a checkpoint, a run folder or its ``checkpoints/``, a saved model, or the name of a bundled one.
+        step: of the checkpoint in a run folder; by default the latest.
+    """
     path = bundled_folder(path) or path
     if (path / MODEL).exists():
         return path
@@ -24,26 +28,31 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path | None:
 
 
 def run_folder(checkpoint: Path) -> Path:
-    """Where a run keeps everything else; a saved model's own folder."""
+    """Return the run folder of a checkpoint; for a saved model its own folder."""
     return checkpoint.parent.parent if saved_card(checkpoint) is None else checkpoint
 
 
 def run_name(checkpoint: Path) -> str:
-    """What the run of a checkpoint is called: as its folder, or as a saved model's card says."""
+    """Return the name of a checkpoint's run: its folder's, or the one on a saved model's card."""
     return str((saved_card(checkpoint) or {}).get("name") or run_folder(checkpoint).absolute().name)
 
 
 def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int | None]:
-    """Model (CPU, eval mode), config and step from a run folder or one of its checkpoints; or a saved model, without a
-    step, in a config with the data, teacher and size of views that its card names."""
+    """Load model (CPU, eval mode), config and step of a run folder, a checkpoint or a saved model.
+
+    A saved model has no step; its config takes data, teacher and size of views from its card.
+
+    Raises:
+        InputError: nothing to load at ``path``, or a damaged file.
+    """
     checkpoint = find_checkpoint(path)
     if checkpoint is None:
         raise InputError(path, "a run folder with checkpoints/, one checkpoint, or a saved model", "neither")
     card = saved_card(checkpoint)
     if card is not None:
         model = GaussianCross.from_pretrained(checkpoint)
-        known = {name: card[name] for name in ("data", "teacher", "width", "height") if name in card}
-        return model, PretrainConfig(model.config, from_dict(DataConfig, known, str(checkpoint))), None
+        data = {name: card[name] for name in ("data", "teacher", "width", "height") if name in card}
+        return model, PretrainConfig(model.config, from_dict(DataConfig, data, str(checkpoint))), None
     tensors, meta, _ = load_checkpoint(checkpoint)
     config = from_dict(PretrainConfig, meta["config"], str(checkpoint))
     model = GaussianCross(config.model)
@@ -52,7 +61,7 @@ def load_run(path: Path) -> tuple[GaussianCross, PretrainConfig, int | None]:
 
 
 def load_probe(path: Path) -> LinearProbe | None:
-    """The probe that watched the run, from the same place; None where there was none."""
+    """Load the online probe of a run folder or checkpoint; None for a run without one."""
     checkpoint = find_checkpoint(path)
     if checkpoint is None or saved_card(checkpoint) is not None:
         return None

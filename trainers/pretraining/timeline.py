@@ -1,9 +1,9 @@
-"""A run's time line: weights kept along the way, so that a viewer can scrub through what the network had learned when.
+"""Time line of a run: weights of many steps, through which a viewer can scrub.
 
     <run>/timeline/step-000000123.safetensors    weights alone, matrices in half precision
 
-Steps are spaced evenly in the logarithm (most happens early), and the folder never outgrows its budget: when it would,
-the frame goes whose neighbours are nearest. Checkpoints count as frames, too; unlike those, frames cannot be resumed.
+Steps are spaced evenly in the logarithm, since early steps change most. When the folder would exceed its budget, the
+frame with the nearest neighbours is removed. Checkpoints count as frames; frames cannot be resumed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ...core.errors import InputError
 from ...core.io.checkpoint import MODEL, list_checkpoints
 
 SPACING = 0.15
-"""A frame is due when the step has grown by this share since the last one,"""
+"""Relative growth of the step after which the next frame is due."""
 NEAREST = 5
-"""but not sooner than after so many steps."""
+"""Minimum number of steps between frames."""
 MAX_FRAMES = 80
-"""A slider with more stops than this is no more useful."""
+"""Maximum number of frames."""
 
 _NAME = re.compile(r"step-(\d{9,})\.safetensors")
 _HALF_LIMIT = 6e4
@@ -37,14 +37,17 @@ _HALF_LIMIT = 6e4
 
 @dataclass(frozen=True)
 class TimelineFrame:
-    """Weights of one step on disk: a ``.safetensors`` file of `Timeline`, or that of a checkpoint."""
+    """Weights of one step on disk: a ``.safetensors`` file of `Timeline` or of a checkpoint."""
 
     step: int
     path: Path
 
     def weights(self) -> dict[str, Tensor]:
-        """The state dict in float32, on the CPU, with that of the run's probe (`trainers.pretraining.online_probe.split_probe`);
-        `InputError` for a missing or damaged file."""
+        """Load the state dict in float32 on the CPU, with the probe's (see `online_probe.split_probe`).
+
+        Raises:
+            InputError: a missing or damaged file.
+        """
         try:
             tensors = load_file(self.path)
         except (OSError, SafetensorError, ValueError) as error:
@@ -54,12 +57,12 @@ class TimelineFrame:
 
 
 class Timeline:
-    """Writes frames while a run trains.
+    """Writes the frames of a training run.
 
     Args:
-        run_dir: of the run; frames go to its ``timeline/``.
-        budget: bytes that the folder may take; 0 writes nothing.
-        step: where the run stands. Frames of later steps, from before it was cut off, are removed.
+        run_dir: run folder; frames go to its ``timeline/``.
+        budget: maximum size of the folder in bytes; 0 writes nothing.
+        step: current step. Frames of later steps, left by an interrupted process, are removed.
     """
 
     def __init__(self, run_dir: Path, budget: int, step: int = 0) -> None:
@@ -70,7 +73,7 @@ class Timeline:
         self._frames = _written(self._folder)
 
     def due(self, step: int) -> bool:
-        """Whether a frame of ``step`` would be written."""
+        """Whether a frame is due at ``step``."""
         if self._budget <= 0:
             return False
         if not self._frames:
@@ -79,7 +82,8 @@ class Timeline:
         return step >= last + max(NEAREST, SPACING * last)
 
     def offer(self, step: int, weights: Callable[[], Mapping[str, Tensor]]) -> bool:
-        """Write a frame if one is due. A full disk is told once and ends the time line, never the run."""
+        """Write a frame if one is due; return whether it was written. A full disk prints one warning and ends the time
+        line, not the run."""
         if not self.due(step):
             return False
         path = self._folder / f"step-{step:09d}.safetensors"
@@ -110,8 +114,10 @@ class Timeline:
 
 
 def least_missed(steps: list[int]) -> int:
-    """Index of the step whose removal leaves the smallest gap, measured in log(step + `NEAREST`). The first and the
-    last stay, unless there are only two; then the first goes."""
+    """Return the index of the step whose removal leaves the smallest gap, measured in log(step + `NEAREST`).
+
+    The first and the last step stay, unless there are only two; then it is the first.
+    """
     if len(steps) < 3:
         return 0
     gaps = [math.log((b + NEAREST) / (a + NEAREST)) for a, b in zip(steps[:-2], steps[2:], strict=True)]
@@ -119,14 +125,14 @@ def least_missed(steps: list[int]) -> int:
 
 
 def list_frames(run_dir: Path) -> list[TimelineFrame]:
-    """The frames and checkpoints of a run, oldest first; where there are both, the checkpoint (it is exact)."""
+    """List the frames and checkpoints of a run, oldest first; of a step with both, the checkpoint, which is exact."""
     frames = {f.step: f for f in _written(run_dir / "timeline")}
     frames |= {step: TimelineFrame(step, path / MODEL) for step, path in list_checkpoints(run_dir / "checkpoints")}
     return [frames[step] for step in sorted(frames)]
 
 
 def thinned(frames: list[TimelineFrame], count: int) -> list[TimelineFrame]:
-    """At most ``count`` frames, evenly spaced in position, with the first and the last."""
+    """Select at most ``count`` frames, evenly spaced in the list, with the first and the last."""
     if len(frames) <= count or count < 2:
         return list(frames)
     picks = sorted({round(i * (len(frames) - 1) / (count - 1)) for i in range(count)})
@@ -143,8 +149,10 @@ def _written(folder: Path) -> list[TimelineFrame]:
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """Matrices in half precision where their values allow; vectors (norms, biases, running variances, whose small
-    values matter) and counters as they are. A copy on the CPU."""
+    """Copy a tensor to the CPU, matrices in half precision where their values allow it.
+
+    Vectors stay in float32: small values of norms, biases and running variances matter.
+    """
     plain = tensor.detach().to("cpu", copy=True).contiguous()
     if plain.ndim < 2 or not plain.is_floating_point() or not bool(plain.abs().max() < _HALF_LIMIT):
         return plain

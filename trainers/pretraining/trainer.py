@@ -1,4 +1,4 @@
-"""The pre-training loop: one engine for `ns-train`, for plain installs and for the benchmarks."""
+"""`Pretrainer`: GaussianCross pre-training, used by the command line, `ns-train` and the benchmarks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...core.metrics import psnr
 from ...core.models import GaussianCross, GaussianCrossConfig, Prediction
 from ..engine.live import LiveFeed, Snapshot
 from ..engine.log import MetricLog
-from ..engine.loop import Trainer, TrainSchedule, memory_gb
+from ..engine.loop import Trainer, TrainSchedule
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
@@ -29,40 +29,32 @@ from .evaluation import evaluate
 from .online_probe import OnlineProbe, split_probe, with_probe
 from .timeline import Timeline
 
-__all__ = [
-    "DataConfig",
-    "OptimConfig",
-    "PretrainConfig",
-    "Pretrainer",
-    "make_optimizer",
-    "memory_gb",
-]
-
+__all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "make_optimizer"]
 
 TOLERANCE = 1.1
-"""How much more time than it was given a schedule may take before it is shortened or cut off."""
+"""Factor by which a schedule may exceed its time limit before it is shortened or cut off."""
 
 
 class Pretrainer(Trainer[Batch]):
-    """Owns model, optimiser and probe; see `Trainer`. Everything else is passed in.
+    """Trains a `GaussianCross` and, where scenes have labels, a linear probe beside it; see `Trainer`.
 
     The run folder also holds ``timeline/``.
 
     Args:
-        config: the run. ``model.teacher_dim`` is overwritten by the data's.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it, exactly on a CPU.
-        data: opened from the config unless given.
-        device: "cuda" when there is one, unless given.
-        feed: where to publish for viewers; None publishes nothing.
-        model: the network to train; built from the config and its seed unless given.
-        after_save: called with the step after each checkpoint that was written (to keep copies in other formats).
+        config: options of the run. ``model.teacher_dim`` is overwritten by the data's.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it, exactly on a CPU.
+        data: by default opened from the config.
+        device: by default "cuda" when available.
+        feed: receives snapshots and curves for viewers; None publishes nothing.
+        model: the network to train; by default built from the config and its seed.
+        after_save: called with the step after each checkpoint (to write copies in other formats).
 
     Attributes:
-        probe: the linear probe that watches the features; None where it is off or the data have no classes.
+        probe: the online linear probe; None where it is off or the data have no classes.
     """
 
     kind, title = "GaussianCross", "pre-training"
-    remedy = "lower --optim.lr or check the depth and poses of the data"
+    divergence_hint = "lower --optim.lr or check the depth and poses of the data"
 
     def __init__(
         self,
@@ -91,7 +83,8 @@ class Pretrainer(Trainer[Batch]):
         self._statistics = WarmStatistics(self.model)
         self._shortened_at = (0, 0.0)  # step and position of the last `shorten`
         self._time_limit: tuple[float, int, float] | None = None  # start of `fit`, its first step, seconds
-        self._next_check = self._first_ended = 0.0  # seconds after the start of `fit`; of the time, of the first step
+        self._next_check = 0.0  # when to compare the remaining steps with the time limit, seconds since `fit` began
+        self._first_ended = 0.0  # when the first step ended, seconds since `fit` began
         self.feed, self._after_save = feed, after_save
         self.probe: OnlineProbe | None = None
         if config.probe and self.data.class_names:
@@ -104,23 +97,25 @@ class Pretrainer(Trainer[Batch]):
 
     @property
     def position(self) -> float:
-        """Place of the next step in the schedule of ``config.steps``: its number, or more once that was shortened."""
-        if self.rhythm.steps == self.config.steps:
+        """Position of the next step in the schedule of ``config.steps``: its number, or more after `shorten`."""
+        if self.schedule.steps == self.config.steps:
             return self.step
         step, position = self._shortened_at
         last = self.config.steps - 1
-        if self.step >= self.rhythm.steps - 1:  # the last step has the lowest rate, also where it is the only one left
+        if self.step >= self.schedule.steps - 1:  # the last step has the lowest rate, also if it is the only one left
             return last
-        return position + (self.step - step) * (last - position) / (self.rhythm.steps - 1 - step)
+        return position + (self.step - step) * (last - position) / (self.schedule.steps - 1 - step)
 
     def shorten(self, steps: int) -> None:
-        """End at ``steps`` instead of later: what is left of the schedule is run through in larger strides."""
+        """End at ``steps`` instead of later: the rest of the schedule is traversed in larger strides."""
         self._shortened_at = (self.step, self.position)
-        self.rhythm = replace(self.rhythm, steps=max(steps, self.step + 1))
+        self.schedule = replace(self.schedule, steps=max(steps, self.step + 1))
 
-    def _keep_time(self) -> None:
-        """Shorten the schedule where its steps are too slow for the time: checked from a quarter of the time on, by the
-        mean of all steps but the first, which waits for the first batch."""
+    def _fit_time_limit(self) -> None:
+        """Shorten the schedule when the steps are too slow for the time limit.
+
+        Checked after a quarter of the time, by the mean of all steps but the first, which waits for the first batch.
+        """
         if self._time_limit is None:
             return
         begun, first, seconds = self._time_limit
@@ -132,7 +127,7 @@ class Pretrainer(Trainer[Batch]):
         self._next_check = elapsed + seconds / 20
         per_step = (elapsed - self._first_ended) / (done - 1)
         affordable = max(1, int((seconds - elapsed) / per_step))
-        if TOLERANCE * affordable < self.rhythm.steps - self.step:
+        if TOLERANCE * affordable < self.schedule.steps - self.step:
             self.shorten(self.step + affordable)
 
     # --- one step -------------------------------------------------------------------------------------------
@@ -141,8 +136,10 @@ class Pretrainer(Trainer[Batch]):
         return self.data.batch(step)
 
     def train_step(self, batch: Batch) -> dict[str, float]:
-        """One update of the network and, after a good one, of the probe; returns scalars. A step whose loss or
-        gradient is not finite changes nothing but the counters ``step`` and ``nan_steps``."""
+        """Update the network and, unless that failed, the probe; return scalars.
+
+        A step with a non-finite loss or gradient changes only the counters ``step`` and ``nan_steps``.
+        """
         self.model.train()
         batch = batch.to(self.device)
         optim = self.config.optim
@@ -158,7 +155,7 @@ class Pretrainer(Trainer[Batch]):
 
         step, bad = self.step, self.nan_steps
         metrics = self.update(self.model, self.optimizer, losses, lr, optim.grad_clip, self.model.parameters())
-        probe_loss = self._teach_probe(step, predictions, batch) if self.nan_steps == bad else None
+        probe_loss = self._train_probe(step, predictions, batch) if self.nan_steps == bad else None
         if probe_loss is not None:
             metrics["probe/loss"] = probe_loss
         metrics["gaussians"] = sum(len(p.gaussians) for p in predictions) / len(predictions)
@@ -166,23 +163,26 @@ class Pretrainer(Trainer[Batch]):
         metrics["train/psnr"] = float(torch.cat(shown).mean())
         return metrics
 
-    def _teach_probe(self, step: int, predictions: list[Prediction], batch: Batch) -> float | None:
+    def _train_probe(self, step: int, predictions: list[Prediction], batch: Batch) -> float | None:
         features = [p.point_features for p in predictions if p.point_features is not None]
         if self.probe is None or len(features) < len(predictions):
             return None
         return self.probe.learn(step, torch.cat(features), batch.points.segment)
 
     def evaluate(self, on_scene: Callable[[str, Batch, Prediction], object] | None = None) -> dict[str, float]:
-        """Means of `trainers.pretraining.evaluation.evaluate` over the held-out views, NaN left out; and where there is a probe
-        and labels, ``probe/miou`` (over the classes that occur) and ``probe/acc`` of all held-out voxels."""
+        """Return the means of `pretraining.evaluation.evaluate` over the held-out views, ignoring NaN.
 
-        def seen(name: str, batch: Batch, prediction: Prediction) -> None:
+        With a probe and labels also ``probe/miou`` (over the classes that occur) and ``probe/acc`` of all held-out
+        voxels.
+        """
+
+        def observe(name: str, batch: Batch, prediction: Prediction) -> None:
             if self.probe is not None:
                 self.probe.observe(prediction.point_features, batch.points.segment)
             if on_scene is not None:
                 on_scene(name, batch, prediction)
 
-        metrics = {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, seen).items()}
+        metrics = {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, observe).items()}
         scores = None if self.probe is None else self.probe.take_scores()
         return metrics if scores is None else metrics | {"probe/miou": scores.miou_present, "probe/acc": scores.allacc}
 
@@ -194,17 +194,17 @@ class Pretrainer(Trainer[Batch]):
     def state(self) -> dict[str, Any]:
         probe = {} if self.probe is None else {"probe": self.probe.state()}
         state: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), **probe}
-        if self.rhythm.steps != self.config.steps:
-            state["shortened"] = [self.config.steps, self.rhythm.steps, *self._shortened_at]
+        if self.schedule.steps != self.config.steps:
+            state["shortened"] = [self.config.steps, self.schedule.steps, *self._shortened_at]
         return state
 
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        own, probe = split_probe(weights)
-        self.model.load_state_dict(own)
+        network, probe = split_probe(weights)
+        self.model.load_state_dict(network)
         self.optimizer.load_state_dict(state["optimizer"])
         planned, steps, step, position = state.get("shortened", [0, 0, 0, 0.0])
         if planned == self.config.steps:
-            self.rhythm, self._shortened_at = replace(self.rhythm, steps=steps), (step, position)
+            self.schedule, self._shortened_at = replace(self.schedule, steps=steps), (step, position)
         if self.probe is not None and probe is not None:
             self.probe.load(probe, state.get("probe", {}))
 
@@ -212,15 +212,15 @@ class Pretrainer(Trainer[Batch]):
         return to_dict(self.config.model)
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        """Also of checkpoints from before this training shared its loop with others, or before there was contrast."""
+        """Return weights, meta and extra of a checkpoint, those of earlier versions in today's form."""
         weights, meta, extra = super().read(path)
         if "kind" not in meta:
             meta = {**meta, "kind": self.kind, "match": meta.get("config", {}).get("model", {})}
             extra = {"state": extra, "nan_steps": extra["nan_steps"]}
         if meta["kind"] == self.kind:
-            model, given = GaussianCrossConfig(), {"pairs": 0, **meta["match"].get("input", {})}
-            later = {name: getattr(model, name) for name in ("contrast_weight", "contrast_temperature")}
-            meta = {**meta, "match": {**later, **meta["match"], "input": given}}
+            model, input_config = GaussianCrossConfig(), {"pairs": 0, **meta["match"].get("input", {})}
+            added = {name: getattr(model, name) for name in ("contrast_weight", "contrast_temperature")}
+            meta = {**meta, "match": {**added, **meta["match"], "input": input_config}}
         return weights, meta, extra
 
     def save(self) -> Path:
@@ -237,9 +237,9 @@ class Pretrainer(Trainer[Batch]):
         """See `Trainer.fit`.
 
         Args:
-            to_the_end: shorten the schedule where the steps are too slow for it, so that the learning rate comes down
-                within about ``seconds``; it may take `TOLERANCE` times as long. Which steps remain then depends on the
-                machine. Checkpoints keep it.
+            to_the_end: shorten the schedule when the steps are too slow, so that the learning rate reaches its end
+                within about ``seconds``, at most `TOLERANCE` times as long. The remaining steps then depend on the
+                machine; checkpoints store them.
         """
         self._time_limit = (time.monotonic(), self.step, seconds) if to_the_end and seconds is not None else None
         if seconds is not None and to_the_end:
@@ -250,7 +250,7 @@ class Pretrainer(Trainer[Batch]):
         return evaluation
 
     def open_log(self) -> MetricLog:
-        """Curves, the time line and the feed, both with the state that the run starts from."""
+        """Open log and time line; publish the initial state to the feed and the time line."""
         log = MetricLog(self.run_dir, self.step, self.feed)
         self._timeline = Timeline(self.run_dir, int(self.config.timeline_mb * 1e6), self.step)
         self._publish()
@@ -258,31 +258,31 @@ class Pretrainer(Trainer[Batch]):
         return log
 
     def should_stop(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
-        """Waits while a viewer has paused the run, answering what it asks for."""
-        self._keep_time()
+        """Wait while a viewer has paused the run, serving its requests."""
+        self._fit_time_limit()
         while self.feed is not None and not self.feed.wait_while_paused(lambda: interrupted() is not None):
             if interrupted() is not None:
                 break
-            self._answer(console)
+            self._serve_requests(console)
         return interrupted() is not None
 
     def after_step(self, console: Console) -> None:
         self._timeline.offer(self.step, self.weights)
-        self._answer(console)
+        self._serve_requests(console)
 
-    def note(self, metrics: dict[str, float]) -> str:
+    def progress_text(self, metrics: dict[str, float]) -> str:
         if metrics:
-            return f"{super().note(metrics)}  PSNR {metrics['train/psnr']:.1f} dB"
+            return f"{super().progress_text(metrics)}  PSNR {metrics['train/psnr']:.1f} dB"
         return "the first step takes longer" + (": kernels are compiled, once" if self.device.type == "cpu" else "")
 
-    def _answer(self, console: Console) -> None:
-        """Give viewers what they asked for: a checkpoint, a newer snapshot."""
+    def _serve_requests(self, console: Console) -> None:
+        """Write a checkpoint and publish a snapshot, where viewers requested them."""
         if self.feed is not None and self.feed.take_save_request():
             self.save_or_warn(console)
         self._publish()
 
     def _publish(self, always: bool = False) -> None:
-        """A new snapshot if a viewer wants one, or the first, or ``always``."""
+        """Publish a snapshot if a viewer requested one, if it is the first, or ``always``."""
         feed = self.feed
         if feed is not None and (always or feed.snapshot is None or feed.wants_snapshot.is_set()):
             weights = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
@@ -290,7 +290,7 @@ class Pretrainer(Trainer[Batch]):
 
 
 def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW with decay on matrices only."""
+    """Create AdamW with weight decay on matrices only."""
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     groups: list[dict[str, Any]] = [

@@ -12,7 +12,7 @@ from gaussiancross.core.data.batch import PointBatch
 from gaussiancross.core.errors import InputError
 from gaussiancross.trainers.downstream import LabelConfig, LabelledScenes, SceneList
 from gaussiancross.trainers.downstream.scenes import SemanticData, fewer_labels
-from gaussiancross.trainers.engine.loop import prefetched
+from gaussiancross.trainers.engine.prefetch import prefetched
 from helpers.labelled_scenes import CLASSES, SMALL, labelled_scene
 
 

@@ -206,6 +206,16 @@ class TestRun:
         assert [p.name for p in (run_dir / "nerfstudio_models").iterdir()] == ["step-000000003.ckpt"]
         assert [step for step, _ in list_checkpoints(run_dir / "checkpoints")] == [3, 6]
 
+    def test_memory_that_runs_out_ends_with_a_sentence_and_status_1(self, flags, monkeypatch, capsys):
+        def full(*_):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+        monkeypatch.setattr("gaussiancross.trainers.pretraining.trainer.Pretrainer.train_step", full)
+        with pytest.raises(SystemExit) as stop:
+            run(flags)
+        error = capsys.readouterr().err
+        assert stop.value.code == 1 and "ran out of memory in step 1" in error and "Traceback" not in error
+
     def test_viewer_opens_stays_and_closes(self, flags, monkeypatch, capsys):
         opened, waited, closed = [], [], []
 

@@ -91,7 +91,7 @@ class TestTime:
         run.step = 30
         again.load(run.weights(), run.state())
         again.step = 30
-        assert again.position == run.position == 60 and again.rhythm.steps == 41
+        assert again.position == run.position == 60 and again.schedule.steps == 41
         run.shorten(31)
         assert run.position == 100  # the only step that is left has the lowest rate
 
