@@ -20,7 +20,7 @@ from ...trainers.downstream.presets import PRESETS, Task
 from ...trainers.downstream.published import (
     NOT_MEASURED,
     Compared,
-    Measured,
+    MeasuredRow,
     compare,
     find_results,
     results_beside,
@@ -155,11 +155,11 @@ def published_table(rows: Sequence[Compared]) -> Table:
     return table
 
 
-def _cell(*measured: Measured | None) -> str:
+def _cell(*measured: MeasuredRow | None) -> str:
     return "\n".join(_line(m) for m in measured if m is not None) or NOT_MEASURED
 
 
-def _line(measured: Measured) -> str:
+def _line(measured: MeasuredRow) -> str:
     """Model, score, and what else there is."""
     notes = [f"mean of {measured.runs}"] * (measured.runs > 1)
     notes += [f"{measured.others} other recipe{'s' * (measured.others > 1)}"] * (measured.others > 0)

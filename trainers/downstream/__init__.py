@@ -1,15 +1,16 @@
-"""Downstream: is the representation any good?
+"""Downstream evaluation: linear probing, fine-tuning, instance segmentation.
 
-config, presets    what decides a run; a preset for every row of the published protocol
-scenes             labelled scenes, fewer labels, training batches
+config, presets    options of semantic segmentation; one preset per row of the published protocol
+scenes             labelled scenes, reduced labels, training batches
 segmenter          a backbone and a linear head on one or all of its stages
-trainer            `SceneTrainer`: what the trainings of both tasks share
-semantic           `SemanticTrainer`: linear probe, fine-tuning, from scratch
-fixed              `CachedFeatureProbe`: linear probes of features computed once: of a backbone, of the field, lifted
-testing            votes of thirteen passes, on original points
-run, results       a row of the protocol from start to end, and its files; `published` has the paper's figures,
-                   `protocol` what all rows share
-instances          `InstanceTrainer`: PointGroup, with instance_config, _run, _results and _pictures beside it
+trainer            `SceneTrainer`: base of the trainings of both tasks
+semantic           `SemanticTrainer`: linear probing, fine-tuning, training from scratch
+fixed              `CachedFeatureProbe`: linear probes of precomputed features (backbone, feature field, lifted)
+testing            voting over thirteen augmented passes, scored on the original points
+run, results       one row of the protocol from training to its files
+protocol           starting model, metadata and deviations from the published recipe
+published          the paper's figures, and the comparison with results of this project
+instances          `InstanceTrainer`: PointGroup; with instance_config, _run, _results and _pictures
 """
 
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, TestConfig

@@ -1,4 +1,4 @@
-"""What decides a semantic segmentation run: labels, network, what of it learns, recipe, test."""
+"""Options of a semantic segmentation run: labels, network, recipe, test."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from ...core.data.augment import SceneAugmentConfig
 from ...core.errors import InputError
 
 Features = Literal["last", "hypercolumn", "encoder", "field", "lifted"]
-"""What a linear head reads, per point:
+"""Per-point input of the linear head:
 
-* "last": the last decoder layer (the paper's);
-* "hypercolumn": all stages of the backbone side by side, each channel standardised;
-* "encoder": stem and encoder stages alone, no decoder (as in Sonata), each channel standardised;
-* "field": the teacher-aligned field, rendered features where the point is, after their projection (fixed features);
-* "lifted": a 2D teacher's features averaged over the frames that see the point, without any 3D network (fixed)."""
+* "last": the last decoder layer (as in the paper);
+* "hypercolumn": all stages of the backbone concatenated, each channel standardised;
+* "encoder": stem and encoder stages, no decoder (as in Sonata), each channel standardised;
+* "field": the teacher-aligned feature field at the point, after its projection (precomputed);
+* "lifted": a 2D teacher's features averaged over the frames that see the point, no 3D network (precomputed)."""
 
 Norm = Literal["train", "eval", "own"]
 """Statistics of the backbone's batch norms:
 
-* "train": of the batch in training, which also updates the running ones; the running ones in tests. The released code
-  does so in linear probes, too;
-* "eval": the running ones that pre-training left, always;
-* "own": of the scenes at hand, in training (the batch's) and in tests (each scene's)."""
+* "train": the batch's in training, the running ones in tests; the released code does so in linear probes, too;
+* "eval": always the running ones of the pre-training;
+* "own": the batch's in training, each scene's own in tests."""
 
 Passes = Literal["thirteen", "one"]
 
 
 def check_numbers(config: Any, *names: str, zero: bool = False, where: str = "") -> None:
-    """Whether options are positive, or at least 0 where ``zero`` is allowed.
+    """Check that options are positive, or at least 0 where ``zero`` is allowed.
+
+    Args:
+        names: fields of ``config``.
+        where: prefix of the option's name in the error.
 
     Raises:
-        InputError: names the option, after ``where``, and its value.
+        InputError: names the option and its value.
     """
     for name in names:
         value = getattr(config, name)
@@ -42,7 +45,7 @@ def check_numbers(config: Any, *names: str, zero: bool = False, where: str = "")
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The backbone where none is given: SpUNet-v1m1 at full size by default."""
+    """Sizes of a backbone with random weights; by default SpUNet-v1m1."""
 
     base_channels: int = 32
     """Width of the stem."""
@@ -54,22 +57,22 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """Which labelled scenes are learned from, and which are tested on."""
+    """Labelled scenes for training and testing."""
 
     data: str = ""
-    """"rooms:COUNT" or a folder that `gaussiancross prepare` or Pointcept wrote."""
+    """"rooms:COUNT" or a folder written by `gaussiancross prepare` or Pointcept."""
     classes: Literal["auto", "segment20", "segment200", "segment"] = "auto"
-    """Label file of Pointcept folders: ScanNet's 20 or 200 classes, or S3DIS; "auto" takes what is usual."""
+    """Label file of Pointcept folders: ScanNet's 20 or 200 classes, or S3DIS; "auto" detects it."""
     train: str = "train"
-    """Split to learn from; S3DIS areas as "Area_1-2-3-4-6"."""
+    """Training split; S3DIS areas as "Area_1-2-3-4-6"."""
     val: str = "val"
-    """Split to test on; S3DIS areas as "Area_5"."""
+    """Test split; S3DIS areas as "Area_5"."""
     scenes: int = 100
-    """Per cent of the training scenes. Less: those of DATA/tasks/scenes/<n>.txt, or drawn with the seed."""
+    """Share of the training scenes, %; below 100 from DATA/tasks/scenes/<n>.txt, or sampled with the seed."""
     points: int = 0
-    """Labelled points per training scene, 0: all. Those of DATA/tasks/points/points<n>, or drawn with the seed."""
+    """Labelled points per training scene, from DATA/tasks/points/points<n> or sampled with the seed; 0: all."""
     val_scenes: int = 0
-    """Scenes that are tested on, 0: all."""
+    """Number of test scenes; 0: all."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.scenes <= 100:
@@ -79,69 +82,64 @@ class LabelConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW + OneCycle, as in the released downstream configs."""
+    """Optimiser (AdamW) and schedule (OneCycle), as in the released downstream configs."""
 
     lr: float = 5e-3
     """Peak learning rate."""
     weight_decay: float = 0.05
-    """Decoupled weight decay, on everything."""
+    """Decoupled weight decay of all parameters."""
     warmup: float = 0.05
-    """Share of the steps spent rising from lr / 10 to the peak; they end at lr / 10,000."""
+    """Share of the steps in which the rate rises from lr / 10 to its peak; it ends at lr / 10,000."""
     grad_clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
     backbone_lr: float = 1.0
     """Factor on the backbone's learning rate."""
     amp: bool = True
-    """bfloat16 autocast, on CUDA only."""
+    """Mixed precision (bfloat16) on CUDA."""
 
 
 @dataclass(frozen=True)
 class TestConfig:
-    """How the network is tested, always on the original points."""
+    """Final test, always scored on the original points."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # not a test class of pytest
 
     passes: Passes = "thirteen"
-    """"thirteen": the sum of four rotations about z at scales 1, 0.95 and 1.05, and a flip. "one": as it is."""
+    """"thirteen": votes of 4 rotations at scales 1, 0.95 and 1.05, and a flip. "one": no augmentation."""
     fragments: bool = True
-    """Every point is network input once: scenes go through as several sets of one point per voxel. Otherwise a voxel's
-    answer holds for all of its points."""
+    """Feed every point to the network once, in sets of one point per voxel; off: one prediction per voxel."""
 
 
 @dataclass(frozen=True)
 class SemanticTraining:
-    """One semantic segmentation run: a linear probe, or fine-tuning, or training from scratch."""
+    """One semantic segmentation run: a linear probe, fine-tuning, or training from scratch."""
 
     labels: LabelConfig = field(default_factory=LabelConfig)
     """Scenes and classes."""
     init: str = ""
-    """Pre-trained model: "bundled-rooms", a run folder, what `gaussiancross convert` wrote, or a name on
-    the hub. Empty: the same recipe from random weights, the baseline that an improvement is measured against."""
+    """Pre-trained model: "bundled-rooms", a run folder, a converted model, a hub name; empty: random weights."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    """The backbone where ``init`` is empty."""
+    """Backbone of runs without ``init``."""
     frozen: bool = False
-    """Train the head alone (a linear probe), or everything."""
+    """Train only the head (linear probe) instead of the whole network."""
     features: Features = "last"
-    """What the linear head reads: the "last" decoder layer (the paper's), a "hypercolumn" of all stages, the "encoder"
-    stages alone, the teacher-aligned "field", or a 2D teacher's features "lifted" onto the points."""
+    """Input of the head: "last" layer (paper), "hypercolumn", "encoder", feature "field", or "lifted" 2D features."""
     norm: Norm = "train"
-    """Statistics of the backbone's batch norms: "train", the batch's while training and the running ones in tests (as
-    the released code does, in probes too); "eval", those of the pre-training; "own", of the scenes at hand."""
+    """Batch-norm statistics: "train" (batch, running in tests), "eval" (of the pre-training), "own" (each scene's)."""
     cache: bool = False
-    """Compute a frozen backbone's features of each scene once, unaugmented: minutes instead of days, no published
-    protocol. Needs ``frozen``, and a norm other than "train"."""
+    """Compute a frozen backbone's features once, unaugmented; fast, not the published protocol; norm eval or own."""
     teacher: str = "builtin"
     """2D teacher of "lifted" features."""
     voxel_size: float = 0.02
-    """Edge of the voxels, metres; a pre-trained model wants its own."""
+    """Edge of the voxels, metres; use the pre-trained model's own."""
     max_points: int = 0
-    """Draw so many points of a training scene before anything else, 0: all."""
+    """Points sampled from each training scene; 0: all."""
     max_voxels: int = 102_400
-    """A sphere of so many voxels is cut out of larger training scenes."""
+    """Size of the sphere that is cropped from larger training scenes, voxels."""
     augment: SceneAugmentConfig = field(default_factory=SceneAugmentConfig)
     """Augmentation of training scenes."""
     mix: float = 0.8
-    """Chance that the scenes of a batch are laid on top of each other, two and two (Mix3D)."""
+    """Probability of merging pairs of scenes of a batch (Mix3D)."""
     lovasz: float = 1.0
     """Weight of the Lovász-softmax loss beside the cross-entropy."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -149,22 +147,21 @@ class SemanticTraining:
     batch_size: int = 32
     """Scenes per step."""
     micro_batch: int = 0
-    """How many of them go through the network at once, to fit into memory; 0: all. Batch statistics are theirs, as they
-    are each GPU's where several share a batch, and gradients are averaged."""
+    """Scenes per forward pass (each with its own batch statistics, gradients averaged), to save memory; 0: all."""
     epochs: float = 800.0
     """Passes over the training scenes."""
     steps: int = 0
-    """Optimiser steps; 0: as many as ``epochs`` are."""
+    """Optimiser steps; 0: as many as ``epochs`` takes."""
     test: TestConfig = field(default_factory=TestConfig)
-    """The final test."""
+    """Final test."""
     seed: int = 0
-    """Of weights, scene order, augmentation, and of labels that are drawn."""
+    """Random seed of weights, scene order, augmentation and sampled labels."""
     eval_every: int = 1000
-    """Steps between quick evaluations on the held-out scenes, 0: none before the end."""
+    """Steps between quick evaluations on the held-out scenes. 0: only at the end."""
     save_every: int = 1000
     """Steps between checkpoints."""
     workers: int = 0
-    """Threads that prepare batches; 0: one for every two cores, 8 at most."""
+    """Threads that prepare batches; 0: half the cores, at most 8."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "batch_size", "epochs", "voxel_size", "max_voxels", "save_every")
@@ -176,8 +173,9 @@ class SemanticTraining:
 
     @property
     def fixed(self) -> bool:
-        """Whether features are computed once per scene, and a linear layer trained on them."""
+        """Whether features are precomputed per scene and only a linear layer is trained."""
         return self.cache or self.features in FIXED
 
 
 FIXED = ("field", "lifted")
+"""Features that cannot be trained and are always precomputed."""

@@ -1,6 +1,7 @@
-"""Linear probes of features that do not change: computed once per scene, by a backbone, a field, or without a network.
+"""`CachedFeatureProbe`: linear probes of features that are computed once per scene.
 
-Every training voxel is seen as it is, unaugmented; a step draws voxels of all scenes at random.
+They come from a frozen backbone, a feature field, or a 2D teacher without a 3D network. Training voxels are not
+augmented; a step samples voxels of all scenes.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ from ..engine.schedule import one_cycle
 from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
 from .segmenter import Segmenter, backbone_of, fingerprint
-from .semantic import Model, named, segmentation_losses
-from .trainer import Clock, learned_from
+from .semantic import Model, score_scalars, segmentation_losses
+from .trainer import Clock, training_signature
 
 Source = Callable[[SceneDataset, int, PointBatch], Tensor]
 """(dataset, index of the scene, its voxels) → features [V, C] of the voxels, on any device."""
 
-PER_SCENE = 4096
-"""Labelled voxels of a training scene that are kept, at most."""
+VOXELS_PER_SCENE = 4096
+"""Maximum number of labelled voxels per training scene."""
 
-PER_STEP = 8_192
-"""Voxels that a step learns from."""
+VOXELS_PER_STEP = 8_192
+"""Number of voxels per step."""
 
-STEPS = 500
-"""Steps where the config gives none: a linear layer on fixed features has long converged."""
+DEFAULT_STEPS = 500
+"""Number of steps if the config sets none; enough for a linear layer on fixed features to converge."""
 
 
 @dataclass(frozen=True)
 class _Voxels:
-    """Features [V, C] and labels [V] of a scene's voxels, the voxel [N] and the label [N] of its points."""
+    """Features [V, C] and labels [V] of a scene's voxels; voxel [N] and label [N] of its points."""
 
     features: Tensor
     segment: Tensor
@@ -60,21 +61,22 @@ class _Voxels:
 
 
 class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
-    """Trains and tests a linear layer on standardised features: same `fit`, `test` and run folder as `SemanticTrainer`.
+    """Trains and tests a linear layer on standardised features; same `fit`, `test` and run folder as `SemanticTrainer`.
 
     Args:
-        config: the run; ``labels``, ``optim``, ``lovasz``, ``steps``, ``seed`` and ``voxel_size`` count.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
-        scenes: opened from the config unless given.
-        model: pre-trained; what ``config.init`` names unless given.
-        source: computes the features; made from the config and the model unless given.
-        device: "cuda" when there is one, unless given.
-        console: where a bar shows how far the features are; None shows none.
-        tested_after: `fit` leaves the last step's evaluation to a `test` after it, which has a bar of its own: the
-            features of many held-out scenes take long, and are the same for both.
+        config: options; ``labels``, ``optim``, ``lovasz``, ``steps``, ``seed`` and ``voxel_size`` are used.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it exactly.
+        scenes: by default opened from the config.
+        model: pre-trained model; by default loaded from ``config.init``.
+        source: computes the features; by default made from config and model.
+        device: by default "cuda" when available.
+        console: shows the progress of computing features; None shows none.
+        test_follows: skip the evaluation at the last step, because the caller runs `test` afterwards.
 
     Attributes:
-        model: the linear layer. confusion: [K, K] of the last `test`, or None. clock: how long the run has taken.
+        model: the linear layer.
+        confusion: [K, K] of the last `test`, or None.
+        clock: duration of the run.
     """
 
     kind = "fixed-probe"
@@ -89,17 +91,19 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
         source: Source | None = None,
         device: str | torch.device | None = None,
         console: Console | None = None,
-        tested_after: bool = False,
+        test_follows: bool = False,
     ) -> None:
-        super().__init__(config, run_dir, TrainSchedule(config.steps or STEPS, config.eval_every, config.save_every))
+        super().__init__(
+            config, run_dir, TrainSchedule(config.steps or DEFAULT_STEPS, config.eval_every, config.save_every)
+        )
         self.config: SemanticTraining = config
-        self.clock, self._tested_after = Clock(), tested_after
+        self.clock, self._test_follows = Clock(), test_follows
         self.scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         self.scenes.check_labels()
         self.device = default_device(device)
         if source is None:
-            model = _opened(config, model)
-        self.start = _start(config, model)
+            model = _load_model(config, model)
+        self.start = _model_fingerprint(config, model)
         self.source = source or make_source(config, model, self.device)
         self.features, self.segment = self._training_set(console)
         self.mean = self.features.mean(0)
@@ -124,7 +128,7 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
         points, inverse = make_points(scene, self.config.voxel_size)
         target = labels_of(scene)
         segment = torch.full((len(points.coord),), IGNORE) if points.segment is None else points.segment.clone()
-        labelled = target != IGNORE  # few points may be: the voxel of each is
+        labelled = target != IGNORE  # the voxel of every labelled point is labelled
         segment[inverse[labelled].flip(0)] = target[labelled].flip(0)
         features = self.source(dataset, index, points).float().cpu()
         if features.shape[:1] != segment.shape or not bool(torch.isfinite(features).all()):
@@ -139,9 +143,9 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
             voxels = self._voxels(self.scenes.train, index)
             labelled = torch.nonzero(voxels.segment != IGNORE)[:, 0]
             generator = torch.Generator().manual_seed(self.config.seed + (index << 20))
-            kept = labelled[torch.randperm(len(labelled), generator=generator)[:PER_SCENE]]
-            features.append(voxels.features[kept])
-            segments.append(voxels.segment[kept])
+            sampled = labelled[torch.randperm(len(labelled), generator=generator)[:VOXELS_PER_SCENE]]
+            features.append(voxels.features[sampled])
+            segments.append(voxels.segment[sampled])
         if not sum(map(len, segments)):
             raise InputError("training scenes", "labelled points", "none")
         return torch.cat(features), torch.cat(segments)
@@ -150,7 +154,7 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
-        draw = torch.randint(len(self.segment), (min(PER_STEP, len(self.segment)),), generator=generator)
+        draw = torch.randint(len(self.segment), (min(VOXELS_PER_STEP, len(self.segment)),), generator=generator)
         return self._standard(self.features[draw]), self.segment[draw]
 
     def _standard(self, features: Tensor) -> Tensor:
@@ -167,17 +171,17 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
         return self.update(self.model, self.optimizer, losses, lr, optim.grad_clip)
 
     def evaluate(self) -> dict[str, float]:
-        """Scores on the original points of the held-out scenes; none at the last step where a test follows."""
-        if self.finished and self._tested_after:
+        """Return scores on the original points of the held-out scenes; none at the last step if a test follows."""
+        if self.finished and self._test_follows:
             return {}
-        return named(self.test())
+        return score_scalars(self.test())
 
     @torch.no_grad()
     def test(self, progress: Callable[[int, int], object] = lambda done, total: None) -> SemanticScores:
-        """Scores on the original points of the held-out scenes; one pass, a voxel's answer holds for its points.
+        """Score the held-out scenes in one pass; each voxel's prediction counts for its original points.
 
         Args:
-            progress: called with the scenes done and all of them; may raise to stop.
+            progress: called with the number of scenes done and their total; may raise to stop.
         """
         classes = len(self.class_names)
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
@@ -194,7 +198,7 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
         return self.model.state_dict() | {"mean": self.mean, "std": self.std}
 
     def resume_signature(self) -> dict[str, Any]:
-        return learned_from(self.config, self.scenes, self.start, ("test",))
+        return training_signature(self.config, self.scenes, self.start, ("test",))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "classes": list(self.class_names), "seconds": self.clock.seconds}
@@ -208,17 +212,17 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
         self.clock.earlier = float(state.get("seconds", 0.0))
 
 
-# --- where features come from -----------------------------------------------------------------------------------------
+# --- sources of features ----------------------------------------------------------------------------------------------
 
 
-def _opened(config: SemanticTraining, model: Model) -> GaussianCross | SpUNet | None:
-    """The pre-trained model itself, read where a path stands for it; None without one, or where none is asked."""
-    given = None if config.features == "lifted" else model or config.init or None
-    return load_pretrained(given) if isinstance(given, (str, Path)) else given
+def _load_model(config: SemanticTraining, model: Model) -> GaussianCross | SpUNet | None:
+    """Load the pre-trained model if it is a path; None without one and for "lifted" features."""
+    source = None if config.features == "lifted" else model or config.init or None
+    return load_pretrained(source) if isinstance(source, (str, Path)) else source
 
 
-def _start(config: SemanticTraining, model: Model) -> str:
-    """What tells the model that the features come from; "" for none, and for one that only its source knows."""
+def _model_fingerprint(config: SemanticTraining, model: Model) -> str:
+    """Fingerprint of the model that computes the features; "" if there is none or it is not loaded here."""
     if model is None or isinstance(model, (str, Path)):
         return ""
     if isinstance(model, GaussianCross) and config.features != "field":
@@ -227,13 +231,17 @@ def _start(config: SemanticTraining, model: Model) -> str:
 
 
 def make_source(config: SemanticTraining, model: Model = None, device: torch.device | str = "cpu") -> Source:
-    """The features that the config asks for: of a frozen backbone, of the teacher-aligned field, or lifted."""
+    """Create the source of the config's features: a frozen backbone, the feature field, or lifting.
+
+    Raises:
+        InputError: no feature field in the model, or a norm that does not fit precomputed features.
+    """
     if config.features == "lifted":
         return lifted_source(_teacher(config))
     if config.features == "field":
         whole = load_pretrained(config.init) if model is None or isinstance(model, (str, Path)) else model
         if not isinstance(whole, GaussianCross):
-            raise InputError(config.init or "model", "a GaussianCross, which has a field", "a backbone alone")
+            raise InputError(config.init or "model", "a GaussianCross, which has a feature field", "a backbone alone")
         return field_source(whole, device, _teacher(config) if whole.config.input.lifted_frames else None)
     if config.norm == "train":
         raise InputError("norm", '"eval" or "own" for features that are computed once', "train")
@@ -241,8 +249,8 @@ def make_source(config: SemanticTraining, model: Model = None, device: torch.dev
 
 
 def _teacher(config: SemanticTraining) -> Teacher:
-    """The teacher that the config names, whose features are kept."""
-    data = config.labels.data  # scenes without a name are kept in memory alone: others' features would be found
+    """Create the config's teacher, with a cache of its features."""
+    data = config.labels.data  # unnamed data are cached in memory only, to avoid confusion with other data
     teacher = memoize_features(make_teacher(config.teacher), data, cache_folder() if data else None)
     if teacher is None:
         raise InputError("teacher", "one whose features can be lifted", config.teacher)
@@ -250,16 +258,16 @@ def _teacher(config: SemanticTraining) -> Teacher:
 
 
 def backbone_source(backbone: Any, config: SemanticTraining, device: torch.device | str = "cpu") -> Source:
-    """Stages of a backbone (``config.features`` and ``config.norm`` say which, and how)."""
+    """Create a source of a backbone's features, selected by ``config.features`` and ``config.norm``."""
     net = Segmenter(backbone, 1, config.features, config.norm, frozen=True).to(device).eval()
     return lambda dataset, index, points: net.features(points.to(device))
 
 
 def field_source(model: GaussianCross, device: torch.device | str = "cpu", teacher: Teacher | None = None) -> Source:
-    """The field's features where the points are, in the teacher's space where there was one.
+    """Create a source of the feature field at the voxels, projected to the teacher's space if there was a teacher.
 
     Args:
-        teacher: of a model whose field starts from lifted features; zeros take their place without.
+        teacher: for models with lifted features as input; None replaces them by zeros.
     """
     model = model.to(device).eval()
     lifted = None if teacher is None else lifted_source(teacher)
@@ -268,14 +276,14 @@ def field_source(model: GaussianCross, device: torch.device | str = "cpu", teach
         if lifted is not None:
             points = replace(points, lifted=lifted(dataset, index, points))
         points = points.to(device)
-        found = features_at(model.gaussians(points)[0], points.coord)
-        return model.projection(found) if model.config.teacher_dim else found
+        field = features_at(model.gaussians(points)[0], points.coord)
+        return model.projection(field) if model.config.teacher_dim else field
 
     return features
 
 
 def lifted_source(teacher: Teacher) -> Source:
-    """A 2D teacher's features averaged over the frames that see a point; zeros where none does."""
+    """Create a source of a 2D teacher's features, averaged over the frames that see a voxel; zeros if none does."""
 
     def features(dataset: SceneDataset, index: int, points: PointBatch) -> Tensor:
         frames = dataset.frames(index)

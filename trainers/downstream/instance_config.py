@@ -1,4 +1,4 @@
-"""What decides an instance segmentation run, and a preset for every published row."""
+"""Options of an instance segmentation run, and one preset per published row."""
 
 from __future__ import annotations
 
@@ -13,34 +13,31 @@ from ..pretraining.presets import TINY
 from .config import LabelConfig, NetworkConfig, OptimConfig, SemanticTraining, check_numbers
 
 AUGMENT = SceneAugmentConfig(drop_probability=0.5, color_shift=0.1)
-"""Pointcept's for PointGroup: more points are dropped and colours shifted further than in semantic segmentation."""
+"""Pointcept's augmentation for PointGroup: stronger point dropout and colour shift than in semantic segmentation."""
 
 
 @dataclass(frozen=True)
 class InstanceTraining:
-    """One PointGroup run: a pre-trained backbone fine-tuned, or everything from scratch."""
+    """One PointGroup run: fine-tuning of a pre-trained backbone, or training from scratch."""
 
     labels: LabelConfig = field(default_factory=LabelConfig)
-    """Scenes and classes; they have to carry instance ids."""
+    """Scenes and classes; scenes need instance ids."""
     init: str = ""
-    """Pre-trained model: "bundled-rooms", a run folder, what `gaussiancross convert` wrote, or a name on
-    the hub. Empty: from scratch."""
+    """Pre-trained model: "bundled-rooms", a run folder, a converted model, a hub name; empty: random weights."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    """The backbone where ``init`` is empty."""
+    """Backbone of runs without ``init``."""
     norm: Literal["train", "own"] = "train"
-    """Statistics of the batch norms in tests: "train", the running ones of the training, as published; "own", those of
-    the scene at hand."""
+    """Batch-norm statistics in tests: "train", the running ones (as published), or "own", each scene's."""
     without_instances: tuple[str, ...] = ("wall", "floor")
-    """Classes that are neither proposed nor scored, by name (ScanNet's rule); names that the data do not have are of
-    no consequence."""
+    """Names of classes that are neither proposed nor scored (ScanNet's rule)."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    """From voxels to proposals."""
+    """Grouping of voxels into proposals."""
     voxel_size: float = 0.02
-    """Edge of the voxels, metres; a pre-trained model wants its own."""
+    """Edge of the voxels, metres; use the pre-trained model's own."""
     max_points: int = 0
-    """Draw so many points of a training scene before anything else, 0: all."""
+    """Points sampled from each training scene; 0: all."""
     crop: float = 0.8
-    """Share of a training scene's voxels that a random sphere cuts out."""
+    """Share of a training scene's voxels in the random sphere crop."""
     augment: SceneAugmentConfig = AUGMENT
     """Augmentation of training scenes; they are never mixed."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=6e-3))
@@ -48,22 +45,21 @@ class InstanceTraining:
     batch_size: int = 12
     """Scenes per step."""
     micro_batch: int = 0
-    """How many of them go through the network at once, to fit into memory; 0: all. Batch statistics are theirs, as they
-    are each GPU's where several share a batch, and gradients are averaged."""
+    """Scenes per forward pass (each with its own batch statistics, gradients averaged), to save memory; 0: all."""
     epochs: float = 800.0
     """Passes over the training scenes."""
     steps: int = 0
-    """Optimiser steps; 0: as many as ``epochs`` are."""
+    """Optimiser steps; 0: as many as ``epochs`` takes."""
     seed: int = 0
-    """Of weights, scene order and augmentation."""
+    """Random seed of weights, scene order and augmentation."""
     min_region: int = 100
-    """Points below which a true or predicted instance does not count (ScanNet: 100)."""
+    """Smallest true or predicted instance that is scored, points (ScanNet: 100)."""
     eval_every: int = 1000
-    """Steps between evaluations on the held-out scenes, 0: none before the end."""
+    """Steps between evaluations on the held-out scenes. 0: only at the end."""
     save_every: int = 1000
     """Steps between checkpoints."""
     workers: int = 0
-    """Threads that prepare batches; 0: half the cores, 8 at most."""
+    """Threads that prepare batches; 0: half the cores, at most 8."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "batch_size", "epochs", "voxel_size", "min_region", "save_every")
@@ -72,18 +68,18 @@ class InstanceTraining:
             raise InputError("crop", "a share above 0 and up to 1", f"{self.crop}")
 
     def batches(self) -> SemanticTraining:
-        """What decides the training batches, crops left aside, as a semantic run has it."""
+        """Return the options of the training batches, without crops, as a semantic run's."""
         names = ("labels", "voxel_size", "max_points", "augment", "batch_size", "epochs", "steps", "seed")
         return SemanticTraining(mix=0.0, max_voxels=sys.maxsize, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
 class InstancePreset:
-    """A named run.
+    """A named configuration.
 
     Attributes:
-        description: one line.
-        config: the run.
+        description: one line of help.
+        config: its options.
     """
 
     description: str
@@ -104,12 +100,11 @@ _ROOMS = InstanceTraining(
     eval_every=500,
     save_every=250,
 )
-"""At 4 cm an object has a quarter of the voxels, and so proposals may be smaller. From scratch, AP25 on
-eight held-out rooms is 28.0 after these steps with the scenes' own batch statistics, 17.9 with the running ones."""
+"""At 4 cm an object has a quarter of the voxels that it has at 2 cm, so smaller proposals are allowed."""
 
 INSTANCES: dict[str, InstancePreset] = {
     "scannet": InstancePreset("PointGroup on ScanNet, 20 classes.", _SCANNET),
     "scannet200": InstancePreset("PointGroup on ScanNet200.", _SCANNET200),
     "rooms": InstancePreset("PointGroup on the built-in rooms, with the tiny network, on a CPU.", _ROOMS),
 }
-"""Instance segmentation; without ``init`` from scratch under the same recipe."""
+"""Presets of instance segmentation; without ``init`` they train from scratch."""

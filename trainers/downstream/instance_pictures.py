@@ -1,4 +1,4 @@
-"""A scene beside its true and its predicted instances, seen from above at a slant, as one picture."""
+"""Image of a scene beside its true and its predicted instances, from an oblique view."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from ...core.geometry.gaussians import Gaussians
 from ...core.splat import rasterize
 from .instances import InstancePrediction, instances_of, labels_of
 
-MOST_POINTS = 150_000
-"""Points that are drawn, at most."""
+MAX_POINTS = 150_000
+"""Maximum number of points that are drawn."""
 
 SLANT = np.radians(50)
-"""Of the view, above the horizon."""
+"""Elevation of the camera above the horizontal, radians."""
 
 _BACK = (0.965, 0.967, 0.972)
 _FADED = 0.18
-"""Share of a point's brightness that is left where it belongs to no instance."""
+"""Contrast of points without an instance, as a share of the original."""
 
 
 def picture(prediction: InstancePrediction, ignored: tuple[int, ...] = (), size: int = 640) -> NDArray[np.uint8]:
-    """[H, W, 3]: the points, their true and their predicted instances in three panels of ``size`` pixels.
+    """Draw points, true and predicted instances in three panels: [H, W, 3].
 
-    Surfaces are seen from their front only, so that walls and ceiling do not hide the room. A prediction has the
-    colour of the true instance that it overlaps most, if by a quarter or more (IoU), and one of its own otherwise.
+    Back faces are hidden, so that walls and ceiling do not cover the room. A prediction has the colour of the true
+    instance that it overlaps most, if the IoU is at least 0.25, else a colour of its own.
 
     Args:
         ignored: classes without instances.
+        size: side of a panel, pixels.
     """
     scene, label = prediction.scene, prediction.proposals.label.cpu()
     segment, truth = labels_of(scene), instances_of(scene).clone()
     truth[(segment < 0) | torch.isin(segment, torch.tensor(ignored, dtype=torch.int64))] = -1
     ids, truth = _consecutive(truth)
-    partner = matched(truth, label, ids, len(prediction.proposals))
+    partner = match_proposals(truth, label, ids, len(prediction.proposals))
     color = torch.from_numpy(scene.color).float() / 255
     faded = 1 - _FADED * (1.3 - color.mean(1, keepdim=True)) * torch.ones(3)
     wheel = palette(max(1, ids + len(prediction.proposals)))  # scenes without any instance are drawn, too
@@ -53,11 +54,12 @@ def picture(prediction: InstancePrediction, ignored: tuple[int, ...] = (), size:
     return np.concatenate([_titled(p, t) for p, t in zip(panels, titles, strict=True)], 1)
 
 
-def matched(truth: Tensor, label: Tensor, instances: int, proposals: int, least: float = 0.25) -> Tensor:
-    """[P] the true instance that each proposal overlaps most, −1 where no IoU reaches ``least``.
+def match_proposals(truth: Tensor, label: Tensor, instances: int, proposals: int, least: float = 0.25) -> Tensor:
+    """Return [P] the true instance that each proposal overlaps most, −1 where no IoU reaches ``least``.
 
     Args:
-        truth: [N] instance of each point, below ``instances``, −1 for none. label: [N] proposal, likewise.
+        truth: [N] instance of each point, below ``instances``, −1 for none.
+        label: [N] proposal of each point, below ``proposals``, −1 for none.
     """
     if not instances or not proposals:
         return torch.full((proposals,), -1)
@@ -72,7 +74,7 @@ def matched(truth: Tensor, label: Tensor, instances: int, proposals: int, least:
 
 
 def palette(count: int) -> Tensor:
-    """[count, 3] colours in [0, 1] that differ from their neighbours: hues step by the golden ratio."""
+    """Return colours [count, 3] in [0, 1] that differ from their neighbours: hues advance by the golden ratio."""
     steps = [
         ((0.58 + i * 0.61803399) % 1, (0.45, 0.58, 0.36)[i % 3], (0.75, 0.9, 0.6)[i // 3 % 3]) for i in range(count)
     ]
@@ -80,15 +82,15 @@ def palette(count: int) -> Tensor:
 
 
 def _consecutive(instance: Tensor) -> tuple[int, Tensor]:
-    """How many instances there are, and their ids [N] as 0, 1, …; −1 stays."""
+    """Return the number of instances, and their ids [N] renumbered from 0; −1 stays."""
     ids, index = torch.unique(instance, return_inverse=True)
     nothing = int((ids < 0).sum())
     return len(ids) - nothing, index - nothing if nothing <= 1 else index
 
 
 def _render(scene: PointScene, colors: Tensor, size: int) -> list[NDArray[np.uint8]]:
-    """The points in ``colors`` [N, 3 · P], P square pictures."""
-    pick = np.random.default_rng(0).permutation(len(scene))[:MOST_POINTS]
+    """Render the points in P colourings, ``colors`` [N, 3 · P], as P square images."""
+    pick = np.random.default_rng(0).permutation(len(scene))[:MAX_POINTS]
     coord, normal = scene.coord[pick].astype(np.float64), scene.normal[pick]
     low, high = np.percentile(coord, [0.5, 99.5], axis=0)
     middle, radius = (low + high) / 2, 0.5 * float(np.linalg.norm((high - low)[:2]))

@@ -1,4 +1,4 @@
-"""What an instance segmentation run scored: ``results.json`` and ``instances.csv`` in its folder."""
+"""Results of an instance segmentation run: ``results.json`` and ``instances.csv``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from .instances import InstanceResults
-from .results import finite, write_json
+from .results import finite_or_none, write_json
 
 
 def write_instances(
@@ -21,19 +21,20 @@ def write_instances(
     init: str,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """Both files. Scores are shares of 1; a class without true instances has none.
+    """Write both files. Scores are shares of 1; a class without true instances has none.
 
     Args:
-        preset: the row of the protocol. init: the pre-trained model, "" for none.
-        about: anything else worth knowing, in JSON types.
+        preset: name of the protocol's row.
+        init: the pre-trained model, "" for none.
+        about: metadata in JSON types.
     """
     found, semantic = results.instances, results.semantic
     scores = {
-        "map": finite(found.mean_ap),
-        "ap50": finite(found.mean_ap50),
-        "ap25": finite(found.mean_ap25),
+        "map": finite_or_none(found.mean_ap),
+        "ap50": finite_or_none(found.mean_ap50),
+        "ap25": finite_or_none(found.mean_ap25),
         "miou": semantic.miou,
-        "miou_present": finite(semantic.miou_present),
+        "miou_present": finite_or_none(semantic.miou_present),
         "scenes": results.scenes,
         "proposals": results.proposals,
         "classes": list(class_names),
@@ -52,4 +53,4 @@ def write_instances(
 
 
 def _column(values: Tensor) -> list[float | None]:
-    return [finite(v) for v in values.tolist()]
+    return [finite_or_none(v) for v in values.tolist()]

@@ -1,4 +1,4 @@
-"""One row of the instance segmentation protocol from start to end: train, test, draw, write."""
+"""Run one row of the instance segmentation protocol: train, test, draw images, write results."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ from .instance_config import INSTANCES, InstanceTraining
 from .instance_pictures import picture
 from .instance_results import write_instances
 from .instances import InstancePrediction, InstanceResults, InstanceTrainer
-from .protocol import about_run, differences, drawn, origin, starting_model
+from .protocol import (
+    SAMPLED_LABELS,
+    differences,
+    labels_were_sampled,
+    pretrained_name,
+    run_metadata,
+    starting_model,
+)
 from .scenes import LabelledScenes
 from .semantic import Model
 
 PICTURES = "pictures"
-"""Folder of the drawn scenes, in the run's."""
+"""Name of the subfolder of scene images in a run folder."""
 
 
 @dataclass(frozen=True)
 class InstanceRun:
-    """A row of the protocol.
+    """One row of the protocol.
 
     Attributes:
-        preset: which row. config: the run. run_dir: its folder.
-        pictures: held-out scenes that are drawn.
+        preset: name of the row.
+        config: options of the run.
+        run_dir: run folder.
+        pictures: number of held-out scenes to draw.
     """
 
     preset: str
@@ -45,7 +54,14 @@ class InstanceRun:
 
 @dataclass(frozen=True)
 class InstanceOutcome:
-    """A finished run: its scores, classes and steps, and in which options it differs from the published row."""
+    """A finished run.
+
+    Attributes:
+        results: scores.
+        class_names: names of the classes.
+        steps: optimiser steps.
+        changed: options that differ from the published row.
+    """
 
     results: InstanceResults
     class_names: tuple[str, ...]
@@ -61,12 +77,13 @@ def run_instances(
     scenes: LabelledScenes | None = None,
     model: Model = None,
 ) -> InstanceOutcome | None:
-    """Train what is left to train, test, and write ``results.json``, ``instances.csv``, ``pictures/`` and ``model/``.
-    The same call goes on where an earlier one was interrupted.
+    """Train, test, and write ``results.json``, ``instances.csv``, ``pictures/`` and ``model/``; continues an
+    interrupted call.
 
     Args:
-        seconds: at most so long a training.
-        scenes: opened from the config unless given. model: what ``config.init`` names unless given.
+        seconds: time limit of the training.
+        scenes: by default opened from the config.
+        model: by default loaded from ``config.init``.
 
     Returns:
         None when Ctrl-C, SIGTERM or the time limit ended the training before its last step.
@@ -78,18 +95,18 @@ def run_instances(
     if not trainer.complete(seconds, console):
         return None
     results = _test(trainer, run.pictures, console)
-    changed, init = ["preset"], origin(config, model)
+    changed, init = ["preset"], pretrained_name(config, model)
     if run.preset in INSTANCES:
         changed = differences(INSTANCES[run.preset].config, config, bool(init))
-    changed += drawn(config.labels, scenes)
-    about = about_run(trainer, changed, results.scenes)
+    changed += [SAMPLED_LABELS] * labels_were_sampled(config.labels, scenes)
+    about = run_metadata(trainer, changed, results.scenes)
     write_instances(folder, results, trainer.class_names, run.preset, init, about)
     trainer.model.save_pretrained(folder / TRAINED, {"run": folder.name, "step": trainer.step})
     return InstanceOutcome(results, trainer.class_names, trainer.step, tuple(changed))
 
 
 def _test(trainer: InstanceTrainer, pictures: int, console: Console) -> InstanceResults:
-    """Test under a progress bar; draw the first scenes."""
+    """Test with a progress bar; draw the first ``pictures`` scenes."""
     folder, done = trainer.run_dir / PICTURES, 0
     with progress_bar("test", console) as bar:
         task = bar.add_task("test", total=len(trainer.data.scenes.val), note="scenes")

@@ -1,4 +1,4 @@
-"""Instance segmentation: `PointGroup` trained and tested on labelled scenes."""
+"""`InstanceTrainer`: training and testing of `PointGroup` on labelled scenes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .trainer import SceneTrainer
 
 @dataclass(frozen=True)
 class InstanceResults:
-    """How a network did on the held-out scenes, on their original points.
+    """Scores on the original points of the held-out scenes.
 
     Attributes:
         instances: AP, AP50 and AP25.
-        semantic: what the semantic head says by itself, in one pass.
-        scenes: how many.
-        proposals: of all scenes.
-        network_s, grouping_s: seconds per scene, of the network and from its output to proposals.
+        semantic: scores of the semantic head, in one pass.
+        scenes: number of scenes.
+        proposals: number of proposals in all scenes.
+        network_s, grouping_s: seconds per scene of the network, and from its output to proposals.
     """
 
     instances: InstanceScores
@@ -48,12 +48,12 @@ class InstanceResults:
 
 @dataclass(frozen=True)
 class InstancePrediction:
-    """What was predicted for one scene of N points.
+    """Prediction for one scene of N points.
 
     Attributes:
-        scene: with its true labels.
-        proposals: on the scene's points.
-        segment: [N] class of each point.
+        scene: the scene with its true labels.
+        proposals: proposed instances on the scene's points.
+        segment: [N] predicted class of each point.
     """
 
     scene: PointScene
@@ -72,13 +72,13 @@ class InstanceData(SemanticData):
             raise InputError(first.name, "instance ids to learn from (instance.npy)", "none")
 
     def augmented(self, scene: PointScene, rng: Generator) -> PointScene:
-        """One point per voxel of a sphere in the augmented scene."""
+        """Augment a scene; return one point per voxel of a random sphere crop."""
         scene = super().augmented(scene, rng)
         return scene[sphere_crop(scene.coord, max(2, round(self._crop * len(scene))), rng)]
 
 
 class InstanceTrainer(SceneTrainer[PointGroup]):
-    """Trains a `PointGroup`, and tests it.
+    """Trains and tests a `PointGroup`.
 
         trainer = InstanceTrainer(ROOMS, run_dir, LabelledScenes(Rooms("train", 20), Rooms("val", 4)), model)
         trainer.resume()
@@ -87,16 +87,16 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
 
     Args:
         config: the run.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
-        scenes: opened from the config unless given.
-        model: pre-trained; what ``config.init`` names unless given. It is copied, not changed.
-        device: "cuda" when there is one, unless given.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it exactly.
+        scenes: by default opened from the config.
+        model: pre-trained model, copied; by default loaded from ``config.init``.
+        device: by default "cuda" when available.
 
     Attributes:
         model: the `PointGroup`.
     """
 
-    kind, for_tests = "instances", ("norm", "cluster", "min_region")
+    kind, test_only_options = "instances", ("norm", "cluster", "min_region")
 
     def __init__(
         self,
@@ -120,22 +120,22 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
         self.title = "PointGroup" if model or config.init else "PointGroup from scratch"
 
     def losses(self, batch: PointBatch) -> dict[str, Tensor]:
-        """Of the classes, and of the way to the instances' centres."""
+        """Compute the losses of classes and of offsets to the instances' centres."""
         return self.model.losses(self.forward(batch), batch)[1]
 
     def evaluate(self) -> dict[str, float]:
-        """AP of the held-out scenes, and the semantic head's mIoU."""
+        """Return AP on the held-out scenes, and the semantic head's mIoU."""
         results = self.test()
-        found, semantic = results.instances, results.semantic
-        scores = {"val/ap": found.mean_ap, "val/ap50": found.mean_ap50, "val/ap25": found.mean_ap25}
+        ap, semantic = results.instances, results.semantic
+        scores = {"val/ap": ap.mean_ap, "val/ap50": ap.mean_ap50, "val/ap25": ap.mean_ap25}
         return scores | {"val/miou": semantic.miou, "val/miou_present": semantic.miou_present}
 
     @torch.no_grad()
     def test(self, on_scene: Callable[[InstancePrediction], object] | None = None) -> InstanceResults:
-        """Scores over all held-out scenes: one pass over their voxels, counted on their points.
+        """Score all held-out scenes: one pass over their voxels, counted on their points.
 
         Args:
-            on_scene: called with what was predicted for each scene.
+            on_scene: called with the prediction for each scene.
         """
         self.model.eval()
         classes = len(self.class_names)
@@ -153,35 +153,35 @@ class InstanceTrainer(SceneTrainer[PointGroup]):
             proposals = self.model.proposals(output, points)[0]
             self._wait()
             network, grouping = network + between - begun, grouping + time.perf_counter() - between
-            found = InstancePrediction(scene, proposals.at(inverse), output.logits.argmax(1).cpu()[inverse])
-            confusion += confusion_matrix(found.segment, labels_of(scene), classes)
-            masks = [mask.cpu() for mask in found.proposals.masks()]
+            prediction = InstancePrediction(scene, proposals.at(inverse), output.logits.argmax(1).cpu()[inverse])
+            confusion += confusion_matrix(prediction.segment, labels_of(scene), classes)
+            masks = [mask.cpu() for mask in prediction.proposals.masks()]
             metric.add(labels_of(scene), instances_of(scene), masks, proposals.classes.cpu(), proposals.scores.cpu())
             count += len(proposals)
             if on_scene is not None:
-                on_scene(found)
+                on_scene(prediction)
         scenes = len(self.data.scenes.val)
         scores = metric.scores(), semantic_scores(confusion)
         return InstanceResults(*scores, scenes, count, network / scenes, grouping / scenes)
 
     def _wait(self) -> None:
-        """Until the device has done what it was asked for."""
+        """Wait until the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 def build_pointgroup(config: InstanceTraining, backbone: SpUNet, class_names: tuple[str, ...]) -> PointGroup:
-    """A `PointGroup` on the weights of ``backbone``, with fresh heads drawn from the run's seed."""
-    known = backbone.to_config()
+    """Create a `PointGroup` with the weights of ``backbone`` and random heads from the run's seed."""
+    sizes = backbone.to_config()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         model = PointGroup(
             PointGroupConfig(
                 classes=len(class_names),
                 ignored=tuple(k for k, name in enumerate(class_names) if name in config.without_instances),
-                base_channels=known["base_channels"],
-                channels=tuple(known["channels"]),
-                layers=tuple(known["layers"]),
+                base_channels=sizes["base_channels"],
+                channels=tuple(sizes["channels"]),
+                layers=tuple(sizes["layers"]),
                 voxel_size=config.voxel_size,
                 own_statistics=config.norm == "own",
                 cluster=config.cluster,
@@ -192,5 +192,5 @@ def build_pointgroup(config: InstanceTraining, backbone: SpUNet, class_names: tu
 
 
 def instances_of(scene: PointScene) -> Tensor:
-    """[N] instance ids, −1 where there is none."""
+    """Return instance ids [N], −1 for points without one."""
     return torch.full((len(scene),), IGNORE) if scene.instance is None else torch.from_numpy(scene.instance)

@@ -1,8 +1,8 @@
-"""The published protocol as named runs, one for each row, and a small one for the built-in rooms.
+"""Presets of the published semantic protocol, one per row, and a small one for the built-in rooms.
 
-Source: the released downstream configs (AdamW, OneCycle, CE + Lovász, Mix3D 0.8, 2 cm voxels, colour and normal). Give
-them data (``labels.data``) and a model (``init``); without a model they train from scratch under the same recipe, which
-is what an improvement has to be measured against: Pointcept's own scratch figures are SGD and cross-entropy alone.
+Source: the released downstream configs (AdamW, OneCycle, CE + Lovász, Mix3D 0.8, 2 cm voxels, colour and normal). They
+need data (``labels.data``) and a model (``init``); without a model they train from scratch under the same recipe, the
+baseline to compare with (Pointcept's own scratch figures use SGD and cross-entropy alone).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Task = Literal["probe", "finetune"]
 
 @dataclass(frozen=True)
 class Preset:
-    """A named run.
+    """A named configuration.
 
     Attributes:
-        description: one line.
-        config: the run.
-        folds: S3DIS areas that are held out one after the other, whose confusions are summed; empty for a single run.
+        description: one line of help.
+        config: its options.
+        folds: S3DIS areas held out one after the other, their confusion matrices summed; empty for a single run.
     """
 
     description: str
@@ -35,7 +35,7 @@ class Preset:
 
 
 def held_out(config: SemanticTraining, area: str) -> SemanticTraining:
-    """The S3DIS run that tests on ``area`` and learns from the others."""
+    """Return the S3DIS options that test on ``area`` and train on the others."""
     others = "-".join(a.removeprefix("Area_") for a in AREAS if a != area)
     return replace(config, labels=replace(config.labels, train=f"Area_{others}", val=area))
 
@@ -64,7 +64,7 @@ _ROOMS = SemanticTraining(
     eval_every=200,
     save_every=200,
 )
-"""The tiny network on two cores: about five minutes."""
+"""The tiny network on the built-in rooms, about five minutes on two CPU cores."""
 
 
 def _s3dis(what: str, config: SemanticTraining) -> dict[str, Preset]:
@@ -92,23 +92,23 @@ def _frozen(config: SemanticTraining) -> SemanticTraining:
 
 
 FINETUNE: dict[str, Preset] = {
-    "scannet": Preset("ScanNet, 20 classes, all of the network learns.", _SCANNET),
-    "scannet200": Preset("ScanNet200, all of the network learns.", _SCANNET200),
+    "scannet": Preset("ScanNet, 20 classes, the whole network is trained.", _SCANNET),
+    "scannet200": Preset("ScanNet200, the whole network is trained.", _SCANNET200),
     **_efficient(),
-    **_s3dis("all of the network learns", _S3DIS),
-    "rooms": Preset("The built-in rooms and the tiny network, on a CPU.", _ROOMS),
+    **_s3dis("the whole network is trained", _S3DIS),
+    "rooms": Preset("Built-in rooms with the tiny network, on a CPU.", _ROOMS),
 }
-"""Fine-tuning; without ``init`` from scratch."""
+"""Presets of fine-tuning; without ``init`` they train from scratch."""
 
 PROBE: dict[str, Preset] = {
     "scannet": Preset("ScanNet, 20 classes, linear head of 1,940 parameters.", _frozen(_SCANNET)),
     "scannet200": Preset("ScanNet200, linear head.", _frozen(_SCANNET200)),
     **_s3dis("linear head", _frozen(_S3DIS)),
     "rooms": Preset(
-        "The built-in rooms and the tiny network, on a CPU, features computed once.",
+        "Built-in rooms with the tiny network, on a CPU, features precomputed.",
         replace(_frozen(_ROOMS), cache=True, steps=500, eval_every=0),
     ),
 }
-"""Linear probes; without ``init`` of random weights."""
+"""Presets of linear probes; without ``init`` they probe random weights."""
 
 PRESETS: dict[Task, dict[str, Preset]] = {"probe": PROBE, "finetune": FINETUNE}

@@ -1,4 +1,4 @@
-"""What all rows of the protocol share, whatever they train: the model to start from, and what results tell of a run."""
+"""Starting model and result metadata, shared by all rows of the protocol."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ from ...core.nn.spunet import SpUNet
 from .config import LabelConfig, SemanticTraining
 from .fixed import CachedFeatureProbe
 from .instance_config import InstanceTraining
-from .scenes import LabelledScenes, draws_labels
+from .scenes import LabelledScenes, uses_sampled_labels
 from .semantic import Model
 from .trainer import SceneTrainer
 
 PROTOCOL_FREE = ("init", "seed", "eval_every", "save_every", "workers", "micro_batch", "optim.amp")
-"""What may be chosen without leaving the published protocol. So may the folder of the data, and the size of a network
-that a pre-trained model takes the place of."""
+"""Options that may differ within the published protocol. So may the folder of the data, and the size of a network that
+a pre-trained model replaces."""
 
 
 def starting_model(config: SemanticTraining | InstanceTraining, model: Model, console: Console) -> Model:
-    """``model``, or else what ``config.init`` names; says so where it was pre-trained on other voxels."""
+    """Return ``model``, or load ``config.init``; print a warning if it was pre-trained with another voxel size."""
     model = load_pretrained(config.init) if model is None and config.init else model
     if isinstance(model, (GaussianCross, SpUNet)):
-        own = model.config.input.voxel_size if isinstance(model, GaussianCross) else model.voxel_size
-        if own != config.voxel_size:
-            what = f"The model was pre-trained on voxels of {own} m; this run has {config.voxel_size} m"
-            console.print(f"{what} (--voxel-size {own} takes its own).", soft_wrap=True, style="yellow")
+        size = model.config.input.voxel_size if isinstance(model, GaussianCross) else model.voxel_size
+        if size != config.voxel_size:
+            what = f"The model was pre-trained on voxels of {size} m; this run has {config.voxel_size} m"
+            console.print(f"{what} (--voxel-size {size} takes its own).", soft_wrap=True, style="yellow")
     return model
 
 
-def origin(config: SemanticTraining | InstanceTraining, model: Model) -> str:
-    """How results name the pre-trained model; "" for none."""
+def pretrained_name(config: SemanticTraining | InstanceTraining, model: Model) -> str:
+    """Return the name of the pre-trained model in results; "" for none."""
     return config.init or ("given" if model is not None else "")
 
 
-def about_run(trainer: SceneTrainer[Any] | CachedFeatureProbe, changed: list[str], scenes: int) -> dict[str, Any]:
-    """What results tell of a run beside its scores.
+def run_metadata(trainer: SceneTrainer[Any] | CachedFeatureProbe, changed: list[str], scenes: int) -> dict[str, Any]:
+    """Return the entry "about" of a run's results: everything but its scores.
 
     Args:
-        changed: what `differences` returned. scenes: how many it was tested on.
+        changed: options that differ from the published recipe, from `differences`.
+        scenes: number of test scenes.
     """
     return {
         "config": to_dict(trainer.config),
@@ -59,32 +60,36 @@ def about_run(trainer: SceneTrainer[Any] | CachedFeatureProbe, changed: list[str
 
 
 def differences(published: Any, config: Any, pretrained: bool = False) -> list[str]:
-    """The options, but for those that are free to choose, in which one config differs from another of its kind.
+    """Return the options in which ``config`` differs from ``published``, without those of `PROTOCOL_FREE`.
 
     Args:
-        pretrained: the run starts from a model, whose size is its own.
+        pretrained: the run starts from a model, which determines the size of the network.
     """
-    theirs, own = flat(to_dict(published)), flat(to_dict(config))
+    expected, actual = flat(to_dict(published)), flat(to_dict(config))
 
     def free(key: str) -> bool:
-        if key == "labels.data":  # any folder may hold the data set, but rooms are another one
-            return not any(str(values[key]).startswith("rooms") for values in (theirs, own))
+        if key == "labels.data":  # the data set may lie in any folder, but built-in rooms are another data set
+            return not any(str(values[key]).startswith("rooms") for values in (expected, actual))
         return key in PROTOCOL_FREE or (pretrained and key.startswith("network."))
 
-    return sorted(k for k in own if own[k] != theirs.get(k) and not free(k))
+    return sorted(k for k in actual if actual[k] != expected.get(k) and not free(k))
 
 
-def drawn(labels: LabelConfig, scenes: LabelledScenes | None) -> list[str]:
-    """What `differences` cannot see: that few labels are not those that the published figures are made with.
+SAMPLED_LABELS = "labels (drawn)"
+"""Entry among a run's changed options when its reduced labels are not the benchmark's."""
+
+
+def labels_were_sampled(labels: LabelConfig, scenes: LabelledScenes | None) -> bool:
+    """Whether reduced labels were sampled here instead of taken from the benchmark's lists.
 
     Args:
-        scenes: of the run, where they were given, which answers for itself.
+        scenes: the caller's own scenes, whose labels are not checked; None if opened from ``labels``.
     """
-    return ["labels (drawn)"] if scenes is None and draws_labels(labels) else []
+    return scenes is None and uses_sampled_labels(labels)
 
 
 def device_name(device: torch.device) -> str:
-    """For reports."""
+    """Return the name of a device for reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"

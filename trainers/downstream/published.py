@@ -1,5 +1,7 @@
-"""The published figures beside which ours are printed. All are theirs, in per cent, from the GaussianCross paper
-(arXiv 2508.02172) and, where said so, from the papers that it is compared with."""
+"""Published figures of the protocol, and their comparison with results of this project.
+
+All figures are in per cent, from the GaussianCross paper (arXiv 2508.02172) or the papers of the named methods.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ class Row:
     """One row of the protocol.
 
     Attributes:
-        task: "probe", "finetune" or "instances". preset: its name in `presets`.
-        title: as the table prints it.
+        task: "probe", "finetune" or "instances".
+        preset: its name in `presets`.
+        title: label in the table.
         metric: key in ``results.json``, a share of 1.
         published: method → per cent.
     """
@@ -84,30 +87,32 @@ ROWS: tuple[Row, ...] = (
     *_data_efficient(),
     *_instances(),
 )
-"""Everything that the paper reports and this project can measure."""
+"""All rows of the paper that this project can measure."""
 
 
-SAME = {"s3dis-area5": "s3dis"}
-"""Presets that are another name of a row."""
+PRESET_ALIASES = {"s3dis-area5": "s3dis"}
+"""Preset → the row that it is an alias of."""
 
 
 def rows_of(task: str, preset: str) -> list[Row]:
-    """The published rows that runs of a preset belong to."""
-    return [row for row in ROWS if (row.task, row.preset) == (task, SAME.get(preset, preset))]
+    """Return the published rows of a preset."""
+    return [row for row in ROWS if (row.task, row.preset) == (task, PRESET_ALIASES.get(preset, preset))]
 
 
-NO_PART = ("init", "seed", "eval_every", "save_every", "workers", "optim.amp")
-"""Options in which runs of one recipe may differ; their scores are averaged."""
+NON_RECIPE_OPTIONS = ("init", "seed", "eval_every", "save_every", "workers", "optim.amp")
+"""Options that may differ between runs of one recipe, whose scores are averaged."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What runs of one row, one model and one recipe scored here.
+class MeasuredRow:
+    """Score of the runs of one row, model and recipe.
 
     Attributes:
-        model: what tells the pre-trained model from the others: the end of its path; "" for none.
-        percent: mean over the runs. runs: how many. changed: whether they differ from the published protocol.
-        others: further recipes that this model was measured with, not shown.
+        model: the shortest distinctive end of the pre-trained model's path; "" for none.
+        percent: mean score of the runs, %.
+        runs: number of runs.
+        changed: whether they deviate from the published protocol.
+        others: number of further recipes of this model, not shown.
     """
 
     model: str
@@ -119,22 +124,21 @@ class Measured:
 
 @dataclass(frozen=True)
 class Compared:
-    """A row with what was measured here: with each pre-trained model, and without (from scratch, or random in a
-    probe)."""
+    """A row with its measured scores: of each pre-trained model, and without one (random weights in a probe)."""
 
     row: Row
-    pretrained: tuple[Measured, ...]
-    scratch: Measured | None
+    pretrained: tuple[MeasuredRow, ...]
+    scratch: MeasuredRow | None
 
 
 def find_results(roots: Sequence[Path]) -> list[dict[str, Any]]:
-    """The content of every ``results.json`` in or under the folders; others' files are passed over."""
+    """Read every ``results.json`` in or under the folders; skips files of another format."""
     return _read({path for root in roots for path in root.rglob(RESULTS)})
 
 
 def results_beside(run_dir: Path) -> list[dict[str, Any]]:
-    """The content of a run's ``results.json`` and of those in the folders beside it. Nothing deeper is searched: a run
-    may lie in a home folder."""
+    """Read a run's ``results.json`` and those of its sibling folders; not recursive, since a run may lie in a home
+    folder."""
     return _read(set(run_dir.absolute().parent.glob(f"*/{RESULTS}")))
 
 
@@ -151,15 +155,17 @@ def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def compare(results: Sequence[dict[str, Any]], rows: Sequence[Row] = ROWS) -> list[Compared]:
-    """Each row with the runs of its kind, those of one model and one recipe together. Of a model that was measured with
-    several recipes, the published one is taken, else the one that ran last."""
+    """Match results with rows, grouped by model and recipe.
+
+    Of several recipes of a model, the published one is taken, else the latest.
+    """
     results = [r | {"init": str(PurePath(r["init"])) if r["init"] else ""} for r in results]
     names = _short({r["init"] for r in results if r["init"]}) | {"": ""}
 
     def compared(row: Row) -> Compared:
         recipes: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for result in results:
-            of_row = (result["task"], SAME.get(result["preset"], result["preset"])) == (row.task, row.preset)
+            of_row = (result["task"], PRESET_ALIASES.get(result["preset"], result["preset"])) == (row.task, row.preset)
             if of_row and isinstance(result.get(row.metric), (int, float)) and not result["about"].get("fold"):
                 recipes.setdefault(result["init"], {}).setdefault(_recipe(result), []).append(result)
         found = {init: _measured(row, names[init], list(groups.values())) for init, groups in recipes.items()}
@@ -169,15 +175,15 @@ def compare(results: Sequence[dict[str, Any]], rows: Sequence[Row] = ROWS) -> li
     return [compared(row) for row in rows]
 
 
-def _measured(row: Row, model: str, groups: list[list[dict[str, Any]]]) -> Measured:
-    """One model's group of runs that is shown."""
+def _measured(row: Row, model: str, groups: list[list[dict[str, Any]]]) -> MeasuredRow:
+    """Select and average one model's group of runs."""
 
     def rank(group: list[dict[str, Any]]) -> tuple[bool, float]:
         return not _changed(group[0]), max(r.get("written", 0.0) for r in group)
 
     runs = max(groups, key=rank)
     percent = sum(100 * r[row.metric] for r in runs) / len(runs)
-    return Measured(model, percent, len(runs), bool(_changed(runs[0])), len(groups) - 1)
+    return MeasuredRow(model, percent, len(runs), bool(_changed(runs[0])), len(groups) - 1)
 
 
 def _changed(result: dict[str, Any]) -> list[str]:
@@ -185,16 +191,15 @@ def _changed(result: dict[str, Any]) -> list[str]:
 
 
 def _recipe(result: dict[str, Any]) -> str:
-    """Equal for runs that repeat each other."""
+    """Return a key that is equal for repetitions of a run."""
     options = flat(result["about"].get("config") or {})
-    own = ("network.",) if result["init"] else ()  # a pre-trained model has its own size
-    kept = {k: v for k, v in options.items() if k not in NO_PART and not k.startswith(own)}
-    return json.dumps([kept, _changed(result)], sort_keys=True)
+    ignored = ("network.",) if result["init"] else ()  # a pre-trained model determines the size
+    recipe = {k: v for k, v in options.items() if k not in NON_RECIPE_OPTIONS and not k.startswith(ignored)}
+    return json.dumps([recipe, _changed(result)], sort_keys=True)
 
 
 def _short(paths: Iterable[str]) -> dict[str, str]:
-    """Each path with the fewest of its last parts that tell it from the others; "model", which any may be called, never
-    stands alone."""
+    """Map each path to its shortest distinctive end; "model", a common folder name, never stands alone."""
     parts = {path: [p for p in PurePath(path).parts if p != "/"] or [path] for path in paths}
 
     def end(path: str, count: int) -> str:

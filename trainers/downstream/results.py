@@ -1,4 +1,4 @@
-"""What a run scored: ``results.json``, ``classes.csv``, ``confusion.csv`` and ``confusion.png`` in its folder."""
+"""Results of a semantic run: ``results.json``, ``classes.csv``, ``confusion.csv`` and ``confusion.png``."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SemanticResult:
-    """The test of one run, or of several whose confusions were summed.
+    """Test of one run, or of several folds.
 
     Attributes:
-        task: "probe" or "finetune". preset: the row of the protocol. init: the pre-trained model, "" for none.
-        class_names: K.
-        confusion: [K, K] int64, rows the true class, on original points.
-        about: anything else worth knowing, in JSON types (config, steps, device, seconds, …).
+        task: "probe" or "finetune".
+        preset: name of the protocol's row.
+        init: the pre-trained model, "" for none.
+        class_names: K names.
+        confusion: [K, K] int64 counts of original points, rows the true class.
+        about: metadata in JSON types (config, steps, device, seconds, …).
     """
 
     task: str
@@ -46,29 +48,33 @@ class SemanticResult:
 
 
 def sum_results(parts: Sequence[SemanticResult], about: dict[str, Any]) -> SemanticResult:
-    """Folds as one: intersections and unions are summed before they are divided."""
+    """Combine folds by summing their confusion matrices.
+
+    Raises:
+        InputError: folds with different classes.
+    """
     first = parts[0]
     if any(p.class_names != first.class_names for p in parts):
-        raise InputError("results", "equal classes in all folds", "others")
+        raise InputError("results", "equal classes in all folds", "different ones")
     total = torch.stack([p.confusion for p in parts]).sum(0)
     return SemanticResult(first.task, first.preset, first.init, first.class_names, total, about)
 
 
 def write_results(folder: Path, result: SemanticResult) -> None:
-    """The four files."""
+    """Write the four files to ``folder``."""
     scores = result.scores
-    told = {
+    values = {
         "miou": scores.miou,
         "macc": scores.macc,
         "allacc": scores.allacc,
-        "miou_present": finite(scores.miou_present),
+        "miou_present": finite_or_none(scores.miou_present),
         "points": int(result.confusion.sum()),
         "classes": list(result.class_names),
         "iou": scores.iou.tolist(),
         "acc": scores.acc.tolist(),
         "confusion": result.confusion.tolist(),
     }
-    write_json(folder, result.task, result.preset, result.init, told, result.about)
+    write_json(folder, result.task, result.preset, result.init, values, result.about)
     with (folder / "classes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "IoU", "accuracy", "points", "predicted"])
@@ -84,14 +90,14 @@ def write_results(folder: Path, result: SemanticResult) -> None:
 
 
 def write_json(folder: Path, task: str, preset: str, init: str, scores: dict[str, Any], about: dict[str, Any]) -> None:
-    """``results.json`` of any task: which run it was, its scores and what else is worth knowing, in JSON types."""
+    """Write the ``results.json`` of any task: run, scores and metadata, in JSON types."""
     folder.mkdir(parents=True, exist_ok=True)
     run = {"format": FORMAT, "version": VERSION, "task": task, "preset": preset, "init": init}
     (folder / RESULTS).write_text(json.dumps(run | scores | {"about": about}, indent=1), encoding="utf-8")
 
 
 def read_results(folder: Path) -> SemanticResult:
-    """What `write_results` wrote.
+    """Read the result that `write_results` wrote.
 
     Raises:
         InputError: missing, damaged or of a newer version.
@@ -109,9 +115,12 @@ def read_results(folder: Path) -> SemanticResult:
 
 
 def confusion_picture(confusion: Tensor, names: Sequence[str], cell: int | None = None) -> Image.Image:
-    """Rows are true classes, columns predicted ones, the colour is the share of the row; per cent where there is room.
+    """Draw a confusion matrix: rows are true classes, columns predicted ones, colours and per cents shares of the row.
 
-    Classes without labelled points are left white.
+    Rows of classes without labelled points are white.
+
+    Args:
+        cell: size of a cell, pixels; by default chosen to fit 1800 pixels.
     """
     k = len(names)
     cell = cell or max(4, min(36, 1800 // k))
@@ -134,7 +143,7 @@ def confusion_picture(confusion: Tensor, names: Sequence[str], cell: int | None 
     for i, name in enumerate(shown):
         middle = margin + i * cell + cell / 2
         draw.text((margin - 8, middle), name, "#1c2b3a", font, "rm")
-        _write_upright(picture, name, font, middle, margin - 8)
+        _draw_vertical_text(picture, name, font, middle, margin - 8)
     frame = (margin - 1, margin - 1, margin + k * cell, margin + k * cell)
     draw.rectangle(frame, outline="#c3ccd6")
     draw.text(
@@ -143,8 +152,8 @@ def confusion_picture(confusion: Tensor, names: Sequence[str], cell: int | None 
     return picture
 
 
-def _write_upright(picture: Image.Image, text: str, font: Any, x: float, bottom: float) -> None:
-    """Text that reads from bottom to top, centred on ``x``, ending at ``bottom``."""
+def _draw_vertical_text(picture: Image.Image, text: str, font: Any, x: float, bottom: float) -> None:
+    """Draw text that reads from bottom to top, centred on ``x``, starting at ``bottom``."""
     left, top, right, low = font.getbbox(text)
     label = Image.new("L", (round(right - left) + 2, round(low - top) + 2), 0)
     ImageDraw.Draw(label).text((1 - left, 1 - top), text, 255, font)
@@ -153,12 +162,12 @@ def _write_upright(picture: Image.Image, text: str, font: Any, x: float, bottom:
 
 
 def _blue(share: float) -> tuple[int, int, int]:
-    """White to deep blue."""
+    """Map a share (0 to 1) to a colour from white to dark blue."""
     low, high = np.array([246, 249, 252]), np.array([23, 78, 166])
     r, g, b = np.rint(low + (high - low) * share**0.7).astype(int).tolist()
     return r, g, b
 
 
-def finite(value: float) -> float | None:
-    """JSON has no NaN."""
+def finite_or_none(value: float) -> float | None:
+    """Replace non-finite values by None, since JSON has no NaN."""
     return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""One row of the protocol from start to end: train, test, write; all folds of it where it has several."""
+"""Run one row of the semantic protocol, with all of its folds: train, test, write results."""
 
 from __future__ import annotations
 
@@ -21,22 +21,29 @@ from ..engine.progress import progress_bar
 from .config import SemanticTraining
 from .fixed import CachedFeatureProbe
 from .presets import PRESETS, Task, held_out
-from .protocol import about_run, differences, drawn, origin, starting_model
+from .protocol import (
+    SAMPLED_LABELS,
+    differences,
+    labels_were_sampled,
+    pretrained_name,
+    run_metadata,
+    starting_model,
+)
 from .results import SemanticResult, sum_results, write_results
 from .scenes import LabelledScenes
 from .segmenter import trained_backbone
-from .semantic import Model, SemanticTrainer, named
+from .semantic import Model, SemanticTrainer, score_scalars
 
 
 @dataclass(frozen=True)
 class SemanticRun:
-    """A row of the protocol.
+    """One row of the protocol.
 
     Attributes:
-        task, preset: which row.
-        config: the run; of folds, the one that each is made from.
-        run_dir: its folder; folds are subfolders.
-        folds: S3DIS areas to hold out in turn; empty for one run.
+        task, preset: identify the row.
+        config: options of the run, or the template of the folds' options.
+        run_dir: run folder; folds are subfolders.
+        folds: S3DIS areas to hold out in turn; empty for a single run.
     """
 
     task: Task
@@ -54,20 +61,19 @@ def run_semantic(
     scenes: LabelledScenes | None = None,
     model: Model = None,
 ) -> SemanticResult | None:
-    """Train what is left to train, test what is left to test, and write the results. The same call goes on where an
-    earlier one was interrupted.
+    """Train, test and write the results; continues an interrupted call.
 
     Args:
-        seconds: at most so long a training, of each fold.
-        scenes: opened from the config unless given, which folds do not allow. model: what ``config.init`` names unless
-            given.
+        seconds: time limit of the training, per fold.
+        scenes: by default opened from the config; must be None for folds.
+        model: by default loaded from ``config.init``.
 
     Returns:
         the result; None when Ctrl-C, SIGTERM or the time limit ended a training before its last step.
     """
     console = console or Console()
     if run.folds and scenes is not None:
-        raise InputError("scenes", "none, for folds with scenes of their own", "the same for all folds")
+        raise InputError("scenes", "none for a run with folds, which open their own", "scenes")
     model = starting_model(run.config, model, console)
     if not run.folds:
         return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)
@@ -98,26 +104,27 @@ def _run_one(
     model: Model,
 ) -> SemanticResult | None:
     if config.fixed:
-        trainer = CachedFeatureProbe(config, folder, scenes, model, device=device, console=console, tested_after=True)
+        trainer = CachedFeatureProbe(config, folder, scenes, model, device=device, console=console, test_follows=True)
     else:
         trainer = SemanticTrainer(config, folder, scenes, model, device)
     if not trainer.complete(seconds, console):
         return None
     scenes_tested = _test(trainer, console)
     assert trainer.confusion is not None
-    changed = changes(run.task, run.preset, run.config, model) + drawn(config.labels, scenes)
-    about = about | about_run(trainer, changed, scenes_tested)
-    names, confusion, init = trainer.class_names, trainer.confusion, origin(config, model)
+    changed = changed_options(run.task, run.preset, run.config, model)
+    changed += [SAMPLED_LABELS] * labels_were_sampled(config.labels, scenes)
+    about = about | run_metadata(trainer, changed, scenes_tested)
+    names, confusion, init = trainer.class_names, trainer.confusion, pretrained_name(config, model)
     result = SemanticResult(run.task, run.preset, init, names, confusion, about)
     write_results(folder, result)
     if isinstance(trainer, SemanticTrainer) and not config.frozen:
-        told = {"run": folder.name, "task": run.task, "preset": run.preset, "init": init, "step": trainer.step}
-        trained_backbone(trainer.model, config.voxel_size).save_pretrained(folder / TRAINED, told)
+        card = {"run": folder.name, "task": run.task, "preset": run.preset, "init": init, "step": trainer.step}
+        trained_backbone(trainer.model, config.voxel_size).save_pretrained(folder / TRAINED, card)
     return result
 
 
 def _test(trainer: SemanticTrainer | CachedFeatureProbe, console: Console) -> int:
-    """Test under a progress bar, and return how many scenes there were."""
+    """Test with a progress bar; return the number of scenes."""
     scenes = len(trainer.scenes.val if isinstance(trainer, CachedFeatureProbe) else trainer.data.scenes.val)
     with progress_bar("test", console) as bar:
         task = bar.add_task("test", total=scenes, note="scenes")
@@ -133,7 +140,7 @@ def _test(trainer: SemanticTrainer | CachedFeatureProbe, console: Console) -> in
 
 
 def _predictions(trainer: SemanticTrainer) -> Path:
-    """Where predictions are kept: those of an interrupted test are not computed again."""
+    """Return the folder that caches predictions, so that an interrupted test continues."""
     config = trainer.config
     identity = [trainer.step, to_dict(config.test), to_dict(config.labels), trainer.resume_signature()]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
@@ -141,16 +148,19 @@ def _predictions(trainer: SemanticTrainer) -> Path:
 
 
 def _log(probe: CachedFeatureProbe, scores: SemanticScores) -> None:
-    """The test ends the curves, once."""
+    """Append the test's scores to the run's curves, once."""
     rows = read_metrics(probe.run_dir / "metrics.jsonl")
     if not any(row["step"] == probe.step and "val/miou" in row for row in rows):
         with closing(probe.open_log()) as log:
-            log(probe.step, named(scores))
+            log(probe.step, score_scalars(scores))
 
 
-def changes(task: Task, preset: str, config: SemanticTraining, model: Model = None) -> list[str]:
-    """The options in which a run, perhaps of a model that was given, differs from the published row that it is named
-    after."""
+def changed_options(task: Task, preset: str, config: SemanticTraining, model: Model = None) -> list[str]:
+    """Return the options in which a run differs from the preset of its name; ["preset"] for an unknown one.
+
+    Args:
+        model: a pre-trained model that replaces ``config.init``.
+    """
     if preset not in PRESETS[task]:
         return ["preset"]
-    return differences(PRESETS[task][preset].config, config, bool(origin(config, model)))
+    return differences(PRESETS[task][preset].config, config, bool(pretrained_name(config, model)))

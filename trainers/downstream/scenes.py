@@ -1,4 +1,4 @@
-"""Labelled scenes for downstream training: where they come from, and what a training step sees of them."""
+"""Labelled scenes for downstream training, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...core.errors import InputError
 from .config import LabelConfig, SemanticTraining
 
 CACHED = 32
-"""Training scenes that are kept in memory."""
+"""Number of training scenes cached in memory."""
 
 
 class SceneList:
@@ -30,7 +30,7 @@ class SceneList:
 
     Args:
         scenes: labelled scenes.
-        class_names: of their labels.
+        class_names: names of their classes.
     """
 
     def __init__(self, scenes: Sequence[PointScene], class_names: Sequence[str]) -> None:
@@ -49,12 +49,12 @@ class SceneList:
 
 
 class SceneSubset:
-    """Some scenes of a dataset, perhaps with fewer labels.
+    """A subset of a dataset's scenes, optionally with fewer labels.
 
     Args:
         inner: the dataset.
-        index: which of its scenes, in order.
-        relabel: called with each scene; None leaves labels alone.
+        index: indices of its scenes, in order.
+        relabel: applied to each scene; None keeps the labels.
 
     Attributes:
         inner: the dataset.
@@ -80,7 +80,11 @@ class SceneSubset:
 
 @dataclass(frozen=True)
 class LabelledScenes:
-    """What a downstream run learns from and is tested on; any two datasets of equal classes do."""
+    """Training and test scenes of a downstream run: two datasets with the same classes.
+
+    Raises:
+        InputError: an empty dataset, or different classes.
+    """
 
     train: SceneDataset
     val: SceneDataset
@@ -98,11 +102,10 @@ class LabelledScenes:
 
     @staticmethod
     def open(config: LabelConfig, seed: int = 0) -> LabelledScenes:
-        """What the config describes.
+        """Open the scenes of a config.
 
         Raises:
-            InputError: no such data, or scenes that are both learned from and tested on. Two parts that share scenes on
-                purpose can be given to the constructor.
+            InputError: no such data, or scenes in both splits (allowed only through the constructor).
         """
         if not config.data:
             raise InputError("labels.data", '"rooms:COUNT" or a folder of labelled scenes', "nothing")
@@ -113,11 +116,11 @@ class LabelledScenes:
         if shared := sorted({*train.names} & {*val.names}):
             expected, found = "different scenes", f"{len(shared)} in both, such as {shared[0]}"
             what = f"labels.train {config.train!r} and labels.val {config.val!r}"
-            raise InputError(what, expected, found, "a test on scenes that were learned from says nothing")
+            raise InputError(what, expected, found, "test on scenes that are not trained on")
         return LabelledScenes(train, val)
 
     def check_labels(self) -> None:
-        """Whether the first scene of either part has labels; reading all of them would take long.
+        """Check that the first scene of either split has labels; reading all scenes would take long.
 
         Raises:
             InputError: it has none.
@@ -130,35 +133,35 @@ class LabelledScenes:
 
 
 def _label_file(dataset: SceneDataset) -> str:
-    """Where a scene's labels should be, in brackets, for errors."""
+    """Return the name of a scene's label file, in brackets, for errors."""
     while isinstance(dataset, SceneSubset):
         dataset = dataset.inner
     return f" ({dataset.labels}.npy)" if isinstance(dataset, PointceptDataset) else ""
 
 
-def draws_labels(config: LabelConfig) -> bool:
-    """Whether a run of few labels has others than the benchmark: drawn here, or by `gaussiancross prepare`."""
+def uses_sampled_labels(config: LabelConfig) -> bool:
+    """Whether reduced labels are not the benchmark's: sampled here, or by `gaussiancross prepare`."""
     scenes, points = _lists(config)
     lists = [scenes] * (config.scenes < 100) + [points] * (config.points > 0)
     return any(not path.is_file() or is_drawn(path) for path in lists)
 
 
 def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> SceneDataset:
-    """The part of a training set that a data-efficient run may see; all of it for 100 per cent and 0 points.
+    """Return a data-efficient run's part of a training set; all of it for 100 per cent and 0 points.
 
-    Smaller draws lie in larger ones of the same seed. Pointcept folders with tasks/ give their own lists
-    (`core.datasets.scenes.splits`), which the published figures are made with.
+    With the same seed, smaller samples are subsets of larger ones. Lists in a Pointcept folder's tasks/
+    (`core.datasets.scenes.splits`), which the published figures use, take precedence.
     """
     scenes, points = _lists(config)
     index = list(range(len(dataset)))
     if config.scenes < 100 and not scenes.is_file():
-        kept = set(draw_scenes(dataset.names, config.scenes, seed))
-        index = [i for i, name in enumerate(dataset.names) if name in kept]
+        sampled = set(draw_scenes(dataset.names, config.scenes, seed))
+        index = [i for i, name in enumerate(dataset.names) if name in sampled]
     if not config.points or points.is_file():
         return dataset if len(index) == len(dataset) else SceneSubset(dataset, index)
 
     def relabel(scene: PointScene) -> PointScene:
-        # A key of the name alone: the draw does not depend on which other scenes there are.
+        # The key depends on the name alone, so the sample does not depend on the other scenes.
         return with_labels_at(
             scene, draw_points(labels_of(scene).numpy(), config.points, seed, crc32(scene.name.encode()))
         )
@@ -190,8 +193,8 @@ class SemanticData:
     """Training batches and held-out scenes.
 
     Args:
-        config: voxels, augmentation, batch.
-        scenes: what to learn from and to test on.
+        config: options of voxels, augmentation and batches.
+        scenes: training and test scenes.
     """
 
     def __init__(self, config: SemanticTraining, scenes: LabelledScenes) -> None:
@@ -206,12 +209,12 @@ class SemanticData:
         return config.steps or max(1, round(config.epochs * len(self.scenes.train) / config.batch_size))
 
     def scene_index(self, step: int, slot: int = 0) -> int:
-        """The training scene in ``slot`` of the batch of ``step``: every scene once an epoch, in random order."""
+        """Index of the training scene in ``slot`` of the batch of ``step``: each scene once per epoch, shuffled."""
         epoch, position = divmod(step * self.config.batch_size + slot, len(self.scenes.train))
         return int(np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.scenes.train))[position])
 
     def batch(self, step: int) -> PointBatch:
-        """The training batch of ``step``, on the CPU: a function of the seed and the step."""
+        """Return the training batch of ``step``, on the CPU: a function of the seed and the step."""
         scenes = []
         for slot in range(self.config.batch_size):
             rng = np.random.default_rng([self.config.seed, 2, step, slot])
@@ -221,39 +224,39 @@ class SemanticData:
         return PointBatch.cat([make_points(s, self.config.voxel_size, rng)[0] for s in mixed])
 
     def augmented(self, scene: PointScene, rng: Generator) -> PointScene:
-        """One point per voxel of the augmented scene, or of a sphere in it, centred."""
+        """Augment a scene; return one point per voxel, at most ``max_voxels`` in a sphere crop, centred."""
         config = self.config
-        few = np.flatnonzero(few_labels(scene))  # which must not be lost
+        few = np.flatnonzero(sparse_label_mask(scene))  # never dropped
         if config.max_points and len(scene) > config.max_points:
             scene = scene[np.union1d(few, rng.permutation(len(scene))[: config.max_points])]
-        scene = augment_scene(scene, config.augment, rng, keep=few_labels(scene))
+        scene = augment_scene(scene, config.augment, rng, keep=sparse_label_mask(scene))
         _, index, inverse = voxelize(scene.coord, config.voxel_size, rng)
-        few = np.flatnonzero(few_labels(scene))
+        few = np.flatnonzero(sparse_label_mask(scene))
         index[inverse[few]] = few
         scene = scene[index]
         scene = scene[sphere_crop(scene.coord, config.max_voxels, rng)]
-        return centered(scene, config.voxel_size)
+        return center_on_voxels(scene, config.voxel_size)
 
     def held_out(self, index: int) -> tuple[PointBatch, torch.Tensor, torch.Tensor]:
-        """A held-out scene as it is: its voxels, the voxel [N] and the label [N] of every point."""
+        """Return the voxels of an unaugmented held-out scene, and voxel [N] and label [N] of its points."""
         scene = self.scenes.val.scene(index)
         points, inverse = make_points(scene, self.config.voxel_size)
         return points, inverse, labels_of(scene)
 
 
 def labels_of(scene: PointScene) -> torch.Tensor:
-    """[N] classes, −1 where there is none."""
+    """Return classes [N], −1 for points without a label."""
     return torch.full((len(scene),), IGNORE) if scene.segment is None else torch.from_numpy(scene.segment)
 
 
-def few_labels(scene: PointScene) -> NDArray[np.bool_]:
-    """[N] the labelled points of a scene that has few of them (less than a tenth); nothing elsewhere."""
+def sparse_label_mask(scene: PointScene) -> NDArray[np.bool_]:
+    """Return the mask [N] of labelled points if they are fewer than a tenth, else an empty mask."""
     labelled = labels_of(scene).numpy() != IGNORE
     return labelled if labelled.mean() < 0.1 else np.zeros(len(scene), bool)
 
 
-def centered(scene: PointScene, voxel_size: float) -> PointScene:
-    """The scene moved in x and y by whole voxels, so that its bounding box is centred and its voxels stay the same."""
+def center_on_voxels(scene: PointScene, voxel_size: float) -> PointScene:
+    """Centre the bounding box in x and y, shifting by whole voxels so that the voxels stay the same."""
     middle = (scene.coord.min(0) + scene.coord.max(0)) / 2
     shift = np.round(middle / voxel_size) * voxel_size * (1, 1, 0)
     return replace(scene, coord=(scene.coord - shift).astype(np.float32))

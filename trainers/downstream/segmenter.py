@@ -1,4 +1,4 @@
-"""A backbone and a linear head: what is probed and fine-tuned."""
+"""`Segmenter`: a backbone and a linear head, for probing and fine-tuning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...core.nn.stages import Stages, linear_of_stages
 from .config import Features, NetworkConfig, Norm
 
 FEAT = 6
-"""Colour and normal."""
+"""Number of input channels: colour and normal."""
 
 
 class Segmenter(nn.Module):
@@ -28,10 +28,10 @@ class Segmenter(nn.Module):
         classes: K.
         features: "last", "hypercolumn" or "encoder".
         norm: statistics of the backbone's batch norms.
-        frozen: the backbone takes no gradient.
+        frozen: whether the backbone receives no gradient.
 
     Attributes:
-        width: C, channels that the head reads.
+        width: C, number of input channels of the head.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.backbone, self.kind, self.norm, self.frozen = backbone, features, norm, frozen
         self.width = feature_width(backbone, features)
-        # Stages differ in scale by far: a linear layer under weight decay would read the loudest alone.
+        # Stages differ widely in scale: with weight decay a linear layer would use only the largest.
         self.standardize = nn.Identity() if features == "last" else nn.BatchNorm1d(self.width, affine=False)
         self.head = nn.Linear(self.width, classes)
         backbone.requires_grad_(not frozen)
@@ -51,21 +51,21 @@ class Segmenter(nn.Module):
     def train(self, mode: bool = True) -> Segmenter:
         super().train(mode)
         if self.norm != "train":
-            # "own" in eval mode takes the statistics of what it is given, and leaves the running ones alone.
+            # "own" in eval mode uses the statistics of its input, and does not update the running ones.
             for module in self.backbone.modules():
                 if isinstance(module, BatchNorm):
                     module.eval()
         return self
 
     def features(self, points: PointBatch) -> Tensor:
-        """[V, C] of the voxels of a batch, as the backbone gives them."""
+        """Return the backbone's features [V, C] of the voxels of a batch."""
         if self.kind == "last":
             with self._learning():
                 return self.backbone(points.grid_coord, points.feat, points.offset)
         return torch.cat(self._stages(points).spread(), 1)
 
     def forward(self, points: PointBatch) -> Tensor:
-        """[V, K] class logits."""
+        """Return class logits [V, K]."""
         if isinstance(self.standardize, nn.BatchNorm1d):
             return linear_of_stages(self._stages(points), self.standardize, self.head)
         return self.head(self.features(points).float())
@@ -80,7 +80,7 @@ class Segmenter(nn.Module):
 
 
 def feature_width(backbone: SpUNet, features: Features) -> int:
-    """C of "last", "hypercolumn" or "encoder" features."""
+    """Return C, the width of "last", "hypercolumn" or "encoder" features."""
     config = backbone.to_config()
     widths = [config["base_channels"], *config["channels"]]
     if features == "last":
@@ -91,7 +91,7 @@ def feature_width(backbone: SpUNet, features: Features) -> int:
 
 
 def trained_backbone(model: Segmenter, voxel_size: float) -> SpUNet:
-    """The backbone by itself, on the CPU, with the voxels and the batch statistics that it was trained for.
+    """Return a copy of the backbone on the CPU, with the voxel size and batch statistics of its training.
 
     Args:
         voxel_size: of the training, metres.
@@ -104,7 +104,7 @@ def trained_backbone(model: Segmenter, voxel_size: float) -> SpUNet:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """The same for models of equal weights, wherever they lie."""
+    """Return a hash of the weights."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -112,12 +112,12 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def backbone_of(model: str | Path | GaussianCross | SpUNet | None, network: NetworkConfig, seed: int = 0) -> SpUNet:
-    """A backbone to train: a copy of the model's, or one with random weights.
+    """Create a backbone to train: a copy of the model's, or one with random weights.
 
     Args:
-        model: where a model is stored (see `core.io.pretrained`), the model itself, or None or "" for random weights.
-        network: the sizes where it is random.
-        seed: of the random weights.
+        model: a model, a path (see `core.io.pretrained`), or None or "" for random weights.
+        network: sizes of a random backbone.
+        seed: random seed of the weights.
     """
     if model is None or model == "":
         with torch.random.fork_rng(devices=[]):

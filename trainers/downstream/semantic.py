@@ -1,4 +1,4 @@
-"""Linear probes, fine-tuning and training from scratch for semantic segmentation, under one recipe."""
+"""`SemanticTrainer`: linear probing, fine-tuning and training from scratch for semantic segmentation."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ...core.nn.spunet import SpUNet
 from .config import SemanticTraining, TestConfig
 from .scenes import LabelledScenes, SemanticData, labels_of
 from .segmenter import Segmenter, backbone_of, fingerprint
-from .testing import kept_prediction, vote
+from .testing import cached_prediction, vote
 from .trainer import SceneTrainer
 
 Model = str | Path | GaussianCross | SpUNet | None
-"""A pre-trained model, where one is stored, or None for random weights."""
+"""A pre-trained model, the path of one, or None for random weights."""
 
 
 class SemanticTrainer(SceneTrainer[Segmenter]):
-    """Trains a `Segmenter`, and tests it.
+    """Trains and tests a `Segmenter`.
 
         trainer = SemanticTrainer(config, run_dir, LabelledScenes(Rooms("train", 20), Rooms("val", 4)), model)
         trainer.resume()
@@ -36,18 +36,18 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
         trainer.test().miou
 
     Args:
-        config: the run.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
-        scenes: opened from the config unless given.
-        model: pre-trained; what ``config.init`` names unless given. It is copied, not changed.
-        device: "cuda" when there is one, unless given.
+        config: options of the run.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it exactly.
+        scenes: by default opened from the config.
+        model: pre-trained model, copied; by default loaded from ``config.init``.
+        device: by default "cuda" when available.
 
     Attributes:
         model: the `Segmenter`.
         confusion: [K, K] of the last `test`, or None.
     """
 
-    kind, for_tests = "semantic", ("test",)
+    kind, test_only_options = "semantic", ("test",)
 
     def __init__(
         self,
@@ -59,9 +59,8 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
     ) -> None:
         if config.fixed:
             found = "cache" if config.cache else config.features
-            raise InputError(
-                "SemanticTrainer", "features of a backbone that runs in every step", found, "`CachedFeatureProbe`"
-            )
+            hint = "use `CachedFeatureProbe`"
+            raise InputError("SemanticTrainer", "features of a backbone that runs in every step", found, hint)
         scenes = LabelledScenes.open(config.labels, config.seed) if scenes is None else scenes
         backbone = backbone_of(model or config.init, config.network, config.seed)
         start = fingerprint(backbone) if model or config.init else ""
@@ -75,23 +74,23 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
         self.confusion: Tensor | None = None
 
     def losses(self, batch: PointBatch) -> dict[str, Tensor]:
-        """Of labelled voxels."""
+        """Compute the losses of labelled voxels."""
         return segmentation_losses(self.forward(batch).float(), batch.segment, self.config.lovasz)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """A quick look: one pass over each held-out scene's voxels, counted on its points."""
+        """Return scores of one pass over each held-out scene's voxels, counted on its points."""
         self.model.eval()
         confusion = torch.zeros(len(self.class_names), len(self.class_names), dtype=torch.int64)
         for index in range(len(self.data.scenes.val)):
             points, inverse, target = self.data.held_out(index)
             predicted = self.predict(points).argmax(1).cpu()[inverse]
             confusion += confusion_matrix(predicted, target, len(self.class_names))
-        return named(semantic_scores(confusion))
+        return score_scalars(semantic_scores(confusion))
 
     @torch.no_grad()
     def predict(self, points: PointBatch) -> Tensor:
-        """[V, K] class logits of one scene's voxels; the model is put into eval mode."""
+        """Return class logits [V, K] of one scene's voxels; sets the model to eval mode."""
         self.model.eval()
         return self.forward(points.to(self.device))
 
@@ -101,13 +100,12 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
         folder: Path | None = None,
         progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> SemanticScores:
-        """Scores of the votes (`testing.vote`) over all held-out scenes, on their original points.
+        """Score the votes (`testing.vote`) for all held-out scenes on their original points.
 
         Args:
-            config: the run's unless given.
-            folder: where the predicted class [N] of each scene's points is kept as ``<scene>.npy``; scenes that lie
-                there are not computed again.
-            progress: called with the scenes done and all of them; may raise to stop.
+            config: by default the run's.
+            folder: cache of the predicted classes [N] of each scene, ``<scene>.npy``; None caches nothing.
+            progress: called with the number of scenes done and their total; may raise to stop.
         """
         val, classes = self.data.scenes.val, len(self.class_names)
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
@@ -118,22 +116,22 @@ class SemanticTrainer(SceneTrainer[Segmenter]):
                 votes = vote(scene, self.predict, classes, self.config.voxel_size, config or self.config.test)
                 return votes.argmax(1)
 
-            predicted = predict() if folder is None else kept_prediction(folder / f"{name}.npy", len(scene), predict)
+            predicted = predict() if folder is None else cached_prediction(folder / f"{name}.npy", len(scene), predict)
             confusion += confusion_matrix(predicted, labels_of(scene), classes)
             progress(index + 1, len(val))
         self.confusion = confusion
         return semantic_scores(confusion)
 
 
-def named(scores: SemanticScores) -> dict[str, float]:
-    """Scores of held-out scenes as curves are called."""
+def score_scalars(scores: SemanticScores) -> dict[str, float]:
+    """Return scores of held-out scenes under their names in the log."""
     return {"val/miou": scores.miou, "val/miou_present": scores.miou_present, "val/allacc": scores.allacc}
 
 
 def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 1.0) -> dict[str, Tensor]:
-    """Cross-entropy and weighted Lovász-softmax of logits [V, K] and labels [V] (−1 = ignore).
+    """Compute cross-entropy and weighted Lovász-softmax of logits [V, K] and labels [V] (−1 = ignore).
 
-    Both are 0, with gradients of 0, where nothing is labelled.
+    Both are 0, with zero gradients, without labelled voxels.
     """
     if segment is None:
         segment = logits.new_full((len(logits),), IGNORE, dtype=torch.int64)
@@ -143,7 +141,7 @@ def segmentation_losses(logits: Tensor, segment: Tensor | None, lovasz: float = 
 
 
 def parameter_groups(model: Segmenter, config: SemanticTraining) -> list[dict[str, Any]]:
-    """What learns, with decay on everything, as in the released configs."""
+    """Group the trained parameters by learning rate; all have weight decay, as in the released configs."""
     groups: list[dict[str, Any]] = [{"params": list(model.head.parameters()), "lr_scale": 1.0}]
     if not model.frozen:
         groups.append({"params": list(model.backbone.parameters()), "lr_scale": config.optim.backbone_lr})

@@ -1,4 +1,4 @@
-"""The final test: votes of several passes over every scene, counted on the original points."""
+"""Final test: votes of several augmented passes over each scene, scored on its original points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Predict = Callable[[PointBatch], Tensor]
 
 @dataclass(frozen=True)
 class Pass:
-    """One look at a scene: turned by ``quarters`` · 90° about z, scaled, perhaps flipped.
+    """One augmentation of a scene: rotation by ``quarters`` · 90° about z, scale, flip.
 
     The published flip mirrors x *and* y, which is a half turn.
     """
@@ -35,7 +35,7 @@ class Pass:
     flip: bool = False
 
     def transform(self) -> NDArray[np.float64]:
-        """[4, 4]."""
+        """Return the transformation matrix [4, 4]."""
         cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[self.quarters % 4]
         sign = -1 if self.flip else 1
         linear = self.scale * sign * np.array([[cos, -sin], [sin, cos]])
@@ -43,14 +43,16 @@ class Pass:
 
 
 THIRTEEN = (*(Pass(q, s) for s in (1.0, 0.95, 1.05) for q in range(4)), Pass(flip=True))
-"""The passes of the released test: four rotations at three scales, and a flip."""
+"""Passes of the released test code: four rotations at three scales, and a flip."""
 
 PASSES = {"thirteen": THIRTEEN, "one": (Pass(),)}
 
 
 def fragments(coord: NDArray, voxel_size: float) -> Iterator[NDArray[np.int64]]:
-    """Sets of indices [V] with one point of every voxel each, until every point [N, 3] was in one (Pointcept's
-    GridSample in test mode): the k-th set takes point k mod count of each voxel."""
+    """Yield sets of indices [V], one point per voxel, that together cover all points [N, 3].
+
+    As Pointcept's GridSample in test mode: the k-th set takes point k mod count of each voxel.
+    """
     _, _, inverse = voxelize(coord, voxel_size)
     order = np.argsort(inverse, kind="stable")
     count = np.bincount(inverse)
@@ -61,10 +63,10 @@ def fragments(coord: NDArray, voxel_size: float) -> Iterator[NDArray[np.int64]]:
 
 @torch.no_grad()
 def vote(scene: PointScene, predict: Predict, classes: int, voxel_size: float, config: TestConfig) -> Tensor:
-    """[N, K] summed class probabilities of the scene's points, on the CPU."""
+    """Return the summed class probabilities [N, K] of the scene's points, on the CPU."""
     votes = torch.zeros(len(scene), classes)
-    for look in PASSES[config.passes]:
-        coord, normal = apply_transform(look.transform(), scene.coord, scene.normal)
+    for augmentation in PASSES[config.passes]:
+        coord, normal = apply_transform(augmentation.transform(), scene.coord, scene.normal)
         moved = replace(scene, coord=coord, normal=normal, segment=None, instance=None)
         if not config.fragments:
             points, inverse = make_points(moved, voxel_size)
@@ -78,8 +80,12 @@ def vote(scene: PointScene, predict: Predict, classes: int, voxel_size: float, c
     return votes
 
 
-def kept_prediction(path: Path, points: int, predict: Callable[[], Tensor]) -> Tensor:
-    """The classes [N] that lie at ``path``, or else those of ``predict``, which are put there (whole or not at all)."""
+def cached_prediction(path: Path, points: int, predict: Callable[[], Tensor]) -> Tensor:
+    """Read the classes [N] from ``path``, or call ``predict`` and write them there atomically.
+
+    Raises:
+        InputError: an array of another length, or a file that cannot be written.
+    """
     if path.is_file():
         return torch.from_numpy(read_array(path, shape=(points,)).astype(np.int64))
     predicted = predict()

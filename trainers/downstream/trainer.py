@@ -1,4 +1,4 @@
-"""What the trainings of semantic and instance segmentation share: a network that learns from labelled scenes."""
+"""`SceneTrainer`: base of the trainings on labelled scenes (semantic and instance segmentation)."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ from .scenes import LabelledScenes, SemanticData
 M = TypeVar("M", bound=nn.Module)
 
 NON_TRAINING_OPTIONS = ("labels.val", "labels.val_scenes", "eval_every", "save_every", "workers", "micro_batch")
-"""Options that change nothing of what is learned, or no more than another machine would: a run goes on with others."""
+"""Options that do not affect the learned weights, or only within rounding; they may change on resume."""
 
 
-def learned_from(
-    config: SemanticTraining | InstanceTraining, scenes: LabelledScenes, start: str, for_tests: Sequence[str] = ()
+def training_signature(
+    config: SemanticTraining | InstanceTraining,
+    scenes: LabelledScenes,
+    start: str,
+    test_only_options: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What decides a training, in JSON types without nesting: the options, the names of the training scenes and the
-    weights that it starts from, wherever they lie.
+    """Return what determines the learned weights, as flat JSON types: options, training scenes and initial weights.
 
     Args:
         start: `segmenter.fingerprint` of the pre-trained model, "" without one.
-        for_tests: further options, or groups of them, that change nothing of what is learned.
+        test_only_options: further options, or groups of them, that do not affect the learned weights.
     """
-    free = (*NON_TRAINING_OPTIONS, *for_tests)
-    groups = tuple(f"{name}." for name in free)
-    deciding = {k: v for k, v in flat(to_dict(config)).items() if k not in free and not k.startswith(groups)}
+    ignored = (*NON_TRAINING_OPTIONS, *test_only_options)
+    groups = tuple(f"{name}." for name in ignored)
+    options = {k: v for k, v in flat(to_dict(config)).items() if k not in ignored and not k.startswith(groups)}
     names = hashlib.sha256("\n".join(scenes.train.names).encode()).hexdigest()[:16]
-    return deciding | {"labels.data": f"{len(scenes.train)} scenes, {names}", "init": start}
+    return options | {"labels.data": f"{len(scenes.train)} scenes, {names}", "init": start}
 
 
 class Clock:
-    """Seconds of a run: since this object was made, and of earlier invocations up to the checkpoint that it went on
-    from.
+    """Duration of a run over several invocations, in seconds.
 
     Attributes:
-        earlier: the latter.
+        earlier: seconds of earlier invocations, up to the resumed checkpoint.
     """
 
     def __init__(self) -> None:
@@ -65,25 +66,25 @@ class Clock:
 
 
 class SceneTrainer(Trainer[PointBatch], Generic[M]):
-    """Owns network and optimiser: AdamW with one cycle of the learning rate. A subclass says what the losses are.
+    """Trains a network on labelled scenes with AdamW and OneCycle; a subclass defines the losses.
 
     Args:
-        config: the run.
-        run_dir: created if need be; when it holds a checkpoint, `resume` continues it exactly.
-        data: what is learned from and tested on.
-        model: takes a batch of points.
-        groups: what of it learns, as the optimiser takes it, with "lr_scale" each.
+        config: options of the run.
+        run_dir: created if missing; when it holds a checkpoint, `resume` continues it exactly.
+        data: training batches and held-out scenes.
+        model: network that takes a batch of points.
+        groups: parameter groups of the optimiser, each with "lr_scale".
         start: `segmenter.fingerprint` of the pre-trained backbone, "" for none.
-        device: "cuda" when there is one, unless given.
+        device: by default "cuda" when available.
 
     Attributes:
-        model: on the device.
-        clock: how long the run has taken.
-        for_tests: options of the subclass's config that change nothing of what is learned, beside `NON_TRAINING_OPTIONS`.
+        model: the network, on the device.
+        clock: duration of the run.
+        test_only_options: options of the subclass that do not affect the weights, beside `NON_TRAINING_OPTIONS`.
     """
 
-    for_tests: tuple[str, ...] = ()
-    smaller = "--micro-batch says how many scenes of a batch go through the network at once"
+    test_only_options: tuple[str, ...] = ()
+    memory_hint = "lower --micro-batch, the number of scenes per forward pass"
 
     def __init__(
         self,
@@ -109,10 +110,10 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
 
     @abstractmethod
     def losses(self, batch: PointBatch) -> dict[str, Tensor]:
-        """The weighted terms of a batch on the device."""
+        """Compute the weighted terms of a batch on the device."""
 
     def forward(self, points: PointBatch) -> Any:
-        """What the network says of points on the device, in the precision that the config asks for."""
+        """Run the network on points on the device, in the config's precision."""
         amp = self.config.optim.amp and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
             return self.model(points)
@@ -121,7 +122,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         return self.data.batch(step)
 
     def train_step(self, batch: PointBatch) -> dict[str, float]:
-        """One update on the sum of the losses."""
+        """Update once on the sum of the losses."""
         self.model.train()
         config = self.config
         parts = batch.split(math.ceil(config.batch_size / config.micro_batch)) if config.micro_batch else [batch]
@@ -130,7 +131,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         return self.update(self.model, self.optimizer, losses, lr, config.optim.grad_clip)
 
     def _losses(self, part: PointBatch, number: int) -> dict[str, Tensor]:
-        """Of a part of a batch, the ``number``-th of all parts since the run began."""
+        """Compute the losses of a part of a batch, the ``number``-th part since the run began."""
         self._statistics.before(number)
         return self.losses(part.to(self.device))
 
@@ -144,4 +145,4 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         self.clock.earlier = float(state.get("seconds", 0.0))
 
     def resume_signature(self) -> dict[str, Any]:
-        return learned_from(self.config, self.data.scenes, self.start, self.for_tests)
+        return training_signature(self.config, self.data.scenes, self.start, self.test_only_options)

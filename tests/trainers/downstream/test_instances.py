@@ -19,7 +19,7 @@ from gaussiancross.core.models.pointgroup import ClusterConfig, PointGroupOutput
 from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.trainers.downstream import LabelConfig, NetworkConfig, OptimConfig, SceneList
 from gaussiancross.trainers.downstream.instance_config import INSTANCES
-from gaussiancross.trainers.downstream.instance_pictures import matched, palette, picture
+from gaussiancross.trainers.downstream.instance_pictures import match_proposals, palette, picture
 from gaussiancross.trainers.downstream.instance_results import write_instances
 from gaussiancross.trainers.downstream.instances import InstancePrediction, InstanceTrainer, instances_of
 from gaussiancross.trainers.downstream.published import compare, find_results
@@ -189,9 +189,9 @@ def test_results_of_scenes_without_instances_are_valid_json(tmp_path):
 def test_predictions_are_matched_with_what_they_overlap():
     truth = torch.tensor([0, 0, 0, 0, 1, 1, -1, -1])
     label = torch.tensor([1, 1, 1, -1, 0, 2, 0, 0])
-    assert matched(truth, label, 2, 3).tolist() == [1, 0, 1]  # IoU 1/4, 3/4 and 1/2
-    assert matched(truth, label, 2, 3, least=0.26).tolist() == [-1, 0, 1]
-    assert matched(truth, torch.full((8,), -1), 2, 0).tolist() == []
+    assert match_proposals(truth, label, 2, 3).tolist() == [1, 0, 1]  # IoU 1/4, 3/4 and 1/2
+    assert match_proposals(truth, label, 2, 3, least=0.26).tolist() == [-1, 0, 1]
+    assert match_proposals(truth, torch.full((8,), -1), 2, 0).tolist() == []
     colors = palette(60)
     assert len(torch.unique((colors * 255).round(), dim=0)) == 60 and float(colors.min()) >= 0
 

@@ -21,7 +21,7 @@ from gaussiancross.core.models import load_pretrained
 from gaussiancross.core.nn.spunet import SpUNet
 from gaussiancross.trainers.downstream import CachedFeatureProbe, LabelConfig, LabelledScenes, SemanticTrainer
 from gaussiancross.trainers.downstream.presets import AREAS, FINETUNE, PRESETS, PROBE, held_out
-from gaussiancross.trainers.downstream.protocol import drawn
+from gaussiancross.trainers.downstream.protocol import labels_were_sampled
 from gaussiancross.trainers.downstream.published import ROWS, compare, find_results, results_beside, rows_of
 from gaussiancross.trainers.downstream.results import (
     SemanticResult,
@@ -30,8 +30,8 @@ from gaussiancross.trainers.downstream.results import (
     sum_results,
     write_results,
 )
-from gaussiancross.trainers.downstream.run import SemanticRun, changes, run_semantic
-from gaussiancross.trainers.downstream.scenes import draws_labels
+from gaussiancross.trainers.downstream.run import SemanticRun, changed_options, run_semantic
+from gaussiancross.trainers.downstream.scenes import uses_sampled_labels
 from gaussiancross.trainers.engine.log import read_metrics
 from helpers.labelled_scenes import CLASSES, SMALL, labelled_scenes
 from rich.console import Console
@@ -88,20 +88,20 @@ class TestPresets:
     def test_what_leaves_the_protocol_is_named(self):
         config = PROBE["scannet"].config
         allowed = replace(config, init="model", seed=3, labels=replace(config.labels, data="there"))
-        assert changes("probe", "scannet", allowed) == []
+        assert changed_options("probe", "scannet", allowed) == []
         other = replace(config, features="hypercolumn", optim=replace(config.optim, lr=0.1))
-        assert changes("probe", "scannet", other) == ["features", "optim.lr"]
+        assert changed_options("probe", "scannet", other) == ["features", "optim.lr"]
 
     def test_fewer_test_scenes_other_data_and_smaller_networks_leave_it_too(self):
         config = PROBE["scannet"].config
         few = replace(config, labels=replace(config.labels, val_scenes=3))
-        assert changes("probe", "scannet", few) == ["labels.val_scenes"]
+        assert changed_options("probe", "scannet", few) == ["labels.val_scenes"]
         rooms = replace(config, labels=replace(config.labels, data="rooms:9"))
-        assert changes("probe", "scannet", rooms) == ["labels.data"]
+        assert changed_options("probe", "scannet", rooms) == ["labels.data"]
         small = replace(config, network=replace(config.network, base_channels=8))
-        assert changes("probe", "scannet", small) == ["network.base_channels"]
-        assert changes("probe", "scannet", replace(small, init="model")) == []
-        assert changes("probe", "scannet", small, SpUNet(6, 8, (8,) * 8, (1,) * 8)) == []
+        assert changed_options("probe", "scannet", small) == ["network.base_channels"]
+        assert changed_options("probe", "scannet", replace(small, init="model")) == []
+        assert changed_options("probe", "scannet", small, SpUNet(6, 8, (8,) * 8, (1,) * 8)) == []
 
 
 class TestResults:
@@ -290,15 +290,15 @@ class TestLists:
 
     def test_lists_that_were_drawn_are_told_from_the_benchmarks(self, tmp_path):
         few = LabelConfig(str(tmp_path), scenes=5)
-        assert not draws_labels(LabelConfig(str(tmp_path))) and draws_labels(few)
+        assert not uses_sampled_labels(LabelConfig(str(tmp_path))) and uses_sampled_labels(few)
         path = tmp_path / "tasks" / "scenes" / "5.txt"
         write_names(path, ["scene0001_00"])
-        assert not draws_labels(few) and draws_labels(replace(few, points=20))
+        assert not uses_sampled_labels(few) and uses_sampled_labels(replace(few, points=20))
         mark_drawn(tmp_path / "tasks", [path], seed=0)
-        assert draws_labels(few)
-        assert drawn(few, None) == ["labels (drawn)"] and drawn(few, labelled_scenes(1, 1)) == []
+        assert uses_sampled_labels(few)
+        assert labels_were_sampled(few, None) and not labels_were_sampled(few, labelled_scenes(1, 1))
         write_names(path, ["scene0000_00"])  # the benchmark's, put in its place
-        assert not draws_labels(few)
+        assert not uses_sampled_labels(few)
 
     def test_learning_from_scenes_that_are_tested_on_is_refused(self, tmp_path):
         for area in (1, 2, 5):
