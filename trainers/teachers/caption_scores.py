@@ -1,4 +1,4 @@
-"""How well a teacher with a text tower finds things in pictures that it has never seen."""
+"""Evaluation of a teacher with a text tower: text queries in held-out captioned images."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from ...core.teachers import ImageTeacher
 from .captions import truth
 
 LEAST = 0.004
-"""Share of a picture that a thing covers to be asked for."""
+"""Minimum share of an image that a queried thing covers."""
 
 
 def caption_scores(teacher: ImageTeacher, rooms: Sequence[CaptionedRoom], seed: int = 0) -> dict[str, float]:
-    """Per picture and class name that is in it, a query by that name; and as many for names that are not.
+    """Score queries by the class names in each image, and by as many names that are not in it.
 
     Returns:
-        "hit": share of queries whose best token lies on a right thing. "iou": of relevancy > 0.5 with the right
-        things' pixels, mean. "absent_auc": ROC AUC of the best relevancy, names in the picture against names that are
-        not. "color_hit": like "hit" for "red chair" where things of that name in other colours are seen too.
-        "queries", "color_queries": how many.
+        "hit": share of queries whose best token lies on a right thing. "iou": mean IoU of relevancy > 0.5 with the
+        right things' pixels. "absent_auc": ROC AUC of the best relevancy, present against absent names. "color_hit":
+        as "hit", for queries such as "red chair" in images with chairs of other colours. "queries", "color_queries":
+        their numbers.
+
+    Raises:
+        ValueError: a teacher without a text tower.
     """
     if teacher.text is None:
         raise ValueError(f"{teacher.info.name} has no text tower")
@@ -57,9 +60,9 @@ def caption_scores(teacher: ImageTeacher, rooms: Sequence[CaptionedRoom], seed: 
                 if len(phrase.claims) > 1:
                     colored.append(hit)
                     continue
-                found = (pixels[k] > 0.5).numpy()
+                selected = (pixels[k] > 0.5).numpy()
                 hits.append(hit)
-                ious.append((found & right[k]).sum() / max((found | right[k]).sum(), 1))
+                ious.append((selected & right[k]).sum() / max((selected | right[k]).sum(), 1))
                 there.append(float(best[k]))
     return {
         "hit": float(np.mean(hits)),
@@ -72,7 +75,7 @@ def caption_scores(teacher: ImageTeacher, rooms: Sequence[CaptionedRoom], seed: 
 
 
 def _questions(room: CaptionedRoom, ids: NDArray, rng: Generator) -> tuple[list[Phrase], list[Phrase], list[Phrase]]:
-    """Names that are in the picture, names with a colour that tells two of them apart, and names that are not."""
+    """Select names in the image, names with a distinguishing colour, and as many names that are not in it."""
     seen, counts = np.unique(ids, return_counts=True)
     shown = [i for i in seen.tolist() if i in room.things]
     large = [i for i, c in zip(seen.tolist(), counts.tolist(), strict=True) if i in shown and c >= LEAST * ids.size]
@@ -97,6 +100,6 @@ def _pixels(room: CaptionedRoom, ids: NDArray, phrase: Phrase) -> NDArray[np.boo
 
 
 def _argmax(scores: Tensor, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Pixel in the middle of the best token."""
+    """Return the central pixel (row, column) of the token with the highest score."""
     row, column = divmod(int(scores.argmax()), scores.shape[1])
     return int((row + 0.5) * shape[0] / scores.shape[0]), int((column + 0.5) * shape[1] / scores.shape[1])

@@ -1,10 +1,9 @@
-"""Batches of captioned regions: what the built-in image/text model learns from. A batch is a pure function of
-(seed, step)."""
+"""Captioned renders of rooms and objects, and batches of their regions for the built-in image/text teacher."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,11 +22,11 @@ from ...core.synthetic.rooms.captions import COLORS, Description, Fact, Phrase
 SIDE = 160
 """Side of a training crop, pixels."""
 REGIONS = 9
-"""Regions per crop, at most."""
-_LEAST = 30
-"""Pixels that make a region."""
+"""Maximum number of regions per crop."""
+_MIN_PIXELS = 30
+"""Minimum size of a region, pixels."""
 _WHOLE = 30_000
-"""Id of the region that is the whole picture."""
+"""Id of the region that is the whole image."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class RegionBatch:
     Attributes:
         images: [B, 3, SIDE, SIDE] in [0, 1].
         coverage: [R, T] share of each of the T tokens that belongs to the region.
-        image: [R] crop of each region.
-        phrases: P texts, all different.
-        own: [R] the phrase said of the region.
-        true: [R, P] whether the phrase is true of the region.
+        image: [R] index of each region's crop.
+        phrases: P distinct texts.
+        own: [R] index of each region's own phrase.
+        true: [R, P] whether each phrase is true of each region.
     """
 
     images: Tensor
@@ -53,7 +52,7 @@ class RegionBatch:
 
 @dataclass(frozen=True)
 class Crop:
-    """One picture with ids of what each pixel shows and what can be said of them."""
+    """An image, the id of the thing in each pixel, and the things' descriptions."""
 
     image: Tensor
     ids: NDArray[np.int16]
@@ -61,8 +60,10 @@ class Crop:
 
 
 def room_crop(room: CaptionedRoom, rng: Generator) -> Crop:
-    """A random square of a random frame, from the frame's height (two thirds as large as it was) down to 64 pixels (two
-    and a half times as large): enlarged pictures are what multi-scale features are made of."""
+    """Crop a random square of a random frame and resize it to `SIDE`.
+
+    Its side ranges from 64 pixels to the frame's height: multi-scale features are computed on enlarged images, too.
+    """
     frame = int(rng.integers(len(room.color)))
     height, width = room.color.shape[1:3]
     side = round(64 * (height / 64) ** rng.uniform())
@@ -78,11 +79,12 @@ def room_crop(room: CaptionedRoom, rng: Generator) -> Crop:
 
 @dataclass(frozen=True)
 class CaptionedObject:
-    """V pictures of one procedural object.
+    """V renders of one procedural object.
 
     Attributes:
-        color: [V, SIDE, SIDE, 3] uint8 sRGB. covered: [V, SIDE, SIDE] bool, where the object is.
-        description: what can be said of it.
+        color: [V, SIDE, SIDE, 3] uint8 sRGB.
+        covered: [V, SIDE, SIDE] bool, the object's pixels.
+        description: names and properties of the object.
     """
 
     color: NDArray[np.uint8]
@@ -91,7 +93,7 @@ class CaptionedObject:
 
 
 def captioned_object(category: str, seed: int, views: int = 4) -> CaptionedObject:
-    """The object ``(category, seed)`` from random sides, before one background per picture."""
+    """Render the object ``(category, seed)`` from random views, each with its own background."""
     obj = build_object(category, seed)
     rng = obj.rng(3)
     cameras = object_cameras(obj, views, SIDE, SIDE, rng)
@@ -101,13 +103,13 @@ def captioned_object(category: str, seed: int, views: int = 4) -> CaptionedObjec
 
 
 def _background(rng: Generator) -> RGB:
-    """Any colour half of the time, a grey otherwise."""
+    """Draw a random colour with probability 0.5, else a grey."""
     red, green, blue = rng.uniform(size=3) if rng.uniform() < 0.5 else [rng.uniform()] * 3
     return red, green, blue
 
 
 def object_crop(objects: Sequence[CaptionedObject], rng: Generator) -> Crop:
-    """A picture of one object, of which the whole picture speaks, or a board of four."""
+    """Compose an image of one object, whose description holds for the whole image, or of four objects."""
     across = 1 if rng.uniform() < 0.5 else 2
     tile = SIDE // across
     color = np.empty((SIDE, SIDE, 3), np.uint8)
@@ -129,7 +131,7 @@ def object_crop(objects: Sequence[CaptionedObject], rng: Generator) -> Crop:
 def _augmented(
     color: NDArray[np.uint8], ids: NDArray[np.int16], things: dict[int, Description], rng: Generator
 ) -> Crop:
-    """Resized to SIDE, mirrored half the time, brightness and contrast a little off; hues stay, they have names."""
+    """Resize to `SIDE`, mirror with probability 0.5, vary brightness and contrast; hues stay, since they have names."""
     image = torch.from_numpy(np.ascontiguousarray(color)).permute(2, 0, 1)[None].float() / 255
     image = F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)[0]
     if rng.uniform() < 0.5:
@@ -141,17 +143,18 @@ def _augmented(
 
 
 def region_batch(crops: Sequence[Crop], rng: Generator) -> RegionBatch:
-    """Regions of the crops, a phrase for each, and as many wrong ones: its own phrase in another colour."""
-    coverage, image, said, things = [], [], [], []
+    """Select regions of the crops, a phrase for each, and false phrases: the same ones with another colour."""
+    coverage, image, own_phrases, things = [], [], [], []
     for b, crop in enumerate(crops):
         ids, counts = np.unique(crop.ids, return_counts=True)
-        known = [(i, c) for i, c in zip(ids.tolist(), counts.tolist(), strict=True) if i in crop.things and c >= _LEAST]
-        if _WHOLE in crop.things and (len(known) < 2 or rng.uniform() < 0.3):
-            known.append((_WHOLE, SIDE * SIDE))
-        if not known:
+        pixels = zip(ids.tolist(), counts.tolist(), strict=True)
+        regions = [i for i, count in pixels if i in crop.things and count >= _MIN_PIXELS]
+        if _WHOLE in crop.things and (len(regions) < 2 or rng.uniform() < 0.3):
+            regions.append(_WHOLE)
+        if not regions:
             continue
-        order = rng.permutation(len(known))[:REGIONS]
-        for i, _ in (known[k] for k in order):
+        order = rng.permutation(len(regions))[:REGIONS]
+        for i in (regions[k] for k in order):
             mask = torch.from_numpy(
                 np.ones_like(crop.ids, np.float32) if i == _WHOLE else (crop.ids == i).astype(np.float32)
             )
@@ -161,33 +164,33 @@ def region_batch(crops: Sequence[Crop], rng: Generator) -> RegionBatch:
             coverage.append(share)
             image.append(b)
             things.append(crop.things[i])
-            said.append(crop.things[i].phrase(rng))
-    wrong = [w for phrase in said for w in _recolored(phrase, rng)]
-    phrases = {phrase.text: phrase for phrase in [*said, *wrong]}
+            own_phrases.append(crop.things[i].phrase(rng))
+    false_phrases = [p for phrase in own_phrases for p in _recolored(phrase, rng)]
+    phrases = {phrase.text: phrase for phrase in [*own_phrases, *false_phrases]}
     numbers = {text: n for n, text in enumerate(phrases)}
     return RegionBatch(
         images=torch.stack([crop.image for crop in crops]),
         coverage=torch.stack(coverage),
         image=torch.tensor(image),
         phrases=list(phrases),
-        own=torch.tensor([numbers[phrase.text] for phrase in said]),
+        own=torch.tensor([numbers[phrase.text] for phrase in own_phrases]),
         true=truth(things, list(phrases.values())),
     )
 
 
 def _some_tokens(share: Tensor, rng: Generator) -> Tensor:
-    """Half the time only a few of the region's tokens, down to one: what is pooled must be true of every token."""
+    """With probability 0.5 restrict a region to some of its tokens, so that each token learns the description."""
     inside = torch.nonzero(share > 0.5)[:, 0].numpy()
     if len(inside) == 0 or rng.uniform() < 0.5:
         return share
-    kept = rng.permutation(inside)[: max(1, int(len(inside) * rng.uniform() ** 3))]
+    chosen = rng.permutation(inside)[: max(1, int(len(inside) * rng.uniform() ** 3))]
     out = torch.zeros_like(share)
-    out[kept] = share[kept]
+    out[chosen] = share[chosen]
     return out
 
 
 def _recolored(phrase: Phrase, rng: Generator) -> list[Phrase]:
-    """The phrase with another colour word, if it has one: the hardest thing to be wrong about."""
+    """Replace the phrase's colour word by another one (a hard negative); empty without a colour word."""
     for k, (kind, word) in enumerate(phrase.claims):
         if kind == "color":
             other = list(COLORS)[int(rng.integers(len(COLORS)))]
@@ -198,13 +201,13 @@ def _recolored(phrase: Phrase, rng: Generator) -> list[Phrase]:
 
 
 def truth(things: Sequence[Description], phrases: Sequence[Phrase]) -> Tensor:
-    """[R, P] whether each phrase is true of each thing: the thing has every fact that the phrase claims."""
+    """Return [R, P] whether each phrase is true of each thing, i.e. the thing has every fact that it claims."""
     columns: dict[Fact, int] = {}
     for phrase in phrases:
         for claim in phrase.claims:
             columns.setdefault(claim, len(columns))
     has = np.zeros((len(things), len(columns) + 1), bool)
-    has[:, -1] = True  # what a phrase with fewer claims than others claims besides
+    has[:, -1] = True  # padding for phrases with fewer claims
     for row, thing in zip(has, things, strict=True):
         for fact in thing.facts():
             if fact in columns:
@@ -214,8 +217,3 @@ def truth(things: Sequence[Description], phrases: Sequence[Phrase]) -> Tensor:
     for row, phrase in zip(claims, phrases, strict=True):
         row[: len(phrase.claims)] = [columns[claim] for claim in phrase.claims]
     return torch.from_numpy(has[:, claims].all(-1))
-
-
-def facts_of(rooms: Iterable[CaptionedRoom]) -> set[Fact]:
-    """Every fact that is true of something in these rooms."""
-    return {fact for room in rooms for thing in room.things.values() for fact in thing.facts()}

@@ -1,12 +1,14 @@
-"""``python -m gaussiancross.trainers.teachers.two_tower`` trains the built-in image/text model on renders with captions.
+"""Training of the built-in image/text teacher on captioned renders.
 
-Every region of a picture (an object, a wall, or the whole) is contrasted with phrases that are true or false of it:
+    python -m gaussiancross.trainers.teachers.two_tower
 
-- *relevancy*: the score that queries use (LERF, arXiv 2303.09553 §3.3), σ(10 (φ·q − max_i φ·canon_i)), must be 1 for
-  true phrases and 0 for false ones, so that one half is where "is it there?" is decided;
-- *contrast*: InfoNCE between regions and their own phrases (CLIP), phrases that are true by chance left out.
+Regions of images (an object, a wall, or the whole image) are contrasted with true and false phrases:
 
-Captions carry class names and regions are object masks of the renders: nothing trained with it is label-free.
+- *relevancy*: the score of queries (LERF, arXiv 2303.09553 §3.3), σ(10 (φ·q − max_i φ·canon_i)), is trained towards 1
+  for true phrases and 0 for false ones, so that 0.5 is the threshold of presence;
+- *contrast*: InfoNCE between regions and their own phrases (CLIP), without negatives that happen to be true.
+
+Captions contain class names and regions are object masks of the renders: nothing trained with it is label-free.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from torch.nn import functional as F
 from ...core.config import to_dict
 from ...core.datasets.captioned_rooms import CaptionedRoom, read_captioned_room
 from ...core.datasets.rooms import Rooms
-from ...core.errors import InputError
+from ...core.errors import InputError, RunError
 from ...core.io.atomic import atomic_dir
 from ...core.nn.two_tower import TwoTower, TwoTowerConfig
 from ...core.query.text import CANONICAL
@@ -46,55 +48,58 @@ from .caption_scores import caption_scores
 from .captions import CaptionedObject, Crop, RegionBatch, captioned_object, object_crop, region_batch, room_crop
 
 OBJECT_SHARE = 0.25
-"""Of the crops."""
+"""Share of crops that show procedural objects instead of rooms."""
 SCALE = 10.0
-"""LERF's factor on cosines."""
+"""Factor on cosines in LERF's relevancy."""
 
 
 @dataclass(frozen=True)
 class TwoTowerTraining:
-    """Train the built-in image/text model. A folder that holds a checkpoint is continued, exactly."""
+    """Train the built-in image/text teacher. A run folder with a checkpoint is continued exactly."""
 
     run_dir: Path = Path("runs/two-tower")
-    """Checkpoints, metrics and TensorBoard logs."""
+    """Folder of checkpoints, metrics and TensorBoard logs."""
     model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
-    """Sizes."""
+    """Sizes of the two towers."""
     rooms: int = 400
-    """Training rooms, seeds 0 and up."""
+    """Number of training rooms (seeds from 0)."""
     objects: int = 12
-    """Procedural objects of each category, seeds 0 and up: a quarter of the crops. 0 = rooms alone."""
+    """Procedural objects per category (seeds from 0), shown in a quarter of the crops; 0: rooms alone."""
     init: Path | None = None
-    """Folder of an exported model to start from (assets) instead of from random weights."""
+    """Folder of an exported model to start from, such as assets; None: random weights."""
     bf16: bool = False
-    """Convolutions in bfloat16: faster where the processor has AVX-512 BF16 or better."""
+    """Convolutions in bfloat16, faster on processors with AVX-512 BF16."""
     steps: int = 4000
     """Optimiser steps."""
     batch: int = 24
     """Crops per step."""
     lr: float = 2e-3
-    """Peak learning rate of AdamW, OneCycle."""
+    """Peak learning rate (AdamW, OneCycle)."""
     weight_decay: float = 0.05
-    """On matrices."""
+    """Decoupled weight decay of matrices."""
     seed: int = 0
-    """Of weights and batches."""
+    """Random seed of weights and batches."""
     save_every: int = 250
     """Steps between checkpoints."""
     seconds: float | None = None
-    """Stop (with a checkpoint) after so many seconds; the same command goes on."""
+    """Time limit in seconds; the same command continues from the checkpoint. None: no limit."""
     export: Path | None = None
-    """When done, measure on held-out rooms and write weights and card to this folder (the project's: assets)."""
+    """Folder for weights and card, with scores on held-out rooms; None exports nothing."""
     held_out: int = 20
-    """Rooms that the scores of the card are measured on, validation seeds."""
+    """Number of held-out rooms for the card's scores (validation seeds)."""
 
 
 class TwoTowerTrainer(Trainer[RegionBatch]):
-    """Owns model and optimiser; see `Trainer`.
+    """Trains a `TwoTower`; see `Trainer`.
 
     Args:
-        config: the training.
-        rooms: what to learn from.
-        words: the text tower's vocabulary.
-        objects: what else to learn from; may be empty.
+        config: options of the run.
+        rooms: captioned training rooms.
+        words: vocabulary of the text tower.
+        objects: captioned training objects; may be empty.
+
+    Raises:
+        InputError: a vocabulary larger than the text tower's table.
     """
 
     kind, title = "TwoTower", "two towers"
@@ -128,18 +133,18 @@ class TwoTowerTrainer(Trainer[RegionBatch]):
             self._start_from(config.init)
 
     def _start_from(self, folder: Path) -> None:
-        """The weights of an exported model; words that it did not have keep their random rows."""
-        before = BuiltinTeacher(folder)
-        weights = {k: v.float() for k, v in before.towers.state_dict().items()}
+        """Load the weights of an exported model; words that it lacks keep their random rows."""
+        exported = BuiltinTeacher(folder)
+        weights = {k: v.float() for k, v in exported.towers.state_dict().items()}
         rows, table = weights["text.words.weight"], self.model.text.words.weight.detach().clone()
-        known = {word: number for number, word in enumerate(before.card["words"], 1)}
+        row_of = {word: number for number, word in enumerate(exported.card["words"], 1)}
         for number, word in enumerate(self.vocabulary.words, 1):
-            if word in known:
-                table[number] = rows[known[word]]
+            if word in row_of:
+                table[number] = rows[row_of[word]]
         self.model.load_state_dict(weights | {"text.words.weight": table})
 
     def batch(self, step: int) -> RegionBatch:
-        """The batch of that step."""
+        """Return the batch of ``step``."""
         rng = np.random.default_rng([self.config.seed, step])
         return region_batch([self._crop(rng) for _ in range(self.config.batch)], rng)
 
@@ -149,7 +154,7 @@ class TwoTowerTrainer(Trainer[RegionBatch]):
         return room_crop(self.rooms[int(rng.integers(len(self.rooms)))], rng)
 
     def losses(self, batch: RegionBatch) -> dict[str, Tensor]:
-        """ "relevancy" and "contrast", see the module."""
+        """Compute the terms "relevancy" and "contrast" (see the module)."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
             pooled = self.model.image(batch.images.contiguous(memory_format=torch.channels_last))
         pooled = pooled._replace(values=pooled.values.float(), logits=pooled.logits.float())
@@ -163,9 +168,9 @@ class TwoTowerTrainer(Trainer[RegionBatch]):
         return region_losses(regions, phrases, canon, batch.true, batch.own, self.log_scale.exp().clamp(max=100.0))
 
     def train_step(self, batch: RegionBatch) -> dict[str, float]:
-        """One update; returns scalars."""
+        """Update once; return scalars."""
         self.model.train()
-        # dropout draws from the global generator: seeded by the step, so that a resumed run draws the same
+        # Dropout draws from the global generator: seeded by the step, so that a resumed run draws the same.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         lr = one_cycle(self.step, self.config.steps, self.config.lr, 0.1)
         return self.update(self.model, self.optimizer, lambda: self.losses(batch), lr, grad_clip=1.0)
@@ -188,33 +193,33 @@ class TwoTowerTrainer(Trainer[RegionBatch]):
 def region_losses(
     regions: Tensor, phrases: Tensor, canon: Tensor, true: Tensor, own: Tensor, scale: Tensor
 ) -> dict[str, Tensor]:
-    """The two terms.
+    """Compute the terms "relevancy" and "contrast" of R regions and P phrases.
 
     Args:
-        regions: [R, D], phrases: [P, D], canon: [K, D] unit vectors.
-        true: [R, P] which phrases are true of which regions. own: [R] each region's phrase.
-        scale: of the contrast's cosines.
+        regions: [R, D], phrases: [P, D], canon: [K, D] unit vectors; ``canon`` are the canonical negatives.
+        true: [R, P] whether each phrase is true of each region.
+        own: [R] each region's own phrase.
+        scale: factor on the cosines of the contrast.
     """
     cosine = regions @ phrases.T
-    against = (SCALE * (regions @ canon.T)).logsumexp(1, keepdim=True)  # a smooth maximum over the negatives
-    logits = SCALE * cosine - against
+    negatives = (SCALE * (regions @ canon.T)).logsumexp(1, keepdim=True)  # a smooth maximum over the negatives
+    logits = SCALE * cosine - negatives
     each = F.binary_cross_entropy_with_logits(logits, true.to(logits), reduction="none")
-    # Every pair counts the same: were the few true ones raised to half of the weight, a relevancy of one half would
-    # mean a rarer thing than it says, and select far too much.
+    # All pairs have equal weight: balancing true and false pairs would shift the threshold of 0.5 and select too much.
     relevancy = each.sum() / true.sum().clamp_min(1)
     rows = torch.arange(len(regions))
-    chance = true.clone()
-    chance[rows, own] = False
-    contrast = (scale * cosine).masked_fill(chance, -torch.inf)
+    other_true = true.clone()
+    other_true[rows, own] = False
+    contrast = (scale * cosine).masked_fill(other_true, -torch.inf)
     to_text = F.cross_entropy(contrast, own)
-    # Towards regions: each region's phrase must find it, and not those of which the phrase is false.
+    # Towards regions: each region's phrase must select it among the regions of which the phrase is false.
     others = (scale * cosine.T[own]).masked_fill(true.T[own] & ~torch.eye(len(regions), dtype=torch.bool), -torch.inf)
     to_region = F.cross_entropy(others, rows)
     return {"relevancy": relevancy, "contrast": 0.5 * (to_text + to_region)}
 
 
 def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
-    """Write weights (half precision) and card to a folder, measured there as they will be used; returns the scores.
+    """Write weights (half precision) and card to a folder; return the scores of the exported weights.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -252,20 +257,22 @@ def export(trainer: TwoTowerTrainer, folder: Path) -> dict[str, float]:
 
 
 def load_rooms(count: int, split: str = "train", every: int = 1) -> list[CaptionedRoom]:
-    """The first rooms of a split with their captions."""
+    """Load the first ``count`` rooms of a split with their captions, and every ``every``-th of their frames."""
     rooms = Rooms(split, count)
     return [read_captioned_room(rooms, i, every) for i in track(range(count), description=f"{split} rooms")]
 
 
 def load_objects(each: int) -> list[CaptionedObject]:
-    """The first training objects of every category. Those that CLIP-GS holds out are among them: to it, these towers
-    are what CLIP is to the paper, and have seen the world."""
-    asked = [(category, seed) for seed in range(each) for category in CATEGORIES]
-    if not asked:
+    """Build the first ``each`` training objects of every category, in processes.
+
+    They include the categories that CLIP-GS holds out: these towers play the role of CLIP, which has seen all of them.
+    """
+    keys = [(category, seed) for seed in range(each) for category in CATEGORIES]
+    if not keys:
         return []
     with multiprocessing.get_context("spawn").Pool(initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        made = pool.imap(_captioned_object, asked, chunksize=8)
-        return list(track(made, description="train objects", total=len(asked)))
+        objects = pool.imap(_captioned_object, keys, chunksize=8)
+        return list(track(objects, description="train objects", total=len(keys)))
 
 
 def _captioned_object(key: tuple[str, int]) -> CaptionedObject:
@@ -282,14 +289,14 @@ def main() -> int:
         if config.export is not None:
             for name, value in export(trainer, config.export).items():
                 print(f"{name:<16}{value:.4g}")
-    except InputError as error:
+    except (InputError, RunError) as error:
         print(error, file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     return 0
 
 
 def training_vocabulary() -> tuple[str, ...]:
-    """Words of the captions and of the canonical negatives."""
+    """Return all words of the captions and of the canonical negatives."""
     from ...core.synthetic.rooms.recipes import ROOM_KINDS
 
     return vocabulary([*CANONICAL, *ROOM_KINDS, "room", *all_names()])

@@ -22,7 +22,7 @@ from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin_ssl import CARD, WEIGHTS, BuiltinSslTeacher
 from gaussiancross.trainers.teachers.self_distillation import SslTrainer, SslTraining
 from gaussiancross.trainers.teachers.self_distillation.crops import CropConfig, crop_pairs, room_frames
-from gaussiancross.trainers.teachers.self_distillation.export import command, shipped_network, standardise
+from gaussiancross.trainers.teachers.self_distillation.export import command, exported_network, standardise
 from gaussiancross.trainers.teachers.self_distillation.objective import (
     ClusterHead,
     ObjectiveConfig,
@@ -238,7 +238,7 @@ class TestTraining:
         run = trainer(tmp_path)
         run.frames = [lambda s=s: picture(s, 64, 80) for s in range(6)]
         before = {k: v.clone() for k, v in run.teacher.state_dict().items()}
-        net = shipped_network(run)
+        net = exported_network(run)
         images = torch.from_numpy(np.stack([frame() for frame in run.frames]))
         x = network_features(net)(images).flatten(0, 2)
         assert x.mean(0).abs().max() < 1e-3 and (x.std(0) - 1).abs().max() < 1e-2

@@ -1,4 +1,4 @@
-"""``python -m gaussiancross.trainers.teachers.self_distillation --export assets`` trains and ships the label-free teacher."""
+"""Train the label-free teacher: ``python -m gaussiancross.trainers.teachers.self_distillation --export FOLDER``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ....core.datasets.rooms import Rooms
-from ....core.errors import InputError
+from ....core.errors import InputError, RunError
 from .crops import room_frames
 from .export import export
 from .scores import ProbeScores
@@ -24,20 +24,20 @@ def main() -> int:
     try:
         if config.threads:
             torch.set_num_threads(config.threads)
-        trainer = SslTrainer(config, room_frames(made(config.rooms, console)))
+        trainer = SslTrainer(config, room_frames(training_rooms(config.rooms, console)))
         if not trainer.complete(config.seconds, console):
             console.print(f"Checkpoint of step {trainer.step} written; the same command continues.")
             return 130
         if config.export is not None:
-            console.print(table(export(trainer, config.export)))
-    except InputError as error:
+            console.print(score_table(export(trainer, config.export)))
+    except (InputError, RunError) as error:
         print(error, file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     return 0
 
 
-def made(count: int, console: Console) -> Rooms:
-    """The training rooms; those that are not on the disk yet are made now, with progress."""
+def training_rooms(count: int, console: Console) -> Rooms:
+    """Open the training rooms; render those that are not cached yet, with a progress bar."""
     rooms = Rooms("train", count)
     missing = [i for i in range(count) if not rooms.is_cached(i)]
     for i in track(missing, "making rooms", console=console, disable=not missing):
@@ -45,8 +45,8 @@ def made(count: int, console: Console) -> Rooms:
     return rooms
 
 
-def table(scores: dict[str, ProbeScores]) -> Table:
-    """Scores by features."""
+def score_table(scores: dict[str, ProbeScores]) -> Table:
+    """Format scores as a table, one row per kind of features."""
     out = Table("features", "D", "mIoU", "mean acc.", "acc.", "effective rank", title="linear probe, held-out rooms")
     for name, score in scores.items():
         s = score.summary()

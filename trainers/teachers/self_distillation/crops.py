@@ -1,4 +1,4 @@
-"""Pairs of overlapping crops of colour frames, and which places of them correspond."""
+"""Pairs of overlapping crops of colour frames, and their correspondences."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 ColorFrames = Sequence[Callable[[], NDArray[np.float32]]]
-"""Pictures [H, W, 3] in [0, 1], read when called."""
+"""Functions that read an image [H, W, 3] in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class CropConfig:
-    """How pairs of crops are drawn."""
+    """Options of sampling and augmenting crops."""
 
     size: int = 128
     """Side of a crop after resizing, pixels; a multiple of 16."""
     smallest: int = 96
-    """Least side of a crop in the frame, pixels of the frame."""
+    """Smallest side of a crop in the frame, pixels."""
     largest: int = 224
-    """Greatest side of a crop in the frame."""
+    """Largest side of a crop in the frame, pixels."""
     brightness: float = 0.35
-    """Brightness and contrast are multiplied by 1 ± this, at most."""
+    """Largest relative change of brightness and contrast."""
     saturation: float = 0.5
-    """Saturation is multiplied by 1 ± this, at most."""
+    """Largest relative change of saturation."""
     cast: float = 0.12
-    """Each channel is multiplied by 1 ± this, at most: light of another colour."""
+    """Largest relative change of each colour channel."""
     grey: float = 0.1
-    """Share of crops without colour."""
+    """Share of crops converted to grey."""
     noise: float = 0.02
-    """Largest standard deviation of noise."""
+    """Largest standard deviation of the noise (colours in [0, 1])."""
     hidden: tuple[float, float] = (0.2, 0.6)
-    """Share of a crop that the student does not see, least and most."""
+    """Smallest and largest share of a crop that is hidden from the student."""
 
     def __post_init__(self) -> None:
         if self.size % CELL or self.size < 2 * CELL or not 8 <= self.smallest <= self.largest:
@@ -59,9 +59,9 @@ class CropPairs:
 
     Attributes:
         images: [2B, 3, S, S] in [0, 1].
-        hide: [2B, S/16, S/16] bool, cells that the student does not see.
-        place: [2B, t, t, 2] where each token's centre lies in the other crop of the pair: (x, y) in [−1, 1] from its
-            left and top edge to its right and bottom one, beyond that outside; t = S/8.
+        hide: [2B, S/16, S/16] bool, cells hidden from the student.
+        place: [2B, t, t, 2] position of each token's centre in the other crop of the pair: (x, y) in [−1, 1] from left
+            and top to right and bottom edge, values beyond lie outside; t = S/8.
     """
 
     images: Tensor
@@ -70,7 +70,7 @@ class CropPairs:
 
 
 def room_frames(rooms: Rooms) -> ColorFrames:
-    """The colour images of all frames of the rooms: neither depth, nor poses, nor labels are read for them."""
+    """Return readers of the colour images of all frames of the rooms, without depth, poses or labels."""
     per_room = rooms.config.frames
     return _RoomFrames(rooms, range(len(rooms) * per_room))
 
@@ -93,11 +93,11 @@ class _RoomFrames(Sequence):
 
 
 def crop_pairs(frames: ColorFrames, count: int, rng: Generator, config: CropConfig) -> CropPairs:
-    """Two crops of each of ``count`` frames, drawn with replacement.
+    """Draw two overlapping crops of each of ``count`` frames, sampled with replacement.
 
     Args:
-        frames: what to draw from, at least ``config.largest`` pixels along either side.
-        rng: decides everything.
+        frames: at least ``config.largest`` pixels along either side.
+        rng: source of all randomness.
     """
     crops, boxes = [], []
     for number in rng.integers(len(frames), size=count):
@@ -113,7 +113,7 @@ def crop_pairs(frames: ColorFrames, count: int, rng: Generator, config: CropConf
 
 @dataclass(frozen=True)
 class _Box:
-    """A square of a frame: left, top and side in its pixels; mirrored where ``flip``."""
+    """A square of a frame: left, top and side in pixels; mirrored if ``flip``."""
 
     left: int
     top: int
@@ -122,7 +122,7 @@ class _Box:
 
 
 def _pair_of_boxes(rng: Generator, width: int, height: int, config: CropConfig) -> tuple[_Box, _Box]:
-    """The second's centre lies in the middle part of the first, as far as the frame's edges allow."""
+    """Draw two boxes; the centre of the second lies in the central part of the first, if the frame's edges allow."""
     low, high = np.log(config.smallest), np.log(min(config.largest, width, height) + 0.5)
     one, two = (int(np.exp(rng.uniform(min(low, high), high))) for _ in range(2))
     left, top = int(rng.integers(width - one + 1)), int(rng.integers(height - one + 1))
@@ -133,7 +133,7 @@ def _pair_of_boxes(rng: Generator, width: int, height: int, config: CropConfig) 
 
 
 def _cut(image: NDArray[np.float32], box: _Box, size: int) -> Tensor:
-    """[3, size, size]."""
+    """Crop, resize and flip: [3, size, size]."""
     part = torch.from_numpy(image[box.top : box.top + box.side, box.left : box.left + box.side])
     part = part.permute(2, 0, 1)[None]
     part = F.interpolate(part, (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
@@ -141,13 +141,13 @@ def _cut(image: NDArray[np.float32], box: _Box, size: int) -> Tensor:
 
 
 def _places(boxes: list[_Box], tokens: int) -> Tensor:
-    """See `CropPairs.place`."""
+    """Compute `CropPairs.place`."""
     at = (np.arange(tokens) + 0.5) / tokens
     out = np.empty((len(boxes), tokens, tokens, 2), np.float32)
-    for i, own in enumerate(boxes):
+    for i, box in enumerate(boxes):
         other = boxes[i ^ 1]
-        u = own.left + own.side * (at[::-1] if own.flip else at)
-        v = own.top + own.side * at
+        u = box.left + box.side * (at[::-1] if box.flip else at)
+        v = box.top + box.side * at
         x, y = 2 * (u - other.left) / other.side - 1, 2 * (v - other.top) / other.side - 1
         out[i, ..., 0] = (-x if other.flip else x)[None, :]
         out[i, ..., 1] = y[:, None]
@@ -155,7 +155,7 @@ def _places(boxes: list[_Box], tokens: int) -> Tensor:
 
 
 def _recolor(images: Tensor, rng: Generator, config: CropConfig) -> Tensor:
-    """Other light and another camera: each crop [3, S, S] by itself."""
+    """Vary brightness, colour cast, contrast, saturation and noise of each crop [3, S, S] independently."""
     n = len(images)
 
     def factor(spread: float, channels: int = 1) -> Tensor:
@@ -175,7 +175,7 @@ def _recolor(images: Tensor, rng: Generator, config: CropConfig) -> Tensor:
 
 
 def _hidden(rng: Generator, cells: int, share: tuple[float, float]) -> NDArray[np.bool_]:
-    """[cells, cells] covered by rectangles until a drawn share is reached (as BEiT's blocks)."""
+    """Return a mask [cells, cells] of random rectangles that cover a random share (as BEiT's blocks)."""
     hide = np.zeros((cells, cells), bool)
     wanted = rng.uniform(*share) * cells * cells
     while hide.sum() < wanted:

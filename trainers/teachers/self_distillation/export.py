@@ -1,4 +1,4 @@
-"""From a finished training to what is shipped: weights, card and picture."""
+"""Export of the trained label-free teacher: weights, card and image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .train import SslTrainer, SslTraining
 
 PICTURE = Path("readme") / "builtin_ssl.jpg"
 FIT_ROOMS, FIT_FRAMES, TEST_FRAMES = 24, 3, 4
-"""Training rooms and frames of each that the linear classifier is fitted to; frames of each held-out room."""
+"""Linear probe: number of training rooms, frames per training room, frames per held-out room."""
 _DESCRIPTION = (
     "A small convolutional network trained by self-distillation on colour images of procedural rooms alone: no labels, "
     "no captions, no depth, no poses. It knows synthetic renders and is no replacement for DINOv2 on photographs."
@@ -36,16 +36,16 @@ _PROTOCOL = (
 
 
 def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
-    """Write weights (half precision), card and picture, measured as they will be used.
+    """Write weights (half precision), card and image; the exported weights are the ones that are measured.
 
     Returns:
-        the scores of the shipped teacher and of the baselines, by name.
+        the scores of the exported teacher and of the baselines, by name.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
     config = trainer.config
-    net = shipped_network(trainer)
+    net = exported_network(trainer)
     weights = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     card = {
         "name": "builtin-ssl",
@@ -76,7 +76,7 @@ def export(trainer: SslTrainer, folder: Path) -> dict[str, ProbeScores]:
 
 
 def command(config: SslTraining) -> str:
-    """What trains the same network again."""
+    """Return the command that trains the same network."""
     return (
         f"python -m gaussiancross.trainers.teachers.self_distillation --rooms {config.rooms} --steps {config.steps} "
         f"--batch {config.batch} --lr {config.lr} --seed {config.seed} --threads 1 --export assets"
@@ -84,27 +84,29 @@ def command(config: SslTraining) -> str:
 
 
 def sample(split: str, rooms: int, per_room: int) -> LabelledFrames:
-    """`labelled_frames` of the first rooms of a split."""
+    """Return `labelled_frames` of the first rooms of a split."""
     return labelled_frames(Rooms(split, rooms), rooms, per_room)
 
 
-def shipped_network(trainer: SslTrainer, count: int = 48) -> TokenNet:
-    """The trainer's teacher network, with its normalisations and output fitted to ``count`` whole training images."""
+def exported_network(trainer: SslTrainer, count: int = 48) -> TokenNet:
+    """Copy the teacher network, with normalisations and output fitted to ``count`` whole training images."""
     net = trainer.teacher["net"]
     assert isinstance(net, TokenNet)
     picked = np.linspace(0, len(trainer.frames) - 1, min(count, len(trainer.frames))).round().astype(int)
     images = torch.from_numpy(np.stack([trainer.frames[int(i)]() for i in picked]))
-    shipped = TokenNet(net.config)
-    shipped.load_state_dict(net.state_dict())
-    settle(shipped, images)
-    standardise(shipped, images)
-    return shipped
+    exported = TokenNet(net.config)
+    exported.load_state_dict(net.state_dict())
+    settle(exported, images)
+    standardise(exported, images)
+    return exported
 
 
 @torch.no_grad()
 def standardise(net: TokenNet, images: Tensor) -> None:
-    """Rescale the last layer so that every channel has mean 0 and variance 1 over images [F, H, W, 3]: cosines between
-    features then compare what differs between places, not what all of them share."""
+    """Rescale the last layer so that every channel has mean 0 and variance 1 over images [F, H, W, 3].
+
+    Cosines between features then compare their differences, not their common mean.
+    """
     features = network_features(net)
     x = torch.cat([features(part).flatten(0, 2) for part in images.split(8)]).double()
     mean, std = x.mean(0).float(), x.std(0).float().clamp_min(1e-6)
@@ -114,8 +116,11 @@ def standardise(net: TokenNet, images: Tensor) -> None:
 
 
 def feature_sheet(teacher: BuiltinSslTeacher, frames: LabelledFrames, count: int = 6) -> np.ndarray:
-    """[2 H, count · W, 3] uint8: frames above the first three principal components of their features, one basis for
-    all."""
+    """Draw frames above the first three principal components of their features, with one basis for all.
+
+    Returns:
+        [2 H, count · W, 3] uint8.
+    """
     picked = [int(i) for i in np.linspace(0, len(frames.images) - 1, count).round()]
     images = frames.images[picked]
     maps = teacher.maps(images)

@@ -1,12 +1,12 @@
-"""Self-distillation with balanced clusters: what the student must tell of what it does not see.
+"""Loss of the label-free teacher: self-distillation with balanced clusters.
 
-A teacher, the moving average of the student, sees whole crops and sorts their tokens into K clusters of equal size
-(Sinkhorn-Knopp; SwAV, arXiv 2006.09882). The student sees a part of each crop and must name
+The teacher, a moving average of the student, sees whole crops and assigns their tokens to K clusters of equal size
+(Sinkhorn-Knopp; SwAV, arXiv 2006.09882). The student sees part of each crop and predicts
 
-- *masked*: the cluster of every token of the same crop that is hidden from it (iBOT, arXiv 2111.07832);
-- *across*: the cluster of the same place in the other crop of the pair, of another size, side and colour.
+- *masked*: the cluster of each hidden token of the same crop (iBOT, arXiv 2111.07832);
+- *across*: the cluster of the same place in the other crop of the pair, of another size, flip and colour.
 
-No label, no caption, no depth and no pose enters.
+It uses no labels, captions, depth or poses.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .crops import CropPairs
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Clusters and temperatures."""
+    """Options of the self-distillation loss."""
 
     clusters: int = 256
-    """K."""
+    """Number of clusters (K)."""
     hidden: int = 256
-    """Width of the head between features and clusters."""
+    """Hidden width of the head between features and clusters."""
     bottleneck: int = 64
-    """Dimensions of the sphere on which clusters are directions."""
+    """Dimension of the unit vectors that are compared with the clusters."""
     student_temperature: float = 0.1
-    """Of the student's softmax over cosines."""
+    """Temperature of the student's softmax over cosines."""
     teacher_temperature: float = 0.05
-    """Of the teacher's balanced assignment."""
+    """Temperature of the teacher's balanced assignment."""
     sinkhorn: int = 3
-    """Rounds of balancing."""
+    """Iterations of balancing (Sinkhorn-Knopp)."""
     spread: float = 0.1
-    """Weight of the term that keeps the features' channels uncorrelated and alive (VICReg, arXiv 2105.04906)."""
+    """Weight of the variance and covariance terms against collapse (VICReg, arXiv 2105.04906)."""
 
 
 class ClusterHead(nn.Module):
@@ -61,11 +61,15 @@ class ClusterHead(nn.Module):
 
 @torch.no_grad()
 def balanced_assignment(cosines: Tensor, temperature: float, rounds: int) -> Tensor:
-    """Shares [N, K] of tokens in clusters: rows sum to 1, columns to about N / K (Sinkhorn-Knopp on exp(cos / T)).
+    """Assign tokens to clusters of equal size by Sinkhorn-Knopp on exp(cos / T).
 
     Args:
         cosines: [N, K]; a constant per row changes nothing.
-        temperature: T. rounds: of balancing; each ends with the rows.
+        temperature: T.
+        rounds: number of iterations, each ending with the rows.
+
+    Returns:
+        [N, K] shares; rows sum to 1, columns to about N / K.
     """
     q = ((cosines - cosines.max()) / temperature).exp()
     for _ in range(rounds):
@@ -75,8 +79,10 @@ def balanced_assignment(cosines: Tensor, temperature: float, rounds: int) -> Ten
 
 
 def decorrelation(features: Tensor) -> Tensor:
-    """Variance and covariance terms of VICReg on features [N, D]: mean hinge of standard deviations at 1, plus the mean
-    square of the off-diagonal covariances times D."""
+    """Compute the variance and covariance terms of VICReg on features [N, D].
+
+    Mean hinge of standard deviations at 1, plus D times the mean square of the off-diagonal covariances.
+    """
     x = features - features.mean(0)
     n, d = x.shape
     variance = F.relu(1 - (x.var(0) + 1e-4).sqrt()).mean()
@@ -85,7 +91,7 @@ def decorrelation(features: Tensor) -> Tensor:
 
 
 def tokens(maps: Tensor) -> Tensor:
-    """[B, D, h, w] → [B h w, D] float32."""
+    """Flatten [B, D, h, w] to [B h w, D], float32."""
     return maps.permute(0, 2, 3, 1).flatten(0, 2).float()
 
 
@@ -97,11 +103,13 @@ def distillation(
     pairs: CropPairs,
     config: ObjectiveConfig,
 ) -> dict[str, Tensor]:
-    """The terms "masked", "across" and "spread".
+    """Compute the terms "masked", "across" and "spread".
 
     Args:
-        student: [2B, D, t, t] features of the partly hidden crops, with gradients. head: its clusters.
-        target: [2B, D, t, t] the teacher's features of the whole crops. teacher_head: its clusters.
+        student: [2B, D, t, t] the student's features of the partly hidden crops, with gradients.
+        head: the student's head.
+        target: [2B, D, t, t] the teacher's features of the whole crops.
+        teacher_head: the teacher's head.
         pairs: the crops.
     """
     n, _, h, w = student.shape

@@ -1,8 +1,8 @@
-"""What a linear classifier reads off dense features, beside baselines. Labels are used here alone, to measure.
+"""Linear probes of dense features and of baselines; the only use of labels, for evaluation.
 
 Protocol: logistic regression on standardised tokens, fitted to training rooms and scored on held-out rooms with
-ScanNet's 20 classes; a token's class is that of most of its 4 × 4 rays, and tokens of the ceiling (no class) are left
-out. All features see the same frames, tokens and classifier.
+ScanNet's 20 classes; a token's class is the majority of its 4 × 4 rays, and tokens without a class (ceiling) are
+ignored. All features use the same frames, tokens and classifier.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ....core.synthetic.rooms import build_room
 from ....core.synthetic.rooms.render import PixelRays
 
 RAYS = 4
-"""Rays along either side of a token that vote on its class."""
+"""Rays per side of a token that vote on its class."""
 
 Features = Callable[[Tensor], Tensor]
 """[C, H, W, 3] RGB in [0, 1] → [C, H/8, W/8, D]."""
@@ -46,7 +46,7 @@ class LabelledFrames:
 
 
 def labelled_frames(rooms: Rooms, count: int, per_room: int) -> LabelledFrames:
-    """``per_room`` frames, evenly spaced along the walk, of the first ``count`` rooms."""
+    """Return ``per_room`` frames, evenly spaced along the walk, of the first ``count`` rooms, with labels."""
     images, labels = [], []
     for i in range(count):
         frames = rooms.frames(i)
@@ -66,21 +66,21 @@ def labelled_frames(rooms: Rooms, count: int, per_room: int) -> LabelledFrames:
 
 
 def _majority(segment: Tensor, classes: int) -> Tensor:
-    """[h·RAYS, w·RAYS] classes, −1 = none → [h, w] the most frequent ones."""
+    """Reduce classes [h·RAYS, w·RAYS] (−1 = none) to the most frequent one per token [h, w]."""
     votes = F.one_hot(segment + 1, classes + 1).permute(2, 0, 1).float()
     return F.avg_pool2d(votes, RAYS).argmax(0) - 1
 
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """How well a linear classifier does on held-out tokens, and the effective rank of those tokens' features."""
+    """Scores of a linear classifier on held-out tokens, and the effective rank of their features."""
 
     semantic: SemanticScores
     rank: float
     dim: int
 
     def summary(self) -> dict[str, float]:
-        """JSON-ready: mIoU and mean recall over classes that occur, share of right tokens, rank."""
+        """Return mIoU and mean recall over classes that occur, accuracy, rank and width, JSON-ready."""
         s = self.semantic
         recall = float(s.acc[s.present].mean())
         values = {"miou": s.miou_present, "mean_accuracy": recall, "accuracy": s.allacc, "effective_rank": self.rank}
@@ -90,11 +90,13 @@ class ProbeScores:
 def linear_probe(
     features: Features, train: LabelledFrames, test: LabelledFrames, tokens: int = 60_000, seed: int = 0
 ) -> ProbeScores:
-    """`ProbeScores` of features.
+    """Fit a linear classifier to features and score it.
 
     Args:
-        train: frames to fit to; ``tokens`` of theirs are drawn. test: frames to score on, all tokens.
-        seed: of the draw.
+        train: frames to fit to.
+        test: frames to score on, all tokens.
+        tokens: number of sampled training tokens.
+        seed: random seed of the sample.
     """
     x, y = _labelled(features, train)
     draw = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:tokens]
@@ -108,15 +110,14 @@ def linear_probe(
 
 
 def _labelled(features: Features, frames: LabelledFrames) -> tuple[Tensor, Tensor]:
-    """Tokens [N, D] that have a class, and their classes [N]."""
-    found = [
-        features(part)[known >= 0] for part, known in zip(frames.images.split(8), frames.labels.split(8), strict=True)
-    ]
-    return torch.cat(found), frames.labels[frames.labels >= 0]
+    """Return the features [N, D] of labelled tokens, and their classes [N]."""
+    parts = zip(frames.images.split(8), frames.labels.split(8), strict=True)
+    values = [features(images)[labels >= 0] for images, labels in parts]
+    return torch.cat(values), frames.labels[frames.labels >= 0]
 
 
 def _logistic(x: Tensor, y: Tensor, classes: int, decay: float = 1e-4, iterations: int = 150) -> tuple[Tensor, Tensor]:
-    """Multinomial logistic regression by L-BFGS from zero: weight [K, D], bias [K]."""
+    """Fit multinomial logistic regression by L-BFGS from zero: weight [K, D], bias [K]."""
     weight = torch.zeros(classes, x.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe")
@@ -135,30 +136,30 @@ def _logistic(x: Tensor, y: Tensor, classes: int, decay: float = 1e-4, iteration
 
 
 def patches(images: Tensor) -> Tensor:
-    """The colours of each token's own 8 × 8 pixels: [C, h, w, 192]."""
+    """Return the colours of each token's 8 × 8 pixels: [C, h, w, 192]."""
     c, h, w, _ = images.shape
     cut = images.reshape(c, h // STRIDE, STRIDE, w // STRIDE, STRIDE, 3)
     return cut.permute(0, 1, 3, 2, 4, 5).flatten(3)
 
 
 def pca_patches(images: Tensor, dim: int = 64, side: int = 24) -> Features:
-    """The ``dim`` principal components of ``side`` × ``side`` patches around each token, fitted to ``images``."""
+    """Fit ``dim`` principal components of ``side`` × ``side`` patches around each token to ``images``."""
 
-    def around(given: Tensor) -> Tensor:
+    def around(pixels: Tensor) -> Tensor:
         edge = (side - STRIDE) // 2
-        x = F.pad(given.permute(0, 3, 1, 2), (edge,) * 4, mode="replicate")
+        x = F.pad(pixels.permute(0, 3, 1, 2), (edge,) * 4, mode="replicate")
         columns = F.unfold(x, side, stride=STRIDE)
-        return columns.transpose(1, 2).unflatten(1, (given.shape[1] // STRIDE, given.shape[2] // STRIDE))
+        return columns.transpose(1, 2).unflatten(1, (pixels.shape[1] // STRIDE, pixels.shape[2] // STRIDE))
 
     sample = torch.cat([around(part)[:, ::3, ::3].flatten(0, 2) for part in images.split(8)])
     mean = sample.mean(0)
     centred = (sample - mean).double()
     directions = torch.linalg.eigh(centred.T @ centred)[1][:, -dim:].float()
-    return lambda given: (around(given) - mean) @ directions
+    return lambda pixels: (around(pixels) - mean) @ directions
 
 
 def random_network(config: TokenNetConfig, images: Tensor, seed: int = 0) -> Features:
-    """An untrained `TokenNet` whose normalisation has seen ``images``."""
+    """Return an untrained `TokenNet` with batch-norm statistics of ``images``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = TokenNet(config)
@@ -168,8 +169,10 @@ def random_network(config: TokenNetConfig, images: Tensor, seed: int = 0) -> Fea
 
 @torch.no_grad()
 def settle(net: TokenNet, images: Tensor, batch: int = 16) -> None:
-    """Set the running statistics of the network's normalisations to their means over whole images [F, H, W, 3]: in
-    training they saw crops of other colours. Leaves the network in eval mode."""
+    """Set the running batch-norm statistics to their means over whole images [F, H, W, 3].
+
+    In training they follow recoloured crops. Leaves the network in eval mode.
+    """
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     before = [m.momentum for m in norms]
     for m in norms:
@@ -184,7 +187,7 @@ def settle(net: TokenNet, images: Tensor, batch: int = 16) -> None:
 
 
 def network_features(net: TokenNet) -> Features:
-    """The network in eval mode as `Features`."""
+    """Wrap a network in eval mode as `Features`."""
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
@@ -194,7 +197,7 @@ def network_features(net: TokenNet) -> Features:
 
 
 def baselines(config: TokenNetConfig, train: LabelledFrames, test: LabelledFrames) -> Mapping[str, ProbeScores]:
-    """`linear_probe` of colours, their principal components and an untrained network of the same shape."""
+    """Score colours, their principal components and an untrained network of the same sizes by `linear_probe`."""
     some = train.images[:: max(1, len(train.images) // 48)]
     kinds: dict[str, Features] = {
         "colour patches 8 × 8": patches,

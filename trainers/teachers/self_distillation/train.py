@@ -1,4 +1,4 @@
-"""The training of the label-free built-in teacher."""
+"""Training of the label-free built-in teacher."""
 
 from __future__ import annotations
 
@@ -20,62 +20,61 @@ from .crops import ColorFrames, CropConfig, CropPairs, crop_pairs
 from .objective import ClusterHead, ObjectiveConfig, distillation, tokens
 
 WARMUP = 100
-"""Steps over which the learning rate rises."""
+"""Steps in which the learning rate rises."""
 RANK_EVERY = 50
-"""Steps between looks at the rank of the features: a collapse shows there first."""
+"""Steps between logs of the features' effective rank, an early sign of collapse."""
 
 
 @dataclass(frozen=True)
 class SslTraining:
-    """Train the label-free built-in teacher on colour images of the rooms alone. A folder that holds a checkpoint is
-    continued, exactly."""
+    """Train the label-free built-in teacher on colour images of rooms. A run folder with a checkpoint is continued
+    exactly."""
 
     run_dir: Path = Path("runs/builtin-ssl")
-    """Checkpoints, metrics and TensorBoard logs."""
+    """Folder of checkpoints, metrics and TensorBoard logs."""
     model: TokenNetConfig = field(default_factory=TokenNetConfig)
     """Sizes of the network."""
     crops: CropConfig = field(default_factory=CropConfig)
-    """How pairs of crops are drawn."""
+    """Sampling and augmentation of crops."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """Clusters and temperatures."""
     rooms: int = 400
-    """Training rooms, seeds 0 and up."""
+    """Number of training rooms (seeds from 0)."""
     steps: int = 2200
-    """Optimiser steps. No rate depends on it: a finished run goes on when it is raised."""
+    """Optimiser steps; a finished run continues when they are raised."""
     batch: int = 8
     """Frames per step, two crops each."""
     lr: float = 1e-3
-    """Learning rate of AdamW after `WARMUP` steps; the teacher's average stands in for a decay."""
+    """Learning rate (AdamW) after a warm-up of 100 steps, constant."""
     weight_decay: float = 0.04
-    """On matrices."""
+    """Decoupled weight decay of matrices."""
     momentum: tuple[float, float] = (0.98, 0.998)
-    """Of the teacher's moving average, least and most: in between it averages over about a tenth of the run so far."""
+    """Lowest and highest momentum of the teacher's moving average, which grows with the step."""
     seed: int = 0
-    """Of weights and batches."""
+    """Random seed of weights and batches."""
     bfloat16: bool = True
     """Convolutions in bfloat16 (weights and sums stay in float32)."""
     threads: int = 0
-    """Processor threads; 0 takes all. The shipped weights were made with 1."""
+    """Processor threads; 0: all. The bundled weights were trained with 1."""
     save_every: int = 250
     """Steps between checkpoints."""
     seconds: float | None = None
-    """Stop (with a checkpoint) after so many seconds; the same command goes on."""
+    """Time limit in seconds; the same command continues from the checkpoint. None: no limit."""
     export: Path | None = None
-    """When done, measure on held-out rooms and write weights, card and picture to this folder (the project's:
-    assets)."""
+    """Folder for weights, card and image, with scores on held-out rooms; None exports nothing."""
     held_out: int = 20
-    """Rooms that the scores of the card are measured on, validation seeds."""
+    """Number of held-out rooms for the card's scores (validation seeds)."""
 
 
 class SslTrainer(Trainer[CropPairs]):
-    """Owns student, teacher and optimiser; see `Trainer`.
+    """Trains student and teacher; see `Trainer`.
 
     Args:
-        config: the training.
-        frames: colour images to learn from.
+        config: options of the run.
+        frames: colour images to train on.
 
     Attributes:
-        student, teacher: networks with their heads under "net" and "head"; the teacher is what is shipped.
+        student, teacher: networks with their heads under "net" and "head"; the teacher is exported.
     """
 
     kind, title = "builtin-ssl", "label-free teacher"
@@ -98,18 +97,18 @@ class SslTrainer(Trainer[CropPairs]):
             [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=config.lr,
         )
-        self.optimizer.register_step_post_hook(lambda *_: self._follow())
+        self.optimizer.register_step_post_hook(lambda *_: self._update_teacher())
 
     def batch(self, step: int) -> CropPairs:
-        """The crops of that step: a function of the seed and the step alone."""
+        """Return the crops of ``step``, a function of the seed and the step alone."""
         rng = np.random.default_rng([self.config.seed, step])
         return crop_pairs(self.frames, self.config.batch, rng, self.config.crops)
 
     def train_step(self, batch: CropPairs) -> dict[str, float]:
-        """One update of the student, then of the teacher; returns scalars."""
+        """Update the student, then the teacher; return scalars."""
         config = self.config
         images = batch.images.contiguous(memory_format=torch.channels_last)
-        self.model.train()  # the teacher, too, is normalised by the batch at hand
+        self.model.train()  # the teacher, too, is normalised by the statistics of the batch
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             target = self.teacher["net"](images)
         rank = {"rank": effective_rank(tokens(target))} if self.step % RANK_EVERY == 0 else {}
@@ -123,13 +122,13 @@ class SslTrainer(Trainer[CropPairs]):
         return self.update(self.student, self.optimizer, losses, lr, grad_clip=1.0) | rank
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _update_teacher(self) -> None:
         """Teacher ← m · teacher + (1 − m) · student, where the momentum m grows with the step."""
         least, most = self.config.momentum
         momentum = min(max(1 - 10 / (self.step + 1), least), most)
-        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - momentum)
+        for average, current in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            average.lerp_(current, 1 - momentum)
 
     def resume_signature(self) -> dict[str, Any]:
-        free = {"run_dir", "steps", "threads", "save_every", "seconds", "export", "held_out"}
-        return {k: v for k, v in to_dict(self.config).items() if k not in free}
+        non_training = {"run_dir", "steps", "threads", "save_every", "seconds", "export", "held_out"}
+        return {k: v for k, v in to_dict(self.config).items() if k not in non_training}
