@@ -1,4 +1,4 @@
-"""Stand-ins for benchmarks: data and teachers of the right shapes at the right cost, without network or renderer."""
+"""Synthetic data and teachers for benchmarks, with realistic shapes and cost, without network or renderer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..core.geometry.cameras import Cameras, intrinsics, look_at
 from ..core.teachers import TeacherInfo
 
 PATTERNS = 8
-"""Different feature maps that a `RandomTeacher` keeps."""
+"""Number of different feature maps of a `RandomTeacher`."""
 
 
 class RandomTeacher:
-    """Noise that depends on the frame's number only: what a precomputed teacher costs, and no more.
+    """Teacher whose features are noise that depends on the frame's number, as cheap as precomputed features.
 
     Args:
-        dim: channels D.
+        dim: D, number of channels.
         resolution: (h, w) tokens.
     """
 
@@ -31,17 +31,17 @@ class RandomTeacher:
         self._patterns = torch.randn(PATTERNS, *resolution, dim, generator=rng)
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
-        """[C, h, w, D], the same for the same frame."""
+        """Return [C, h, w, D], equal for equal frames."""
         return self._patterns[[i % PATTERNS for i in index]]
 
 
 class BoxRooms:
-    """Empty rooms of 6 × 5 × 2.8 m with coloured walls, by formula: a `SceneDataset` that needs no renderer.
+    """Empty rooms of 6 × 5 × 2.8 m with coloured walls, computed analytically: a `SceneDataset` without a renderer.
 
     Args:
-        count: rooms; they differ in their colours.
-        points: per room.
-        frames: per room.
+        count: number of rooms; they differ in their colours.
+        points: points per room.
+        frames: frames per room.
     """
 
     class_names: tuple[str, ...] = ()
@@ -83,13 +83,13 @@ MIDDLE = ROOM / 2
 
 
 def _exit(origin: NDArray, directions: NDArray) -> NDArray:
-    """How many times its direction [..., 3] a ray from inside the box goes before it meets a wall."""
+    """Return the distances, in multiples of ``directions`` [..., 3], from ``origin`` inside the box to its walls."""
     with np.errstate(divide="ignore"):
         return np.where(directions > 0, (ROOM - origin) / directions, -origin / directions).min(-1)
 
 
 def _paint(points: NDArray, index: int) -> NDArray:
-    """Colours in [0, 1] of points [..., 3]: a gradient and a checkerboard of 0.5 m."""
-    # Half a centimetre off the grid, or rounding would decide the colour of a wall that lies on it.
+    """Return colours in [0, 1] of points [..., 3]: a gradient and a checkerboard of 0.5 m."""
+    # Offset by half a centimetre, so that rounding does not decide the colour of walls that lie on the grid.
     checks = np.floor((points + 0.005) / 0.5).sum(-1, keepdims=True) % 2
     return 0.2 + 0.5 * np.roll(points / ROOM, index, -1) + 0.2 * checks

@@ -1,4 +1,4 @@
-"""Where and when a figure was measured, and how it is written down."""
+"""Environment of a measurement, and report files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ import torch
 
 
 def command_line(name: str) -> str:
-    """The command that gives this benchmark's figures: as it was started, without folders and what only reports."""
-    words, kept = iter(sys.argv[1:]), ["gaussiancross", "bench", name]
-    for word in words:
-        if word in ("--work", "--out", "--export"):
-            next(words, None)
-        elif word != "--only-report":
-            kept.append(word)
-    return shlex.join(kept)
+    """Return the current command without its folders and `--only-report`, to reproduce the benchmark's figures."""
+    arguments, command = iter(sys.argv[1:]), ["gaussiancross", "bench", name]
+    for argument in arguments:
+        if argument in ("--work", "--out", "--export"):
+            next(arguments, None)
+        elif argument != "--only-report":
+            command.append(argument)
+    return shlex.join(command)
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Date, device and the versions that speed depends on."""
-    found = {
+    """Return date, device and the versions that affect speed."""
+    values = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "device": device_name(device),
         "python": platform.python_version(),
@@ -38,23 +38,23 @@ def environment(device: torch.device) -> dict[str, str]:
     }
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
-        found["compute capability"] = f"{major}.{minor}"
-        found["CUDA of torch"] = str(torch.version.cuda)
+        values["compute capability"] = f"{major}.{minor}"
+        values["CUDA of torch"] = str(torch.version.cuda)
     else:
-        found["threads"] = str(torch.get_num_threads())
+        values["threads"] = str(torch.get_num_threads())
     names = ("numba", "gsplat", "spconv-cu118", "spconv-cu120", "spconv-cu121", "spconv-cu124", "spconv-cu126")
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            values[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     if commit := _commit():
-        found["commit"] = commit
-    return found
+        values["commit"] = commit
+    return values
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or the CPU's with its cores."""
+    """Return the GPU's name, or the CPU's with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
@@ -65,14 +65,14 @@ def device_name(device: torch.device) -> str:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table to paste into a document."""
+    """Format a Markdown table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def write_report(folder: Path, name: str, report: Mapping[str, Any], table: str) -> None:
-    """``<name>.json`` with everything and ``<name>.md`` with the table and where it was measured."""
+    """Write ``<name>.json`` with the report and ``<name>.md`` with the table and the environment; print the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(report, indent=1))
     where = ", ".join(f"{k} {v}" for k, v in report["environment"].items())
@@ -81,7 +81,7 @@ def write_report(folder: Path, name: str, report: Mapping[str, Any], table: str)
 
 
 def _commit() -> str:
-    """The commit of the checkout that this file lies in, with a + where it was changed; "" without one."""
+    """Return the commit of this file's checkout, with a + if it was modified; "" without one."""
     root = Path(__file__).resolve().parents[1]
 
     def git(*args: str) -> str:

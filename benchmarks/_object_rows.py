@@ -1,4 +1,4 @@
-"""The trainings that objects-bench compares, and what each of them scores."""
+"""Trainings compared by the benchmark "objects", and their scores."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ Tokenizer = Literal["points", "all", "gs"]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the ablation (arXiv 2412.19142, table 5).
+    """One row of the ablation (arXiv 2412.19142, table 5).
 
     Attributes:
-        name: what options and folders call it. title: what the table calls it, and short: the chart.
+        name: name in options and folders.
+        title: label in the table.
+        short: label in the chart.
         tokenizer: see `ClipGSConfig`.
-        fine_tuned: trained on Gaussians; otherwise it has seen point clouds only.
-        voting: several renders per object and step, weighed by how well they fit the caption; otherwise one.
+        fine_tuned: trained on Gaussians, not only on point clouds.
+        voting: several renders per object and step, weighted by their similarity to the caption; otherwise one.
     """
 
     name: str
@@ -63,12 +65,14 @@ BY_NAME = {row.name: row for row in ROWS}
 
 @dataclass(frozen=True)
 class Sets:
-    """The objects of a benchmark.
+    """Objects of the benchmark.
 
     Attributes:
-        root: their folder. train: seen categories.
-        test: other objects of the seen categories. unseen: objects of the held-out ones.
-        gallery: how many of ``test`` are searched.
+        root: folder of the triplets.
+        train: objects of the seen categories.
+        test: other objects of the seen categories.
+        unseen: objects of the held-out categories.
+        gallery: number of ``test`` objects in the retrieval gallery.
     """
 
     root: Path
@@ -79,28 +83,29 @@ class Sets:
 
     @staticmethod
     def open(root: Path, gallery: int) -> Sets:
-        """The splits of a folder of triplets."""
+        """Open the splits of a folder of triplets."""
         return Sets(root, Triplets(root, "train"), Triplets(root, "test"), Triplets(root, "unseen"), gallery)
 
     @property
     def view(self) -> int:
-        """The render that is asked with: one from a little above."""
+        """Index of the render used as image query, a view from slightly above."""
         return self.test.views // 2
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training was; its checkpoint is written."""
+    """A signal ended a training, which has written a checkpoint."""
 
 
 def run_row(
     row: Row, base: ClipGSRun, pretrain_epochs: float, seed: int, sets: Sets, runs: Path, key: str, console: Console
 ) -> dict[str, float]:
-    """Train (or go on training) one row with one seed; its scores. What is finished is not done again.
+    """Train one row with one seed, or continue its training; return its scores.
 
     Args:
-        base: the fine-tuning; ``pretrain_epochs`` of the same are spent on point clouds before it.
+        base: options of the fine-tuning.
+        pretrain_epochs: epochs of the preceding training on point clouds.
         runs: folder of the runs.
-        key: changes with the data and the towers.
+        key: identifies data and towers.
 
     Raises:
         Interrupted: by Ctrl-C or SIGTERM.
@@ -128,7 +133,7 @@ def run_row(
 
 
 def run_folder(row: Row, runs: Path, seed: int) -> Path:
-    """Where a finished row lies: the newest of its folders.
+    """Return the newest folder of a finished row.
 
     Raises:
         InputError: none finished.
@@ -140,8 +145,9 @@ def run_folder(row: Row, runs: Path, seed: int) -> Path:
 
 
 def _trained(config: ClipGSRun, train: Triplets, runs: Path, name: str, key: str, console: Console) -> Path:
-    said = json.dumps([key, {k: v for k, v in to_dict(config).items() if k not in ("data", "init")}], sort_keys=True)
-    folder = runs / f"{name}-s{config.seed}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+    options = {k: v for k, v in to_dict(config).items() if k not in ("data", "init")}
+    identity = json.dumps([key, options], sort_keys=True)
+    folder = runs / f"{name}-s{config.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     trainer = ClipGSTrainer(config, folder, train)
     trainer.resume()
     if not trainer.finished:
@@ -156,14 +162,13 @@ def _trained(config: ClipGSRun, train: Triplets, runs: Path, name: str, key: str
 
 
 def score_model(model: ClipGS, sets: Sets) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """All scores of a model in eval mode; and the embeddings of "test" [M, D] and "unseen" [U, D]."""
+    """Return all scores of a model in eval mode, and its embeddings of "test" [M, D] and "unseen" [U, D]."""
     vectors = {"test": embed_triplets(model, sets.test), "unseen": embed_triplets(model, sets.unseen)}
     return scores_of(vectors["test"], vectors["unseen"], sets), vectors
 
 
 def score_renders(sets: Sets) -> dict[str, float]:
-    """The same scores with each object's other renders, as the image tower sees them, in place of its Gaussians: what
-    the towers themselves can tell."""
+    """Score the image tower: each object's mean embedding of its other renders replaces that of its Gaussians."""
 
     def mean(triplets: Triplets) -> Tensor:
         others = [v for v in range(triplets.views) if v != sets.view] or [0]
@@ -173,22 +178,25 @@ def score_renders(sets: Sets) -> dict[str, float]:
 
 
 def scores_of(test: Tensor, unseen: Tensor, sets: Sets) -> dict[str, float]:
-    """Zero-shot accuracy on unseen objects among the names of the seen categories, on unseen categories among their
-    own names and among all names, few-shot accuracy there, and retrieval in a gallery of unseen objects."""
+    """Compute all scores from embeddings of the test and the unseen objects.
+
+    Zero-shot accuracy on test objects among the names of the seen categories; on unseen categories among their own
+    names and among all names; few-shot accuracy on unseen categories; retrieval in a gallery of test objects.
+    """
     assert sets.test.class_vectors is not None
     names = sets.test.class_vectors
-    found: dict[str, float] = {}
+    out: dict[str, float] = {}
     for split, triplets, vectors in (("seen", sets.test, test), ("unseen", sets.unseen, unseen)):
         own, labels = triplets.labels.unique(return_inverse=True)
         scores = zero_shot_scores(vectors, labels, names[own])
-        found |= {f"{split}/{k}": v for k, v in scores.items()} | {f"{split}/chance": 1 / len(own)}
-        found[f"{split}/top1_all"] = zero_shot_scores(vectors, triplets.labels, names)["top1"]
+        out |= {f"{split}/{k}": v for k, v in scores.items()} | {f"{split}/chance": 1 / len(own)}
+        out[f"{split}/top1_all"] = zero_shot_scores(vectors, triplets.labels, names)["top1"]
     ways = min(WAYS, len(sets.unseen.labels.unique()))
     episodes = draw_episodes(sets.unseen.labels, ways, SHOTS)
-    found["unseen/few_shot"] = few_shot_scores(unseen, episodes)["mean"]
+    out["unseen/few_shot"] = few_shot_scores(unseen, episodes)["mean"]
     count = min(sets.gallery, len(sets.test))
     images = torch.stack([sets.test.images(i, [sets.view])[0] for i in range(count)])
     captions = sets.test.caption_ids[:count].tolist()
     for direction, row in retrieval_scores(test[:count], sets.test.text[:count], images, captions).items():
-        found |= {f"{direction} {k}": v for k, v in row.items()}
-    return found
+        out |= {f"{direction} {k}": v for k, v in row.items()}
+    return out

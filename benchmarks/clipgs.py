@@ -1,7 +1,6 @@
-"""CLIP-GS: farthest points and neighbours of 10,000 Gaussians, and the encoding of one object by the tiny model.
+"""Speed of CLIP-GS: farthest points and neighbours of 10,000 Gaussians, encoding of one object by the tiny model.
 
-Every time is the best of several runs (in brackets the processor time divided by the threads, the fairer figure on a
-machine shared with other work).
+Times are the best of several runs; in brackets the processor time per thread, more reliable on a shared machine.
 """
 
 from __future__ import annotations

@@ -57,11 +57,11 @@ class Gpu:
 
 
 def main() -> int:
-    given = tyro.cli(Gpu)
+    args = tyro.cli(Gpu)
     if not torch.cuda.is_available():
         raise InputError("bench gpu", "a CUDA device", "none that torch can use", "`gaussiancross doctor` says why")
-    if given.steps < 2 or given.warmup < 1 or given.batches < 1:
-        found = f"{given.steps}, {given.warmup} and {given.batches}"
+    if args.steps < 2 or args.warmup < 1 or args.batches < 1:
+        found = f"{args.steps}, {args.warmup} and {args.batches}"
         raise InputError("bench gpu", "at least 2 steps, 1 warm-up step and 1 batch", found)
     device = torch.device("cuda")
     report: dict[str, Any] = {"environment": environment(device), "errors": {}}
@@ -69,9 +69,9 @@ def main() -> int:
         print(f"{name}: {value}", flush=True)
     rows: list[tuple[str, str]] = []
     sections: list[tuple[str, Callable[[], list[tuple[str, str]]]]] = [
-        ("training", lambda: training(given, device, report))
+        ("training", lambda: training(args, device, report))
     ]
-    if given.tests:
+    if args.tests:
         sections.insert(0, ("tests", lambda: gpu_tests(report)))
     for name, section in sections:
         try:
@@ -80,7 +80,7 @@ def main() -> int:
             traceback.print_exc()
             report["errors"][name] = traceback.format_exc()
             rows.append((name, "failed, see gpu.json"))
-    write_report(given.out, "gpu", report, markdown(("gpu", report["environment"]["device"]), rows))
+    write_report(args.out, "gpu", report, markdown(("gpu", report["environment"]["device"]), rows))
     passed = not report["errors"] and report.get("tests", {}).get("status", 0) == 0
     return 0 if passed and report["training"]["finite"] and report["training"]["decreasing"] else 1
 
@@ -103,23 +103,23 @@ def gpu_tests(report: dict[str, Any]) -> list[tuple[str, str]]:
     return [("GPU tests", summary)]
 
 
-def training(given: Gpu, device: torch.device, report: dict[str, Any]) -> list[tuple[str, str]]:
+def training(args: Gpu, device: torch.device, report: dict[str, Any]) -> list[tuple[str, str]]:
     """Time, memory and parts of full-size steps."""
     with tempfile.TemporaryDirectory() as folder:
-        data, source = open_data(given)
+        data, source = open_data(args)
         trainer = Pretrainer(replace(FULL, data=data.config), Path(folder), data, device)
         started = time.perf_counter()
-        batches = [data.batch(step) for step in range(given.batches)]
+        batches = [data.batch(step) for step in range(args.batches)]
         batch_seconds = (time.perf_counter() - started) / len(batches)
         losses, gaussians = [], 0.0
         started = time.perf_counter()
-        for step in range(given.warmup):
+        for step in range(args.warmup):
             losses.append(trainer.train_step(batches[step % len(batches)])["loss/total"])
         torch.cuda.synchronize(device)
         warm_seconds = time.perf_counter() - started
         torch.cuda.reset_peak_memory_stats(device)
         seconds = []
-        for step in range(given.warmup, given.warmup + given.steps):
+        for step in range(args.warmup, args.warmup + args.steps):
             torch.cuda.synchronize(device)
             started = time.perf_counter()
             metrics = trainer.train_step(batches[step % len(batches)])
@@ -140,8 +140,8 @@ def training(given: Gpu, device: torch.device, report: dict[str, Any]) -> list[t
     before, after = statistics.fmean(losses[:window]), statistics.fmean(losses[-window:])
     report["training"] = {
         "data": source,
-        "batch_size": given.batch_size,
-        "teacher_dim": given.teacher_dim,
+        "batch_size": args.batch_size,
+        "teacher_dim": args.teacher_dim,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "voxels per batch": [int(b.points.offset[-1]) for b in batches],
         "gaussians per scene": gaussians,
@@ -159,7 +159,7 @@ def training(given: Gpu, device: torch.device, report: dict[str, Any]) -> list[t
     }
     summary = report["training"]
     return [
-        ("data", f"{source}, {given.batch_size} scenes, {statistics.fmean(summary['voxels per batch']):.0f} voxels"),
+        ("data", f"{source}, {args.batch_size} scenes, {statistics.fmean(summary['voxels per batch']):.0f} voxels"),
         ("step, median", f"{summary['median'] * 1e3:.0f} ms"),
         ("step, fastest", f"{min(seconds) * 1e3:.0f} ms"),
         ("peak memory", f"{allocated / 1e9:.1f} GB allocated, {reserved / 1e9:.1f} GB reserved"),
@@ -170,20 +170,20 @@ def training(given: Gpu, device: torch.device, report: dict[str, Any]) -> list[t
     ]
 
 
-def open_data(given: Gpu) -> tuple[PretrainData, str]:
+def open_data(args: Gpu) -> tuple[PretrainData, str]:
     """Training data and what it is. Draws its scenes, so that a missing renderer shows here."""
-    scenes = given.batch_size * given.batches
-    teacher = RandomTeacher(given.teacher_dim, TOKENS)
-    name = f"rooms:{scenes}" if given.data == "rooms" else given.data
-    config = replace(FULL.data, data=name, batch_size=given.batch_size)
-    if given.data != "box":
+    scenes = args.batch_size * args.batches
+    teacher = RandomTeacher(args.teacher_dim, TOKENS)
+    name = f"rooms:{scenes}" if args.data == "rooms" else args.data
+    config = replace(FULL.data, data=name, batch_size=args.batch_size)
+    if args.data != "box":
         try:
             data = PretrainData(config, FULL.model.input, FULL.seed, teacher=teacher)
             for index in range(min(scenes, len(data.train))):
                 data.train.scene(index)
             return data, name
         except InputError as error:
-            if given.data != "rooms":
+            if args.data != "rooms":
                 raise
             print(f"{error} Empty box rooms are taken instead.", flush=True)
     rooms = BoxRooms(scenes)

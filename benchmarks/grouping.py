@@ -1,4 +1,4 @@
-"""PointGroup's proposals: how long voxels take to be grouped, before and after the network has moved them."""
+"""Time of PointGroup's grouping of voxels into proposals, before and after voxels are shifted to their centres."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CLASSES = 20
 
 
 def boxes(voxels: int, count: int, pull: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """[V, 3] metres and [V] classes from 2 on: the surfaces of ``count`` boxes in a hall.
+    """Sample the surfaces of ``count`` boxes in a hall: positions [V, 3] in metres and classes [V] from 2 on.
 
     Args:
-        pull: share of the way to its box's centroid that each voxel has been moved, with as much of 4 cm of noise.
+        pull: shift of each voxel towards its box's centroid, as a share of the distance, plus ``pull`` · 4 cm of noise.
     """
     rng = np.random.default_rng(seed)
     coord, number = [], np.arange(voxels) * count // voxels
@@ -40,7 +40,7 @@ def boxes(voxels: int, count: int, pull: float, seed: int = 0) -> tuple[Tensor, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--small", action="store_true", help="a smoke test: few voxels, and figures mean little")
+    parser.add_argument("--small", action="store_true", help="smoke test with few voxels, no meaningful figures")
     args = parser.parse_args()
     n, count, repeats = (2_000, 5, 1) if args.small else (200_000, 100, 5)
     devices = sorted({"cpu", default_device().type})

@@ -1,4 +1,4 @@
-"""Quality on held-out frames of one real capture after `gaussiancross pretrain tiny --seconds …`, with pictures."""
+"""Quality on held-out frames of a real capture after `gaussiancross pretrain tiny --seconds …`, with images."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Livingroom:
     seconds: float = 600.0
     """Training time."""
     steps: int | None = None
-    """Length of the schedule; None fits it to the time, as `gaussiancross pretrain` does."""
+    """Steps of the schedule; None fits it to the time, as `gaussiancross pretrain` does."""
     teacher: str | None = None
-    """Precomputed features; the capture's folder teacher_ade20k by default, "none" for none."""
+    """Precomputed features; None: the capture's folder teacher_ade20k if present, "none": no teacher."""
     anchors: Literal["two_level", "lattice"] = "two_level"
     """Anchors of the Gaussians: the paper's lattice, or lattice and observed voxels."""
     cells: int = TINY.model.lattice_cells
-    """About how many cells the lattice has."""
+    """Approximate number of lattice cells."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to train."""
     out: Path = Path("bench")
@@ -46,12 +46,12 @@ class Livingroom:
 
 
 def main() -> int:
-    given = tyro.cli(Livingroom)
-    name = f"livingroom_{given.anchors}"
-    run_dir = given.out / name
+    args = tyro.cli(Livingroom)
+    name = f"livingroom_{args.anchors}"
+    run_dir = args.out / name
     if (run_dir / "checkpoints").exists():
         raise InputError(run_dir, "a new folder for the run", "one with checkpoints", "remove it or give --out")
-    command = pretrain_options(given, run_dir)
+    command = pretrain_options(args, run_dir)
     print(f"gaussiancross pretrain {shlex.join(command)}")
     console = Console()
     options = pretrain.parse(command)
@@ -66,15 +66,15 @@ def main() -> int:
 
     def keep_pictures(scene: str, batch: Batch, prediction: Prediction) -> None:
         views = batch.views[0]
-        write_color(given.out / f"{name}.png", view_sheet(views, prediction))
+        write_color(args.out / f"{name}.png", view_sheet(views, prediction))
         if direction is not None and views.teacher is not None:
             constant.append(float(constant_cosine(direction, views.teacher).mean()))
 
-    given.out.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     metrics = trainer.evaluate(keep_pictures)
     report = {
         "environment": environment(trainer.device),
-        "anchors": given.anchors,
+        "anchors": args.anchors,
         "steps": trainer.step,
         "schedule": trainer.config.steps,
         "seconds": trained,
@@ -92,20 +92,20 @@ def main() -> int:
         report["constant_cosine"] = constant[0]
         rows.append(("cosine to the teacher", f"{metrics['eval/teacher_cosine']:.4f}"))
         rows.append(("… of one feature for every pixel", f"{constant[0]:.4f}"))
-    write_report(given.out, name, report, markdown(("livingroom", given.anchors), rows))
+    write_report(args.out, name, report, markdown(("livingroom", args.anchors), rows))
     return 0
 
 
-def pretrain_options(given: Livingroom, run_dir: Path) -> list[str]:
-    """The command line of `gaussiancross pretrain` that trains the measured run."""
-    own = given.data / "teacher_ade20k"
-    teacher = given.teacher or (str(own) if own.is_dir() else "none")
-    options = ["tiny", "--data", str(given.data), "--data.teacher", teacher, "--seconds", f"{given.seconds:g}"]
-    options += ["--run-dir", str(run_dir), "--device", given.device, "--no-view"]
-    options += ["--model.lattice-cells", str(given.cells), "--model.anchors", given.anchors]
-    if given.anchors == "lattice":  # without finer anchors beside it, a lattice prunes itself away
+def pretrain_options(args: Livingroom, run_dir: Path) -> list[str]:
+    """Return the options of `gaussiancross pretrain` for the measured run."""
+    own = args.data / "teacher_ade20k"
+    teacher = args.teacher or (str(own) if own.is_dir() else "none")
+    options = ["tiny", "--data", str(args.data), "--data.teacher", teacher, "--seconds", f"{args.seconds:g}"]
+    options += ["--run-dir", str(run_dir), "--device", args.device, "--no-view"]
+    options += ["--model.lattice-cells", str(args.cells), "--model.anchors", args.anchors]
+    if args.anchors == "lattice":  # a lattice without fine anchors needs the higher pruning floor
         options += ["--model.head.prune-floor", str(HeadConfig().prune_floor)]
-    return options if given.steps is None else [*options, "--steps", str(given.steps)]
+    return options if args.steps is None else [*options, "--steps", str(args.steps)]
 
 
 def _frames(scenes) -> int:

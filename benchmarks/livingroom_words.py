@@ -1,7 +1,7 @@
-"""A page of heat maps: ten phrases asked of a capture whose teacher is a network with named classes.
+"""Text queries on a capture with a teacher of named classes: heat maps of ten phrases.
 
-Class scores are lifted onto the capture's points (or come out of a run's model) and meet CLIP's text vectors of the
-class names, see `core.query.ChannelText`.
+Class scores are lifted onto the capture's points (or predicted by a run's model) and compared with CLIP's text vectors
+of the class names, see `core.query.ChannelText`.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ PHRASES = (
     "mirror",
     "giraffe",
 )
-"""The second is no class of the network, the last is not there."""
+"""The second is no class of the network, the last is not in the scene."""
 
 
 @dataclass(frozen=True)
 class LivingroomWords:
-    """Ask a capture with precomputed class scores for ten things."""
+    """Query a capture with precomputed class scores for ten phrases."""
 
     data: tyro.conf.Positional[Path]
     """An RGB-D capture with class scores in teacher_ade20k."""
     text_vectors: tyro.conf.Positional[Path]
-    """Text vectors with names: FILE.npy [V, D], its words in FILE_names.json."""
+    """Text vectors FILE.npy [V, D], with their names in FILE_names.json."""
     run: Path | None = None
-    """A run that was trained on the capture, instead of lifting."""
+    """Run trained on the capture, to query instead of lifted features."""
     phrases: tuple[str, ...] = PHRASES
-    """What to ask for."""
+    """Phrases to query."""
     width: int = 400
-    """Of one picture, pixels."""
+    """Width of one image, pixels."""
     out: Path = Path("bench/livingroom_words")
-    """Folder for page.png and everything else that `gaussiancross query` writes."""
+    """Folder for the output of `gaussiancross query`."""
 
 
 def main() -> int:
-    given = tyro.cli(LivingroomWords)
-    asked = ["query", str(given.data if given.run is None else given.run), *given.phrases]
-    teacher = f"precomputed:{given.data / 'teacher_ade20k'}"
-    options = ["--teacher", teacher, "--text-vectors", str(given.text_vectors), "--out", str(given.out)]
+    args = tyro.cli(LivingroomWords)
+    command = ["query", str(args.data if args.run is None else args.run), *args.phrases]
+    teacher = f"precomputed:{args.data / 'teacher_ade20k'}"
+    options = ["--teacher", teacher, "--text-vectors", str(args.text_vectors), "--out", str(args.out)]
     started = time.perf_counter()
-    status = gaussiancross([*asked, *options, "--width", str(given.width), "--views", "1"])
-    print(f"{time.perf_counter() - started:.1f} s for {len(given.phrases)} phrases, pictures and files")
+    status = gaussiancross([*command, *options, "--width", str(args.width), "--views", "1"])
+    print(f"{time.perf_counter() - started:.1f} s for {len(args.phrases)} phrases, pictures and files")
     return status
 
 

@@ -1,7 +1,7 @@
-"""Segmentation scores at the size of real scenes: the confusion matrix, instance AP and the Lovász loss.
+"""Speed of segmentation scores at the size of real scenes: confusion matrix, instance AP, Lovász loss.
 
-Beside what a user would write instead, where there is something, and beside what cannot be left out: reading
-predictions and masks, sorting the errors of every class.
+Compared with usual implementations, where there are any, and with lower bounds: reading predictions and masks, sorting
+the errors of every class.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class MetricsBench:
-    """Time the scores that every evaluation ends with."""
+    """Time segmentation scores and the Lovász loss."""
 
     points: int = 1_000_000
-    """Points whose classes are compared; instances are of a fifth of them, the Lovász loss of a tenth."""
+    """Number of points for the confusion matrix; instances use a fifth, the Lovász loss a tenth."""
     repeats: int = 5
-    """Runs of each, of which the fastest counts."""
+    """Runs per measurement; the fastest counts."""
     threads: int = 2
-    """Cores to use."""
+    """Number of threads."""
     out: Path = Path("bench")
     """Folder for metrics.json and .md."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed.
+    """One measurement.
 
     Attributes:
-        ours: our way.
-        peers: other ways to the same figure, by name.
-        floor: the part of the work that no way can leave out, and its name.
+        name: description.
+        ours: this project's implementation.
+        peers: other implementations, by name.
+        floor: name and call of a lower bound, work that no implementation can avoid.
     """
 
     name: str
@@ -54,10 +55,10 @@ class Case:
 
 
 def semantic(points: int, classes: int) -> Case:
-    """mIoU, mAcc and allAcc of one prediction."""
+    """Create the case of mIoU, mAcc and allAcc of one prediction."""
     prediction, target = torch.randint(0, classes, (2, points))
 
-    def counted_per_class() -> Tensor:  # as most training code does it: three histograms
+    def counted_per_class() -> Tensor:  # the common implementation: three histograms
         right = torch.where(prediction == target, prediction, classes)
         counts = [torch.bincount(x, minlength=classes + 1)[:classes] for x in (right, prediction, target)]
         return counts[0] / (counts[1] + counts[2] - counts[0])
@@ -76,8 +77,10 @@ def semantic(points: int, classes: int) -> Case:
 
 
 def instances(points: int, count: int, classes: int = 20) -> Case:
-    """AP, AP50 and AP25 of a scene of ``count`` instances and as many predictions, each off by a tenth of its points,
-    and as many again of no use."""
+    """Create the case of AP, AP50 and AP25 of a scene.
+
+    It has ``count`` instances, as many predictions that are wrong in a tenth of their points, and as many random ones.
+    """
     instance = torch.arange(points) * count // points
     segment = 2 + instance % (classes - 2)
     masks = instance == torch.arange(count)[:, None]
@@ -103,7 +106,7 @@ def instances(points: int, count: int, classes: int = 20) -> Case:
 
 
 def lovasz(points: int, classes: int) -> Case:
-    """Lovász-softmax, forward and backward."""
+    """Create the case of Lovász-softmax, forward and backward."""
     logits, labels = torch.randn(points, classes, requires_grad=True), torch.randint(0, classes, (points,))
     errors = logits.detach().T.contiguous()
     return Case(
@@ -115,13 +118,13 @@ def lovasz(points: int, classes: int) -> Case:
 
 
 def reading(values: Tensor) -> Tensor:
-    """Reads them all, as fast as this machine does: as float32, whatever they are."""
+    """Read all bytes, as float32 values."""
     flat = values.flatten().view(torch.uint8)
     return flat[: len(flat) // 4 * 4].view(torch.float32).sum()
 
 
 def best(run: Call, repeats: int) -> tuple[float, float]:
-    """(wall, processor) time of the fastest of some calls, in ms; the first is not counted."""
+    """Return (wall-clock, processor) time in ms of the fastest of ``repeats`` calls after one to warm up."""
     run()
     times = []
     for _ in range(repeats):
@@ -132,20 +135,20 @@ def best(run: Call, repeats: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    given = tyro.cli(MetricsBench, prog="gaussiancross bench metrics")
-    torch.set_num_threads(given.threads)
+    args = tyro.cli(MetricsBench, prog="gaussiancross bench metrics")
+    torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    n = given.points
+    n = args.points
     cases = [semantic(n, 200), instances(n // 5, 100), lovasz(n // 10, 20), lovasz(n // 10, 200)]
     report, rows = {"environment": environment(torch.device("cpu")), "cases": []}, []
     for case in cases:
-        wall, processor = best(case.ours, given.repeats)
-        others = {name: best(run, given.repeats)[0] for name, run in (*case.peers.items(), case.floor)}
+        wall, processor = best(case.ours, args.repeats)
+        others = {name: best(run, args.repeats)[0] for name, run in (*case.peers.items(), case.floor)}
         report["cases"].append({"name": case.name, "ms": wall, "processor_ms": processor, "others_ms": others})
         ratios = "; ".join(f"{name} {ms:.1f} ms ({ms / wall:.2g} ×)" for name, ms in others.items())
         rows.append((case.name, f"{wall:.1f} ms", f"{processor:.1f} ms", ratios))
-    header = ("", "ours", "processor time", "beside it (× as long)")
-    write_report(given.out, "metrics", report, markdown(header, rows))
+    header = ("", "ours", "processor time", "others (factor)")
+    write_report(args.out, "metrics", report, markdown(header, rows))
     return 0
 
 

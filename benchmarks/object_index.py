@@ -1,6 +1,6 @@
-"""Search in a large gallery of objects: the index against comparing with every one of them.
+"""Speed and recall of the object index, compared with an exhaustive search.
 
-Embeddings are drawn around so many centres, as those of objects of many categories lie; questions are noisy copies.
+Embeddings are sampled around many centres, like objects of many categories; queries are noisy copies.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ class ObjectIndexBench:
     """Time the search for the nearest objects."""
 
     count: int = 1_000_000
-    """Objects."""
+    """Number of objects."""
     dim: int = 64
-    """Width of their embeddings (the built-in towers': 64)."""
+    """Width of the embeddings (built-in towers: 64)."""
     centers: int = 5000
-    """Groups that they lie in."""
+    """Number of centres of the embeddings."""
     k: int = 10
-    """Neighbours."""
+    """Number of neighbours."""
     queries: int = 50
-    """Questions, one after the other."""
+    """Number of queries, run one after the other."""
     threads: int = 2
-    """Cores to use."""
+    """Number of threads."""
     out: Path = Path("bench")
     """Folder for object_index.json and .md."""
 
 
 def main() -> int:
-    given = tyro.cli(ObjectIndexBench, prog="gaussiancross bench object_index")
-    torch.set_num_threads(given.threads)
+    args = tyro.cli(ObjectIndexBench, prog="gaussiancross bench object_index")
+    torch.set_num_threads(args.threads)
     rng = np.random.default_rng(0)
-    centers = rng.normal(size=(given.centers, given.dim)).astype(np.float32)
-    vectors = torch.empty(given.count, given.dim)
-    for a in range(0, given.count, 100_000):
-        picked = centers[rng.integers(len(centers), size=min(100_000, given.count - a))]
+    centers = rng.normal(size=(args.centers, args.dim)).astype(np.float32)
+    vectors = torch.empty(args.count, args.dim)
+    for a in range(0, args.count, 100_000):
+        picked = centers[rng.integers(len(centers), size=min(100_000, args.count - a))]
         noise = rng.normal(size=picked.shape).astype(np.float32)
         vectors[a : a + len(picked)] = torch.from_numpy(picked + 0.6 * noise)
     vectors /= vectors.norm(dim=1, keepdim=True)
     begun = time.perf_counter()
     index = VectorIndex(vectors)
     built = time.perf_counter() - begun
-    asked = vectors[torch.from_numpy(rng.integers(given.count, size=given.queries))]
-    asked = asked + 0.3 * torch.nn.functional.normalize(torch.randn_like(asked), dim=1)
-    found = index.nearest(asked, given.k).rows
-    true = exact_nearest(vectors, torch.nn.functional.normalize(asked, dim=1), given.k).rows
-    recall = float((found[:, :, None] == true[:, None]).any(2).float().mean())
-    once = _best([lambda q=q: index.nearest(q, given.k) for q in asked])
-    plain = _best([lambda q=q: exact_nearest(vectors, q[None], given.k) for q in asked[:5]])
+    queries = vectors[torch.from_numpy(rng.integers(args.count, size=args.queries))]
+    queries = queries + 0.3 * torch.nn.functional.normalize(torch.randn_like(queries), dim=1)
+    nearest = index.nearest(queries, args.k).rows
+    true = exact_nearest(vectors, torch.nn.functional.normalize(queries, dim=1), args.k).rows
+    recall = float((nearest[:, :, None] == true[:, None]).any(2).float().mean())
+    once = _best([lambda q=q: index.nearest(q, args.k) for q in queries])
+    plain = _best([lambda q=q: exact_nearest(vectors, q[None], args.k) for q in queries[:5]])
     report = {
         "environment": environment(torch.device("cpu")),
-        "objects": given.count,
-        "dim": given.dim,
+        "objects": args.count,
+        "dim": args.dim,
         "exact": index.exact,
         "probes": index.probes,
         "recall": recall,
@@ -73,18 +73,18 @@ def main() -> int:
         "plain_ms": plain,
     }
     rows = [
-        ("objects", f"{given.count:,} × {given.dim}", ""),
+        ("objects", f"{args.count:,} × {args.dim}", ""),
         ("one search, median", f"{once:.2f} ms", f"under {WANTED_MS:g} ms"),
-        ("comparing with all of them", f"{plain:.1f} ms", ""),
-        (f"of the true {given.k} nearest", f"{recall:.1%}", ""),
+        ("exhaustive search", f"{plain:.1f} ms", ""),
+        (f"recall of the {args.k} nearest", f"{recall:.1%}", ""),
         ("building", f"{built:.1f} s", ""),
     ]
-    write_report(given.out, "object_index", report, markdown(("", "figure", "wanted"), rows))
+    write_report(args.out, "object_index", report, markdown(("", "figure", "wanted"), rows))
     return 0
 
 
 def _best(calls: list[Callable[[], object]]) -> float:
-    """Median over the calls of each one's best of three, milliseconds."""
+    """Return the median over the calls of the best of three runs each, milliseconds."""
     best = []
     for call in calls:
         times = []

@@ -75,17 +75,17 @@ class OpenVocabulary:
 
 
 def main() -> int:
-    given = tyro.cli(OpenVocabulary)
-    kinds = ["lifted", "model"] if given.run is not None or given.teacher == BUILTIN else ["lifted"]
-    where = {kind: _calibration_file(given, kind) for kind in kinds}
+    args = tyro.cli(OpenVocabulary)
+    kinds = ["lifted", "model"] if args.run is not None or args.teacher == BUILTIN else ["lifted"]
+    where = {kind: _calibration_file(args, kind) for kind in kinds}
     started = time.perf_counter()
     with Progress() as bar:
-        if given.calibrate:
-            other = "test" if given.split == "val" else "val"
-            fitted, _ = measure(given, other, given.calibration_rooms, kinds, bar, 0)
+        if args.calibrate:
+            other = "test" if args.split == "val" else "val"
+            fitted, _ = measure(args, other, args.calibration_rooms, kinds, bar, 0)
             for kind in kinds:
-                _store(where[kind], kind, fitted[kind], given, other)
-        tallies, pictures = measure(given, given.split, given.rooms, kinds, bar, given.pictures)
+                _store(where[kind], kind, fitted[kind], args, other)
+        tallies, pictures = measure(args, args.split, args.rooms, kinds, bar, args.pictures)
     summaries, cuts = {}, {}
     for kind in kinds:
         path = where[kind]
@@ -100,10 +100,10 @@ def main() -> int:
         rows.append((key.replace("_", " "), *(f"{summaries[k][key]:.0f}" for k in kinds), ""))
     report = {
         "environment": environment(torch.device("cpu")),
-        "teacher": given.teacher,
-        "run": "shipped" if given.run is None else given.run.name,
-        "split": given.split,
-        "rooms": given.rooms,
+        "teacher": args.teacher,
+        "run": "shipped" if args.run is None else args.run.name,
+        "split": args.split,
+        "rooms": args.rooms,
         "seconds": time.perf_counter() - started,
         "fields": summaries,
         "cuts": {k: c.cut for k, c in cuts.items()},
@@ -112,17 +112,17 @@ def main() -> int:
         "wrong": {k: [[room, phrase] for room, phrase, hit in tallies[k].hits if not hit] for k in kinds},
         "wrong_colors": {k: [[room, phrase] for room, phrase, hit in tallies[k].colors if not hit] for k in kinds},
     }
-    titles = {"lifted": f"{given.teacher}, lifted", "model": "trained"}
-    write_report(given.out, "open_vocabulary", report, markdown(("", *(titles[k] for k in kinds), "wanted"), rows))
+    titles = {"lifted": f"{args.teacher}, lifted", "model": "trained"}
+    write_report(args.out, "open_vocabulary", report, markdown(("", *(titles[k] for k in kinds), "wanted"), rows))
     if pictures:
         columns = ["scene", *(titles[k] for k in kinds)]
         names = [phrase for phrase, _ in pictures]
-        write_color(given.out / "open_vocabulary.png", sheet([c for _, c in pictures], columns, names, 1500, 4 / 3, 16))
+        write_color(args.out / "open_vocabulary.png", sheet([c for _, c in pictures], columns, names, 1500, 4 / 3, 16))
     return 0
 
 
 def measure(
-    given: OpenVocabulary, split: str, count: int, kinds: list[str], bar: Progress, draw: int
+    args: OpenVocabulary, split: str, count: int, kinds: list[str], bar: Progress, draw: int
 ) -> tuple[dict[str, Tally], list[tuple[str, list[Cell]]]]:
     """Field → its results in the first rooms of a split; and (phrase, cells of a row) of up to ``draw`` questions."""
     rooms = Rooms(split, count)
@@ -130,9 +130,9 @@ def measure(
     task = bar.add_task(f"{split} rooms", total=count)
     opened = {}
     for kind in kinds:
-        path = _calibration_file(given, kind)
+        path = _calibration_file(args, kind)
         fitted = None if path is None else load_calibration(path, kind)
-        opened[kind] = replace(_open(given, kind, f"rooms:{count}", split), calibration=fitted)
+        opened[kind] = replace(_open(args, kind, f"rooms:{count}", split), calibration=fitted)
     for index in range(count):
         scene = rooms.scene(index)
         truth = RoomTruth.of(scene, describe(build_room(rooms.seed(index))))
@@ -150,14 +150,14 @@ def measure(
     return tallies, pictures
 
 
-def _open(given: OpenVocabulary, kind: str, data: str, split: str) -> Field:
+def _open(args: OpenVocabulary, kind: str, data: str, split: str) -> Field:
     if kind == "lifted":
-        return open_field(OpenField(data, "lifted", given.teacher, split=split))
-    if given.run is None:
+        return open_field(OpenField(data, "lifted", args.teacher, split=split))
+    if args.run is None:
         return open_field(OpenField(data, "model", split=split))
-    opened = open_field(OpenField(str(given.run), "model", data=data, split=split))
+    opened = open_field(OpenField(str(args.run), "model", data=data, split=split))
     if opened.encoder is None:
-        raise InputError(str(given.run), "a run whose teacher has a text side", "another")
+        raise InputError(str(args.run), "a run whose teacher has a text side", "another")
     return opened
 
 
@@ -217,21 +217,21 @@ class _Still:
         return None
 
 
-def _calibration_file(given: OpenVocabulary, kind: str) -> Path | None:
+def _calibration_file(args: OpenVocabulary, kind: str) -> Path | None:
     if kind == "model":
-        return (given.calibration_out or given.run or shipped.folder()) / NAME
-    own = calibration_path(given.teacher)
-    return own if given.calibration_out is None or own is None else given.calibration_out / own.name
+        return (args.calibration_out or args.run or shipped.folder()) / NAME
+    own = calibration_path(args.teacher)
+    return own if args.calibration_out is None or own is None else args.calibration_out / own.name
 
 
-def _store(path: Path | None, kind: str, tally: Tally, given: OpenVocabulary, split: str) -> None:
+def _store(path: Path | None, kind: str, tally: Tally, args: OpenVocabulary, split: str) -> None:
     fitted = calibrated(tally)
     print(f"{kind}: {fitted}, on {split} rooms")
     if path is None:
-        raise InputError(f"--teacher {given.teacher}", "builtin, or --calibration-out", "no folder for its calibration")
+        raise InputError(f"--teacher {args.teacher}", "builtin, or --calibration-out", "no folder for its calibration")
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {
-        "rooms": f"rooms:{split}, the first {given.calibration_rooms}",
+        "rooms": f"rooms:{split}, the first {args.calibration_rooms}",
         "present": len(tally.there),
         "absent": len(tally.absent),
         "command": "gaussiancross bench open_vocabulary --calibrate",

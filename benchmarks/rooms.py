@@ -1,7 +1,7 @@
-"""Does pre-training pay, and what of it? Probes, few labels, instances and ablations on the built-in rooms.
+"""Effect of pre-training on the built-in rooms: linear probes, few labels, instances and ablations.
 
-One command does all of it and can be interrupted: what is done is not done again. `--variant full` is the table (under
-six hours on two cores), `--variant quick` shows in under ten minutes that everything runs.
+The command can be interrupted and continued. `--variant full` reproduces the table (under six hours on two cores),
+`--variant quick` checks in under ten minutes that everything runs.
 """
 
 from __future__ import annotations
@@ -34,65 +34,64 @@ class RoomsBench:
     """Pre-train, probe, fine-tune and segment on the built-in rooms, row by row."""
 
     variant: Variant = "quick"
-    """How much: "quick" (some rows, one seed, under ten minutes), "full" (all rows, three seeds, under six hours), both
-    on two cores, or "micro" (seconds a row; its figures mean nothing)."""
+    """Size: "full" (all rows, 3 seeds, < 6 h on 2 cores), "quick" (some rows, 1 seed, < 10 min) or "micro" (tests)."""
     rows: tuple[str, ...] = field(default_factory=tuple)
-    """Only these rows, by name; an unknown name lists them all."""
+    """Names of the rows to run; none: all of the variant. An unknown name lists them."""
     seeds: int = 0
-    """Repetitions of every row; the variant's own for 0. More can be added to what is done."""
+    """Number of seeds per row; 0: the variant's. It may be raised later."""
     split: Literal["val", "test"] = "test"
-    """Rooms that are scored: "val" to choose a recipe by, and nothing else looks at "test"."""
+    """Split of the scored rooms: "test" for reports, "val" for choosing recipes."""
     workers: int = 0
-    """Jobs side by side, a process and a thread each; 0: one for each core, four at most."""
+    """Number of processes, one thread each; 0: one per core, at most 4."""
     out: Path = Path("bench")
-    """Folder for rooms-<variant>/ with the jobs, and for rooms-<variant>.md, .json and pictures."""
+    """Folder for the jobs (rooms-<variant>/), rooms-<variant>.md, .json and charts."""
     only_report: bool = False
-    """Run nothing: report what is there."""
+    """Run nothing; report the finished tasks."""
     export: Path | None = None
-    """Folder to write a pre-trained model into, with a card."""
+    """Folder for one pre-trained model with a card; None exports nothing."""
     export_row: str = ""
-    """Whose: the name of a row; by default that of the image/text teacher, the longer one where it is done."""
+    """Row of the exported model; by default the image/text teacher's, the longer one if it is done."""
 
 
 def main() -> int:
-    given = tyro.cli(RoomsBench)
-    if given.seeds < 0 or given.workers < 0:
-        raise InputError("--seeds and --workers", "0 or more", f"{given.seeds} and {given.workers}")
-    setting = SETTINGS[given.variant]
-    size = replace(setting.size, seeds=given.seeds or setting.size.seeds)
-    setting = replace(setting, size=size, split=given.split)
-    rows = choose_rows(given.rows, quick=given.variant != "full")
-    name = f"rooms-{given.variant}"
-    jobs = make_jobs(rows, size, given.out / name)
-    workers = given.workers or min(4, os.cpu_count() or 1)
-    every = make_jobs(ROWS, size, given.out / name)  # also those that an earlier command did
-    for job in every:
+    args = tyro.cli(RoomsBench)
+    if args.seeds < 0 or args.workers < 0:
+        raise InputError("--seeds and --workers", "0 or more", f"{args.seeds} and {args.workers}")
+    setting = SETTINGS[args.variant]
+    size = replace(setting.size, seeds=args.seeds or setting.size.seeds)
+    setting = replace(setting, size=size, split=args.split)
+    rows = choose_rows(args.rows, quick=args.variant != "full")
+    name = f"rooms-{args.variant}"
+    jobs = make_jobs(rows, size, args.out / name)
+    workers = args.workers or min(4, os.cpu_count() or 1)
+    all_jobs = make_jobs(ROWS, size, args.out / name)  # including those of earlier commands
+    for job in all_jobs:
         check_setting(job, setting)
-    finished = given.only_report or run_jobs(jobs, setting, workers, console=Console())
-    jobs = [job for job in every if job in jobs or read_results(job)]
+    finished = args.only_report or run_jobs(jobs, setting, workers, console=Console())
+    jobs = [job for job in all_jobs if job in jobs or read_results(job)]
     if not any(read_results(job) for job in jobs):
-        print("Nothing is done yet. The same command goes on.")
+        print("No task is done yet; the same command continues.")
         return 1
-    report(given.out, name, jobs, setting)
-    if given.export is not None and finished:
+    report(args.out, name, jobs, setting)
+    if args.export is not None and finished:
         about = {"command": command_line("rooms"), "environment": environment(default_device())}
-        job = export_model(given.export, jobs, setting, given.export_row, about)
-        print(f"{job.row.name}, seed {job.seed}: written to {given.export}")
+        job = export_model(args.export, jobs, setting, args.export_row, about)
+        print(f"{job.row.name}, seed {job.seed}: written to {args.export}")
     if not finished:
-        print("Interrupted. The same command goes on.")
+        print("Interrupted; the same command continues.")
     return 0 if finished else 1
 
 
 def report(out: Path, name: str, jobs: Sequence[Job], setting: BenchConfig) -> None:
-    """Tables, words and pictures of what is done."""
+    """Write tables, sentences and charts of the finished tasks."""
     table, size = Table.of(jobs), setting.size
     parts = [_heading(jobs, setting), markdown(*main_table(table, size))]
     changes = ablation_table(table)
     if len(changes[1]) > 1:
-        said = f"Each ablation changes one thing of the reference, both after {size.ablation_steps} steps"
-        parts += [f"{said}; changes are seed by seed.", markdown(*changes)]
-    if said := sentences(table):
-        parts.append("\n".join(f"- {sentence}" for sentence in said))
+        text = f"Each ablation changes one option of the reference, both after {size.ablation_steps} steps"
+        parts += [f"{text}; differences are paired by seed.", markdown(*changes)]
+    if verdicts := sentences(table):
+        parts.append("\n".join(f"- {sentence}" for sentence in verdicts))
     reached = goals(table, size)
     if reached:
         titles = {row.name: row.title for row in table.rows}
@@ -108,7 +107,7 @@ def report(out: Path, name: str, jobs: Sequence[Job], setting: BenchConfig) -> N
         "rows": {row.name: {"title": row.title, "group": row.group, "teacher": row.teacher} for row in table.rows},
         "values": values,
         "curves": {f"{row}/{curve}": table.curve(row, curve) for row, curve in table.curves},
-        "sentences": said,
+        "sentences": verdicts,
         "goals": [asdict(goal) for goal in reached],
         "core_seconds": sum(s["seconds"] for job in jobs for s in read_results(job).values()),
     }
@@ -120,7 +119,7 @@ def report(out: Path, name: str, jobs: Sequence[Job], setting: BenchConfig) -> N
 
 
 def pictures(table: Table, size: Size) -> dict[str, Any]:
-    """ "probe", "labels" and "rank": what is there to be drawn of them."""
+    """Draw the charts "probe", "labels" and "rank" for which there are results."""
     drawn = {}
     columns = ("probe-last", "probe-hypercolumn")
     probed = [row for row in table.rows if table.mean(row.name, columns[0]) is not None]
@@ -129,7 +128,7 @@ def pictures(table: Table, size: Size) -> dict[str, Any]:
         drawn["probe"] = bars(groups, ("last layer", "hypercolumn"), "Linear probe on held-out rooms", "% mIoU", NOTE)
     whole = [row for row in table.rows if row.group != "ablation"]
     drawn_rows = [row.name for row in ROWS if row.group != "ablation" and row.start != "lifted"]
-    color = {name: k for k, name in enumerate(drawn_rows)}  # of a row the same in every picture
+    color = {name: k for k, name in enumerate(drawn_rows)}  # one colour per row in all charts
     lines = []
     for row in whole:
         means = [(share, table.mean(row.name, f"finetune-{share}")) for share in size.shares]
@@ -160,7 +159,7 @@ def _bar(table: Table, row: Row, columns: Sequence[str]) -> Bar:
 
 
 def plain(title: str) -> str:
-    """A title short enough for a picture."""
+    """Shorten a row's title for charts."""
     for long, short in (
         (" (has seen class names)", " *"),
         (", two views of a scene (PointContrast, MSC)", ""),

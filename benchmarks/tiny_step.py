@@ -1,4 +1,4 @@
-"""One training step of the tiny preset on the CPU: how long, how much memory, and how much of it is kernels."""
+"""Time and memory of a training step of the tiny preset on the CPU, and the share of its kernels."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ KERNELS = {
     "dense convolution": ("aten::convolution", "aten::convolution_backward"),
     "rasteriser": (splat_cpu._Splat.__name__, f"{splat_cpu._Splat.__name__}Backward"),
 }
-"""Names under which torch's profiler lists the kernels; none of them calls another."""
+"""Names of the kernels in torch's profiler; none of them calls another."""
 
 MAPS = "kernel maps"
 
 
 @dataclass(frozen=True)
 class TinyStep:
-    """One room of 30,000 points, 5 views of 160 × 120, 32 feature channels, a teacher of 32 random channels."""
+    """Time steps with a room of 30,000 points, 5 views of 160 × 120 and a random teacher of 32 channels."""
 
     data: str = "rooms:1"
-    """The scene: a built-in room, or a path."""
+    """Scene: a built-in room, or a path."""
     steps: int = 20
-    """Timed steps, at least 10."""
+    """Number of timed steps, at least 10."""
     warmup: int = 3
-    """Steps before, in which kernels are compiled and caches filled."""
+    """Number of steps before, to compile kernels and fill caches."""
     out: Path = Path("bench")
     """Folder for tiny_step.json and tiny_step.md."""
 
 
 def main() -> int:
-    given = tyro.cli(TinyStep)
-    if given.steps < 10:
-        raise InputError("--steps", "at least 10", str(given.steps))
+    args = tyro.cli(TinyStep)
+    if args.steps < 10:
+        raise InputError("--steps", "at least 10", str(args.steps))
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
-        report = measure(given, Path(folder))
+        report = measure(args, Path(folder))
     report["environment"] = environment(device)
     rows = [
         ("step, fastest", f"{min(report['seconds']):.3f} s"),
@@ -73,31 +73,31 @@ def main() -> int:
         ("share in the three kernels", f"{report['kernel_share']:.0%}"),
         *((f"{part}, {way}", f"{ms:.0f} ms") for (part, way), ms in report.pop("parts").items()),
     ]
-    write_report(given.out, "tiny_step", report, markdown(("tiny_step", "CPU"), rows))
+    write_report(args.out, "tiny_step", report, markdown(("tiny_step", "CPU"), rows))
     return 0
 
 
-def measure(given: TinyStep, folder: Path) -> dict:
-    """Times of whole steps; then, in further steps, where the time goes."""
+def measure(args: TinyStep, folder: Path) -> dict:
+    """Time whole steps; then measure in further steps the shares of their parts and kernels."""
     model = replace(TINY.model, input=replace(TINY.model.input, max_points=POINTS))
-    config = replace(TINY, model=model, data=replace(TINY.data, data=given.data, augment=NO_AUGMENT))
+    config = replace(TINY, model=model, data=replace(TINY.data, data=args.data, augment=NO_AUGMENT))
     data = PretrainData(config.data, model.input, config.seed, teacher=RandomTeacher(CHANNELS, TOKENS))
     scene = data.train.scene(0)
     if len(scene) < POINTS:
-        raise InputError(given.data, f"a scene of {POINTS} points or more", f"{len(scene)}")
+        raise InputError(args.data, f"a scene of {POINTS} points or more", f"{len(scene)}")
     trainer = Pretrainer(config, folder, data, "cpu")
-    data.batch(0)  # draws the scene
+    data.batch(0)  # renders the scene
     started = time.perf_counter()
     batches = [data.batch(step) for step in range(4)]
     batch_seconds = (time.perf_counter() - started) / len(batches)
     seconds = []
     metrics: dict[str, float] = {}
-    for step in range(given.warmup + given.steps):
+    for step in range(args.warmup + args.steps):
         started = time.perf_counter()
         metrics = trainer.train_step(batches[step % len(batches)])
         seconds.append(time.perf_counter() - started)
-    seconds = seconds[given.warmup :]
-    memory = memory_gb(trainer.device)  # before the profiler takes its own
+    seconds = seconds[args.warmup :]
+    memory = memory_gb(trainer.device)  # before the profiler allocates memory
     with PartTimer(trainer.model, trainer.optimizer, trainer.device) as timer:
         for batch in batches * 2:
             with timer.step():
@@ -121,9 +121,12 @@ def measure(given: TinyStep, folder: Path) -> dict:
 
 
 def kernel_shares(trainer: Pretrainer, batches: list) -> tuple[dict[str, float], dict[str, float]]:
-    """Share of the step's time per kind of kernel, forward and backward together, and that of building the sparse
-    convolutions' kernel maps; and the milliseconds of the operators that take the most. Of the fastest of a few
-    profiled steps, which are a little slower than the timed ones."""
+    """Profile a few steps, which run slightly slower than the timed ones; the fastest counts.
+
+    Returns:
+        share of the step's time per kind of kernel, forward and backward together, and of the sparse convolutions'
+        kernel maps; milliseconds of the slowest operators.
+    """
 
     def recorded(function):
         def wrapped(*args, **kwargs):

@@ -77,8 +77,8 @@ class Viewer:
 
 
 def main() -> int:
-    given = tyro.cli(Viewer)
-    torch.set_num_threads(given.threads)
+    args = tyro.cli(Viewer)
+    torch.set_num_threads(args.threads)
     device = default_device()
     rows: list[tuple[str, str]] = []
     report: dict = {"environment": environment(device)}
@@ -88,13 +88,13 @@ def main() -> int:
         report[name] = value
         print(f"{name:<64} {shown}", flush=True)
 
-    room = room_of_gaussians(given.gaussians)
-    _draw(room, given, device, add)
-    _page(room, given, add)
-    _command(given, add)
-    if given.steps:
-        _training(given, add)
-    write_report(given.out, "viewer", report, markdown(("viewer", str(device)), rows))
+    room = room_of_gaussians(args.gaussians)
+    _draw(room, args, device, add)
+    _page(room, args, add)
+    _command(args, add)
+    if args.steps:
+        _training(args, add)
+    write_report(args.out, "viewer", report, markdown(("viewer", str(device)), rows))
     return 0
 
 
@@ -131,20 +131,20 @@ def _orbit(gaussians: Gaussians, count: int, width: int, height: int) -> list[Ca
     return cameras
 
 
-def _draw(room: Gaussians, given: Viewer, device: torch.device, add: Add) -> None:
+def _draw(room: Gaussians, args: Viewer, device: torch.device, add: Add) -> None:
     """`Renderer.draw` and the JPEG of it, every picture from another camera."""
     renderer = Renderer(SplatsSource(room, device=device))
     renderer.load(0)
     for look in LOOKS:
         for size, quality in ((SMALL, 75), (LARGE, 90)):
             seconds, worked = [], []
-            for i, cameras in enumerate(_orbit(room, given.pictures + 2, *size)):
+            for i, cameras in enumerate(_orbit(room, args.pictures + 2, *size)):
                 started, busy = time.perf_counter(), time.process_time()
                 picture = renderer.draw(0, look, cameras).image
                 Image.fromarray(picture).save(io.BytesIO(), "JPEG", quality=quality)
                 if i >= 2:  # the first ones compile and fit colours
                     seconds.append(time.perf_counter() - started)
-                    worked.append((time.process_time() - busy) / given.threads)
+                    worked.append((time.process_time() - busy) / args.threads)
             best, median = min(seconds), statistics.median(seconds)
             name = look.layer if look.mix == "Off" else f"{look.mix} {look.layer} beside {look.second}"
             shown = (
@@ -154,7 +154,7 @@ def _draw(room: Gaussians, given: Viewer, device: torch.device, add: Add) -> Non
             add(f"{len(room):,} Gaussians, {size[0]} x {size[1]}, {name}", median, shown)
 
 
-def _page(room: Gaussians, given: Viewer, add: Add) -> None:
+def _page(room: Gaussians, args: Viewer, add: Add) -> None:
     """A page that is already served: from connecting to the first picture, and pictures while orbiting."""
     center = room.means.median(0).values.numpy()
     with Inspector(SplatsSource(room), port=0) as inspector:
@@ -172,7 +172,7 @@ def _page(room: Gaussians, given: Viewer, add: Add) -> None:
         add("connecting to first picture", min(first), f"{min(first):.2f} s ({statistics.median(first):.2f})")
         add("pictures per second while orbiting", rate, f"{rate:.1f}, {inspector.shared.resolution.width} pixels wide")
         seconds = []
-        with _chromium() if given.browser else contextlib.nullcontext() as chromium:
+        with _chromium() if args.browser else contextlib.nullcontext() as chromium:
             for _ in range(4):
                 if chromium is None:
                     break
@@ -224,13 +224,13 @@ def _until_seen(page: Page, seconds: float = 60.0) -> None:
     raise TimeoutError(f"the page showed nothing for {seconds:.0f} s")
 
 
-def _command(given: Viewer, add: Add) -> None:
+def _command(args: Viewer, add: Add) -> None:
     """`gaussiancross view x.ply` in a new process, until a browser has a picture: as after an install, when nothing is
     compiled, and as from then on. The bytecode of all modules goes to a folder of its own, whatever is there already;
     kernels are compiled before."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "room.ply"
-        room = room_of_gaussians(given.ply)
+        room = room_of_gaussians(args.ply)
         write_gaussians(path, replace(room, features=None))
         center, seconds, worked = room.means.median(0).values.numpy(), [], []
         command = [sys.executable, "-u", "-c", _VIEW, "view", str(path), "--port", "0"]
@@ -251,7 +251,7 @@ def _command(given: Viewer, add: Add) -> None:
             finally:
                 process.terminate()
                 process.wait(20)
-        name = f"gaussiancross view, PLY of {given.ply:,} Gaussians, to first picture"
+        name = f"gaussiancross view, PLY of {args.ply:,} Gaussians, to first picture"
         again = seconds[1:]
         shown = f"{min(again):.2f} s ({statistics.median(again):.2f}), processor {min(worked[1:]):.2f} s"
         add(name, min(again), shown)
@@ -267,12 +267,12 @@ def _processor_time(process: int) -> float:
         return float("nan")
 
 
-def _training(given: Viewer, add: Add) -> None:
+def _training(args: Viewer, add: Add) -> None:
     """Steps of the tiny training: alone, watched by browsers that draw nothing themselves (what the server costs), and
     with an idle page in a real browser on the same cores."""
-    with _chromium() if given.browser else contextlib.nullcontext() as chromium:
+    with _chromium() if args.browser else contextlib.nullcontext() as chromium:
         page = None if chromium is None else lambda url: _opened(chromium, url)
-        found = watched_training(given.steps, given.share, page)
+        found = watched_training(args.steps, args.share, page)
     alone = found.pop("alone")
     usual = statistics.median(alone.seconds)
     add("training step, nobody looks", usual, f"{min(alone.seconds):.3f} s ({usual:.3f})")
@@ -282,9 +282,7 @@ def _training(given: Viewer, add: Add) -> None:
         name = names.get(name, f"browser {name}")
         add(f"training step, {name}", slower, f"{100 * best:+.1f} % ({100 * slower:+.1f})")
         drawn = phase.drawn / phase.wall
-        add(
-            f"… time charged for pictures, {name}", drawn, f"{100 * drawn:.1f} %, at most {100 * given.share:.0f} asked"
-        )
+        add(f"… time charged for pictures, {name}", drawn, f"{100 * drawn:.1f} %, at most {100 * args.share:.0f} asked")
         if phase.training:
             own = phase.own / phase.training
             add(f"… processor time of the page's threads, {name}", own, f"{100 * own:.2f} % of the training's")

@@ -1,11 +1,12 @@
-"""rooms-bench: does pre-training pay, and which part of it? The published experiment in small, on the built-in rooms.
+"""rooms-bench: effect of pre-training and of its parts, the published experiment in small on the built-in rooms.
 
-config     sizes (full, quick, micro) and the recipes that all rows share
+config     sizes (full, quick, micro) and the recipes shared by all rows
 rows       baselines, GaussianCross with each teacher, ablations
-data       the rooms at the experiment's size
-tasks      one row with one seed: pre-train, probe, fine-tune, segment instances
-jobs       all of them, resumable, side by side
-report     means over seeds, tables, what helps in words
+data       rooms and teacher tokens at the experiment's size, cached
+tasks      tasks of one row and seed: pre-training, probing, fine-tuning, instance segmentation
+jobs       runs all tasks in one or several processes, resumable
+report     means over seeds, tables, verdicts as sentences
+export     saves one pre-trained model with a card
 """
 
 from .config import FULL, MICRO, PRETRAIN, QUICK, SETTINGS, BenchConfig, Size, Variant

@@ -1,4 +1,4 @@
-"""How much the experiment costs, and the recipe that all of its rows share."""
+"""Sizes of the experiment, and the recipes shared by its rows."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ Variant = Literal["micro", "quick", "full"]
 
 @dataclass(frozen=True)
 class Size:
-    """How many rooms, seeds and steps. Every number is a function of nothing else, so that rows are comparable."""
+    """Numbers of rooms, seeds and steps; the same for all rows."""
 
     train_rooms: int = 1000
-    """Rooms to fine-tune on: all of them, or a share. One per cent are ten; of ScanNet's scenes it is twelve."""
+    """Number of rooms for fine-tuning."""
     pretrain_rooms: int = 400
-    """The first of them, which are pre-trained on without labels."""
+    """Number of rooms for pre-training without labels, the first of the training rooms."""
     held_out_rooms: int = 20
-    """Rooms that are scored, of other seeds than any that trained a network or a teacher."""
+    """Number of rooms that are scored; no network or teacher was trained on them."""
     probe_rooms: int = 60
-    """Labelled training rooms that a linear probe is fitted to."""
+    """Number of labelled training rooms for linear probes."""
     points: int = 40_000
-    """Points of a training room that are kept."""
+    """Number of points per training room."""
     seeds: int = 3
-    """Repetitions with other weights, orders, augmentations and labelled shares."""
+    """Number of repetitions with other weights, orders, augmentations and labelled shares."""
     pretrain_steps: int = 1000
     """Steps of GaussianCross."""
     longer_steps: int = 4000
-    """Steps of GaussianCross that is given more time."""
+    """Steps of GaussianCross in the rows with longer pre-training."""
     ablation_steps: int = 400
-    """Steps of an ablation, and of the reference that it is compared with."""
+    """Steps of an ablation and of its reference."""
     contrastive_steps: int = 1000
     """Steps of the contrastive baseline."""
     probe_steps: int = 500
     """Steps of a linear probe."""
     finetune_steps: int = 150
-    """Steps of a fine-tuning on a share of the rooms, and of its baseline from scratch."""
+    """Steps of fine-tuning on a share of the rooms, and of its baseline from scratch."""
     full_steps: int = 400
-    """Steps of a fine-tuning on all rooms, and of its baseline from scratch."""
+    """Steps of fine-tuning on all rooms, and of its baseline from scratch."""
     scratch_steps: int = 1200
-    """Steps of a training from scratch that is given more time on all rooms."""
+    """Steps of the longer training from scratch on all rooms."""
     instance_steps: int = 400
     """Steps of PointGroup on all rooms."""
     shares: tuple[int, ...] = (1, 5, 10, 20, 100)
-    """Per cent of the training rooms whose labels a fine-tuning sees."""
+    """Shares of the training rooms with labels in fine-tuning, %."""
     evaluations: int = 5
-    """Looks at the features on the way of a pre-training: rank, spread, online probe."""
+    """Number of evaluations of the features during a pre-training."""
 
     def __post_init__(self) -> None:
         counts = [getattr(self, name) for name in self.__dataclass_fields__ if name != "shares"]
@@ -65,12 +65,12 @@ class Size:
             or self.pretrain_rooms > self.train_rooms
             or not all(1 <= share <= 100 for share in self.shares)
         ):
-            expected = "counts of at least 1, no more rooms to pre-train on than there are, shares from 1 to 100"
+            expected = "counts of at least 1, pretrain_rooms up to train_rooms, shares from 1 to 100"
             raise InputError("rooms-bench", expected, str(self))
 
 
 FULL = Size()
-"""The table: under six hours on two cores. Main rows of all seeds first, then ablations."""
+"""All rows and seeds: under six hours on two CPU cores."""
 
 QUICK = Size(
     train_rooms=24,
@@ -90,7 +90,7 @@ QUICK = Size(
     shares=(5, 100),
     evaluations=4,
 )
-"""Some rows once: under ten minutes on two cores. Its figures say that everything runs, hardly which is better."""
+"""Some rows with one seed: under ten minutes on two CPU cores. Its figures are too noisy to compare rows."""
 
 MICRO = Size(
     train_rooms=2,
@@ -111,10 +111,10 @@ MICRO = Size(
     shares=(50, 100),
     evaluations=1,
 )
-"""Seconds a row: the tests."""
+"""Seconds per row, for tests."""
 
 VOXEL = 0.06
-"""Edge of the voxels, metres: half of the time of a step at 4 cm."""
+"""Edge of the voxels, metres; a step takes half as long as at 4 cm."""
 
 PRETRAIN = PretrainConfig(
     model=GaussianCrossConfig(
@@ -139,21 +139,12 @@ PRETRAIN = PretrainConfig(
     timeline_mb=0,
     save_every=200,
 )
-"""The tiny network of the demo at 6 cm with wider last stages, and with views of 80 × 60.
+"""Pre-training of all rows: the tiny preset with 6 cm voxels, wider last stages and views of 80 × 60.
 
-What it was chosen by: mIoU of the linear probe of the last layer and of the hypercolumn, image/text teacher, one seed,
-on rooms of "val". 20 rooms, pre-trained on 400 for 600 steps: 0.236 and 0.444 with last stages of 48, 32, 32 channels;
-0.269 and 0.457 with 64, 48, 48 (a point loss of 8 instead of 3: 0.278 and 0.458; a learning rate of 4e-3: 0.267 and
-0.466). Before, with the narrow stages, on 12 rooms, pre-trained on 60 for 400 steps:
-0.157 and 0.245 with a point loss of 3 on the last stage; 0.213 and 0.298 with its targets standardised (a fourth masked
-instead of half: 0.205 and 0.316; targets whitened: 0.195 and 0.290; splatted features standardised, too: 0.204, 0.298;
-250 steps of two scenes with three views: 0.183 and 0.297); 0.199 and 0.382 with all stages asked. Random weights, in
-the quick variant: 0.079 and 0.156. The loss weights were found before, at 8 cm and 200 steps: 0.111 (last layer)
-without the point loss at 10, 1, 1, 0.118 at 1, 1, 10, 0.124 with it at 10, 1, 1, and 0.154 at 1, 1, 2; a learning rate
-of 5e-3: 0.143."""
+Chosen by linear probes on rooms of "val" (docs/results.md)."""
 
 AUGMENT = SceneAugmentConfig(elastic=())
-"""The published augmentation without elastic distortion, to spare the processor."""
+"""The published augmentation without elastic distortion, which is slow on a CPU."""
 
 FINETUNE = SemanticTraining(
     norm="own",
@@ -166,12 +157,10 @@ FINETUNE = SemanticTraining(
     eval_every=0,
     save_every=200,
 )
-"""Fine-tuning and training from scratch: one recipe. A head on the hypercolumn took a random start from 0.099 to 0.148
-mIoU (2 of 24 rooms, 100 steps). On 2 of 60 rooms, learning rates of 3e-3 (the backbone's all or a tenth of it) and 1e-2
-(3 % of it) ended within 0.02 of each other; with all labels only this recipe was tried (60 rooms, 400 steps: 0.357)."""
+"""Fine-tuning and training from scratch: one recipe, chosen on rooms of "val" (docs/results.md)."""
 
 PROBE = replace(FINETUNE, frozen=True, cache=True, optim=DownstreamOptim(lr=5e-3))
-"""A linear layer on features of whole rooms, computed once, standardised."""
+"""Linear probing of precomputed, standardised features of whole rooms."""
 
 INSTANCES = InstanceTraining(
     norm="own",
@@ -183,23 +172,23 @@ INSTANCES = InstanceTraining(
     eval_every=0,
     save_every=200,
 )
-"""PointGroup; at 6 cm an object has a ninth of the voxels that it has at 2 cm."""
+"""Instance segmentation; at 6 cm an object has a ninth of the voxels that it has at 2 cm."""
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """All that decides the figures, besides the row and the seed."""
+    """Everything besides row and seed that determines the figures."""
 
     rooms: RoomsConfig = field(default_factory=RoomsConfig)
-    """How rooms are recorded."""
+    """Rendering of the rooms."""
     size: Size = field(default_factory=Size)
-    """How much it costs."""
+    """Numbers of rooms, seeds and steps."""
     split: Literal["val", "test"] = "test"
-    """Split of the rooms that are scored. Recipes were chosen on rooms of "val", which no figure of a table is of."""
+    """Split of the scored rooms; recipes were chosen on "val", tables report "test"."""
     pretrain: PretrainConfig = field(default_factory=lambda: PRETRAIN)
-    """GaussianCross as every row starts from; rows change one thing each."""
+    """Pre-training of GaussianCross; each row changes one option."""
     probe: SemanticTraining = field(default_factory=lambda: PROBE)
-    """Linear probes."""
+    """Linear probing."""
     finetune: SemanticTraining = field(default_factory=lambda: FINETUNE)
     """Fine-tuning, and training from scratch."""
     instances: InstanceTraining = field(default_factory=lambda: INSTANCES)
@@ -215,4 +204,4 @@ SETTINGS: dict[Variant, BenchConfig] = {
     "quick": BenchConfig(size=QUICK),
     "full": BenchConfig(size=FULL),
 }
-"""What each variant does."""
+"""Variant → its configuration."""

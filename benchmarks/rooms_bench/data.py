@@ -1,9 +1,9 @@
-"""The rooms at the size of the experiment: fewer points, small views, a teacher's tokens, read once and kept.
+"""Rooms at the experiment's size: fewer points, small views, teacher tokens, cached on disk and in memory.
 
     <root>/rooms-bench-<digest>/<room>.safetensors             points, labels, views
     <root>/rooms-bench-<digest>/<room>.<teacher>.safetensors   tokens of the views
 
-A training step then costs the network and the splatting, and hardly any reading.
+A training step then spends its time on the network and the splatting, not on reading.
 """
 
 from __future__ import annotations
@@ -35,32 +35,34 @@ from ...core.teachers.base import ImageTeacher, TeacherInfo
 from ...trainers.downstream.fixed import Source
 
 TOKENS = (30, 40)
-"""Rows and columns of tokens that are kept of a view, averaged from its teacher's."""
+"""Rows and columns of tokens per view, averaged from the teacher's."""
 
 
 @dataclass(frozen=True)
 class RoomCacheConfig:
-    """What is kept of a room."""
+    """Size of the cached rooms."""
 
     points: int
-    """Points of a training room, drawn at random; held-out rooms keep theirs."""
+    """Number of points sampled from a training room; held-out rooms keep all."""
     width: int
+    """Width of the views, pixels."""
     height: int
+    """Height of the views, pixels."""
 
 
 class SmallRooms:
-    """Rooms of one split as a `SceneDataset`, with the frames at one small size.
+    """Rooms of one split as a `SceneDataset`, with all frames at one small size.
 
     Args:
-        rooms: the rooms themselves.
-        kept: what of them.
-        root: where the files are kept; the `cache_folder` unless given.
+        rooms: the rooms at full size.
+        config: sizes to reduce them to.
+        root: folder of the cache; by default `cache_folder`.
     """
 
-    def __init__(self, rooms: Rooms, kept: RoomCacheConfig, root: Path | None = None) -> None:
-        self.rooms, self.kept = rooms, kept
+    def __init__(self, rooms: Rooms, config: RoomCacheConfig, root: Path | None = None) -> None:
+        self.rooms, self.config = rooms, config
         self.names, self.class_names = rooms.names, rooms.class_names
-        digest = hashlib.sha256(json.dumps([rooms.root.name, rooms.split, asdict(kept)]).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps([rooms.root.name, rooms.split, asdict(config)]).encode()).hexdigest()[:8]
         self.folder = (root or cache_folder()) / f"rooms-bench-{digest}"
         self.scene = lru_cache(maxsize=None)(self._scene)
         self.frames = lru_cache(maxsize=None)(self._frames)
@@ -74,21 +76,21 @@ class SmallRooms:
         return PointScene(self.names[index], arrays["coord"], arrays["color"], arrays["normal"], **label)
 
     def _frames(self, index: int) -> PosedFrames:
-        arrays, kept = self._arrays(index), self.kept
+        arrays, config = self._arrays(index), self.config
         images, depths = arrays["images"], arrays["depths"]
         viewmats, Ks = torch.from_numpy(arrays["viewmats"]), torch.from_numpy(arrays["Ks"])
-        cameras = Cameras(viewmats, Ks, kept.width, kept.height)
+        cameras = Cameras(viewmats, Ks, config.width, config.height)
 
         def read(i: int, width: int, height: int) -> Frame:
-            if (width, height) != (kept.width, kept.height):
-                expected = f"{kept.width} × {kept.height}, the size that was kept"
+            if (width, height) != (config.width, config.height):
+                expected = f"{config.width} × {config.height}, the cached size"
                 raise InputError(self.names[index], expected, f"{width} × {height}")
             return Frame(images[i].astype(np.float32) / 255, depths[i])
 
         return PosedFrames(tuple(str(i) for i in range(len(images))), cameras, read)
 
     def make(self, index: int) -> None:
-        """See to it that the room's file is there."""
+        """Create the room's file if it is missing."""
         if not self._path(index).is_file():
             self._arrays(index)
 
@@ -96,14 +98,14 @@ class SmallRooms:
         return self.folder / f"{self.names[index]}.safetensors"
 
     def _arrays(self, index: int) -> dict[str, NDArray]:
-        return _kept(self._path(index), lambda: self._make(index))
+        return _cached(self._path(index), lambda: self._make(index))
 
     def _make(self, index: int) -> dict[str, NDArray]:
         scene, frames = self.rooms.scene(index), self.rooms.frames(index)
-        if self.rooms.split == "train" and len(scene) > self.kept.points:
-            drawn = np.random.default_rng([self.rooms.seed(index), 11]).permutation(len(scene))
-            scene = scene[np.sort(drawn[: self.kept.points])]
-        color, depth, cameras = frames.stack(list(range(len(frames))), self.kept.width, self.kept.height)
+        if self.rooms.split == "train" and len(scene) > self.config.points:
+            order = np.random.default_rng([self.rooms.seed(index), 11]).permutation(len(scene))
+            scene = scene[np.sort(order[: self.config.points])]
+        color, depth, cameras = frames.stack(list(range(len(frames))), self.config.width, self.config.height)
         assert scene.segment is not None and scene.instance is not None
         return {
             "coord": scene.coord,
@@ -119,11 +121,11 @@ class SmallRooms:
 
 
 class SmallTeacher:
-    """A `Teacher` of the frames of `SmallRooms`, its tokens averaged to `TOKENS` and kept.
+    """A `Teacher` of the frames of `SmallRooms`, its tokens averaged to `TOKENS` and cached.
 
     Args:
-        spec: as `make_teacher` takes it.
-        splits: whose frames it knows.
+        spec: name of the teacher, see `make_teacher`.
+        splits: rooms whose frames it serves.
     """
 
     def __init__(self, spec: str, *splits: SmallRooms) -> None:
@@ -138,49 +140,48 @@ class SmallTeacher:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The rooms that it knows."""
+        """Names of its rooms."""
         return tuple(self._where)
 
     def make(self, name: str) -> None:
-        """See to it that the room's tokens are there."""
+        """Compute and store the room's tokens if they are missing."""
         if not self._path(name).is_file():
             self._read(name)
 
     def _path(self, name: str) -> Path:
-        kept = f"{self._teacher.fingerprint}-{TOKENS[0]}x{TOKENS[1]}"
-        return self._where[name][0].folder / f"{name}.{kept}.safetensors"
+        version = f"{self._teacher.fingerprint}-{TOKENS[0]}x{TOKENS[1]}"
+        return self._where[name][0].folder / f"{name}.{version}.safetensors"
 
     def _read(self, name: str) -> Tensor:
         rooms, index = self._where[name]
-        return torch.from_numpy(_kept(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
+        return torch.from_numpy(_cached(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
 
     def _make(self, rooms: Rooms, index: int) -> dict[str, NDArray]:
         frames = rooms.frames(index)
         tokens = self._teacher.features(rooms.names[index], frames, list(range(len(frames))))
-        # Of unit length before the average: a token counts for its direction, which is what the loss compares.
+        # Normalised before averaging, since the loss compares directions.
         unit = torch.nn.functional.normalize(tokens, dim=-1).permute(0, 3, 1, 2)
         pooled = torch.nn.functional.adaptive_avg_pool2d(unit, TOKENS).permute(0, 2, 3, 1)
         return {"tokens": pooled.half().contiguous().numpy()}
 
 
 def image_teacher(spec: str) -> ImageTeacher:
-    """The teacher of that name, one that looks at images.
+    """Create a teacher that computes features of any image.
 
     Raises:
-        InputError: there is none, or it only knows features of certain frames.
+        InputError: no such teacher, or one with precomputed features only.
     """
     teacher = make_teacher(spec)
     if not isinstance(teacher, ImageTeacher):
-        raise InputError(f"teacher {spec!r}", "one that computes features of any image", "another")
+        raise InputError(f"teacher {spec!r}", "one that computes features of any image", "precomputed features")
     return teacher
 
 
 def lifted_source(teacher: ImageTeacher, voxel_size: float, *splits: SmallRooms) -> Source:
-    """The lifting baseline at its best: every frame at the teacher's own resolution, not at the experiment's. Kept
-    beside the rooms, for the other seeds.
+    """Create a source of features lifted from every frame at the teacher's own resolution, cached beside the rooms.
 
     Args:
-        voxel_size: of the voxels that it will be asked about, metres.
+        voxel_size: of the voxels to lift onto, metres.
     """
     where = {name: (rooms, i) for rooms in splits for i, name in enumerate(rooms.names)}
 
@@ -192,13 +193,13 @@ def lifted_source(teacher: ImageTeacher, voxel_size: float, *splits: SmallRooms)
             return {"lifted": lift(points.coord, small.rooms.frames(i), teacher, name).features.half().numpy()}
 
         path = small.folder / f"{name}.lifted-{teacher.fingerprint}-{voxel_size:g}.safetensors"
-        return torch.from_numpy(_kept(path, make)["lifted"]).float()
+        return torch.from_numpy(_cached(path, make)["lifted"]).float()
 
     return features
 
 
-def _kept(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
-    """The arrays of a file, which is made first if need be, whole or not at all."""
+def _cached(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+    """Read the arrays of a file; if it is missing or damaged, make it first, atomically."""
     try:
         return load_file(path)
     except (OSError, SafetensorError):  # not there yet, or cut short by a full disk

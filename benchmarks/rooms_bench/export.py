@@ -1,4 +1,4 @@
-"""The pre-trained model that ships: one seed of one row, with how it was made and what it scored."""
+"""Export of a pre-trained model, such as the bundled one: one seed of one row, with a card."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from .tasks import MODEL, Job, read_results
 def export_model(
     folder: Path, jobs: Sequence[Job], setting: BenchConfig, row: str = "", about: dict[str, Any] | None = None
 ) -> Job:
-    """Write the model of a row, of its first seed, with a card in its ``config.json``. No score decides which: a model
-    is not chosen by the rooms that say how good it is.
+    """Write the model of a row's first seed, with a card in its ``config.json``.
+
+    The seed is not chosen by score, which would bias the scores on the card.
 
     Args:
-        folder: what `GaussianCross.from_pretrained` then takes.
-        row: its name; that of the image/text teacher, the longer one where there is one, unless given.
-        about: more for the card (the command, the machine).
+        folder: target, to be read by `GaussianCross.from_pretrained`.
+        row: name of the row; by default the image/text teacher's, the longer one if it is done.
+        about: further entries of the card (command, machine).
 
     Returns:
-        whose model it is.
+        the exported job.
 
     Raises:
         InputError: no such row, or it is not done.

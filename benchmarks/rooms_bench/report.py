@@ -1,8 +1,8 @@
-"""From results to the table: means over seeds, what reaches what it should, and in words what helps.
+"""Tables of results, goals reached, and verdicts on each change as sentences.
 
-Nothing is said that the numbers do not say: an effect counts when 0 lies outside of its 95 % confidence interval over
-the seeds (Student's t; with three seeds, 4.3 standard errors) and when it is larger than `SMALL`; one seed alone
-decides nothing. Of twenty comparisons one will still seem to be an effect by chance.
+A difference counts as an effect if 0 lies outside its 95 % confidence interval over the seeds (Student's t; with three
+seeds, 4.3 standard errors) and it is larger than `SMALL`; with one seed it is undecided. One of twenty comparisons
+will still appear as an effect by chance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .rows import PROBES, Row
 from .tasks import Job, Scores, read_results
 
 SMALL = 0.005
-"""Differences of mIoU below this are none, whatever the seeds say."""
+"""Smallest difference of mIoU that counts as an effect."""
 
 WITHOUT = {
     "without-colour": "Colour beside the point loss",
@@ -29,12 +29,12 @@ WITHOUT = {
     "splats-without-depth": "Depth among the paper's three losses",
     "splats-without-features": "Splatted features among the paper's three losses",
 }
-"""Rows that lack one of the three attributes, and which."""
+"""Row without one of the three rendered attributes → description of that attribute."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean and standard deviation (of the sample; NaN of one) over ``count`` seeds."""
+    """Mean and sample standard deviation (NaN for one value) over ``count`` seeds."""
 
     mean: float
     std: float
@@ -42,7 +42,7 @@ class Mean:
 
     @staticmethod
     def of(values: Sequence[float]) -> Mean | None:
-        """None without a value."""
+        """Compute them; None without values."""
         if not values:
             return None
         std = statistics.stdev(values) if len(values) > 1 else math.nan
@@ -50,7 +50,7 @@ class Mean:
 
     @property
     def error(self) -> float:
-        """Standard error of the mean; NaN of one."""
+        """Standard error of the mean; NaN for one value."""
         return self.std / math.sqrt(self.count)
 
     def __str__(self) -> str:
@@ -63,10 +63,11 @@ Values = dict[int, float]
 
 @dataclass(frozen=True)
 class Table:
-    """All values that are there yet.
+    """All values available so far.
 
     Attributes:
-        rows: in order. values: (row's name, column) → seed → value, in 0–1 but for "rank" and "seconds_per_step".
+        rows: in order.
+        values: (row's name, column) → seed → value, in 0–1 except "rank" and "seconds_per_step".
         curves: (row's name, curve) → seed → [[step, value], …].
     """
 
@@ -76,7 +77,7 @@ class Table:
 
     @staticmethod
     def of(jobs: Sequence[Job]) -> Table:
-        """What the jobs' folders hold."""
+        """Read the results in the jobs' folders."""
         rows = {job.row.name: job.row for job in jobs}
         values: dict[tuple[str, str], Values] = {}
         curves: dict[tuple[str, str], dict[int, list[list[float]]]] = {}
@@ -89,16 +90,16 @@ class Table:
         return Table(tuple(rows.values()), values, curves)
 
     def mean(self, row: str, column: str) -> Mean | None:
-        """Over the seeds that have it."""
+        """Return the mean over the seeds with a value."""
         return Mean.of(list(self.values.get((row, column), {}).values()))
 
     def difference(self, row: str, column: str, reference: str) -> Mean | None:
-        """Of the row to the reference, seed by seed: both share rooms, orders and labels of a seed."""
-        ours, theirs = self.values.get((row, column), {}), self.values.get((reference, column), {})
-        return Mean.of([ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs])
+        """Return the difference of a row to the reference, paired by seed (which fixes rooms, orders and labels)."""
+        own, other = self.values.get((row, column), {}), self.values.get((reference, column), {})
+        return Mean.of([own[seed] - other[seed] for seed in sorted(own) if seed in other])
 
     def curve(self, row: str, name: str) -> list[tuple[float, float]]:
-        """The mean over seeds at the steps that all seeds have."""
+        """Return the mean curve at the steps common to all seeds."""
         curves = [{float(step): float(value) for step, value in c} for c in self.curves.get((row, name), {}).values()]
         if not curves:
             return []
@@ -109,8 +110,8 @@ class Table:
 def _columns(task: str, scores: Scores) -> dict[str, float]:
     if task == "pretrain":
         rank = scores["curves"].get("rank")
-        found = {"seconds_per_step": scores["seconds_per_step"]}
-        return {**found, "rank": rank[-1][1], "rank_share": rank[-1][1] / scores["width"]} if rank else found
+        values = {"seconds_per_step": scores["seconds_per_step"]}
+        return {**values, "rank": rank[-1][1], "rank_share": rank[-1][1] / scores["width"]} if rank else values
     if task == "instances":
         return {name: scores[name] for name in ("ap", "ap50", "ap25") if scores[name] is not None}
     column = "probe-last" if task == "probe-lifted" else task
@@ -121,8 +122,8 @@ def _columns(task: str, scores: Scores) -> dict[str, float]:
 
 
 def main_table(table: Table, size: Size) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of baselines and GaussianCross; mIoU and AP in per cent."""
-    header = ["", "linear probe", "hypercolumn", "field", *(f"{share} % of rooms" for share in size.shares)]
+    """Return header and cells of baselines and GaussianCross; mIoU and AP in per cent."""
+    header = ["", "linear probe", "hypercolumn", "feature field", *(f"{share} % of rooms" for share in size.shares)]
     header += ["AP", "AP50", "AP25", "rank"]
     columns = [
         "probe-last",
@@ -141,7 +142,7 @@ def main_table(table: Table, size: Size) -> tuple[list[str], list[list[str]]]:
 
 
 def ablation_table(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: the reference, then each change with its difference."""
+    """Return header and cells of the reference and each ablation, with differences to its baseline."""
     header = ["", "linear probe", "change", "hypercolumn", "change", "rank", "s per step"]
     cells = []
     for row in table.rows:
@@ -149,7 +150,7 @@ def ablation_table(table: Table) -> tuple[list[str], list[list[str]]]:
             continue
         cell = [row.title]
         for column in PROBES:
-            change = table.difference(row.name, column, row.against) if row.against else None
+            change = table.difference(row.name, column, row.baseline) if row.baseline else None
             cell += [_cell(table.mean(row.name, column)), "" if change is None else signed(change)]
         step = table.mean(row.name, "seconds_per_step")
         cells.append([*cell, _rank(table, row.name), "" if step is None else f"{step.mean:.2f}"])
@@ -166,15 +167,15 @@ def _rank(table: Table, row: str) -> str:
 
 
 def signed(change: Mean) -> str:
-    """Points with their sign."""
+    """Format a difference in percentage points with its sign."""
     return f"{100 * change.mean:+.1f}" + (f" ± {100 * change.std:.1f}" if change.count > 1 else "")
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- sentences --------------------------------------------------------------------------------------------------------
 
 
 def verdict(change: Mean) -> str:
-    """ "better", "worse", "no difference", or that one seed says nothing."""
+    """Return "better", "worse", no difference, or undecided."""
     if change.count < 2:
         return "undecided (one seed)"
     if abs(change.mean) <= max(SMALL, float(student.ppf(0.975, change.count - 1)) * change.error):
@@ -186,17 +187,17 @@ _HELPS = {"worse": "helps", "better": "harms"}
 
 
 def sentences(table: Table) -> list[str]:
-    """What each change does, and which attributes help, by the probe of the last layer and by the hypercolumn's."""
-    said = []
+    """Describe the effect of each change and attribute on the probes of the last layer and of the hypercolumn."""
+    out = []
     for row in table.rows:
-        last, hyper = (table.difference(row.name, column, row.against) for column in PROBES)
+        last, hyper = (table.difference(row.name, column, row.baseline) for column in PROBES)
         if last is None or hyper is None:
             continue
-        words = [verdict(change) for change in (last, hyper)]
+        verdicts = [verdict(change) for change in (last, hyper)]
         what = row.title[0].upper() + row.title[1:]
         if row.name in WITHOUT:
-            words, what = [_HELPS.get(word, word) for word in words], f"{WITHOUT[row.name]} (probed without)"
-        said.append(f"{what}: last layer {words[0]}, {signed(last)}; hypercolumn {words[1]}, {signed(hyper)}.")
+            verdicts, what = [_HELPS.get(v, v) for v in verdicts], f"{WITHOUT[row.name]} (ablated)"
+        out.append(f"{what}: last layer {verdicts[0]}, {signed(last)}; hypercolumn {verdicts[1]}, {signed(hyper)}.")
     gain = Mean.of(
         [
             value - last[seed]
@@ -208,16 +209,19 @@ def sentences(table: Table) -> list[str]:
         ]
     )
     if gain is not None:
-        said.append(f"A hypercolumn instead of the last layer, over all rows: {verdict(gain)} ({signed(gain)} points).")
-    return said
+        out.append(f"A hypercolumn instead of the last layer, over all rows: {verdict(gain)} ({signed(gain)} points).")
+    return out
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Something that a row should reach.
+    """A target for one row.
 
     Attributes:
-        row, what: whose, and what. found, wanted: in words. met: None where a figure is missing.
+        row: name of the row.
+        what: description of the quantity.
+        found, wanted: measured and target value, as text.
+        met: whether it is reached; None if not measured.
     """
 
     row: str
@@ -228,7 +232,7 @@ class Goal:
 
 
 def goals(table: Table, size: Size) -> list[Goal]:
-    """What pre-training has to show, for each row of GaussianCross."""
+    """Return the targets of pre-training for each row of GaussianCross."""
     few = f"finetune-{size.shares[0]}"
     result = []
     for row in table.rows:

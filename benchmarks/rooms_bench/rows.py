@@ -1,4 +1,4 @@
-"""The rows of the table: where a network's weights come from."""
+"""Rows of the table: initialisations of the network, and ablations of GaussianCross."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PROBES = ("probe-last", "probe-hypercolumn")
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
+    """One row of the table.
 
     Attributes:
-        name: of its folder, and what `--rows` takes.
-        title: in tables.
-        group: which table it belongs to.
-        start: where the weights come from; "lifted" has none, it reads a 2D teacher's features; "scratch" is random
-            weights that are trained with all labels for longer than those of other rows.
-        longer: whether GaussianCross is pre-trained for longer than in other rows.
-        teacher: of GaussianCross or of the lifting, as `make_teacher` names it.
-        change: of the common pre-training.
-        whole: whether it is also fine-tuned, on every share and on instances, or only probed.
-        quick: whether the quick variant has it.
-        against: the row that this one changes one thing of.
+        name: name of its folder, and value of `--rows`.
+        title: label in tables.
+        group: table that it belongs to.
+        start: source of the weights. "lifted" has none and probes a 2D teacher's features; "scratch" is random weights
+            trained with all labels for more steps than in other rows.
+        teacher: teacher of GaussianCross or of the lifting, a name of `make_teacher`.
+        change: applied to the common pre-training options.
+        longer: whether GaussianCross is pre-trained for more steps than in other rows.
+        whole: whether it is also fine-tuned, on all shares and on instances, or only probed.
+        quick: whether the quick variant contains it.
+        baseline: name of the row that it differs from in one option.
     """
 
     name: str
@@ -44,10 +44,10 @@ class Row:
     longer: bool = False
     whole: bool = True
     quick: bool = False
-    against: str = ""
+    baseline: str = ""
 
     def tasks(self, size: Size) -> tuple[str, ...]:
-        """What is done for it, in order: "pretrain", "probe-…", "finetune-<per cent>", "instances"."""
+        """Return its tasks in order: "pretrain", "probe-…", "finetune-<per cent>", "instances"."""
         if self.start == "lifted":
             return ("probe-lifted",)
         if self.start == "scratch":
@@ -59,53 +59,53 @@ class Row:
         return (*before, *PROBES, *field, *(f"finetune-{share}" for share in size.shares), "instances")
 
 
-def model(**values: Any) -> Change:
-    """Options of the network."""
+def network_options(**values: Any) -> Change:
+    """Change options of the network."""
     return lambda config: replace(config, model=replace(config.model, **values))
 
 
-def weights(**values: float) -> Change:
-    """Loss weights."""
-    return lambda config: model(loss_weights={**config.model.loss_weights, **values})(config)
+def loss_weights(**values: float) -> Change:
+    """Change loss weights."""
+    return lambda config: network_options(loss_weights={**config.model.loss_weights, **values})(config)
 
 
-def splats(**values: float) -> Change:
-    """The paper's three losses alone, with these weights."""
-    return lambda config: model(point_weight=0.0)(weights(**values)(config))
+def splat_losses(**values: float) -> Change:
+    """Use the paper's three losses only, with these weights."""
+    return lambda config: network_options(point_weight=0.0)(loss_weights(**values)(config))
 
 
-def given(**values: Any) -> Change:
-    """Options of the input."""
-    return lambda config: model(input=replace(config.model.input, **values))(config)
+def input_options(**values: Any) -> Change:
+    """Change options of the input."""
+    return lambda config: network_options(input=replace(config.model.input, **values))(config)
 
 
-def head(**values: Any) -> Change:
-    """Options of the Gaussian heads."""
-    return lambda config: model(head=replace(config.model.head, **values))(config)
+def head_options(**values: Any) -> Change:
+    """Change options of the Gaussian heads."""
+    return lambda config: network_options(head=replace(config.model.head, **values))(config)
 
 
-def views(count: int) -> Change:
-    """So many views per scene and step."""
+def view_count(count: int) -> Change:
+    """Change the number of views per scene and step."""
     return lambda config: replace(config, data=replace(config.data, views=count))
 
 
 BEST_TEACHER = "gaussiancross-builtin"
-"""GaussianCross with the image/text teacher, for as long as the other main rows."""
+"""Row of GaussianCross with the image/text teacher."""
 
 LABEL_FREE = "gaussiancross-builtin-ssl"
-"""The same with the label-free teacher."""
+"""Row of GaussianCross with the label-free teacher."""
 
 CONTRAST = "gaussiancross-builtin-ssl-contrast"
-"""The same, and the contrastive baseline's loss beside its own."""
+"""Row of GaussianCross with the label-free teacher and the contrastive loss."""
 
 LONGER = "gaussiancross-builtin-longer"
-"""The same with more time: the model that ships."""
+"""Row of GaussianCross with the image/text teacher and more steps: the bundled model."""
 
 REFERENCE = "reference"
-"""What the ablations change one thing of, for as long as they."""
+"""Row that the ablations are compared with, of as many steps."""
 
 SPLATS = "without-points"
-"""The paper's three losses, with one of which less some more ablations are made."""
+"""Row with the paper's three losses only, baseline of the ablations of these losses."""
 
 BASELINES = (
     Row("random", "random weights (probed), from scratch (fine-tuned)", "baseline", "random", quick=True),
@@ -137,8 +137,8 @@ OURS = (
         "gaussiancross",
         "gaussiancross",
         "builtin-ssl",
-        given(pairs=2048),
-        against=LABEL_FREE,
+        input_options(pairs=2048),
+        baseline=LABEL_FREE,
     ),
     Row(
         BEST_TEACHER,
@@ -168,39 +168,41 @@ OURS = (
 
 
 def _ablation(
-    name: str, title: str, change: Change, quick: bool = False, teacher: str = "builtin", against: str = REFERENCE
+    name: str, title: str, change: Change, quick: bool = False, teacher: str = "builtin", baseline: str = REFERENCE
 ) -> Row:
-    return Row(name, title, "ablation", "gaussiancross", teacher, change, whole=False, quick=quick, against=against)
+    return Row(name, title, "ablation", "gaussiancross", teacher, change, whole=False, quick=quick, baseline=baseline)
 
 
 ABLATIONS = (
-    _ablation(REFERENCE, "reference", lambda config: config, quick=True, against=""),
-    _ablation("without-colour", "no colour loss", weights(rgb=0.0), quick=True),
-    _ablation("without-depth", "no depth loss", weights(depth=0.0)),
-    _ablation("without-splatted-features", "no splatted features", weights(feature=0.0)),
-    _ablation(SPLATS, "no point loss (the paper's three)", model(point_weight=0.0)),
-    _ablation("splats-without-colour", "… and no colour loss", splats(rgb=0.0), against=SPLATS),
-    _ablation("splats-without-depth", "… and no depth loss", splats(depth=0.0), against=SPLATS),
-    _ablation("splats-without-features", "… and no splatted features", model(), teacher="none", against=SPLATS),
-    _ablation("raw-targets", "targets of the point loss not standardised", model(point_standardize=False)),
-    _ablation("last-stage", "point loss of the last stage alone", model(point_stages="last")),
-    _ablation("points-alone", "point loss alone, nothing splatted", weights(rgb=0.0, depth=0.0, feature=0.0)),
-    _ablation("mask-0", "nothing masked", given(mask_ratio=0.0)),
-    _ablation("mask-25", "25 % of the points masked", given(mask_ratio=0.25)),
-    _ablation("mask-75", "75 % of the points masked", given(mask_ratio=0.75)),
-    _ablation("without-pruning", "no pruning by opacity", head(prune_threshold=0.0, prune_floor=0.0)),
-    _ablation("lattice-ponder", "PonderV2's lattice instead of the true cuboid", model(lattice="ponder")),
-    _ablation("one-level", "lattice anchors alone (the paper's)", model(anchors="lattice")),
-    _ablation("views-1", "1 view per scene", views(1)),
-    _ablation("learned-weights", "loss weights learned by uncertainty", model(adaptive_weights=True)),
+    _ablation(REFERENCE, "reference", lambda config: config, quick=True, baseline=""),
+    _ablation("without-colour", "no colour loss", loss_weights(rgb=0.0), quick=True),
+    _ablation("without-depth", "no depth loss", loss_weights(depth=0.0)),
+    _ablation("without-splatted-features", "no splatted features", loss_weights(feature=0.0)),
+    _ablation(SPLATS, "no point loss (the paper's three)", network_options(point_weight=0.0)),
+    _ablation("splats-without-colour", "… and no colour loss", splat_losses(rgb=0.0), baseline=SPLATS),
+    _ablation("splats-without-depth", "… and no depth loss", splat_losses(depth=0.0), baseline=SPLATS),
+    _ablation(
+        "splats-without-features", "… and no splatted features", network_options(), teacher="none", baseline=SPLATS
+    ),
+    _ablation("raw-targets", "targets of the point loss not standardised", network_options(point_standardize=False)),
+    _ablation("last-stage", "point loss of the last stage alone", network_options(point_stages="last")),
+    _ablation("points-alone", "point loss alone, nothing splatted", loss_weights(rgb=0.0, depth=0.0, feature=0.0)),
+    _ablation("mask-0", "nothing masked", input_options(mask_ratio=0.0)),
+    _ablation("mask-25", "25 % of the points masked", input_options(mask_ratio=0.25)),
+    _ablation("mask-75", "75 % of the points masked", input_options(mask_ratio=0.75)),
+    _ablation("without-pruning", "no pruning by opacity", head_options(prune_threshold=0.0, prune_floor=0.0)),
+    _ablation("lattice-ponder", "PonderV2's lattice instead of the true cuboid", network_options(lattice="ponder")),
+    _ablation("one-level", "lattice anchors alone (the paper's)", network_options(anchors="lattice")),
+    _ablation("views-1", "1 view per scene", view_count(1)),
+    _ablation("learned-weights", "loss weights learned by uncertainty", network_options(adaptive_weights=True)),
 )
-"""What each part of the reference does; what each attribute does, beside the point loss and alone."""
+"""Effect of each part of the reference; and of each rendered attribute, with and without the point loss."""
 
 ROWS = (*BASELINES, *OURS, *ABLATIONS)
 
 
 def choose_rows(names: Sequence[str], quick: bool = False) -> tuple[Row, ...]:
-    """The rows of these names, in the table's order; all of them (of the quick variant) without any.
+    """Return the rows of these names in the table's order; without names all rows (of the quick variant).
 
     Raises:
         InputError: an unknown name; lists the known ones.

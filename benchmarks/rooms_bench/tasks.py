@@ -1,4 +1,4 @@
-"""What is done for one row and one seed: pre-train, probe, fine-tune, segment instances."""
+"""Tasks of one row and one seed: pre-training, probing, fine-tuning, instance segmentation."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ MODEL = "model"
 """Folder of a job's pre-trained model, as `save_pretrained` writes it."""
 
 Scores = dict[str, Any]
-"""What a task found out, in JSON types."""
+"""Results of a task, in JSON types."""
 
 
 class Interrupted(Exception):
-    """A signal ended the task; what it had done lies in a checkpoint."""
+    """A signal ended the task, which has written a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Job:
     """One row with one seed.
 
     Attributes:
-        folder: of its results, its model and, while it runs, its checkpoints.
+        row, seed: identify the job.
+        folder: holds its results, its model and, while it runs, its checkpoints.
     """
 
     row: Row
@@ -55,11 +56,11 @@ class Job:
 
 
 class TaskRunner:
-    """The rooms and what is done with them. Nothing is opened before it is needed.
+    """Runs tasks; opens rooms and teachers when they are first needed.
 
     Args:
         setting: sizes and recipes.
-        root: where rooms and what is kept of them lie; the `cache_folder` unless given.
+        root: cache of rooms and tokens; by default `cache_folder`.
     """
 
     def __init__(self, setting: BenchConfig, root: Path | None = None) -> None:
@@ -72,7 +73,7 @@ class TaskRunner:
 
     @cached_property
     def unlabelled(self) -> SmallRooms:
-        """The training rooms that are pre-trained on."""
+        """Rooms for pre-training."""
         return self._open("train", self.setting.size.pretrain_rooms)
 
     @cached_property
@@ -81,25 +82,25 @@ class TaskRunner:
 
     def _open(self, split: str, count: int) -> SmallRooms:
         data = self.setting.pretrain.data
-        kept = RoomCacheConfig(self.setting.size.points, data.width, data.height)
-        return SmallRooms(Rooms(split, count, self.setting.rooms, self._root), kept, self._root)
+        cache = RoomCacheConfig(self.setting.size.points, data.width, data.height)
+        return SmallRooms(Rooms(split, count, self.setting.rooms, self._root), cache, self._root)
 
     def teacher(self, spec: str) -> SmallTeacher | None:
-        """The teacher's kept tokens of all rooms; None for "none"."""
+        """Return the teacher with its cached tokens of all rooms; None for "none"."""
         return None if spec == "none" else SmallTeacher(spec, self.unlabelled, self.held_out)
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
     def run(self, job: Job, task: str) -> Scores:
-        """Do one of ``job.row.tasks(size)``; earlier ones have been done. Continues where it was interrupted.
+        """Run one of ``job.row.tasks(size)``, or continue it; earlier tasks must be done.
 
-        Its checkpoints stay until the caller, who stores the scores, removes `work`.
+        Its checkpoints in `work` stay: the caller removes them after storing the scores.
 
         Raises:
             Interrupted: by SIGINT or SIGTERM.
         """
         work = self.work(job, task)
-        spent = work / "seconds"  # of what was interrupted
+        spent = work / "seconds"  # duration before an interruption
         started = time.perf_counter() - (float(spent.read_text()) if spent.is_file() else 0.0)
         try:
             scores = self._do(job, task, work)
@@ -121,11 +122,11 @@ class TaskRunner:
 
     @staticmethod
     def work(job: Job, task: str) -> Path:
-        """Folder of a task's checkpoints, of no use once its scores are stored."""
+        """Return the folder of a task's checkpoints, obsolete once its scores are stored."""
         return job.folder / "work" / task
 
     def pretrain_config(self, row: Row, seed: int) -> PretrainConfig:
-        """GaussianCross as this row trains it."""
+        """Return the pre-training options of a row."""
         size, config = self.setting.size, row.change(self.setting.pretrain)
         steps = size.ablation_steps if row.group == "ablation" else size.pretrain_steps
         steps = size.longer_steps if row.longer else steps
@@ -161,13 +162,13 @@ class TaskRunner:
             save_every=self.setting.pretrain.save_every,
             seed=job.seed,
         )
-        looked_at = SceneSubset(self.held_out, range(min(len(self.held_out), self.setting.pretrain.data.eval_scenes)))
-        trainer = ContrastiveTrainer(config, work, self.unlabelled, looked_at)
+        evaluated = SceneSubset(self.held_out, range(min(len(self.held_out), self.setting.pretrain.data.eval_scenes)))
+        trainer = ContrastiveTrainer(config, work, self.unlabelled, evaluated)
         self._fit(trainer)
         return self._keep(job, work, trainer.model, label_free=True)
 
     def _keep(self, job: Job, work: Path, model: Pretrained, label_free: bool) -> Scores:
-        """Store the model; the curves of its features over the steps."""
+        """Save the model; return the curves of its features over the steps."""
         rows = read_metrics(work / "metrics.jsonl")
         names = {
             "rank": "eval/effective_rank",
@@ -181,8 +182,8 @@ class TaskRunner:
             for name, key in names.items()
             if any(key in row for row in rows)
         }
-        about = {"row": job.row.name, "seed": job.seed, "label_free": label_free, "steps": len(rows)}
-        model.save_pretrained(job.folder / MODEL, about)
+        card = {"row": job.row.name, "seed": job.seed, "label_free": label_free, "steps": len(rows)}
+        model.save_pretrained(job.folder / MODEL, card)
         seconds = [1 / row["its_per_s"] for row in rows if row.get("its_per_s")]
         return {
             "curves": curves,
@@ -244,7 +245,7 @@ class TaskRunner:
         return NetworkConfig(model.base_channels, model.channels, model.layers)
 
     def _model(self, job: Job) -> Path | None:
-        """Where the job's pre-trained model is; None for random weights."""
+        """Return the folder of the job's pre-trained model; None for random weights."""
         return job.folder / MODEL if "pretrain" in job.row.tasks(self.setting.size) else None
 
     def _fit(self, trainer: Trainer[Any]) -> dict[str, float]:
@@ -260,17 +261,17 @@ def _semantic(scores: dict[str, float]) -> Scores:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Replace non-finite values by None, since JSON has no NaN."""
     return value if math.isfinite(value) else None
 
 
 def read_results(job: Job) -> dict[str, Scores]:
-    """Task → scores, of the tasks that are done."""
+    """Read the scores of the finished tasks: task → scores."""
     path = job.folder / "results.json"
     return json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
 
 
 def open_tasks(job: Job, setting: BenchConfig) -> Sequence[str]:
-    """The tasks that are still to be done, in order."""
+    """Return the unfinished tasks, in order."""
     done = read_results(job)
     return [task for task in job.row.tasks(setting.size) if task not in done]

@@ -200,7 +200,7 @@ class TestRows:
         for row in ABLATIONS:
             assert list(by.values()).count(by[row.name]) == 1, row.name
             assert by[row.name].steps == place.setting.size.ablation_steps
-            assert (row.against in by) == (row.name != REFERENCE)
+            assert (row.baseline in by) == (row.name != REFERENCE)
         longer = place.pretrain_config(choose_rows((BEST_TEACHER,))[0], 0)
         assert replace(longer, steps=0, eval_every=0) == replace(by[REFERENCE], steps=0, eval_every=0)
         model = place.pretrain_config(choose_rows(("points-alone",))[0], 0).model
@@ -215,7 +215,7 @@ class TestRows:
         trainer = Pretrainer(config, tmp_path / "run", data, "cpu")
         metrics = trainer.train_step(data.batch(0))
         assert math.isfinite(metrics["loss/total"]) and metrics["nan_steps"] == 0
-        assert ("loss/points" in metrics) == (SPLATS not in (name, row.against))
+        assert ("loss/points" in metrics) == (SPLATS not in (name, row.baseline))
         assert ("loss/contrast" in metrics) == (name == CONTRAST)
 
     def test_names(self):
@@ -332,9 +332,9 @@ class TestReport:
 
     def test_words_follow_the_numbers(self, table):
         said = " ".join(sentences(table))
-        helps = "Colour beside the point loss (probed without): last layer helps, -9.0 ± 1.0; hypercolumn helps, -9.0"
+        helps = "Colour beside the point loss (ablated): last layer helps, -9.0 ± 1.0; hypercolumn helps, -9.0"
         assert helps in said
-        assert "Depth beside the point loss (probed without): last layer no difference beyond the seeds' spread" in said
+        assert "Depth beside the point loss (ablated): last layer no difference beyond the seeds' spread" in said
         assert "hypercolumn harms, +10.0 ± 0.0" in said
         assert "Splatted features" not in said and "Nothing masked" not in said  # never run; half run
         assert "hypercolumn instead of the last layer, over all rows: better (+12.5 ±" in said
