@@ -1,5 +1,7 @@
-"""A browser that shows nothing: it speaks viser's protocol, moves its camera and counts the pictures that arrive, so
-that what is measured is the server and not a browser's own rendering."""
+"""Simulated browser: speaks viser's protocol, moves its camera and counts images, without rendering anything.
+
+Measurements with it contain the server's work alone.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 _BLANK = 1000
-"""Bytes that can hold no picture worth the name."""
+"""Image size in bytes below which a message holds only the grey placeholder."""
 
 
 class BlindBrowser:
-    """Connected until closed. Needs the packages viser comes with.
+    """Client of the inspector, connected until closed. Needs viser's dependencies.
 
     Args:
-        url: of the inspector.
-        center: what it orbits, metres. radius: metres.
-        width, height: of its canvas, pixels.
+        url: address of the inspector.
+        center: centre of the orbit, metres.
+        radius: radius of the orbit, metres.
+        width, height: size of its canvas, pixels.
         rate: camera messages per second while orbiting.
     """
 
@@ -46,7 +49,7 @@ class BlindBrowser:
         self._center, self._radius, self._size, self._rate = np.asarray(center, float), radius, (width, height), rate
         self._angle, self.orbiting, self._closed = 0.0, False, False
         self.pictures: list[float] = []
-        """When pictures arrived, seconds on the clock of ``time.perf_counter``."""
+        """Arrival times of images, seconds of ``time.perf_counter``."""
         protocol = Subprotocol(f"viser-v{viser.__version__}")
         self._socket = connect(url.replace("http", "ws", 1), subprotocols=[protocol], max_size=None)
         self._look()
@@ -59,12 +62,16 @@ class BlindBrowser:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
-        self._threads[1].join(5)  # it must not send to a closed connection
+        self._threads[1].join(5)  # before closing: it sends to the connection
         self._socket.close()
         self._threads[0].join(5)
 
     def wait(self, pictures: int, seconds: float = 120.0) -> None:
-        """Until so many pictures have arrived in all; `TimeoutError` after ``seconds``."""
+        """Wait until ``pictures`` images have arrived in total.
+
+        Raises:
+            TimeoutError: after ``seconds``.
+        """
         wait_until(lambda: len(self.pictures) >= pictures, seconds)
 
     def _look(self) -> None:
@@ -106,7 +113,7 @@ class BlindBrowser:
                 assert isinstance(data, bytes)
                 packed = int.from_bytes(data[8:16], "little")
                 for message in self._decode(self._expand(data[16 : 16 + packed]))["messages"]:
-                    # What a page shows before its first picture is a few grey pixels.
+                    # Before the first render the page shows a placeholder of a few grey pixels.
                     if message["type"] == "BackgroundImageMessage" and len(message["rgb_data"] or b"") > _BLANK:
                         self.pictures.append(time.perf_counter())
         except ConnectionClosed:
@@ -114,7 +121,7 @@ class BlindBrowser:
 
 
 class BrowserElsewhere:
-    """A `BlindBrowser` in a process of its own: what it does itself is not mistaken for work of the server.
+    """A `BlindBrowser` in a process of its own, so that its work is not counted as the server's.
 
     Args:
         url, center, radius: see `BlindBrowser`.
@@ -124,15 +131,15 @@ class BrowserElsewhere:
         arguments = [url, str(radius), *(str(float(v)) for v in center)]
         command = [sys.executable, "-m", __name__, *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._say("look")
+        self._send("look")
 
     def orbit(self) -> None:
         """Move the camera from now on."""
-        self._say("orbit")
+        self._send("orbit")
 
-    def _say(self, word: str) -> None:
+    def _send(self, command: str) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(word + "\n")
+        self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         if not self._process.stdout.readline():
             raise RuntimeError(f"the browser ended with exit code {self._process.wait()}")
@@ -141,11 +148,11 @@ class BrowserElsewhere:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # it ends with its input
+        self._process.communicate()  # closing its input ends it
 
 
 def _elsewhere(arguments: Sequence[str]) -> None:
-    """The other process: does what it is told on its input, line by line, and answers each line."""
+    """Run the browser in the other process: execute the commands on stdin line by line, answering each."""
     url, radius, *center = arguments
     with BlindBrowser(url, np.array([float(v) for v in center]), float(radius)) as browser:
         for line in sys.stdin:
@@ -155,11 +162,15 @@ def _elsewhere(arguments: Sequence[str]) -> None:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    """Until the condition holds; `TimeoutError` after ``seconds``."""
+    """Wait until the condition holds.
+
+    Raises:
+        TimeoutError: after ``seconds``.
+    """
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"nothing came for {seconds:.0f} s")
+            raise TimeoutError(f"no response within {seconds:.0f} s")
         time.sleep(0.002)
 
 

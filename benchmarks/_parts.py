@@ -1,9 +1,9 @@
-"""How the time of a training step divides among its parts, forward and backward, on any device.
+"""Time of the parts of a training step, forward and backward, on any device.
 
 A step runs its parts one after the other, so a part's time is the time between two marks. Forward marks are set by
-module hooks. Backward marks are set by gradient hooks on what each part returned: autograd runs the nodes of a graph in
-reverse order of their creation, so when the gradient of a part's output arrives, everything after it is done. On CUDA a
-mark is an event in the stream, which delays nothing; elsewhere it is the clock.
+module hooks. Backward marks are set by gradient hooks on the outputs of each part: autograd runs the nodes of a graph
+in reverse order of their creation, so when the gradient of a part's output arrives, everything after it is done. On
+CUDA a mark is an event in the stream, which causes no delay; elsewhere it is the clock.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from ..core.models import GaussianCross
 
 PARTS = ("copy to device", "backbone", "lattice", "dense U-Net", "heads", "splat", "losses", "optimiser", "other")
-"""Parts of a step. "lattice" is scatter and sampling; "other" is what the loop does besides (metrics, schedule)."""
+"""Parts of a step. "lattice" is scatter and sampling; "other" is the rest of the loop (metrics, schedule)."""
 
 
 class PartTimer:
     """Times the parts of `Pretrainer.train_step`. Use as a context, with one `step` block per training step.
 
     Args:
-        model, optimizer: of the training.
-        device: where it runs.
+        model, optimizer: the trained network and its optimiser.
+        device: device of the training.
 
     Attributes:
         steps: milliseconds per (part, "forward" or "backward") for every step so far.
@@ -74,7 +74,7 @@ class PartTimer:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Everything in the block is one step. Its end waits for the device."""
+        """Time the block as one step; waits for the device at its end."""
         self._marks.clear()
         self._mark("copy to device")
         yield
@@ -87,19 +87,19 @@ class PartTimer:
         self.steps.append(times)
 
     def median(self) -> dict[tuple[str, str], float]:
-        """Milliseconds per part and direction: the median over the steps."""
+        """Return milliseconds per part and direction: the median over the steps."""
         keys = {key for step in self.steps for key in step}
         return {k: statistics.median(s.get(k, 0.0) for s in self.steps) for k in sorted(keys, key=_order)}
 
     def fastest(self) -> dict[tuple[str, str], float]:
-        """Milliseconds per part and direction of the fastest step: what a machine with other work can say."""
+        """Return milliseconds per part and direction of the fastest step, the most reliable one on a shared machine."""
         step = min(self.steps, key=lambda times: sum(times.values()))
         return {k: step[k] for k in sorted(step, key=_order)}
 
     # --- marks ------------------------------------------------------------------------------------------------
 
     def _mark(self, part: str, direction: str = "forward") -> None:
-        """From now on time belongs to ``part``."""
+        """Count time from now on to ``part``."""
         if self.device.type == "cuda":
             now: Any = torch.cuda.Event(enable_timing=True)
             now.record()
@@ -108,14 +108,14 @@ class PartTimer:
         self._marks.append(((part, direction), now))
 
     def _mark_gradient(self, outputs: Any, part: str) -> None:
-        """Backward time belongs to ``part`` as soon as the gradient of one of its outputs is there."""
+        """Count backward time to ``part`` as soon as the gradient of one of its outputs arrives."""
         for tensor in _tensors(outputs):
             if tensor.requires_grad:
                 tensor.register_hook(lambda _: self._mark(part, "backward"))
 
     def _module(self, module: nn.Module, part: str, then: str) -> None:
         def before(_: nn.Module, args: tuple[Any, ...]) -> None:
-            # Not a leaf's gradient: only what an earlier part computed is waited for.
+            # Only outputs of earlier parts, no leaves.
             self._mark_gradient([t for t in _tensors(args) if t.grad_fn is not None], "lattice")
             self._mark(part)
 
@@ -147,7 +147,7 @@ def _order(key: tuple[str, str]) -> tuple[int, bool]:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    """The tensors of a tensor, a dataclass of tensors, or a sequence of those."""
+    """Return the tensors in a tensor, a dataclass of tensors, or a sequence of those."""
     if isinstance(value, Tensor):
         return [value]
     if is_dataclass(value):

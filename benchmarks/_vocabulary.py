@@ -1,4 +1,4 @@
-"""Questions to rooms of which everything is known, and how right the answers are."""
+"""Text queries in rooms with known contents, and scores of the results."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from ..core.query.ask import Query
 from ..core.synthetic.rooms.captions import SYNONYMS, Description
 
 LEAST = 100
-"""Points that a thing shows to be asked for (of 100,000 in a room)."""
+"""Minimum number of visible points of a queried thing (of 100,000 in a room)."""
 
 NOT_ASKED = ("wall", "floor", "ceiling")
-"""Never looked for: as large as the room, and always there."""
+"""Names that are not queried: always present, and as large as the room."""
 
 
 @dataclass(frozen=True)
 class RoomTruth:
-    """What is where in one room.
+    """Contents of one room.
 
     Attributes:
-        scene: its points. thing: [N] which thing each belongs to: its instance, −1 walls, −2 floor, −3 ceiling.
-        things: thing → what is true of it, hidden ones too.
-        counts: thing → points.
+        scene: its points.
+        thing: [N] id of each point's thing: its instance, −1 walls, −2 floor, −3 ceiling.
+        things: id → description, also of hidden things.
+        counts: id → number of points.
     """
 
     scene: PointScene
@@ -50,12 +51,15 @@ class RoomTruth:
         return RoomTruth(scene, thing, things, dict(zip(ids.tolist(), counts.tolist(), strict=True)))
 
     def where(self, claims: Sequence[tuple[str, str]]) -> list[int]:
-        """Things of which all claims are true."""
+        """Return the ids of things of which all claims are true."""
         return [i for i, d in self.things.items() if d.facts().issuperset(claims)]
 
     def questions(self) -> list[RoomQuestion]:
-        """Every name of a thing that shows at least `LEAST` points; as well as colour and name where others of that
-        name lack the colour; and every name of the vocabulary of which nothing here is true."""
+        """Return the queries of this room.
+
+        Names of things with at least `LEAST` points; colour and name where other things of that name lack the colour;
+        and names of the vocabulary that are not in the room.
+        """
         shown = {i for i, n in self.counts.items() if n >= LEAST and i in self.things}
         names = sorted({self.things[i].name for i in shown} - set(NOT_ASKED))
         out = [RoomQuestion(n, (("word", n),), "present") for n in names]
@@ -72,7 +76,7 @@ class RoomTruth:
 
 @dataclass(frozen=True)
 class RoomQuestion:
-    """One phrase, what it claims, and which kind of question it is: "present", "absent" or "color"."""
+    """One query: its phrase, the facts that it claims, and its kind: "present", "absent" or "color"."""
 
     phrase: str
     claims: tuple[tuple[str, str], ...]
@@ -81,14 +85,15 @@ class RoomQuestion:
 
 @dataclass
 class Tally:
-    """Results of one field over rooms; one entry per query that the text side knows.
+    """Results of one feature field over rooms; one entry per query that the text encoder knows.
 
     Attributes:
-        hits: (room, phrase, whether the best point lies on a right thing) of names that are there.
-        ious: of their selections. colors: like ``hits``, of colour and name.
-        there, absent: peak relevancy of names that are and are not there.
-        unknown: phrases that the text side does not know.
-        rules: (floor, share) → IoUs of the selections that the rule would have made.
+        hits: (room, phrase, whether the best point lies on a right thing) of present names.
+        ious: IoUs of their selections.
+        colors: like ``hits``, of colour and name.
+        there, absent: peak relevancy of present and of absent names.
+        unknown: phrases that the text encoder does not know.
+        rules: (floor, share) → IoUs of the selections by that rule.
     """
 
     hits: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -100,7 +105,7 @@ class Tally:
     rules: dict[tuple[float, float], list[float]] = field(default_factory=dict)
 
     def summary(self, cut: float) -> dict[str, float]:
-        """The figures; ``cut`` is the calibrated one."""
+        """Compute the scores; ``cut`` is the calibrated threshold of presence."""
         accepted = np.mean([p > cut for p in self.there]) if self.there else np.nan
         rejected = np.mean([p <= cut for p in self.absent]) if self.absent else np.nan
         return {
@@ -118,7 +123,7 @@ class Tally:
         }
 
     def by_name(self) -> dict[str, tuple[int, float, float]]:
-        """Phrase → (queries, share of hits, mean IoU)."""
+        """Return phrase → (queries, share of hits, mean IoU)."""
         out = {}
         for name in sorted({phrase for _, phrase, _ in self.hits}):
             rows = [k for k, (_, phrase, _) in enumerate(self.hits) if phrase == name]
@@ -131,7 +136,7 @@ def _mean(values: Sequence[float | bool]) -> float:
 
 
 RULES = tuple((floor, share) for floor in (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5) for share in (0.0, 0.4, 0.5, 0.6))
-"""Floors and shares of the peak among which a calibration chooses."""
+"""Candidates of a calibration: lowest threshold, and threshold as a share of the peak."""
 
 
 def _iou(selected: NDArray[np.bool_], right: NDArray[np.bool_]) -> float:
@@ -139,17 +144,20 @@ def _iou(selected: NDArray[np.bool_], right: NDArray[np.bool_]) -> float:
 
 
 def calibrated(tally: Tally) -> Calibration:
-    """The cut and the rule of selection that did best."""
+    """Return the best threshold of presence and selection rule."""
     fitted = calibrate(np.array(tally.there), np.array(tally.absent))
     floor, share = max(tally.rules, key=lambda rule: _mean(tally.rules[rule]))
     return fitted._replace(floor=floor, share=share)
 
 
 def examine(truth: RoomTruth, words: QueryableFeatures, tally: Tally, rules: bool = False) -> None:
-    """Ask a field all questions of a room. Its features must belong to the room's points, in order.
+    """Query a feature field with all queries of a room, and add the results to ``tally``.
 
     Args:
-        rules: try all `RULES`, too.
+        truth: contents of the room.
+        words: features of the room's points, in order.
+        tally: receives the results.
+        rules: also evaluate all `RULES`.
     """
     questions = truth.questions()
     asked = Query(tuple(dict.fromkeys(q.phrase for q in questions)), template=template_for(words.encoder))
@@ -183,8 +191,10 @@ def examine(truth: RoomTruth, words: QueryableFeatures, tally: Tally, rules: boo
 
 
 def at_points(gaussians: Gaussians, features: Tensor, coord: NDArray[np.floating], nearest: int = 8) -> Tensor:
-    """Features [N, D] of Gaussians where points [P, 3] of the same world are: the mean over the nearest centres,
-    weighted by opacity · exp(−½ Mahalanobis distance²), as far as anything is left of that; else of the nearest one.
+    """Interpolate features [N, D] of Gaussians at points [P, 3] of the same world.
+
+    Mean over the nearest centres, weighted by opacity · exp(−½ Mahalanobis distance²); if all weights vanish, the
+    feature of the nearest one.
 
     Returns:
         [P, D] float32.

@@ -1,4 +1,4 @@
-"""What a browser costs the training that it watches: longer steps, and processor time of the page's own threads."""
+"""Cost of a connected browser for a training: longer steps, and processor time of the viewer's threads."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from ._browser import BrowserElsewhere, wait_until
 from ._data import RandomTeacher
 
 BLOCK = 4
-"""Steps in a row under one condition."""
+"""Consecutive steps under one condition."""
 
 SETTLED = 1.0
-"""Seconds without any work for a browser after which it counts as idle."""
+"""Seconds without rendering after which a browser counts as idle."""
 
 
 @dataclass
 class Phase:
-    """What was measured under one condition.
+    """Measurements under one condition, in seconds.
 
     Attributes:
-        seconds: of each step.
-        wall: of all of them together.
-        own: processor time, seconds, that the page's threads took meanwhile; 0 where the system does not tell.
-        training: the same of all other threads.
-        drawn: seconds that were charged to the page's share.
+        seconds: duration of each step.
+        wall: duration of all steps.
+        own: processor time of the viewer's threads meanwhile; 0 if the system does not report it.
+        training: processor time of all other threads.
+        drawn: rendering time charged to the viewer's share.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -50,37 +50,36 @@ class Phase:
     drawn: float = 0.0
 
     def slower(self, than: Phase) -> tuple[float, float]:
-        """How much longer a step takes, best beside best and median beside median; 0.1 is a tenth."""
-        best, usual = (f(self.seconds) / f(than.seconds) - 1 for f in (min, statistics.median))
-        return best, usual
+        """Return the relative increase of step time, of the best and of the median step."""
+        best, median = (f(self.seconds) / f(than.seconds) - 1 for f in (min, statistics.median))
+        return best, median
 
 
 def watched_training(
     steps: int, share: float, page: Callable[[str], AbstractContextManager[object]] | None
 ) -> dict[str, Phase]:
-    """Steps of the tiny training under one condition after the other, a few at a time, so that whatever else the
-    machine does meets all of them.
+    """Time steps of the tiny training under several conditions, interleaved so that other load affects all equally.
 
-    "alone": nobody looks. "idle": a browser is there, follows nothing and moves nothing. "following": it shows new
-    weights. "orbiting": its camera moves as well. These draw no page, so they cost what the server costs. "page": idle
-    like the first, in a real browser on the same cores.
+    "alone": no browser. "idle": a browser without movement or updates. "following": it shows new weights. "orbiting":
+    its camera moves, too. These browsers draw nothing, so they measure the server alone. "page": idle, in a real
+    browser on the same cores.
 
     Args:
-        steps: per condition, rounded up to whole blocks.
-        share: what pictures may take of the time.
-        page: opens an address in a real browser; None leaves "page" out.
+        steps: steps per condition, rounded up to whole blocks.
+        share: share of the time that rendering may take.
+        page: opens an address in a real browser; None omits "page".
     """
     with tempfile.TemporaryDirectory() as folder:
         step, feed, data = _training(Path(folder))
-        found = {name: Phase() for name in ("alone", "idle", "following", "orbiting", "page")}
-        of_training = set(_processor_times())  # threads that are there before there is a page
+        phases = {name: Phase() for name in ("alone", "idle", "following", "orbiting", "page")}
+        of_training = set(_processor_times())  # threads that exist before the viewer
         center = np.median(data.train.scene(0).coord, axis=0)
         with Inspector(LiveSource(feed, data.train), port=0, feed=feed, share=share) as inspector:
 
             def take(name: str) -> None:
                 for _ in range(2):
                     step()
-                phase, before, drawn = found[name], _processor_times(), inspector.worker.spent
+                phase, before, drawn = phases[name], _processor_times(), inspector.worker.spent
                 phase.seconds += (taken := [step() for _ in range(BLOCK)])
                 phase.wall += sum(taken)
                 phase.drawn += inspector.worker.spent - drawn
@@ -110,11 +109,11 @@ def watched_training(
                     wait_until(lambda: not inspector.sessions)
                     with page(inspector.url):
                         take_idle("page")
-    return {name: phase for name, phase in found.items() if phase.seconds}
+    return {name: phase for name, phase in phases.items() if phase.seconds}
 
 
 def _training(folder: Path) -> tuple[Callable[[], float], LiveFeed, PretrainData]:
-    """A function that takes one step and says how long that took, the feed that it publishes to, and its scenes."""
+    """Return a function that takes one step and returns its seconds, the feed that it publishes to, and the scenes."""
     model = replace(TINY.model, input=replace(TINY.model.input, max_points=30_000))
     config = replace(TINY, model=model, data=replace(TINY.data, data="rooms:1", augment=NO_AUGMENT))
     data = PretrainData(config.data, model.input, config.seed, teacher=RandomTeacher(32, (15, 20)))
@@ -140,21 +139,21 @@ def _training(folder: Path) -> tuple[Callable[[], float], LiveFeed, PretrainData
 
 
 def _settle(inspector: Inspector) -> None:
-    """Until everything has been drawn, and nothing more has been asked for a while."""
+    """Wait until the viewer has rendered everything and stays idle."""
     spent, since = inspector.worker.spent, time.monotonic()
     while time.monotonic() - since < SETTLED:
         time.sleep(0.05)
-        if inspector.worker.waiting or inspector.worker.spent - spent > 0.02:  # more than the pulse takes
+        if inspector.worker.waiting or inspector.worker.spent - spent > 0.02:  # more than the periodic update takes
             spent, since = inspector.worker.spent, time.monotonic()
 
 
 def _processor_times() -> dict[int, float]:
-    """Seconds that each thread of this process has run, by its number; empty where the system does not tell."""
+    """Return the processor seconds of each thread of this process by id; empty if the system does not report them."""
     times = {}
     folder = Path("/proc/self/task")
     for thread in os.listdir(folder) if folder.is_dir() else ():
         try:
             times[int(thread)] = int((folder / thread / "schedstat").read_text().split()[0]) / 1e9
-        except (OSError, ValueError, IndexError):  # it has just ended
+        except (OSError, ValueError, IndexError):  # the thread has just ended
             continue
     return times

@@ -1,4 +1,4 @@
-"""Everything that only a CUDA device can show: the GPU tests, and training steps at the paper's scale."""
+"""GPU tests, and time and memory of training steps at the paper's scale, on a CUDA device."""
 
 from __future__ import annotations
 
@@ -30,26 +30,25 @@ from ._parts import PartTimer
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 TOKENS = (30, 40)
-"""Teacher tokens of a 640 × 480 image at 16 pixels each (RADIO)."""
+"""Rows and columns of teacher tokens of a 640 × 480 image, 16 pixels each (RADIO)."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """GPU tests, then training steps of the full preset: batch 4, 5 views of 640 × 480, bfloat16 autocast."""
+    """Run the GPU tests, then time steps of the full preset: batch 4, 5 views of 640 × 480, bfloat16 autocast."""
 
     steps: int = 10
-    """Timed steps."""
+    """Number of timed steps."""
     warmup: int = 3
-    """Steps before, in which kernels are compiled and chosen."""
+    """Number of steps before, to compile and select kernels."""
     batches: int = 3
-    """Different batches, used in turn."""
+    """Number of different batches, used in turn."""
     batch_size: int = FULL.data.batch_size
     """Scenes per step."""
     teacher_dim: int = 1280
     """Width of the random teacher's features (RADIO-H: 1280)."""
     data: str = "rooms"
-    """"rooms" (wants embreex, or a GAUSSIANCROSS_CACHE in which they are drawn already), a path, or "box": empty
-    rooms by formula, which is also what is taken when the rooms cannot be drawn."""
+    """"rooms" (needs embreex or cached rooms; falls back to "box"), a path, or "box": empty analytic rooms."""
     tests: bool = True
     """Run the tests that need a GPU."""
     out: Path = Path("bench")
@@ -76,7 +75,7 @@ def main() -> int:
     for name, section in sections:
         try:
             rows += section()
-        except Exception:  # time on a GPU is rare: what works is measured and written although something else failed
+        except Exception:  # GPU time is rare: the other sections are still measured and reported
             traceback.print_exc()
             report["errors"][name] = traceback.format_exc()
             rows.append((name, "failed, see gpu.json"))
@@ -86,8 +85,8 @@ def main() -> int:
 
 
 def gpu_tests(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """The tests marked ``gpu``: gsplat against numba and the reference, spconv against torch, both directions."""
-    missing = "" if TESTS.is_dir() else "the tests are not at hand: run from a checkout"
+    """Run the tests marked ``gpu``: gsplat against numba and the reference, spconv against torch, both directions."""
+    missing = "" if TESTS.is_dir() else "the tests are not installed: run from a checkout"
     if importlib.util.find_spec("pytest") is None:
         missing = "pytest is not installed"
     if missing:
@@ -104,7 +103,7 @@ def gpu_tests(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def training(args: Gpu, device: torch.device, report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Time, memory and parts of full-size steps."""
+    """Measure time, memory and parts of full-size steps."""
     with tempfile.TemporaryDirectory() as folder:
         data, source = open_data(args)
         trainer = Pretrainer(replace(FULL, data=data.config), Path(folder), data, device)
@@ -171,7 +170,7 @@ def training(args: Gpu, device: torch.device, report: dict[str, Any]) -> list[tu
 
 
 def open_data(args: Gpu) -> tuple[PretrainData, str]:
-    """Training data and what it is. Draws its scenes, so that a missing renderer shows here."""
+    """Open training data; returns it with a description. Renders the scenes, to detect a missing renderer early."""
     scenes = args.batch_size * args.batches
     teacher = RandomTeacher(args.teacher_dim, TOKENS)
     name = f"rooms:{scenes}" if args.data == "rooms" else args.data
@@ -185,13 +184,13 @@ def open_data(args: Gpu) -> tuple[PretrainData, str]:
         except InputError as error:
             if args.data != "rooms":
                 raise
-            print(f"{error} Empty box rooms are taken instead.", flush=True)
+            print(f"{error} Empty box rooms are used instead.", flush=True)
     rooms = BoxRooms(scenes)
-    return PretrainData(config, FULL.model.input, FULL.seed, rooms, rooms, teacher), "box rooms by formula"
+    return PretrainData(config, FULL.model.input, FULL.seed, rooms, rooms, teacher), "analytic box rooms"
 
 
 def top_kernels(trainer: Pretrainer, batch: Any, count: int = 20) -> dict[str, float]:
-    """The CUDA kernels that take the most time in one step: name → milliseconds."""
+    """Return the slowest CUDA kernels of one step: name → milliseconds."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         trainer.train_step(batch)
         torch.cuda.synchronize(trainer.device)

@@ -114,12 +114,12 @@ def quick(args: ObjectsBench) -> ObjectsBench:
     data = replace(args.data, train=8, val=1, test=2, unseen=8, gaussians=128, views=2, size=64)
     model = replace(args.run.model, width=48, depth=1, heads=2, gaussians=128, groups=16, group_size=16)
     short = replace(args.run, model=model, epochs=4, batch_size=16, views=2)
-    few = tuple(c for c in QUICK_CATEGORIES if c in args.data.categories)
+    categories = data.categories
+    if categories == ObjectTripletsConfig().categories:
+        categories = tuple(c for c in QUICK_CATEGORIES if c in categories)
     return replace(
         args,
-        data=replace(
-            data, categories=few if args.data.categories == ObjectTripletsConfig().categories else data.categories
-        ),
+        data=replace(data, categories=categories),
         run=short,
         pretrain_epochs=2,
         seeds=1,
@@ -258,13 +258,13 @@ def _chart(rows: Sequence[Row], table: dict[str, list[dict[str, float]]], ceilin
     return np.asarray(bars(items, series, "objects-bench", "%", width=400 + 175 * len(series)))
 
 
-def search_sheet(sets: Sets, vectors: dict[str, torch.Tensor], questions: int = 8, found: int = 6) -> NDArray:
+def search_sheet(sets: Sets, vectors: dict[str, torch.Tensor], queries: int = 8, results: int = 6) -> NDArray:
     """Draw captions of unseen objects and their nearest neighbours in the gallery; the right one is marked."""
     count = min(sets.gallery, len(sets.test))
     gallery, rows, names = vectors["test"][:count], [], []
-    picked = np.linspace(0, count - 1, min(questions, count)).round().astype(int).tolist()
+    picked = np.linspace(0, count - 1, min(queries, count)).round().astype(int).tolist()
     for i in picked:
-        nearest = (gallery @ sets.test.text[i]).argsort(descending=True)[:found].tolist()
+        nearest = (gallery @ sets.test.text[i]).argsort(descending=True)[:results].tolist()
         cells = [Cell(_picture(sets, i), "query")]
         cells += [
             Cell(_picture(sets, j), "right" if j == i else sets.test.objects[j].class_name or "") for j in nearest

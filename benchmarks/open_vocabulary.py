@@ -1,9 +1,10 @@
-"""Words in rooms that were never seen: the right thing, its outline, what is not there; lifted and trained features.
+"""Text queries in held-out rooms with lifted and trained features: hits, IoU, and detection of absent things.
 
-Every name of a thing that shows at least 100 points is asked for by itself; every name of the vocabulary that nothing
-in the room answers to is asked for, too; and colour and name ("red chair") where there are others of that name.
+Queries: each name of a thing with at least 100 points; each name of the vocabulary that is not in the room; colour and
+name ("red chair") where there are others of that name.
 "hit": the best point lies on a right thing. "iou": of the automatic selection. "absent AUC": of the peak relevancy of
-names that are there against names that are not. Without `--run` the trained field is the one that ships.
+names that are there against names that are not.
+The trained features are those of `--run`, by default of the bundled feature field.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..app.commands.query import findings_of
 from ..app.query.report import AnswerPictures
 from ..app.render.draw import Cell, sheet
 from ..app.render.renderer import Renderer
-from ..app.scenes import bundled as shipped
+from ..app.scenes import bundled
 from ..app.scenes.geometry import world_gaussians
 from ..app.scenes.lifted import lifted_state
 from ..app.scenes.open import BUILTIN, Field, OpenField, calibration_path, open_field
@@ -52,24 +53,24 @@ TITLES = {
 
 @dataclass(frozen=True)
 class OpenVocabulary:
-    """Ask rooms of the validation split for everything in them and for what is not."""
+    """Query rooms of the validation split for present and absent things."""
 
     run: Path | None = None
-    """A run folder whose model was trained with the teacher; None = the field that ships."""
+    """Run folder of a model trained with the teacher; None: the bundled feature field."""
     teacher: str = "builtin"
-    """Whose features are lifted, and whose words are asked."""
+    """Teacher whose features are lifted and whose text encoder is used."""
     rooms: int = 20
-    """How many."""
+    """Number of rooms."""
     split: Literal["val", "test"] = "val"
-    """Of which split. Calibration takes the other one."""
+    """Split of the rooms; calibration uses the other one."""
     calibrate: bool = False
-    """Fit the cut for "not in this scene" on the other split's rooms first, and store it beside the models."""
+    """First fit the threshold of presence on the other split's rooms, and store it beside the models."""
     calibration_rooms: int = 12
-    """How many rooms that takes."""
+    """Number of rooms for calibration."""
     calibration_out: Path | None = None
-    """Folder for calibrations instead of beside the models."""
+    """Folder for calibrations; None: beside the models."""
     pictures: int = 6
-    """Questions that are drawn."""
+    """Number of queries to draw."""
     out: Path = Path("bench")
     """Folder for open_vocabulary.json, .md and .png."""
 
@@ -101,7 +102,7 @@ def main() -> int:
     report = {
         "environment": environment(torch.device("cpu")),
         "teacher": args.teacher,
-        "run": "shipped" if args.run is None else args.run.name,
+        "run": "bundled" if args.run is None else args.run.name,
         "split": args.split,
         "rooms": args.rooms,
         "seconds": time.perf_counter() - started,
@@ -124,7 +125,11 @@ def main() -> int:
 def measure(
     args: OpenVocabulary, split: str, count: int, kinds: list[str], bar: Progress, draw: int
 ) -> tuple[dict[str, Tally], list[tuple[str, list[Cell]]]]:
-    """Field → its results in the first rooms of a split; and (phrase, cells of a row) of up to ``draw`` questions."""
+    """Query the first rooms of a split.
+
+    Returns:
+        kind of features → results; (phrase, cells of a row) of up to ``draw`` queries.
+    """
     rooms = Rooms(split, count)
     tallies, pictures = {kind: Tally() for kind in kinds}, []
     task = bar.add_task(f"{split} rooms", total=count)
@@ -162,7 +167,7 @@ def _open(args: OpenVocabulary, kind: str, data: str, split: str) -> Field:
 
 
 def _features(state: SceneState, coord: np.ndarray) -> Tensor:
-    """Of the scene's points, in order."""
+    """Return the features of the scene's points, in order."""
     assert state.gaussians is not None and state.embeddings is not None
     if state.lift is None:
         return state.embeddings  # lifted onto these very points
@@ -184,7 +189,7 @@ def _row(
         features = _features(states[kind], truth.scene.coord)
         lifted = Lifted(features, torch.ones(len(features), dtype=torch.int32))
         state = lifted_state(truth.scene, states[kind].frames, lifted)
-        renderer = Renderer(_Still(state))
+        renderer = Renderer(_StaticSource(state))
         renderer.load(0)
         words = _words(one, features)
         answer = ask(words, Query((phrase,), template=template_for(words.encoder)))
@@ -199,8 +204,8 @@ def _row(
     return cells
 
 
-class _Still:
-    """A source of one state."""
+class _StaticSource:
+    """Scene source with one fixed state."""
 
     title, class_names = "room", ()
 
@@ -219,7 +224,7 @@ class _Still:
 
 def _calibration_file(args: OpenVocabulary, kind: str) -> Path | None:
     if kind == "model":
-        return (args.calibration_out or args.run or shipped.folder()) / NAME
+        return (args.calibration_out or args.run or bundled.folder()) / NAME
     own = calibration_path(args.teacher)
     return own if args.calibration_out is None or own is None else args.calibration_out / own.name
 

@@ -1,9 +1,8 @@
-"""From a click or a word to the heat map in the inspector, on the CPU.
+"""Time from a click or a text query to the heat map in the inspector, on the CPU.
 
-What is timed is what happens between the browser's message and the picture that goes back: the pick, the scores, the
-range and threshold, the first picture (as wide as the page draws while something moves), its JPEG. The browser and the
-network are left out. "first" is the first one in a scene, "then" every later one, the best of several. In brackets the
-processor time divided by the threads, which on a machine shared with other work is the fairer figure.
+Timed from the browser's message to the image sent back: pick, scores, range and threshold, first render (at the size
+used while the camera moves), JPEG; without browser and network. "first" is the first query in a scene, "then" the best
+of several later ones. In brackets the processor time per thread, more reliable on a shared machine.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from ..core.geometry.gaussians import Gaussians
 from ._machine import environment
 
 Parts = dict[str, tuple[float, float]]
-"""Part → seconds by the clock, and of the processor."""
+"""Part → (wall-clock, processor) seconds."""
 
 WIDTH, HEIGHT = 480, 360
 CLASSES = ("wall", "floor", "ceiling", "sofa", "table", "lamp", "curtain", "window", "door", "chair", "bed", "shelf")
 
 
-class _Still:
-    """A source of one state."""
+class _StaticSource:
+    """Scene source with one fixed state."""
 
     title, scene_names, class_names = "benchmark", ("room",), ()
 
@@ -64,7 +63,7 @@ def main() -> int:
 
 
 def measure_pick(count: int, dim: int, repeats: int) -> float:
-    """Prints the parts of a pick among ``count`` Gaussians with ``dim`` features; returns the best total, seconds."""
+    """Print the parts of a pick among ``count`` Gaussians with ``dim`` features; return the best total, seconds."""
     cameras = room_camera()
     _warm(lambda: _pick_once(room(5000, dim), cameras))
     state, clock = room(count, dim), _Clock()
@@ -80,11 +79,11 @@ def measure_pick(count: int, dim: int, repeats: int) -> float:
 
 
 def measure_query(count: int, repeats: int) -> float:
-    """Prints the parts of a question to ``count`` Gaussians with class channels; returns the first total, seconds."""
+    """Print the parts of a query of ``count`` Gaussians with class channels; return the first total, seconds."""
     cameras = room_camera()
     _warm(lambda: _ask_once(room(5000, len(CLASSES)), cameras))
     renderer, parts = _ask_once(room(count, len(CLASSES)), cameras)
-    print(f"\nquestion of two words to {count:,} Gaussians with {len(CLASSES)} class channels")
+    print(f"\nquery of two words in {count:,} Gaussians with {len(CLASSES)} class channels")
     print(f"  first: {_told(parts)}")
     state = renderer.load(0)
     best = min((_ask_once(state, cameras, renderer)[1] for _ in range(repeats)), key=_total)
@@ -93,7 +92,7 @@ def measure_query(count: int, repeats: int) -> float:
 
 
 def room(count: int, dim: int) -> SceneState:
-    """The walls of a room with Gaussians at random, and noisy features: on wall k, channel k is high."""
+    """Create random Gaussians on the walls of a room, with noisy features: on wall k, channel k is high."""
     rng = torch.Generator().manual_seed(0)
     coord = torch.rand(count, 3, generator=rng) * torch.tensor([6.0, 5.0, 2.8])
     axis, side = torch.randint(3, (count,), generator=rng), torch.randint(2, (count,), generator=rng)
@@ -155,13 +154,13 @@ def _picture(renderer: Renderer, cameras: Cameras, found: QueryResult) -> None:
 
 
 def _renderer(state: SceneState) -> Renderer:
-    renderer = Renderer(_Still(state))
+    renderer = Renderer(_StaticSource(state))
     renderer.load(0)
     return renderer
 
 
 class _Clock:
-    """Wall-clock and processor seconds of the parts of something."""
+    """Measures wall-clock and processor seconds of consecutive parts."""
 
     def __init__(self) -> None:
         self.parts: Parts = {}
@@ -174,7 +173,7 @@ class _Clock:
 
 
 def _total(parts: Parts) -> tuple[float, float]:
-    """(wall clock, processor) until the picture; what follows does not hold it up."""
+    """Return (wall-clock, processor) seconds until the image is sent."""
     shown = [v for k, v in parts.items() if not k.startswith("objects")]
     return sum(w for w, _ in shown), sum(p for _, p in shown)
 

@@ -1,8 +1,8 @@
-"""Asking a scene: relevancy of 1,000,000 × 512 features, the 32-channel pick, threshold and components.
+"""Speed of scene queries: relevancy of 1,000,000 × 512 features, 32-channel pick, threshold and components.
 
-Every time is the best of several runs (in brackets the median, and the processor time divided by the threads, which on
-a machine shared with other work is the fairer figure), beside what a plain float32 matrix product takes and
-what the memory allows: the bytes that must be read, at the speed at which this machine was just seen to read.
+Times are the best of several runs; in brackets the median, and the processor time per thread, more reliable on a shared
+machine. They are compared with a plain float32 matrix product and with the time to read the features from memory, at
+the bandwidth measured in the same run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> int:
 def _relevancy(features: Tensor, speed: float, repeats: int) -> None:
     n, dim = features.shape
     g = torch.Generator().manual_seed(1)
-    # Phrases that some features answer to, as in a real scene; random ones would all score alike.
+    # Phrases similar to some features, as in a real scene; random ones would all have the same scores.
     phrases = features[torch.randint(n, (PHRASES,), generator=g)] + features.std() * torch.randn(
         PHRASES, dim, generator=g
     )
@@ -72,7 +72,7 @@ def _relevancy(features: Tensor, speed: float, repeats: int) -> None:
         rows = sample.to(device)
         cosine = (store.scores(queries)[rows].cpu() - exact_cosine).abs()
         error = (store.relevancy(phrases, negatives)[rows].cpu() - exact).abs()
-        floor = f"memory roof {store.nbytes / speed * 1e3:5.1f} ms" if device == "cpu" else _gpu_name()
+        floor = f"memory bound {store.nbytes / speed * 1e3:5.1f} ms" if device == "cpu" else _gpu_name()
         print(
             f"  FeatureStore.relevancy, {precision:<7} on {device:<4}             {_ms(seconds)}"
             f"  {plain[0] / seconds[0]:.2f} × as fast as plain, {floor}\n"
@@ -93,7 +93,7 @@ def _pick(speed: float, repeats: int, n: int = 300_000, dim: int = 32) -> None:
     print(f"  plain float32 features @ query, not normalised     {_ms(plain)}")
     print(
         f"  FeatureStore.scores                                {_ms(seconds)}"
-        f"  {plain[0] / seconds[0]:.2f} × as fast as plain, memory roof {store.nbytes / speed * 1e3:.1f} ms"
+        f"  {plain[0] / seconds[0]:.2f} × as fast as plain, memory bound {store.nbytes / speed * 1e3:.1f} ms"
     )
 
 
@@ -114,7 +114,7 @@ def _decisions(repeats: int, n: int = 1_000_000, selected: int = 100_000) -> Non
 
 
 def _clip_like(n: int, dim: int, seed: int = 0) -> Tensor:
-    """[n, dim] float32 with a strong common direction, as image and text models give. Made in pieces."""
+    """Return features [n, dim], float32, with a strong common direction, as of image and text models."""
     g = torch.Generator().manual_seed(seed)
     common = torch.randn(dim, generator=torch.Generator().manual_seed(99))
     out = torch.empty(n, dim)
@@ -124,7 +124,7 @@ def _clip_like(n: int, dim: int, seed: int = 0) -> Tensor:
 
 
 def _time(function: Callable[[], object], repeats: int) -> tuple[float, float, float]:
-    """(best, median, least processor time per thread) in seconds."""
+    """Return (best, median, lowest processor time per thread) in seconds."""
     seconds, processor = [], []
     for _ in range(repeats + 1):
         if torch.cuda.is_available():

@@ -1,7 +1,7 @@
-"""Sparse convolutions beside spconv's, and SpUNet of several sizes.
+"""Speed of sparse convolutions compared with spconv, and of SpUNet of several sizes.
 
-Every figure is the best of several runs. The peer and the roof (a large matrix product) are measured in the same run,
-on the same voxels and threads.
+Times are the best of several runs. spconv and the upper bound of speed (a large matrix product) are measured in the
+same run, on the same voxels and threads.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ CONFIGS: dict[str, dict] = {
         "layers": (1,) * 8,
     },
 }
-"""The networks that are timed, by description."""
+"""Timed networks: description → options."""
 
 
 def room(count: int, seed: int = 0) -> Tensor:
-    """[about count, 4] sorted voxels (0, x, y, z) of a room: wavy floor two voxels thick, two walls, boxes."""
+    """Create about ``count`` sorted voxels (0, x, y, z) of a room: wavy floor of two layers, two walls, boxes."""
     generator = torch.Generator().manual_seed(seed)
     side = max(8, round((count / 3.2) ** 0.5))
     axis = torch.arange(side)
@@ -64,7 +64,7 @@ def room(count: int, seed: int = 0) -> Tensor:
 
 
 def best(run: Callable[[], object], device: str, seconds: float) -> float:
-    """Milliseconds of the fastest run in about ``seconds``, at least two after one to warm up."""
+    """Return the milliseconds of the fastest run within about ``seconds``, at least two runs after one to warm up."""
 
     def once() -> float:
         start = time.perf_counter()
@@ -81,7 +81,7 @@ def best(run: Callable[[], object], device: str, seconds: float) -> float:
 
 
 def convolution(device: str, voxels: int, seconds: float, channels: int = 32) -> None:
-    """One submanifold 3³ convolution: ours, spconv, and the floating-point roof."""
+    """Time one submanifold 3³ convolution: ours, spconv, and the floating-point bound."""
     indices = room(voxels).to(device)
     a, b, c = (int(v) + 1 for v in indices[:, 1:].amax(0))
     shape = (a, b, c)
@@ -102,7 +102,7 @@ def convolution(device: str, voxels: int, seconds: float, channels: int = 32) ->
             print(error)
             continue
         if backend == "spconv" and device == "cpu":
-            _let_spconv_run_on_the_cpu()
+            _enable_spconv_on_cpu()
 
         def forward(tensor: SparseTensor = tensor) -> Tensor:
             return conv(tensor).features
@@ -124,7 +124,7 @@ def convolution(device: str, voxels: int, seconds: float, channels: int = 32) ->
 
 
 def networks(device: str, voxels: int, seconds: float, names: list[str]) -> None:
-    """SpUNet from voxels to features, kernel maps included."""
+    """Time SpUNet from voxels to features, kernel maps included."""
     indices = room(voxels).to(device)
     coord, feat = indices[:, 1:], torch.randn(len(indices), 6, device=device)
     offset = torch.tensor([len(indices)], device=device)
@@ -143,8 +143,8 @@ def networks(device: str, voxels: int, seconds: float, names: list[str]) -> None
         print(f"{name:30s} {size:5.1f} M   forward {forward:7.1f} ms   forward + backward {total:7.1f} ms")
 
 
-def _let_spconv_run_on_the_cpu() -> None:
-    """Its CPU path asks for the current CUDA stream, which a machine without CUDA has not."""
+def _enable_spconv_on_cpu() -> None:
+    """Patch spconv's CPU path, which asks for the current CUDA stream even on machines without CUDA."""
     import spconv.pytorch.ops as ops
 
     ops.get_current_stream = lambda: 0
@@ -153,7 +153,7 @@ def _let_spconv_run_on_the_cpu() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", default=default_device().type, choices=["cpu", "cuda"])
-    parser.add_argument("--small", action="store_true", help="a smoke test: few voxels, and figures mean little")
+    parser.add_argument("--small", action="store_true", help="smoke test with few voxels, no meaningful figures")
     args = parser.parse_args()
     print(f"sparse benchmark, {date.today()}, {device_name(torch.device(args.device))}, torch {torch.__version__}")
     seconds = 0.0 if args.small else 2.0

@@ -1,11 +1,11 @@
-"""How fast do we splat, against what a user would otherwise run on this machine, and against the machine itself?
+"""Speed of splatting, compared with alternatives and with a lower bound of the machine.
 
     python -m gaussiancross.benchmarks.splat [--small]
 
-Ours is `core.splat.rasterize`. The peer on a CPU is vectorised torch (below), there being no other CPU splatter with
-gradients that installs with pip; on CUDA, where ours *is* gsplat, gsplat called directly shows what our wrapper costs.
-The roof is the time this machine needs for the same exponentials, multiply-adds and bytes at rates measured in the
-same run, whichever is longest, with nothing else to do.
+Ours is `core.splat.rasterize`. The peer on a CPU is vectorised torch (below), since no other CPU splatter with
+gradients installs with pip; on CUDA, where ours is gsplat, the peer is gsplat called directly, which shows the
+wrapper's cost. The lower bound is the time for the same exponentials, multiply-adds and bytes, whichever is longest, at
+rates measured in the same run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ._machine import device_name
 
 @dataclass(frozen=True)
 class Case:
-    """One size: ``count`` Gaussians with 3 colours and ``features`` channels, in ``views`` images."""
+    """A problem size: ``count`` Gaussians with 3 colours and ``features`` channels, in ``views`` images."""
 
     count: int
     width: int
@@ -49,7 +49,7 @@ SMALL = [Case(500, 32, 24, features=4)]
 
 
 def make(case: Case, device: str) -> tuple[Gaussians, Cameras]:
-    """Gaussians of 4 to 20 mm in a box of 2.2 × 1.5 × 1.7 m, seen from 2.4 m."""
+    """Create Gaussians of 4 to 20 mm in a box of 2.2 × 1.5 × 1.7 m, and cameras at 2.4 m."""
     g = torch.Generator().manual_seed(0)
 
     def rand(*shape: int) -> Tensor:
@@ -70,7 +70,7 @@ def make(case: Case, device: str) -> tuple[Gaussians, Cameras]:
     return gaussians.to(device), Cameras(views, K, case.width, case.height).to(device)
 
 
-# ---- the peer: every (pixel, Gaussian) pair as one row of a few long tensors
+# ---- the peer: each (pixel, Gaussian) pair is one row of a few long tensors
 
 
 class _Blend(torch.autograd.Function):
@@ -104,7 +104,7 @@ def _alpha(p: reference.Projection, opacities: Tensor, index: Tensor, x: Tensor,
 
 
 def torch_rasterize(gaussians: Gaussians, cameras: Cameras) -> tuple[list[Tensor], int]:
-    """Images [H·W, channels + 1] per camera (alpha last) and how many pairs they are made of."""
+    """Render images [H·W, channels + 1] per camera (alpha last); also returns the number of pairs."""
     images, pairs = [], 0
     w, h = cameras.width, cameras.height
     for view, K in zip(cameras.viewmats, cameras.Ks, strict=True):
@@ -147,7 +147,7 @@ def torch_rasterize(gaussians: Gaussians, cameras: Cameras) -> tuple[list[Tensor
 
 
 def seconds(function: Callable[[], object], repeats: int, device: str) -> float:
-    """Shortest of ``repeats`` runs (fewer once they took 10 s), after one to warm up: other work only ever adds."""
+    """Return the shortest of ``repeats`` runs (fewer once they took 10 s), after one to warm up."""
     best, spent = float("inf"), 0.0
     for i in range(repeats + 1):
         _wait(device)
@@ -168,7 +168,7 @@ def _wait(device: str) -> None:
 
 
 def timings(draw: Callable[[Gaussians], list[Tensor]], gaussians: Gaussians, repeats: int, device: str) -> list[float]:
-    """[forward, forward + backward] in seconds."""
+    """Return [forward, forward + backward] in seconds."""
     leaves = gaussians.map(lambda t: t.detach().requires_grad_())
     weights = [torch.randn_like(t) for t in draw(gaussians)]
 
@@ -187,7 +187,7 @@ def timings(draw: Callable[[Gaussians], list[Tensor]], gaussians: Gaussians, rep
 
 @dataclass(frozen=True)
 class Rates:
-    """Per second, all threads: exponentials, float32 multiply-adds, bytes copied (read + written)."""
+    """Rates per second of all threads: exponentials, float32 multiply-adds, bytes copied (read + written)."""
 
     exp: float
     muladd: float
@@ -233,8 +233,8 @@ def measure_rates(small: bool) -> Rates:
     )
 
 
-def roof(case: Case, pairs: int, backward: bool, rates: Rates) -> tuple[float, str]:
-    """Least time in seconds and what sets it.
+def lower_bound(case: Case, pairs: int, backward: bool, rates: Rates) -> tuple[float, str]:
+    """Return the lower bound of the time in seconds, and the resource that determines it.
 
     Forward: one exponential and one multiply-add per channel for each pair; inputs read and images written once.
     Backward adds one exponential, two multiply-adds per channel, images read, inputs read, gradients written.
@@ -255,8 +255,8 @@ def main(small: bool = False, repeats: int = 7) -> None:
     """Print the table.
 
     Args:
-        small: one tiny case, to see that it runs.
-        repeats: runs of each, of which the shortest counts.
+        small: run one tiny case, as a smoke test.
+        repeats: runs per measurement; the shortest counts.
     """
     device = default_device().type
     backend = default_backend(device)
@@ -264,7 +264,7 @@ def main(small: bool = False, repeats: int = 7) -> None:
     title = f"Splatting on {device_name(torch.device(device))}, {date.today()}, torch {torch.__version__}"
     peer_name = "gsplat" if device == "cuda" else "torch"
     table = Table(title=title, caption="milliseconds, shortest run; ratios are peer / ours (higher is better for us)")
-    for column in ("case", "pass", f"ours ({backend})", f"peer ({peer_name})", "ratio", "roof", "ours / roof"):
+    for column in ("case", "pass", f"ours ({backend})", f"peer ({peer_name})", "ratio", "lower bound", "ours / bound"):
         table.add_column(column, justify="left" if column in ("case", "pass") else "right")
     rates = measure_rates(small) if device == "cpu" else None
     for case in SMALL if small else CASES:
@@ -283,7 +283,7 @@ def main(small: bool = False, repeats: int = 7) -> None:
         for i, name in enumerate(("forward", "forward + backward")):
             least = ["", ""]
             if rates:
-                bound, what = roof(case, pairs, i == 1, rates)
+                bound, what = lower_bound(case, pairs, i == 1, rates)
                 least = [f"{bound * 1e3:.2f} ({what})", f"{mine[i] / bound:.1f}"]
             table.add_row(
                 "" if i else case.name,

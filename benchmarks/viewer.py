@@ -1,7 +1,7 @@
-"""The inspector: pictures per second, time to the first one, and what it costs the training that it watches.
+"""Speed of the inspector: images per second, time to the first image, and cost for a watched training.
 
-Times are the best of several runs, in brackets the median. On a machine that does other work at the same time both are
-pessimistic; the processor time that a picture took, divided by the threads, then is the fairer figure.
+Times are the best of several runs, in brackets the median. On a shared machine both are pessimistic; the processor time
+per thread is more reliable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..app.render.options import RenderOptions
 from ..app.render.renderer import Renderer
 from ..core.datasets.rooms import Rooms, RoomsConfig
 from ..core.device import default_device
-from ..core.errors import InputError
+from ..core.errors import RunError
 from ..core.geometry.cameras import Cameras, intrinsics, look_at
 from ..core.geometry.gaussians import Gaussians
 from ..core.io import write_gaussians
@@ -51,27 +51,27 @@ LOOKS = (
 )
 
 _VIEW = "import sys; from gaussiancross.app.cli import main; sys.exit(main())"
-"""The command, started by this interpreter whatever the PATH."""
+"""Program of `gaussiancross`, run by this interpreter independently of PATH."""
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """A furnished room as Gaussians, orbited; the tiny training, watched."""
+    """Measure the inspector while orbiting a furnished room of Gaussians, and while watching the tiny training."""
 
     gaussians: int = 100_000
-    """In the room that is orbited."""
+    """Number of Gaussians of the orbited room."""
     ply: int = 300_000
-    """In the PLY that `gaussiancross view` opens."""
+    """Number of Gaussians in the PLY opened by `gaussiancross view`."""
     threads: int = 2
-    """Cores to use."""
+    """Number of threads."""
     pictures: int = 24
-    """Pictures per size and layer."""
+    """Images per size and layer."""
     steps: int = 30
-    """Training steps per condition; 0 leaves this part out."""
+    """Training steps per condition; 0 omits the training."""
     share: float = 0.3
-    """What the orbiting browser may take of the training's time."""
+    """Share of the training's time that rendering may take."""
     browser: bool = True
-    """Measure in Chromium too (environment variable CHROMIUM, or /usr/bin/chromium)."""
+    """Also measure in Chromium (environment variable CHROMIUM, or /usr/bin/chromium)."""
     out: Path = Path("bench")
     """Folder for viewer.json and viewer.md."""
 
@@ -102,7 +102,7 @@ Add = Callable[[str, float, str], None]
 
 
 def room_of_gaussians(count: int) -> Gaussians:
-    """The points of one built-in room as Gaussians of 1 to 4 cm, opacity 0.3 to 1, with 32 features."""
+    """Convert the points of one built-in room to Gaussians of 1 to 4 cm, opacity 0.3 to 1, with 32 features."""
     scene = Rooms("val", 1, RoomsConfig(points=100_000)).scene(0)
     rng = np.random.default_rng(0)
     pick = rng.choice(len(scene), count, replace=count > len(scene))
@@ -110,14 +110,14 @@ def room_of_gaussians(count: int) -> Gaussians:
     spacing = 0.02 * (100_000 / count) ** 0.5
     mixing = torch.randn(9, 32, generator=torch.Generator().manual_seed(0))
     colors = torch.from_numpy(scene.color[pick]).float() / 255
-    known = torch.cat([torch.from_numpy(coord).float(), colors, torch.from_numpy(scene.normal[pick])], 1)
+    values = torch.cat([torch.from_numpy(coord).float(), colors, torch.from_numpy(scene.normal[pick])], 1)
     return Gaussians(
         torch.from_numpy(coord).float(),
         torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(count, 4))).float(), dim=1),
         torch.from_numpy(spacing * np.exp(rng.normal(0, 0.4, (count, 3)))).float(),
         torch.from_numpy(rng.uniform(0.3, 1.0, count)).float(),
         colors,
-        known @ mixing,
+        values @ mixing,
     )
 
 
@@ -132,7 +132,7 @@ def _orbit(gaussians: Gaussians, count: int, width: int, height: int) -> list[Ca
 
 
 def _draw(room: Gaussians, args: Viewer, device: torch.device, add: Add) -> None:
-    """`Renderer.draw` and the JPEG of it, every picture from another camera."""
+    """Time `Renderer.draw` and JPEG compression, each image from another camera."""
     renderer = Renderer(SplatsSource(room, device=device))
     renderer.load(0)
     for look in LOOKS:
@@ -142,7 +142,7 @@ def _draw(room: Gaussians, args: Viewer, device: torch.device, add: Add) -> None
                 started, busy = time.perf_counter(), time.process_time()
                 picture = renderer.draw(0, look, cameras).image
                 Image.fromarray(picture).save(io.BytesIO(), "JPEG", quality=quality)
-                if i >= 2:  # the first ones compile and fit colours
+                if i >= 2:  # the first two compile and fit colours
                     seconds.append(time.perf_counter() - started)
                     worked.append((time.process_time() - busy) / args.threads)
             best, median = min(seconds), statistics.median(seconds)
@@ -155,7 +155,7 @@ def _draw(room: Gaussians, args: Viewer, device: torch.device, add: Add) -> None
 
 
 def _page(room: Gaussians, args: Viewer, add: Add) -> None:
-    """A page that is already served: from connecting to the first picture, and pictures while orbiting."""
+    """Time a running inspector: from connecting to the first image, and images per second while orbiting."""
     center = room.means.median(0).values.numpy()
     with Inspector(SplatsSource(room), port=0) as inspector:
         first = []
@@ -165,7 +165,7 @@ def _page(room: Gaussians, args: Viewer, add: Add) -> None:
                 browser.wait(1)
                 first.append(browser.pictures[0] - started)
                 browser.orbiting = True
-                time.sleep(2.0)  # the size of pictures adapts
+                time.sleep(2.0)  # until the image size has adapted
                 before, since = len(browser.pictures), time.perf_counter()
                 time.sleep(4.0)
                 rate = (len(browser.pictures) - before) / (time.perf_counter() - since)
@@ -187,7 +187,7 @@ def _page(room: Gaussians, args: Viewer, add: Add) -> None:
 
 @contextlib.contextmanager
 def _chromium() -> Iterator[Browser | None]:
-    """A real browser, drawing in software; None where there is none."""
+    """Launch a real browser with software rendering; None if there is none."""
     path = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
     try:
         from playwright.sync_api import sync_playwright
@@ -212,22 +212,28 @@ def _opened(browser: Browser, url: str) -> Iterator[Page]:
 
 
 def _until_seen(page: Page, seconds: float = 60.0) -> None:
-    """Until the page's canvas shows something."""
+    """Wait until the page's canvas shows an image.
+
+    Raises:
+        TimeoutError: after ``seconds``.
+    """
     from playwright.sync_api import Error
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with contextlib.suppress(Error):  # a page that has not drawn yet cannot be looked at
+        with contextlib.suppress(Error):  # no screenshot before the first frame
             shot = Image.open(io.BytesIO(page.screenshot(clip={"x": 60, "y": 200, "width": 200, "height": 200})))
             if np.asarray(shot.convert("L")).std() > 8:
                 return
-    raise TimeoutError(f"the page showed nothing for {seconds:.0f} s")
+    raise TimeoutError(f"no image on the page within {seconds:.0f} s")
 
 
 def _command(args: Viewer, add: Add) -> None:
-    """`gaussiancross view x.ply` in a new process, until a browser has a picture: as after an install, when nothing is
-    compiled, and as from then on. The bytecode of all modules goes to a folder of its own, whatever is there already;
-    kernels are compiled before."""
+    """Time `gaussiancross view x.ply` in a new process until a browser has an image, at the first and at later starts.
+
+    Bytecode goes to an empty folder, so that the first start compiles all modules as after an install; kernels are
+    compiled before.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "room.ply"
         room = room_of_gaussians(args.ply)
@@ -243,7 +249,9 @@ def _command(args: Viewer, add: Add) -> None:
                 assert process.stdout is not None
                 line = next((line for line in process.stdout if line.startswith("Inspector: ")), None)
                 if line is None:
-                    raise InputError(" ".join(command), "a page", f"exit code {process.wait()}")
+                    raise RunError(
+                        f"`{' '.join(command)}` ended with exit code {process.wait()} before it served a page"
+                    )
                 with BlindBrowser(line.removeprefix("Inspector: ").strip(), center) as browser:
                     browser.wait(1)
                     seconds.append(browser.pictures[0] - started)
@@ -259,7 +267,7 @@ def _command(args: Viewer, add: Add) -> None:
 
 
 def _processor_time(process: int) -> float:
-    """Seconds that a process has run so far; NaN where the system does not tell."""
+    """Return the processor seconds of a process so far; NaN if the system does not report them."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -268,16 +276,16 @@ def _processor_time(process: int) -> float:
 
 
 def _training(args: Viewer, add: Add) -> None:
-    """Steps of the tiny training: alone, watched by browsers that draw nothing themselves (what the server costs), and
-    with an idle page in a real browser on the same cores."""
+    """Time steps of the tiny training: alone, with simulated browsers (cost of the server), and with an idle real
+    browser on the same cores."""
     with _chromium() if args.browser else contextlib.nullcontext() as chromium:
         page = None if chromium is None else lambda url: _opened(chromium, url)
-        found = watched_training(args.steps, args.share, page)
-    alone = found.pop("alone")
-    usual = statistics.median(alone.seconds)
-    add("training step, nobody looks", usual, f"{min(alone.seconds):.3f} s ({usual:.3f})")
+        phases = watched_training(args.steps, args.share, page)
+    alone = phases.pop("alone")
+    median = statistics.median(alone.seconds)
+    add("training step, no browser", median, f"{min(alone.seconds):.3f} s ({median:.3f})")
     names = {"page": "idle in Chromium, software WebGL on the same cores"}
-    for name, phase in found.items():
+    for name, phase in phases.items():
         best, slower = phase.slower(alone)
         name = names.get(name, f"browser {name}")
         add(f"training step, {name}", slower, f"{100 * best:+.1f} % ({100 * slower:+.1f})")
