@@ -53,7 +53,7 @@ class TestBench:
         given = gpu.Gpu(steps=4, warmup=2, batches=2, batch_size=2, teacher_dim=6)
         rows = dict(gpu.training(given, torch.device("cpu"), report))
         summary = report["training"]
-        assert "embreex" in capsys.readouterr().out and rows["data"].startswith("box rooms by formula, 2 scenes")
+        assert "embreex" in capsys.readouterr().out and rows["data"].startswith("analytic box rooms, 2 scenes")
         assert len(summary["seconds"]) == 4 and len(summary["losses"]) == 6 and summary["finite"]
         assert rows["peak memory"] == "2.0 GB allocated, 2.0 GB reserved"
         assert "splat, backward" in rows and "data: preparing a batch (in a thread, meanwhile)" in rows
