@@ -73,7 +73,7 @@ def group_points(coord: Tensor, labels: Tensor, radius: float, backend: GroupBac
         return group_reference(coord, labels, radius)
     cells = _cells(coord, labels, radius)
     if backend == "numba" or (backend == "auto" and coord.device.type == "cpu"):
-        from .grouping_cpu import join_cells  # compiled when first used
+        from .connected import join_cells  # compiled when first used
 
         ordered, start, keys = (t.cpu().numpy() for t in (coord[cells.order], cells.start, cells.keys))
         joined = join_cells(ordered, start, keys, cells.strides, radius**2)
