@@ -29,10 +29,10 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten a nested dict: ``{"optim": {"lr": 1}}`` becomes ``{"optim.lr": 1}``."""
-    flat: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        result |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
 
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry.gaussians import Gaussians, moved, quat_multiply
+from ..geometry.gaussians import Gaussians, quat_multiply, transform_gaussians
 from .scene import IGNORE, PointScene
 
 
@@ -110,7 +110,7 @@ def augment_object(gaussians: Gaussians, config: ObjectAugmentConfig, rng: np.ra
     size = float(rng.uniform(*config.scale))
     shift = torch.from_numpy(rng.uniform(-config.shift, config.shift, 3)).float()
     drop = rng.random() < config.color_drop
-    out = moved(gaussians, quat, size, shift)
+    out = transform_gaussians(gaussians, quat, size, shift)
     return replace(out, colors=torch.full_like(out.colors, NO_COLOR)) if drop else out
 
 

@@ -47,8 +47,8 @@ class PointBatch:
         offset: [B] int64 cumulative voxel counts.
         segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. Not a network input.
         instance: [V] int64 instance of each voxel's point (−1 = none), or None without labels; unique per scene only.
-        lifted: [V, D] teacher features lifted onto each voxel (`lifting.lift_voxels`), zero where no frame sees it; None
-            for a network without this input.
+        lifted: [V, D] teacher features lifted onto each voxel (`lifting.lift_voxels`), zero where no frame sees it, or
+            None.
     """
 
     coord: Tensor

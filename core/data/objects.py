@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from ..geometry.gaussians import Gaussians, moved
+from ..geometry.gaussians import Gaussians, transform_gaussians
 from ..io.ply import read_gaussians, read_points
 from ..io.ply_table import read_vertices
 from ..io.splat import read_splat
@@ -61,14 +61,14 @@ def read_object(path: Path | str, up: Up = "y") -> Gaussians:
     reader = _READ.get(path.suffix.lower())
     if reader is None:
         raise InputError(path, f"an object as {', '.join(READERS)}", f"the ending {path.suffix!r}")
-    return turned_up(check_object(reader(path), path), up)
+    return rotate_to_y_up(check_object(reader(path), path), up)
 
 
-def turned_up(gaussians: Gaussians, up: Up) -> Gaussians:
+def rotate_to_y_up(gaussians: Gaussians, up: Up) -> Gaussians:
     """Rotate an object about x so that its axis ``up`` becomes y."""
     if up == "y":
         return gaussians
-    return moved(gaussians, torch.tensor([*_TURNS[up], 0.0, 0.0]), 1.0, torch.zeros(3))
+    return transform_gaussians(gaussians, torch.tensor([*_TURNS[up], 0.0, 0.0]), 1.0, torch.zeros(3))
 
 
 def check_object(gaussians: Gaussians, where: Path | str) -> Gaussians:
@@ -94,14 +94,14 @@ def check_object(gaussians: Gaussians, where: Path | str) -> Gaussians:
     return g
 
 
-def normalized(gaussians: Gaussians) -> Gaussians:
+def normalize_object(gaussians: Gaussians) -> Gaussians:
     """Move an object's centroid to the origin and scale it into the unit ball."""
     centroid = gaussians.means.double().mean(0).float()
     radius = float((gaussians.means - centroid).norm(dim=1).max().clamp_min(1e-12))
-    return moved(gaussians, torch.tensor([1.0, 0.0, 0.0, 0.0]), 1 / radius, -centroid / radius)
+    return transform_gaussians(gaussians, torch.tensor([1.0, 0.0, 0.0, 0.0]), 1 / radius, -centroid / radius)
 
 
-def attributes(gaussians: Gaussians) -> Tensor:
+def to_attributes(gaussians: Gaussians) -> Tensor:
     """[N, 14] input of `core.models.ClipGS`: position, colour, logit of the opacity, log-scales, quaternion."""
     g = gaussians
     opacity = g.opacities.clamp(_OPACITY, 1 - _OPACITY).logit()[:, None]
@@ -122,7 +122,7 @@ def resample(size: int, count: int, rng: np.random.Generator | None = None) -> T
 
 def object_attributes(gaussians: Gaussians, count: int, rng: np.random.Generator | None = None) -> Tensor:
     """[count, 14] attributes of an object (Y up, any unit), normalised and resampled."""
-    return attributes(normalized(gaussians))[resample(len(gaussians), count, rng)]
+    return to_attributes(normalize_object(gaussians))[resample(len(gaussians), count, rng)]
 
 
 def points_as_gaussians(coord: ArrayLike, color: ArrayLike | None = None) -> Gaussians:

@@ -1,6 +1,6 @@
 """Losses of CLIP-GS (arXiv 2412.19142): contrast of objects with texts, and with several images each (voting).
 
-All embeddings have unit length; ``scale`` is the inverse temperature that multiplies cosines. In a distributed run every
+All embeddings have unit length; ``scale``, an inverse temperature, multiplies cosines. In a distributed run every
 rank holds its share of the batch and compares its own objects with the texts of all ranks, and its own texts with the
 objects of all ranks. The mean of the ranks' losses is the loss of the whole batch, and so are the gradients that
 `DistributedDataParallel` averages. Without `torch.distributed` there is one rank.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ...core.config import flat, to_dict
+from ...core.config import flatten, to_dict
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
@@ -64,7 +64,7 @@ def differences(published: Any, config: Any, pretrained: bool = False) -> list[s
     Args:
         pretrained: the run starts from a model, whose size is its own.
     """
-    theirs, own = flat(to_dict(published)), flat(to_dict(config))
+    theirs, own = flatten(to_dict(published)), flatten(to_dict(config))
 
     def free(key: str) -> bool:
         if key == "labels.data":  # any folder may hold the data set, but rooms are another one

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...core.config import flat
+from ...core.config import flatten
 from .results import FORMAT, RESULTS
 
 NOT_MEASURED = "not measured"
@@ -186,7 +186,7 @@ def _changed(result: dict[str, Any]) -> list[str]:
 
 def _recipe(result: dict[str, Any]) -> str:
     """Equal for runs that repeat each other."""
-    options = flat(result["about"].get("config") or {})
+    options = flatten(result["about"].get("config") or {})
     own = ("network.",) if result["init"] else ()  # a pre-trained model has its own size
     kept = {k: v for k, v in options.items() if k not in NO_PART and not k.startswith(own)}
     return json.dumps([kept, _changed(result)], sort_keys=True)
