@@ -35,7 +35,7 @@ def text_contrast(
         objects: [N, D] embeddings of this rank.
         texts: [N, D] embeddings of this rank; row i describes object i.
         scale: scalar.
-        ids: [N] integers; texts of one id are the same text and not negatives of each other's objects. None: all differ.
+        ids: [N] integers; texts of one id are equal and not negatives of each other's objects. None: all differ.
         gather: function that concatenates the rows of all ranks, in rank order (default: `gather_ranks`).
 
     Returns:
