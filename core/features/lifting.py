@@ -174,8 +174,8 @@ def observe(
     A point is visible where it projects into the image and its depth agrees with the one measured at that pixel
     (`LiftConfig`); pixels without a measurement see nothing. Unit features of the four nearest tokens are averaged,
     each with its bilinear weight times exp(−(Δ/σ)²), where Δ is the point's depth minus the depth measured at the
-    token's centre and σ = `EDGE` · the point's depth. This prevents foreground features from bleeding onto the background.
-    Beyond the outermost token centres the outermost tokens count.
+    token's centre and σ = `EDGE` · the point's depth. This prevents foreground features from bleeding onto the
+    background. Beyond the outermost token centres the outermost tokens count.
 
     Args:
         points: [N, 3] world, metres.
