@@ -55,7 +55,7 @@ def make_view_pair(
         voxels[view.instance] = inverse.numpy()
         parts.append(replace(points, instance=None))
         voxel_of_point.append(voxels)
-    matches = match_voxels(*voxel_of_point, max_pairs, rng)  # [P, 2]
+    matches = match_voxels(voxel_of_point[0], voxel_of_point[1], max_pairs, rng)  # [P, 2]
     matches[:, 1] += len(parts[0].coord)
     return ViewPair(PointBatch.cat(parts), torch.from_numpy(matches))
 
