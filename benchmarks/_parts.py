@@ -49,7 +49,7 @@ class PartTimer:
         self._method(model.backbone, "stages", "backbone", "lattice")  # with a point loss, instead of the module's call
         self._module(model.lattice_net, "dense U-Net", "lattice")
         for name in ("head", "fine_head"):
-            if hasattr(model, name):
+            if getattr(model, name) is not None:
                 self._module(getattr(model, name), "heads", "lattice")
         self._method(model, "render", "splat", "losses")
         self._method(model, "losses", "losses", None)

@@ -1,4 +1,4 @@
-"""Frozen dataclass configs ↔ JSON-ready dicts."""
+"""Conversion of frozen dataclass configs to and from dicts of JSON types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as a dict of JSON types (tuples become lists, paths strings)."""
+    """Convert a dataclass to a dict of JSON types (tuples become lists, paths strings)."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -27,17 +27,20 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain(config)
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What `to_dict` wrote without nesting: ``{"optim": {"lr": 1}}`` as ``{"optim.lr": 1}``."""
-    found: dict[str, Any] = {}
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten a nested dict: ``{"optim": {"lr": 1}}`` becomes ``{"optim.lr": 1}``."""
+    result: dict[str, Any] = {}
     for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
+        result |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
 
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
-    """The dataclass ``kind`` from what `to_dict` wrote. Missing keys keep their defaults, so older files load; a key
-    that this version does not know is an `InputError`, because silently ignoring it would change the model."""
+    """Build the dataclass ``kind`` from the result of `to_dict`; missing keys keep their defaults, so older files load.
+
+    Raises:
+        InputError: an unknown key (ignoring it could change the model).
+    """
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - names)

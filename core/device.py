@@ -1,4 +1,4 @@
-"""The device that is used where none is named."""
+"""Selection of the torch device."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import torch
 from .errors import InputError
 
 
-def default_device(given: torch.device | str | None = None) -> torch.device:
-    """``given``, or else the CUDA device, where there is one that works with this torch, or else the CPU."""
-    return torch.device(given or ("cuda" if torch.cuda.is_available() else "cpu"))
+def default_device(device: torch.device | str | None = None) -> torch.device:
+    """Return ``device``, or for None the CUDA device if this torch can use one, else the CPU."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def pick_device(name: Literal["auto", "cuda", "cpu"]) -> torch.device:
-    """The device that was asked for; `InputError` where there is none."""
+    """Return the device that an option names.
+
+    Raises:
+        InputError: "cuda" without a usable CUDA device.
+    """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("--device cuda", "a CUDA device", "none", "`gaussiancross doctor` says why")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.data.objects import READERS, Up, check_object, read_object, turned_up
+from ...core.data.objects import READERS, Up, check_object, read_object, rotate_to_y_up
 from ...core.errors import InputError
 from ...core.geometry.gaussians import Gaussians
 
@@ -34,7 +34,7 @@ def read_any_object(path: Path | str, up: Up = "y", count: int = 10_000) -> Gaus
     from ...core.synthetic.objects import object_gaussians
 
     lit = light_mesh(mesh_object(read_mesh(path), path.stem, up))
-    return check_object(turned_up(object_gaussians(lit, count), "z"), path)
+    return check_object(rotate_to_y_up(object_gaussians(lit, count), "z"), path)
 
 
 def _has_faces(path: Path) -> bool:

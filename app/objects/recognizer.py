@@ -18,10 +18,10 @@ from PIL import Image as Pil
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.data.objects import MIN_GAUSSIANS, normalized
+from ...core.data.objects import MIN_GAUSSIANS, normalize_object
 from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras, intrinsics, look_at
-from ...core.geometry.gaussians import Gaussians, moved
+from ...core.geometry.gaussians import Gaussians, transform_gaussians
 from ...core.io.lru import LruCache
 from ...core.models.clipgs import ClipGS
 from ...core.query import MAX_LETTERS, QueryObject
@@ -267,12 +267,12 @@ def standing(gaussians: Gaussians) -> Gaussians:
 
 def _turned(gaussians: Gaussians, way: int) -> Gaussians:
     half = 0.5**0.5
-    return moved(gaussians, torch.tensor([half, way * half, 0.0, 0.0]), 1.0, torch.zeros(3))
+    return transform_gaussians(gaussians, torch.tensor([half, way * half, 0.0, 0.0]), 1.0, torch.zeros(3))
 
 
 def object_picture(gaussians: Gaussians, size: int = PICTURE) -> Image:
     """An object (Y up) from its front, its side and above, [size, size, 3]."""
-    g = standing(normalized(gaussians.detach().to("cpu")))
+    g = standing(normalize_object(gaussians.detach().to("cpu")))
     some = g.means[:: max(1, len(g) // 50_000)]
     low, high = (torch.quantile(some, q, dim=0) for q in (0.002, 0.998))
     middle = (low + high) / 2

@@ -1,0 +1,9 @@
+"""Scenes, objects and batches: types, augmentation, voxelisation, class names.
+
+scene       PointScene, Frame, PosedFrames, SceneDataset
+batch       InputConfig, PointBatch, Views, Batch: input of a training step
+augment     augmentation, masking, voxelisation
+view_pairs  pairs of views for the contrastive loss
+objects     objects made of Gaussians as network input
+classes     class names of the public benchmarks
+"""

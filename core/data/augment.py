@@ -1,4 +1,4 @@
-"""What happens to a scene before the network sees it: geometric augmentation, masking, voxelisation.
+"""Geometric and colour augmentation, masking and voxelisation of scenes and objects.
 
 Randomness comes from a `numpy.random.Generator` that the caller seeds, so a batch is a pure function of its seed.
 """
@@ -12,17 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..geometry.gaussians import Gaussians, moved, quat_multiply
+from ..geometry.gaussians import Gaussians, quat_multiply, transform_gaussians
 from .scene import IGNORE, PointScene
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Geometric augmentation (PonderV2). Every one is applied to the camera extrinsics too; colours are left alone,
-    because the rendered colours are compared with images that have no jitter."""
+    """Geometric augmentation (PonderV2), applied to points and camera extrinsics alike.
+
+    Colours are not augmented, because rendered colours are compared with unaugmented images.
+    """
 
     center: bool = True
-    """Shift x and y so that the scene is centred, and z so that its floor is at 0."""
+    """Centre x and y of the bounding box and move its lowest z to 0."""
     rotate_z: float = 1.0
     """Largest rotation about z, in units of π."""
     rotate_xy: float = 1 / 64
@@ -32,19 +34,18 @@ class AugmentConfig:
     scale: tuple[float, float] = (0.9, 1.1)
     """Range of the isotropic scale."""
     flip_probability: float = 0.5
-    """Chance of a mirror along x, and of one along y. One flip makes the extrinsics' determinant negative."""
+    """Chance of mirroring x, and of mirroring y; one mirror makes the extrinsics' determinant negative."""
 
 
 NO_AUGMENT = AugmentConfig(rotate_probability=0.0, scale=(1.0, 1.0), flip_probability=0.0)
-"""Centre only: what evaluation and the viewer use."""
+"""Centring only, for evaluation and the viewer."""
 
 
 def random_transform(coord: NDArray, config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw the [4, 4] map world → augmented world for points [N, 3] (metres, z up).
+    """Draw the [4, 4] transform world → augmented world for points [N, 3] (metres, z up).
 
-    Points go through ``apply_transform``; cameras through ``Cameras.transformed``, which post-multiplies the extrinsics
-    by the inverse, scale included. ``E' @ x'`` is then the original *metric* camera frame: rendered depth needs no
-    further scaling (the depth trap of the method's code base).
+    Apply it to points by `apply_transform` and to cameras by `Cameras.transformed`, which multiplies the extrinsics by
+    its inverse, scale included: ``E' @ x'`` is the original *metric* camera frame, so rendered depth needs no scaling.
     """
     transform = np.eye(4)
     if config.center:
@@ -61,14 +62,15 @@ def random_transform(coord: NDArray, config: AugmentConfig, rng: np.random.Gener
 def apply_transform(
     transform: NDArray, coord: NDArray, normal: NDArray
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points and unit normals [N, 3] through a similarity [4, 4] (normals stay unit, zero normals stay zero)."""
+    """Transform points and unit normals [N, 3] by a similarity [4, 4]; zero normals stay zero."""
     linear = transform[:3, :3]
     size = np.cbrt(abs(np.linalg.det(linear)))
-    moved = coord @ linear.T + transform[:3, 3]
-    return moved.astype(np.float32), (normal @ (linear / size).T).astype(np.float32)
+    coord = coord @ linear.T + transform[:3, 3]
+    return coord.astype(np.float32), (normal @ (linear / size).T).astype(np.float32)
 
 
 def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
+    """[4, 4] rotation about a coordinate axis; ``angle`` in radians."""
     c, s = np.cos(angle), np.sin(angle)
     i, j = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(4)
@@ -78,37 +80,37 @@ def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class ObjectAugmentConfig:
-    """Augmentation of normalised objects (Uni3D's; rotations and sizes of the Gaussians follow the object's)."""
+    """Augmentation of normalised objects (Uni3D); rotations and sizes of their Gaussians follow."""
 
     scale: tuple[float, float] = (0.8, 1.25)
     """Range of the isotropic scale."""
     shift: float = 0.1
     """Largest shift along each axis, in radii of the object."""
     tilt: float = 0.06
-    """Standard deviation of small rotations about each axis, radians; three times it at most."""
+    """Standard deviation of small rotations about each axis, radians; cut at three times this value."""
     yaw: float = 1.0
     """Largest rotation about y (up), in units of π."""
     color_drop: float = 0.5
-    """Chance that all colours are replaced by `NO_COLOR`."""
+    """Chance of replacing all colours by `NO_COLOR`."""
 
 
 NO_COLOR = 0.4
-"""Grey that stands for a missing colour (OpenShape, Uni3D)."""
+"""Grey level of a missing colour, in [0, 1] (OpenShape, Uni3D)."""
 
 
 def augment_object(gaussians: Gaussians, config: ObjectAugmentConfig, rng: np.random.Generator) -> Gaussians:
-    """A randomly tilted, turned, scaled, shifted and perhaps colourless copy of an object (Y up, unit ball)."""
+    """Randomly tilt, turn, scale, shift and possibly decolour an object (Y up, unit ball)."""
     tilts = np.clip(rng.normal(0, config.tilt, 3), -3 * config.tilt, 3 * config.tilt)
     yaw = np.pi * rng.uniform(-config.yaw, config.yaw)
     quat = torch.tensor([1.0, 0.0, 0.0, 0.0])
     for axis, angle in ((0, tilts[0]), (1, tilts[1] + yaw), (2, tilts[2])):
-        turn = torch.zeros(4)
-        turn[0], turn[1 + axis] = float(np.cos(angle / 2)), float(np.sin(angle / 2))
-        quat = quat_multiply(turn, quat)
+        rotation = torch.zeros(4)
+        rotation[0], rotation[1 + axis] = float(np.cos(angle / 2)), float(np.sin(angle / 2))
+        quat = quat_multiply(rotation, quat)
     size = float(rng.uniform(*config.scale))
     shift = torch.from_numpy(rng.uniform(-config.shift, config.shift, 3)).float()
     drop = rng.random() < config.color_drop
-    out = moved(gaussians, quat, size, shift)
+    out = transform_gaussians(gaussians, quat, size, shift)
     return replace(out, colors=torch.full_like(out.colors, NO_COLOR)) if drop else out
 
 
@@ -119,23 +121,23 @@ class SceneAugmentConfig:
     geometry: AugmentConfig = field(default_factory=AugmentConfig)
     """Rotations, scale and mirrors."""
     drop_ratio: float = 0.2
-    """Share of the points that a dropout takes away."""
+    """Share of the points removed by point dropout."""
     drop_probability: float = 0.2
-    """Chance of a dropout."""
+    """Chance of point dropout."""
     jitter: float = 0.005
     """Standard deviation of each coordinate's noise, metres."""
     jitter_limit: float = 0.02
     """Largest noise of a coordinate, metres."""
     elastic: tuple[tuple[float, float], ...] = ((0.2, 0.4), (0.8, 1.6))
-    """Granularity and magnitude of elastic distortions, one after the other, metres; empty: none."""
+    """Granularity and magnitude of successive elastic distortions, metres; empty = none."""
     elastic_probability: float = 0.95
     """Chance of elastic distortion."""
     contrast_probability: float = 0.2
-    """Chance that colours are stretched towards their full range."""
+    """Chance of stretching colours towards their full range."""
     color_shift: float = 0.05
     """Largest shift of each colour channel, as a share of 255."""
     color_shift_probability: float = 0.95
-    """Chance of a shift."""
+    """Chance of a colour shift."""
     color_noise: float = 0.05
     """Standard deviation of each point's colour noise, as a share of 255."""
     color_noise_probability: float = 0.95
@@ -151,16 +153,16 @@ NO_SCENE_AUGMENT = SceneAugmentConfig(
     color_shift_probability=0.0,
     color_noise_probability=0.0,
 )
-"""Centre only."""
+"""Centring only."""
 
 
 def augment_scene(
     scene: PointScene, config: SceneAugmentConfig, rng: np.random.Generator, keep: NDArray[np.bool_] | None = None
 ) -> PointScene:
-    """A randomly thinned, moved, distorted and recoloured copy of a scene; labels stay with their points.
+    """Randomly thin, transform, distort and recolour a scene; labels stay with their points.
 
     Args:
-        keep: [N] points that no dropout takes.
+        keep: [N] True for points that dropout must not remove.
     """
     if rng.random() < config.drop_probability:
         dropped = random_mask(len(scene), config.drop_ratio, rng)
@@ -183,7 +185,7 @@ def augment_scene(
 
 
 def jitter(coord: NDArray, sigma: float, limit: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Points [N, 3] with normal noise of ``sigma`` on every coordinate, ``limit`` at most; metres."""
+    """Add normal noise of standard deviation ``sigma``, clipped at ``limit``, to points [N, 3]; all in metres."""
     noise = rng.standard_normal(coord.shape, np.float32) * np.float32(sigma)
     return (coord + noise.clip(-limit, limit)).astype(np.float32)
 
@@ -191,7 +193,7 @@ def jitter(coord: NDArray, sigma: float, limit: float, rng: np.random.Generator)
 def elastic_distortion(
     coord: NDArray, granularity: float, magnitude: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Points [N, 3] moved by a smooth random field (Choy et al. 2019, as in Pointcept).
+    """Displace points [N, 3] by a smooth random field (Choy et al. 2019, as in Pointcept).
 
     Normal noise on a lattice of pitch ``granularity`` (metres) around the points is box-filtered twice along each axis,
     with zeros beyond the lattice, interpolated linearly, and multiplied by ``magnitude`` (metres).
@@ -209,37 +211,36 @@ def elastic_distortion(
 
 
 def auto_contrast(color: NDArray, blend: float) -> NDArray[np.float32]:
-    """Colours [N, 3] in 0–255, each channel stretched to the whole range by the share ``blend`` (0: as it is)."""
+    """Blend colours [N, 3] in 0–255 with copies stretched to the whole range per channel; ``blend`` 0 keeps them."""
     low, high = color.min(0), color.max(0)
     stretched = (color - low) * (255 / np.maximum(high - low, 1e-6))
     return np.where(high > low, (1 - blend) * color + blend * stretched, color).astype(np.float32)
 
 
 def shift_color(color: NDArray, ratio: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Colours [N, 3] in 0–255, each channel shifted by one number of at most ``ratio`` · 255."""
+    """Shift each channel of colours [N, 3] in 0–255 by a random value of at most ``ratio`` · 255."""
     return (color + 255 * rng.uniform(-ratio, ratio, 3)).clip(0, 255).astype(np.float32)
 
 
 def jitter_color(color: NDArray, std: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Colours [N, 3] in 0–255 with normal noise of ``std`` · 255 on every one."""
+    """Add normal noise of standard deviation ``std`` · 255 to colours [N, 3] in 0–255."""
     noise = rng.standard_normal(color.shape, np.float32) * np.float32(255 * std)
     return (color + noise).clip(0, 255).astype(np.float32)
 
 
-def sphere_crop(coord: NDArray, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices, ascending, of the ``most`` points [N, 3] that are nearest to a random one of them; all of them where
-    there are no more."""
-    if len(coord) <= most:
+def sphere_crop(coord: NDArray, max_points: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Ascending indices of the ``max_points`` points nearest to a random one of [N, 3]; all if there are no more."""
+    if len(coord) <= max_points:
         return np.arange(len(coord))
-    distance = ((coord - coord[rng.integers(len(coord))]) ** 2).sum(1)
-    return np.sort(np.argpartition(distance, most - 1)[:most])
+    distance = ((coord - coord[rng.integers(len(coord))]) ** 2).sum(1)  # [N]
+    return np.sort(np.argpartition(distance, max_points - 1)[:max_points])
 
 
 def mix3d(scenes: Sequence[PointScene], probability: float, rng: np.random.Generator) -> list[PointScene]:
-    """Perhaps lay scenes on top of each other, two and two (Nekrasov et al. 2021; batch-wise, as in Pointcept).
+    """Mix3D: overlay pairs of scenes with a probability (Nekrasov et al. 2021; batch-wise, as in Pointcept).
 
-    With the given probability the first and second, third and fourth, … become one scene each (an odd last one stays
-    as it is); otherwise all stay. Instance ids of the second follow those of the first. The scenes should be centred.
+    With ``probability`` the first and second, third and fourth, … scene are joined (an odd last one is kept);
+    otherwise all scenes are returned unchanged. Scenes should be centred.
     """
     if rng.random() >= probability:
         return list(scenes)
@@ -248,7 +249,10 @@ def mix3d(scenes: Sequence[PointScene], probability: float, rng: np.random.Gener
 
 
 def join_scenes(first: PointScene, second: PointScene) -> PointScene:
-    """Both scenes' points in one; where one alone has labels, the other's points are unlabelled."""
+    """Join the points of two scenes; instance ids of the second follow those of the first.
+
+    Where only one scene has labels, the other's points are unlabelled.
+    """
     a, b = first.arrays(), second.arrays()
     if a["instance"] is not None and b["instance"] is not None and len(first):
         b["instance"] = np.where(b["instance"] < 0, IGNORE, b["instance"] + max(0, int(a["instance"].max()) + 1))
@@ -264,14 +268,17 @@ def join_scenes(first: PointScene, second: PointScene) -> PointScene:
 
 
 def random_mask(n: int, ratio: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[N] True for exactly ``round(ratio · n)`` points chosen at random; at least one point stays False."""
+    """[N] mask, True for exactly ``round(ratio · n)`` random points; at least one point stays False."""
     masked = np.zeros(n, bool)
     masked[rng.permutation(n)[: min(round(ratio * n), n - 1)]] = True
     return masked
 
 
 def block_mask(coord: NDArray, ratio: float, size: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[N] True for the points of about ``ratio`` of the occupied ``size``-metre blocks (at least one block stays)."""
+    """[N] mask, True for the points in about ``ratio`` of the occupied blocks of edge ``size`` (metres).
+
+    At least one block stays False.
+    """
     _, _, block = voxelize(coord, size)
     return random_mask(int(block.max()) + 1, ratio, rng)[block]
 
@@ -279,31 +286,31 @@ def block_mask(coord: NDArray, ratio: float, size: float, rng: np.random.Generat
 def voxelize(
     coord: NDArray, size: float, rng: np.random.Generator | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Grid subsampling (Pointcept's GridSample): one point per occupied voxel.
+    """Subsample points to one per occupied voxel (Pointcept's GridSample).
 
     Args:
         coord: [N, 3] metres.
         size: voxel edge, metres.
-        rng: picks a random point of each voxel; without it the first point in input order.
+        rng: picks a random point of each voxel; None takes the first in input order.
 
     Returns:
-        grid_coord [V, 3] int32 voxel indices from 0, in lexicographic order; index [V] of the point that stands for
-        each voxel; inverse [N], the voxel of every point.
+        grid_coord [V, 3] int32 voxel indices from 0, in lexicographic order; index [V] of each voxel's point;
+        inverse [N], the voxel of every point.
     """
-    grid = np.floor(coord / size).astype(np.int64)
+    grid = np.floor(coord / size).astype(np.int64)  # [N, 3]
     grid -= grid.min(0)
     dims = grid.max(0) + 1
-    key = (grid[:, 0] * dims[1] + grid[:, 1]) * dims[2] + grid[:, 2]
-    order = np.argsort(key, kind="stable")
-    first = np.ones(len(key), bool)
+    key = (grid[:, 0] * dims[1] + grid[:, 1]) * dims[2] + grid[:, 2]  # [N]
+    order = np.argsort(key, kind="stable")  # [N]
+    first = np.ones(len(key), bool)  # [N] whether a point, in order, is the first of its voxel
     first[1:] = key[order[1:]] != key[order[:-1]]
     inverse = np.empty(len(key), np.int64)
     inverse[order] = np.cumsum(first) - 1
-    start = np.flatnonzero(first)
+    start = np.flatnonzero(first)  # [V]
     if rng is None:
         pick = start
     else:
-        count = np.diff(np.append(start, len(key)))
+        count = np.diff(np.append(start, len(key)))  # [V]
         pick = start + (rng.random(len(start)) * count).astype(np.int64)
     index = order[pick]
     return grid[index].astype(np.int32), index, inverse

@@ -1,4 +1,4 @@
-"""From a scene and its frames to what one training step consumes."""
+"""Input of one training step: voxelised points and target views of a batch of scenes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,22 @@ from .scene import IGNORE, PointScene
 
 @dataclass(frozen=True)
 class InputConfig:
-    """How points become network input (GaussianCross §3.1)."""
+    """Subsampling and masking of points for the network (GaussianCross §3.1)."""
 
     voxel_size: float = 0.02
-    """Edge of the grid subsampling, metres (2 cm in the paper)."""
+    """Voxel edge of the grid subsampling, metres (2 cm in the paper)."""
     max_points: int | None = None
-    """Draw this many points of a scene before anything else; None takes them all."""
+    """Number of points drawn from a scene first; None takes all."""
     mask_ratio: float = 0.5
-    """Share of the points hidden from the network, γ (50 % in the paper)."""
+    """γ, share of the points hidden from the network (50 % in the paper)."""
     mask_mode: str = "points"
-    """Inferred. "points": masked points are dropped before voxelisation. "blocks": all points of a masked block stay,
-    and the model replaces their attributes by a learnable token."""
+    """"points": drop masked points before voxelisation. "blocks": replace attributes in masked blocks by a token."""
     mask_block: float = 0.16
     """Edge of a block in "blocks" mode, metres."""
     lifted_frames: int = 0
-    """The teacher's features of up to so many frames, none of them a target, are lifted onto the points and enter the
-    Gaussians' lattice and heads (never the backbone). 0 = the points alone."""
+    """Frames, other than the targets, whose teacher features are lifted into the lattice and heads; 0 = none."""
     pairs: int = 0
-    """Also draw two more views of each scene's points for the loss by contrast: ``mask_ratio`` of them dropped in every
-    mode, and augmented in place and colour (`view_pairs.VIEW_AUGMENT`). Of the voxels that both hold, so many at most
-    are compared (PointContrast: 4,096). 0 = no contrast."""
+    """Voxel pairs per scene, at most, compared by the contrastive loss (PointContrast: 4,096); 0 = no such loss."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +40,15 @@ class PointBatch:
     """V voxels of B scenes, one point each.
 
     Attributes:
-        coord: [V, 3] float32, the points' (augmented) world, metres.
+        coord: [V, 3] float32 positions in the (augmented) world, metres.
         grid_coord: [V, 3] int32 voxel indices, from 0 in every scene.
         feat: [V, 6] colour/127.5 − 1 and normal.
         masked: [V] bool, voxels whose attributes the model must hide ("blocks" masking only).
         offset: [B] int64 cumulative voxel counts.
-        segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. The network never sees it.
-        instance: [V] int64 instance of each voxel's point (−1 = none), or None without labels; ids may recur in other
-            scenes of the batch.
-        lifted: [V, D] teacher features that some frames lay on each voxel (see `lifting.lift_voxels`), zero where they
-            do not see it; None without.
+        segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. Not a network input.
+        instance: [V] int64 instance of each voxel's point (−1 = none), or None without labels; unique per scene only.
+        lifted: [V, D] teacher features lifted onto each voxel (`lifting.lift_voxels`), zero where no frame sees it, or
+            None.
     """
 
     coord: Tensor
@@ -73,13 +68,13 @@ class PointBatch:
         return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
 
     def spans(self) -> list[slice]:
-        """The rows of each scene."""
+        """The rows of each scene, as B slices."""
         ends = self.offset.tolist()
         return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
     @staticmethod
     def cat(parts: list[PointBatch]) -> PointBatch:
-        """The scenes of several batches as one batch, in order."""
+        """Concatenate batches, scene after scene; absent labels become −1, absent lifted features 0."""
         labels = ("segment", "instance")
         names = [f.name for f in fields(PointBatch) if f.name not in (*labels, "lifted")]
         values = {name: torch.cat([getattr(p, name) for p in parts]) for name in names}
@@ -87,9 +82,9 @@ class PointBatch:
         values["offset"] = torch.cumsum(torch.cat(sizes), 0)
         unlabelled = [torch.full(p.coord.shape[:1], IGNORE, device=p.coord.device) for p in parts]
         for name in labels:
-            given = [getattr(p, name) for p in parts]
-            if any(g is not None for g in given):
-                values[name] = torch.cat([u if g is None else g for g, u in zip(given, unlabelled, strict=True)])
+            part_labels = [getattr(p, name) for p in parts]
+            if any(v is not None for v in part_labels):
+                values[name] = torch.cat([u if v is None else v for v, u in zip(part_labels, unlabelled, strict=True)])
         width = next((p.lifted.shape[1] for p in parts if p.lifted is not None), None)
         if width is not None:
             values["lifted"] = torch.cat(
@@ -98,7 +93,7 @@ class PointBatch:
         return PointBatch(**values)
 
     def split(self, count: int) -> list[PointBatch]:
-        """At most ``count`` batches of some scenes each, in order, of as equal numbers as may be; `cat` undoes it."""
+        """Split into at most ``count`` batches with nearly equal numbers of scenes, in order; `cat` undoes it."""
         count, spans = min(count, len(self)), self.spans()
         edges = [len(self) * k // count for k in range(count + 1)]
         parts = []
@@ -115,10 +110,10 @@ class Views:
     """M posed target images of one scene.
 
     Attributes:
-        cameras: M cameras at the render size, in the same (augmented) world as the points.
+        cameras: M cameras at the render size, in the (augmented) world of the points.
         color: [M, H, W, 3] in [0, 1].
         depth: [M, H, W] camera depth, metres; 0 = no measurement.
-        teacher: [M, h, w, D] frozen 2D features, or None.
+        teacher: [M, h, w, D] features of the frozen 2D teacher, or None.
     """
 
     cameras: Cameras
@@ -136,8 +131,8 @@ class ViewPair:
     """Two views of the points of one scene (see `view_pairs`).
 
     Attributes:
-        points: of both, as a batch of two.
-        matches: [P, 2] rows of ``points``, the voxel in the first and in the second view, each at most once.
+        points: both views, as a batch of two.
+        matches: [P, 2] rows of ``points``: a voxel of the first and one of the second view, each in one pair at most.
     """
 
     points: PointBatch
@@ -149,7 +144,7 @@ class ViewPair:
 
 @dataclass(frozen=True)
 class Batch:
-    """B scenes and their target views; where there is contrast, a pair of views of each scene's points."""
+    """B scenes and their target views; for the contrastive loss also a pair of views of each scene's points."""
 
     points: PointBatch
     views: list[Views]
@@ -161,13 +156,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class SceneInput:
-    """One scene as the network sees it.
+    """Network input of one scene.
 
     Attributes:
-        points: its voxels.
-        transform: [4, 4] float64, world → network world; cameras must follow (``Cameras.transformed``).
-        inverse: [N] voxel of every point that was not dropped (all points, in input order, when nothing is random).
-        index: [N] int64, which points of the scene those are.
+        points: its V voxels.
+        transform: [4, 4] float64, world → (augmented) world of ``points``; transform cameras with it, too
+            (`Cameras.transformed`).
+        inverse: [N] voxel of every point that was not dropped (all points, in input order, without randomness).
+        index: [N] int64 indices of those points in the scene.
     """
 
     points: PointBatch
@@ -182,10 +178,10 @@ def make_input(
     rng: np.random.Generator | None = None,
     augment: AugmentConfig = NO_AUGMENT,
 ) -> SceneInput:
-    """One scene as network input.
+    """Subsample, augment, mask and voxelise a scene.
 
     Args:
-        rng: draws subsample, augmentation and mask. None: all points, centred only, nothing masked.
+        rng: draws subsample, augmentation and mask. None takes all points, centred only, without a mask.
     """
     masked = np.zeros(len(scene), bool)
     index = np.arange(len(scene))
@@ -197,8 +193,8 @@ def make_input(
             scene = scene[index]
         transform = random_transform(scene.coord, augment, rng)
         if config.mask_mode == "points":
-            kept = ~random_mask(len(scene), config.mask_ratio, rng)
-            scene, index = scene[kept], index[kept]
+            visible = ~random_mask(len(scene), config.mask_ratio, rng)
+            scene, index = scene[visible], index[visible]
             masked = np.zeros(len(scene), bool)
         else:
             masked = block_mask(scene.coord, config.mask_ratio, config.mask_block, rng)
@@ -213,13 +209,14 @@ def make_points(
     rng: np.random.Generator | None = None,
     masked: NDArray[np.bool_] | None = None,
 ) -> tuple[PointBatch, Tensor]:
-    """The scene's voxels, where it is, and the voxel [N] of every point.
+    """Voxelise a scene without transforming it; also return the voxel [N] of every point.
 
     Args:
-        rng: picks a random point for each voxel; the first one without it.
-        masked: [N] points whose attributes the model must hide.
+        voxel_size: metres.
+        rng: picks a random point for each voxel; None takes the first.
+        masked: [N] bool, points whose attributes the model must hide.
     """
-    grid_coord, index, inverse = voxelize(scene.coord, voxel_size, rng)
+    grid_coord, index, inverse = voxelize(scene.coord, voxel_size, rng)  # [V, 3], [V], [N]
     masked = np.zeros(len(scene), bool) if masked is None else masked
     feat = np.concatenate([scene.color[index].astype(np.float32) / 127.5 - 1, scene.normal[index]], 1)
     points = PointBatch(

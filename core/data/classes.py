@@ -1,4 +1,4 @@
-"""Class names of the public benchmarks, in the order in which their labels index them (Pointcept's order)."""
+"""Class names of the public benchmarks, in label order (Pointcept's)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Objects made of Gaussians on their way into a network: read, checked, turned Y up, normalised, resampled.
+"""Objects made of Gaussians as network input: reading, checking, rotation to Y up, normalisation, resampling.
 
-Y is up and the object's centroid is the origin; its farthest Gaussian lies on the unit sphere. Means and standard
-deviations are divided by the same radius.
+A normalised object has Y up, its centroid at the origin and its farthest Gaussian on the unit sphere; means and
+standard deviations are divided by the same radius.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from ..geometry.gaussians import Gaussians, moved
+from ..geometry.gaussians import Gaussians, transform_gaussians
 from ..io.ply import read_gaussians, read_points
 from ..io.ply_table import read_vertices
 from ..io.splat import read_splat
 from .augment import NO_COLOR
 
 MIN_GAUSSIANS = 64
-"""An object of fewer is refused: there is no shape in them."""
+"""Smallest number of usable Gaussians in an object."""
 
 Up = Literal["y", "z", "-y", "-z"]
 """The axis that points up in a file."""
@@ -36,16 +36,16 @@ _TURNS: dict[str, tuple[float, float]] = {
     "-y": (0, 1),
     "-z": (0.5**0.5, 0.5**0.5),
 }
-"""w and x of the rotation about x that turns each of them to y."""
+"""Axis → (w, x) of the quaternion that rotates it to y about x."""
 
 _OPACITY = 1e-6
 _FIELDS = ("means", "quats", "scales", "opacities", "colors")
 READERS = (".ply", ".splat", ".npz")
-"""File endings that `read_object` knows."""
+"""File endings that `read_object` accepts."""
 
 
 def read_object(path: Path | str, up: Up = "y") -> Gaussians:
-    """One object as Gaussians, Y up, otherwise as the file has it.
+    """Read one object as Gaussians and rotate it to Y up.
 
     Args:
         path: a PLY of Gaussians (INRIA's schema) or of points, a ``.splat``, or an ``.npz`` with the arrays ``means,
@@ -53,7 +53,7 @@ def read_object(path: Path | str, up: Up = "y") -> Gaussians:
         up: the axis that points up in the file.
 
     Raises:
-        InputError: missing, damaged, another kind of file, too few Gaussians or none usable, all at one place.
+        InputError: the file is missing, damaged or of another kind, or `check_object` refuses its Gaussians.
     """
     path = Path(path)
     if up not in _TURNS:
@@ -61,21 +61,21 @@ def read_object(path: Path | str, up: Up = "y") -> Gaussians:
     reader = _READ.get(path.suffix.lower())
     if reader is None:
         raise InputError(path, f"an object as {', '.join(READERS)}", f"the ending {path.suffix!r}")
-    return turned_up(check_object(reader(path), path), up)
+    return rotate_to_y_up(check_object(reader(path), path), up)
 
 
-def turned_up(gaussians: Gaussians, up: Up) -> Gaussians:
-    """The object with its ``up`` turned to y, by a rotation about x."""
+def rotate_to_y_up(gaussians: Gaussians, up: Up) -> Gaussians:
+    """Rotate an object about x so that its axis ``up`` becomes y."""
     if up == "y":
         return gaussians
-    return moved(gaussians, torch.tensor([*_TURNS[up], 0.0, 0.0]), 1.0, torch.zeros(3))
+    return transform_gaussians(gaussians, torch.tensor([*_TURNS[up], 0.0, 0.0]), 1.0, torch.zeros(3))
 
 
 def check_object(gaussians: Gaussians, where: Path | str) -> Gaussians:
-    """The usable Gaussians of an object: finite, of positive size, with a rotation. Warns of what it leaves out.
+    """Select the usable Gaussians of an object: finite, of positive size, with a rotation; warn about the others.
 
     Raises:
-        InputError: fewer than `MIN_GAUSSIANS`, or all at one place.
+        InputError: fewer than `MIN_GAUSSIANS` are usable, or all lie at one point.
     """
     g = gaussians
     values = torch.cat([g.means, g.quats, g.scales, g.opacities[:, None], g.colors], 1)
@@ -90,28 +90,28 @@ def check_object(gaussians: Gaussians, where: Path | str) -> Gaussians:
         warnings.warn(f"{where}: left out {bad} of {len(g)} Gaussians with {why}.", stacklevel=2)
         g = g[good]
     if float((g.means - g.means[0]).abs().max()) == 0:
-        raise InputError(where, "Gaussians that make a shape", f"all {len(g)} at one place")
+        raise InputError(where, "Gaussians at different places", f"all {len(g)} at one place")
     return g
 
 
-def normalized(gaussians: Gaussians) -> Gaussians:
-    """The object with its centroid at the origin, in the unit ball."""
+def normalize_object(gaussians: Gaussians) -> Gaussians:
+    """Move an object's centroid to the origin and scale it into the unit ball."""
     centroid = gaussians.means.double().mean(0).float()
     radius = float((gaussians.means - centroid).norm(dim=1).max().clamp_min(1e-12))
-    return moved(gaussians, torch.tensor([1.0, 0.0, 0.0, 0.0]), 1 / radius, -centroid / radius)
+    return transform_gaussians(gaussians, torch.tensor([1.0, 0.0, 0.0, 0.0]), 1 / radius, -centroid / radius)
 
 
-def attributes(gaussians: Gaussians) -> Tensor:
-    """[N, 14] what `core.models.ClipGS` takes: position, colour, logit of the opacity, log-scales, quaternion."""
+def to_attributes(gaussians: Gaussians) -> Tensor:
+    """[N, 14] input of `core.models.ClipGS`: position, colour, logit of the opacity, log-scales, quaternion."""
     g = gaussians
     opacity = g.opacities.clamp(_OPACITY, 1 - _OPACITY).logit()[:, None]
     return torch.cat([g.means, g.colors, opacity, g.scales.clamp_min(1e-12).log(), g.quats], 1).float()
 
 
 def resample(size: int, count: int, rng: np.random.Generator | None = None) -> Tensor:
-    """[count] indices into ``size`` Gaussians: some of them, or each as often as fits and some once more.
+    """[count] indices that resample ``size`` Gaussians: a random subset, or whole copies plus a random subset.
 
-    ``rng`` None always gives the same ones.
+    ``rng`` None always gives the same indices.
     """
     if size == count:
         return torch.arange(size)
@@ -121,25 +121,27 @@ def resample(size: int, count: int, rng: np.random.Generator | None = None) -> T
 
 
 def object_attributes(gaussians: Gaussians, count: int, rng: np.random.Generator | None = None) -> Tensor:
-    """[count, 14] of an object as files hold it (Y up): normalised and resampled."""
-    return attributes(normalized(gaussians))[resample(len(gaussians), count, rng)]
+    """[count, 14] attributes of an object (Y up, any unit), normalised and resampled."""
+    return to_attributes(normalize_object(gaussians))[resample(len(gaussians), count, rng)]
 
 
 def points_as_gaussians(coord: ArrayLike, color: ArrayLike | None = None) -> Gaussians:
-    """A coloured point cloud as opaque, round Gaussians, as 3DGS initialises them: the standard deviation is the root
-    mean square distance to the three nearest points.
+    """Turn a point cloud into opaque, isotropic Gaussians as 3DGS initialises them.
+
+    The standard deviation is the root mean square distance to the three nearest points.
 
     Args:
-        coord: [N, 3]. color: [N, 3] in [0, 1]; 0.4 where there is none.
+        coord: [N, 3].
+        color: [N, 3] in [0, 1]; None stands for `NO_COLOR`.
     """
     from scipy.spatial import KDTree
 
     points = np.asarray(coord, np.float32)
     n = len(points)
     neighbours = min(4, n)
-    distance = np.asarray(KDTree(points).query(points, neighbours)[0]).reshape(n, neighbours)[:, 1:]
-    size = np.sqrt((distance**2).mean(1)) if neighbours > 1 else np.ones(n)
-    size = np.maximum(size, max(float(np.median(size)), 1e-7) * 1e-2).astype(np.float32)  # copies have no distance
+    distance = np.asarray(KDTree(points).query(points, neighbours)[0]).reshape(n, neighbours)[:, 1:]  # [N, 3]
+    size = np.sqrt((distance**2).mean(1)) if neighbours > 1 else np.ones(n)  # [N]
+    size = np.maximum(size, max(float(np.median(size)), 1e-7) * 1e-2).astype(np.float32)  # coincident points
     rgb = np.full_like(points, NO_COLOR) if color is None else np.asarray(color, np.float32)
     return Gaussians(
         means=torch.from_numpy(points.copy()),
@@ -151,7 +153,7 @@ def points_as_gaussians(coord: ArrayLike, color: ArrayLike | None = None) -> Gau
 
 
 def write_object_npz(path: Path | str, gaussians: Gaussians) -> None:
-    """The arrays of an object as ``.npz`` in half the size of a PLY, for `read_object`; positions stay float32."""
+    """Write an object as ``.npz`` for `read_object`: half the size of a PLY; means and scales stay float32."""
     g = gaussians.detach().to("cpu")
     arrays = {k: getattr(g, k).numpy() for k in _FIELDS}
     np.savez(path, **{k: v if k in ("means", "scales") else v.astype(np.float16) for k, v in arrays.items()})

@@ -1,6 +1,6 @@
-"""What a dataset hands out: a labelled point cloud and the posed RGB-D frames that saw it.
+"""Contents of a dataset: labelled point clouds and the posed RGB-D frames that observe them.
 
-Both live in numpy on the CPU: they come from files and go to transforms, and become tensors when a batch is made.
+Both are numpy arrays on the CPU until a batch is made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..geometry.cameras import Cameras
 
 IGNORE = -1
-"""Label of points that carry no class or belong to no instance."""
+"""Label of points without a class or instance."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,15 @@ class PointScene:
         return {k: getattr(self, k) for k in ("coord", "color", "normal", "segment", "instance")}
 
     def validated(self, where: str | None = None, minimum: int = 2) -> PointScene:
-        """This scene, or `InputError`: called once, at the boundary where data comes in.
+        """Return this scene after checking shapes, types and values; call once where data comes in.
 
         Args:
             where: the file or folder to name in the error; the scene's name by default.
-            minimum: the fewest points that make a scene.
+            minimum: smallest number of points.
+
+        Raises:
+            InputError: too few points, shapes that do not match, coordinates that are not finite, colours that are not
+                uint8 in 0–255.
         """
         where = where or self.name
         n = len(self.coord)
@@ -114,15 +118,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class PosedFrames:
-    """F posed RGB-D frames of one scene, read when asked for.
+    """F posed RGB-D frames of one scene, read lazily.
 
     Attributes:
-        names: [F] frame names, in capture order (a precomputed teacher looks its features up by them).
+        names: [F] frame names in capture order; keys of precomputed teacher features.
         cameras: F cameras at the frames' full size.
-        read: (index, width, height) → `Frame` of that size. Colour is box-filtered, depth is picked (an average over
-            an edge would be a depth that nothing has).
-        skipped: why frames of the folder are missing here, one line per reason with a count.
-        first_skipped: reason → name of the first frame that is missing for it.
+        read: (index, width, height) → `Frame` of that size. Colour is box-filtered; depth is sampled, because an
+            average across an edge is the depth of no surface.
+        skipped: reason → number of frames of the folder that were left out for it.
+        first_skipped: reason → name of the first frame left out for it.
     """
 
     names: tuple[str, ...]
@@ -135,7 +139,7 @@ class PosedFrames:
         return len(self.names)
 
     def subset(self, index: list[int]) -> PosedFrames:
-        """Those frames only, in that order."""
+        """The frames at ``index``, in that order."""
         picked = list(index)
         return replace(
             self,
@@ -145,7 +149,7 @@ class PosedFrames:
         )
 
     def stack(self, index: list[int], width: int, height: int) -> tuple[Tensor, Tensor, Cameras]:
-        """color [C, H, W, 3] in [0, 1], depth [C, H, W] in metres, and the cameras at that size."""
+        """Read frames as color [C, H, W, 3] in [0, 1], depth [C, H, W] in metres, and cameras at that size."""
         frames = [self.read(i, width, height) for i in index]
         color = torch.from_numpy(np.stack([f.color for f in frames]))
         depth = torch.from_numpy(np.stack([f.depth for f in frames]))

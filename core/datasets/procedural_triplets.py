@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.objects import turned_up, write_object_npz
+from ..data.objects import rotate_to_y_up, write_object_npz
 from ..errors import InputError
 from ..synthetic.objects.build import OBJECTS_VERSION, build_object
 from ..synthetic.objects.captions import describe
@@ -113,7 +113,7 @@ def write_category(category: str, config: ObjectTripletsConfig, folder: Path) ->
             description = describe(lit.obj)
             # Half of the training objects are captioned by their name alone, as in zero-shot classification.
             captions[name] = description.name if split == "train" and i % 2 else short_caption(description)
-            gaussians = turned_up(object_gaussians(lit, config.gaussians), "z")
+            gaussians = rotate_to_y_up(object_gaussians(lit, config.gaussians), "z")
             write_object_npz(folder / f"{name}.npz", gaussians)
             color, _ = render_object(lit, config.views, config.size, config.size)
             Image.fromarray(np.concatenate(list(color), 1)).save(

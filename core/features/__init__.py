@@ -1,0 +1,1 @@
+"""Features on points: lifting from images, interpolation from Gaussians, PCA colours."""

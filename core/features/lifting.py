@@ -1,6 +1,6 @@
-"""Teacher features on points without any training: the mean over the posed frames that see a point.
+"""Lifting of teacher features onto points without training: the mean over the posed frames that see a point.
 
-The baseline that every learned field has to beat.
+This is the baseline for learned feature fields.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from ..geometry.cameras import Cameras
 from ..teachers.base import Teacher
 
 EDGE = 0.05
-"""Share of a point's depth by which a token's surface may be off before the token counts clearly less."""
+"""σ of a token's weight, as a share of the point's depth: tokens on other surfaces count less."""
 
 Progress = Callable[[int, int], object]
-"""(frames done, frames in all)."""
+"""Called with (frames done, total frames)."""
 
 
 @dataclass(frozen=True)
 class LiftConfig:
-    """Which frames are used, and when a frame sees a point."""
+    """Selection of frames and visibility test of points."""
 
     frames: int | None = None
-    """At most so many, evenly spaced; None = all."""
+    """Largest number of frames, evenly spaced; None = all."""
     tolerance: float = 0.03
-    """A point is seen where the measured depth is at most so far from its own, metres …"""
+    """Largest difference between a visible point's depth and the measured one, metres, plus ``relative`` · depth."""
     relative: float = 0.02
-    """… plus this share of its depth: depth cameras are the less exact the farther they look."""
+    """Share of a point's depth added to ``tolerance``, because depth noise grows with distance."""
     width: int = 320
-    """Width of the depth images that decide it, pixels."""
+    """Width of the depth images for this test, pixels."""
 
 
 @dataclass(frozen=True)
 class Lifted:
-    """What the frames say about N points.
+    """Features lifted onto N points.
 
     Attributes:
-        features: [N, D] float32, mean over the views of unit features; not of unit length (how far below 1 says how
-            much the views disagree), zero where no frame saw the point.
-        views: [N] int32, frames that saw it.
+        features: [N, D] float32 mean of unit features over the views, not normalised (a length below 1 measures how
+            much the views disagree); zero where no frame sees the point.
+        views: [N] int32 number of frames that see it.
     """
 
     features: Tensor
@@ -56,7 +56,7 @@ class Lifted:
 
     @property
     def seen(self) -> float:
-        """Share of the points that at least one frame saw."""
+        """Share of the points that at least one frame sees."""
         return float((self.views > 0).float().mean()) if len(self.views) else 0.0
 
 
@@ -68,40 +68,40 @@ def lift(
     scene_name: str,
     config: LiftConfig | None = None,
     progress: Progress = lambda done, total: None,
-    picked: Sequence[int] | None = None,
+    frame_index: Sequence[int] | None = None,
 ) -> Lifted:
     """Average a teacher's features onto points.
 
     Args:
         coord: [N, 3] world, metres.
         frames: posed frames with depth.
-        teacher: its features are asked for frame by frame.
-        scene_name: what the teacher knows the scene by.
+        teacher: called frame by frame.
+        scene_name: name of the scene for the teacher.
         progress: called after every frame; may raise to stop.
-        picked: these frames instead of ``config.frames`` of all.
+        frame_index: frames to use instead of ``config.frames`` evenly spaced ones.
 
     Raises:
         InputError: no frame, or no depth in any.
     """
     config = config or LiftConfig()
-    chosen = chosen_frames(len(frames), config.frames) if picked is None else list(picked)
-    if not chosen:
+    index = spaced_frames(len(frames), config.frames) if frame_index is None else list(frame_index)
+    if not index:
         raise InputError(scene_name, "posed frames to lift features from", "none")
     points = torch.as_tensor(coord).float().cpu()
     width = min(config.width, frames.cameras.width)
     height = max(1, round(width * frames.cameras.height / frames.cameras.width))
     total, views = None, torch.zeros(len(points), dtype=torch.int32)
     measured = False
-    for done, i in enumerate(chosen, 1):
-        tokens = teacher.features(scene_name, frames, [i])[0].float().cpu()
-        depth = torch.from_numpy(np.ascontiguousarray(frames.read(i, width, height).depth))
+    for done, i in enumerate(index, 1):
+        tokens = teacher.features(scene_name, frames, [i])[0].float().cpu()  # [h, w, D]
+        depth = torch.from_numpy(np.ascontiguousarray(frames.read(i, width, height).depth))  # [H, W]
         measured |= bool((depth > 0).any())
-        index, features = observe(points, frames.cameras[i].resized(width, height), depth, tokens, config)
+        visible, features = observe(points, frames.cameras[i].resized(width, height), depth, tokens, config)
         if total is None:
-            total = torch.zeros(len(points), tokens.shape[-1])
-        total[index] += features  # a point appears once per frame
-        views[index] += 1
-        progress(done, len(chosen))
+            total = torch.zeros(len(points), tokens.shape[-1])  # [N, D]
+        total[visible] += features  # a point appears once per frame
+        views[visible] += 1
+        progress(done, len(index))
     assert total is not None
     if not measured:
         raise InputError(scene_name, "frames with depth, to tell which points they see", "no depth in any of them")
@@ -110,39 +110,48 @@ def lift(
 
 def lift_voxels(
     scene: PointScene,
-    given: SceneInput,
+    network_input: SceneInput,
     frames: PosedFrames,
     teacher: Teacher,
-    picked: Sequence[int] | None = None,
+    frame_index: Sequence[int] | None = None,
     config: LiftConfig | None = None,
     progress: Progress = lambda done, total: None,
 ) -> PointBatch:
-    """Network input that carries lifted features: of each voxel, the mean over all sightings of its points, times
-    n / (n + 1), n the sightings of a point that was seen. What a single frame says is often wrong, and counts half.
+    """Lift teacher features onto the voxels of a scene's network input.
+
+    A voxel has the mean over all observations of its points, times n / (n + 1) with n the observations per visible
+    point: a single observation is often wrong and counts half.
 
     Args:
-        scene: what ``given`` was made of. picked, config, progress: see `lift`.
+        scene: the scene that ``network_input`` was made from.
+        frame_index, config, progress: see `lift`.
+
+    Returns:
+        The input's points with ``lifted`` [V, D].
     """
-    lifted = lift(scene.coord[given.index.numpy()], frames, teacher, scene.name, config, progress, picked)
-    views = lifted.views.float()
-    voxels, into = len(given.points.coord), given.inverse
-    total = views.new_zeros(voxels, lifted.features.shape[1]).index_add(0, into, lifted.features * views[:, None])
-    count = views.new_zeros(voxels).index_add(0, into, views)
-    seen = views.new_zeros(voxels).index_add(0, into, (views > 0).float())
-    return replace(given.points, lifted=total / (count + seen).clamp_min(1)[:, None])
+    coord = scene.coord[network_input.index.numpy()]  # [N, 3]
+    lifted = lift(coord, frames, teacher, scene.name, config, progress, frame_index)
+    views = lifted.views.float()  # [N]
+    voxels, inverse = len(network_input.points.coord), network_input.inverse
+    total = views.new_zeros(voxels, lifted.features.shape[1])  # [V, D]
+    total = total.index_add(0, inverse, lifted.features * views[:, None])
+    count = views.new_zeros(voxels).index_add(0, inverse, views)  # [V] observations
+    seen = views.new_zeros(voxels).index_add(0, inverse, (views > 0).float())  # [V] visible points
+    return replace(network_input.points, lifted=total / (count + seen).clamp_min(1)[:, None])
 
 
 @torch.no_grad()
 def lift_views(coord: Tensor, views: Views, config: LiftConfig | None = None) -> Lifted:
-    """What the views at hand, which carry a teacher's features, say of points; see `lift`.
+    """Lift the teacher features of target views onto points; see `lift`.
 
     Args:
         coord: [N, 3] in the views' world, metres.
+        views: with teacher features.
     """
     assert views.teacher is not None
     config = config or LiftConfig()
-    total = views.teacher.new_zeros(len(coord), views.teacher.shape[-1], dtype=torch.float32)
-    count = torch.zeros(len(coord), dtype=torch.int32, device=coord.device)
+    total = views.teacher.new_zeros(len(coord), views.teacher.shape[-1], dtype=torch.float32)  # [N, D]
+    count = torch.zeros(len(coord), dtype=torch.int32, device=coord.device)  # [N]
     for i in range(len(views.cameras)):
         index, features = observe(coord, views.cameras[i], views.depth[i], views.teacher[i].float(), config)
         total[index] += features
@@ -150,59 +159,63 @@ def lift_views(coord: Tensor, views: Views, config: LiftConfig | None = None) ->
     return Lifted(total.div_(count.clamp_min(1)[:, None]), count)
 
 
-def chosen_frames(count: int, most: int | None) -> list[int]:
-    """At most ``most`` of ``count`` frames, evenly spaced, first and last among them."""
-    if most is None or count <= most:
+def spaced_frames(count: int, max_frames: int | None) -> list[int]:
+    """Indices of at most ``max_frames`` of ``count`` frames, evenly spaced, the first and last included."""
+    if max_frames is None or count <= max_frames:
         return list(range(count))
-    return np.unique(np.linspace(0, count - 1, max(1, most)).round().astype(int)).tolist()
+    return np.unique(np.linspace(0, count - 1, max(1, max_frames)).round().astype(int)).tolist()
 
 
 def observe(
     points: Tensor, camera: Cameras, depth: Tensor, tokens: Tensor, config: LiftConfig
 ) -> tuple[Tensor, Tensor]:
-    """What one frame says about the points that it sees.
+    """Interpolate one frame's tokens at the points that it sees.
 
-    A point is seen where it projects into the image and the depth measured at that pixel is its own, see `LiftConfig`;
-    pixels without a measurement see nothing. Unit features of the four nearest tokens are interpolated, each with its
-    bilinear weight times exp(−(Δ/σ)²), Δ the point's depth less that measured at the token's centre and σ = `EDGE` of
-    the point's depth: what stands before a wall does not rub off on the wall. Beyond the outermost token centres the
-    outermost count.
+    A point is visible where it projects into the image and its depth agrees with the one measured at that pixel
+    (`LiftConfig`); pixels without a measurement see nothing. Unit features of the four nearest tokens are averaged,
+    each with its bilinear weight times exp(−(Δ/σ)²), where Δ is the point's depth minus the depth measured at the
+    token's centre and σ = `EDGE` · the point's depth. This prevents foreground features from bleeding onto the
+    background. Beyond the outermost token centres the outermost tokens count.
 
     Args:
-        points: [N, 3] world, metres. camera: one, at the size of ``depth``. depth: [H, W] camera z, metres.
+        points: [N, 3] world, metres.
+        camera: one camera, at the size of ``depth``.
+        depth: [H, W] camera z, metres; 0 = not measured.
         tokens: [h, w, D], covering the image; see `Teacher.features`. Tokens that are not finite count as zero.
 
     Returns:
         index [V] int64, ascending, and features [V, D] float32.
     """
+    # Project, and keep the points that are visible.
     uv, z = camera.project(points)
-    uv, z = uv[0], z[0]
+    uv, z = uv[0], z[0]  # [N, 2], [N]
     size = uv.new_tensor([camera.width, camera.height])
-    inside = (z > 0.01) & (uv >= 0).all(1) & (uv < size).all(1)
+    inside = (z > 0.01) & (uv >= 0).all(1) & (uv < size).all(1)  # [N]
     index = inside.nonzero()[:, 0]
     column, row = uv[index].long().unbind(1)
-    there = depth[row, column]
-    near = (there - z[index]).abs() <= config.tolerance + config.relative * z[index]
-    index = index[near & (there > 0)]
+    measured = depth[row, column]
+    near = (measured - z[index]).abs() <= config.tolerance + config.relative * z[index]
+    index = index[near & (measured > 0)]  # [V]
+    # Average the four tokens around each.
     h, w, _ = tokens.shape
-    flat = torch.nn.functional.normalize(torch.nan_to_num(tokens, 0.0, 0.0, 0.0), dim=-1).flatten(0, 1)
-    at = uv[index] * uv.new_tensor([w / camera.width, h / camera.height]) - 0.5
-    x0, wx = _cell(at[:, 0], w)
+    flat = torch.nn.functional.normalize(torch.nan_to_num(tokens, 0.0, 0.0, 0.0), dim=-1).flatten(0, 1)  # [h·w, D]
+    at = uv[index] * uv.new_tensor([w / camera.width, h / camera.height]) - 0.5  # [V, 2] in units of tokens
+    x0, wx = _cell(at[:, 0], w)  # [V] each
     y0, wy = _cell(at[:, 1], h)
     x1, y1 = (x0 + 1).clamp_max(w - 1), (y0 + 1).clamp_max(h - 1)
-    surface = token_depth(depth, h, w).flatten()
-    out, total = flat.new_zeros(len(index), flat.shape[1]), flat.new_zeros(len(index))
+    surface = token_depth(depth, h, w).flatten()  # [h·w]
+    out, total = flat.new_zeros(len(index), flat.shape[1]), flat.new_zeros(len(index))  # [V, D], [V]
     for y, by in ((y0, 1 - wy), (y1, wy)):
         for x, bx in ((x0, 1 - wx), (x1, wx)):
-            token = y * w + x
-            weight = by * bx * same_surface(surface[token], z[index])
+            token = y * w + x  # [V]
+            weight = by * bx * same_surface(surface[token], z[index])  # [V]
             out.addcmul_(flat[token], weight[:, None])
             total += weight
     return index, out / total[:, None]
 
 
 def token_depth(depth: Tensor, h: int, w: int) -> Tensor:
-    """Depth [H, W] measured at the centres of h × w tokens, metres; 0 = not measured."""
+    """Sample depth [H, W] at the centres of tokens: [h, w] metres; 0 = not measured."""
     height, width = depth.shape
     rows = ((torch.arange(h, device=depth.device) + 0.5) * height / h).long()
     columns = ((torch.arange(w, device=depth.device) + 0.5) * width / w).long()
@@ -210,16 +223,18 @@ def token_depth(depth: Tensor, h: int, w: int) -> Tensor:
 
 
 def same_surface(measured: Tensor, z: Tensor) -> Tensor:
-    """In (0, 1], how far depths measured at tokens [V] speak for points at depth z [V]; never quite 0, so that points
-    between tokens of other surfaces get something."""
-    gap = torch.where(measured > 0, (measured - z) / (EDGE * z), 2.0)
-    return torch.exp(-gap.square()).clamp_min(1e-4)
+    """Weight [V] in (0, 1] of tokens with depth ``measured`` [V] for points at depth ``z`` [V].
+
+    It is never 0, so that points between tokens of other surfaces have a feature, too.
+    """
+    difference = torch.where(measured > 0, (measured - z) / (EDGE * z), 2.0)  # in units of σ; 2 when not measured
+    return torch.exp(-difference.square()).clamp_min(1e-4)
 
 
 def observe_reference(
     points: Tensor, camera: Cameras, depth: Tensor, tokens: Tensor, config: LiftConfig
 ) -> tuple[list[int], list[Tensor]]:
-    """`observe`, one point at a time in float64, as it reads. For tests."""
+    """`observe` one point at a time in float64: the definition, for tests."""
     K, view = camera.Ks[0].double(), camera.viewmats[0].double()
     h, w, _ = tokens.shape
     index, features = [], []
@@ -253,7 +268,7 @@ def observe_reference(
 
 
 def _cell(at: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The token before a position [V] in units of tokens, and the share of the one after it."""
+    """Index [V] of the token before a position [V] in units of tokens, and the weight [V] of the next token."""
     at = at.clamp(0, count - 1)
     before = at.long()
     return before, at - before

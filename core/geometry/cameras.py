@@ -2,7 +2,7 @@
 
 Frames, everywhere in this project:
 
-* **world**: right-handed, metres. Scenes of ours have z up; captures keep the frame they were given.
+* **world**: right-handed, metres. Synthetic scenes have z up; captures keep the frame of their poses.
 * **camera**: OpenCV, x right, y down, z forward, metres.
 * **pixel**: the centre of the pixel in row i, column j lies at (u, v) = (j + 0.5, i + 0.5).
 """
@@ -22,7 +22,7 @@ class Cameras:
     """C pinhole cameras of one image size.
 
     Attributes:
-        viewmats: [C, 4, 4] world → camera. After a geometric augmentation the upper 3×3 block may carry a scale or a
+        viewmats: [C, 4, 4] world → camera. After a geometric augmentation the upper 3×3 block may contain a scale or a
             reflection: ``viewmats @ x_augmented`` is always the *metric* camera frame.
         Ks: [C, 3, 3] intrinsics in pixels of a ``width`` × ``height`` image.
         width, height: image size in pixels.
@@ -67,44 +67,47 @@ class Cameras:
         return self.camera_to_worlds[:, :3, 3]
 
     def resized(self, width: int, height: int) -> Cameras:
-        """The same cameras seen at another image size (pixel centres at half integers, so Ks scale linearly)."""
-        scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
+        """The same cameras at another image size (pixel centres at half integers, so Ks scale linearly)."""
+        scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])  # [3]
         return Cameras(self.viewmats, self.Ks * scale[:, None], width, height)
 
     def transformed(self, transform: Tensor) -> Cameras:
         """The cameras that see ``x' = transform @ x`` as these see ``x``: viewmats @ transform⁻¹.
 
         Args:
-            transform: [4, 4] affine map of the world. Scale and reflection are carried along on purpose (see
-                ``viewmats``): rendered depth stays in metres.
+            transform: [4, 4] affine map of the world. The viewmats contain its scale and reflection on purpose, so that
+                rendered depth stays in metres.
         """
-        inverse = torch.linalg.inv(transform.double()).to(self.viewmats)
+        inverse = torch.linalg.inv(transform.double()).to(self.viewmats)  # [4, 4]
         return replace(self, viewmats=self.viewmats @ inverse)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """World points [N, 3] → pixels [C, N, 2] and camera depths z [C, N] in metres; exact under autocast, too, whose
-        products would be pixels and centimetres off."""
+        """Project world points [N, 3] to pixels [C, N, 2] and camera depths z [C, N] in metres.
+
+        Autocast is switched off: half-precision products would be off by pixels and centimetres.
+        """
         with torch.autocast(points.device.type, enabled=False):
             cam = torch.einsum("cij,nj->cni", self.viewmats[:, :3, :3], points) + self.viewmats[:, None, :3, 3]
-            z = cam[..., 2]
+            z = cam[..., 2]  # [C, N] from cam [C, N, 3]
             uv = torch.einsum("cij,cnj->cni", self.Ks, cam)[..., :2] / z.clamp_min(1e-8)[..., None]
         return uv, z
 
     def unproject(self, depth: Tensor) -> Tensor:
-        """Camera depth z [C, H, W] in metres → world points [C, H, W, 3]."""
-        v, u = torch.meshgrid(
+        """Map camera depth z [C, H, W] in metres to world points [C, H, W, 3]."""
+        v, u = torch.meshgrid(  # [H, W] each
             torch.arange(self.height, device=depth.device) + 0.5,
             torch.arange(self.width, device=depth.device) + 0.5,
             indexing="ij",
         )
-        pixels = torch.stack([u, v, torch.ones_like(u)], -1).to(depth.dtype)
-        c2w = self.camera_to_worlds
+        pixels = torch.stack([u, v, torch.ones_like(u)], -1).to(depth.dtype)  # [H, W, 3]
+        c2w = self.camera_to_worlds  # [C, 4, 4]
         with torch.autocast(depth.device.type, enabled=False):
-            rays = torch.einsum("cij,hwj->chwi", torch.linalg.inv(self.Ks), pixels)
+            rays = torch.einsum("cij,hwj->chwi", torch.linalg.inv(self.Ks), pixels)  # [C, H, W, 3], z = 1
             return torch.einsum("cij,chwj->chwi", c2w[:, :3, :3], rays * depth[..., None]) + c2w[:, None, None, :3, 3]
 
     @staticmethod
     def cat(cameras: list[Cameras]) -> Cameras:
+        """Concatenate cameras of one image size."""
         first = cameras[0]
         if any((c.width, c.height) != (first.width, first.height) for c in cameras):
             raise InputError("cameras", "one image size", str({(c.width, c.height) for c in cameras}))
@@ -122,7 +125,7 @@ def look_at(eye: Tensor, target: Tensor, up: Tensor | None = None) -> Tensor:
     up = torch.tensor([0.0, 0.0, 1.0], dtype=eye.dtype, device=eye.device) if up is None else up
     forward = torch.nn.functional.normalize(target - eye, dim=0)
     right = torch.linalg.cross(forward, up)
-    if right.norm() < 1e-6:  # looking straight up or down: any horizontal axis will do
+    if right.norm() < 1e-6:  # looking straight up or down: any horizontal axis is valid
         right = torch.linalg.cross(forward, up.roll(1))
     right = torch.nn.functional.normalize(right, dim=0)
     rotation = torch.stack([right, torch.linalg.cross(forward, right), forward])

@@ -1,4 +1,4 @@
-"""A set of 3D Gaussians, the one form in which every part of the project passes them on."""
+"""`Gaussians`: the representation of 3D Gaussians throughout the project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Gaussians:
-    """N anisotropic Gaussians, all values *activated* (files keep logits and logarithms; `core.io.ply` converts).
+    """N anisotropic Gaussians with *activated* values (files store logits and logarithms; `core.io.ply` converts).
 
     Attributes:
         means: [N, 3] centres, world frame, metres.
@@ -44,7 +44,7 @@ class Gaussians:
         return self.means.shape[0]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
-        """Apply ``function`` to every tensor present."""
+        """Apply ``function`` to every tensor."""
         features = None if self.features is None else function(self.features)
         means, quats, scales, opacities, colors = (function(t) for t in self._required())
         return Gaussians(means, quats, scales, opacities, colors, features)
@@ -64,17 +64,17 @@ class Gaussians:
 
     @staticmethod
     def cat(parts: list[Gaussians]) -> Gaussians:
-        """Concatenate; either all parts carry features of one width, or none does."""
+        """Concatenate; either all parts have features of one width, or none has."""
         features = [p.features for p in parts if p.features is not None]
         if features and len(features) != len(parts):
             raise InputError("Gaussians.cat", "features on every part or on none", "features on some")
-        same = zip(*(p._required() for p in parts), strict=True)
-        means, quats, scales, opacities, colors = (torch.cat(s) for s in same)
+        columns = zip(*(p._required() for p in parts), strict=True)
+        means, quats, scales, opacities, colors = (torch.cat(c) for c in columns)
         return Gaussians(means, quats, scales, opacities, colors, torch.cat(features) if features else None)
 
 
 def quat_to_rotmat(quats: Tensor) -> Tensor:
-    """Quaternions [..., 4] wxyz of any length → rotation matrices [..., 3, 3]."""
+    """Convert quaternions [..., 4] wxyz of any length to rotation matrices [..., 3, 3]."""
     w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z),
@@ -91,7 +91,7 @@ def quat_to_rotmat(quats: Tensor) -> Tensor:
 
 
 def quat_multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product of quaternions [..., 4] wxyz: the rotation b, then a."""
+    """Hamilton product of quaternions [..., 4] wxyz: rotation b followed by a."""
     aw, ax, ay, az = a.unbind(-1)
     bw, bx, by, bz = b.unbind(-1)
     rows = [
@@ -103,11 +103,13 @@ def quat_multiply(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack(rows, -1)
 
 
-def moved(gaussians: Gaussians, quat: Tensor, scale: float, shift: Tensor) -> Gaussians:
-    """Gaussians through the similarity x → scale · R x + shift: means, rotations and standard deviations.
+def transform_gaussians(gaussians: Gaussians, quat: Tensor, scale: float, shift: Tensor) -> Gaussians:
+    """Apply the similarity x → scale · R x + shift to means, rotations and standard deviations.
 
     Args:
-        quat: [4] wxyz, the rotation R. scale: positive. shift: [3].
+        quat: [4] wxyz, the rotation R.
+        scale: above 0.
+        shift: [3] metres.
     """
     g, quat = gaussians, quat.to(gaussians.means)
     means = scale * (g.means @ quat_to_rotmat(quat).T) + shift.to(g.means)

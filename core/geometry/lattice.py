@@ -1,8 +1,7 @@
 """Cuboid normalisation: the lattice of anchors that a scene is scattered into (GaussianCross §3.2).
 
-The paper maps a scene into a unit cube and discretises that. Here the lattice stays in the metric world frame, where
-cameras and depths live: cell size and cell centres are those of the normalised lattice mapped back, so nothing but
-units changes.
+The paper discretises a scene that was mapped into a unit cube. Here the lattice stays in the metric world frame of
+cameras and depths: cell sizes and centres are those of the normalised lattice mapped back, so only units differ.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 
 EPS = 1e-5
-"""Margin around the bounding box, in metres (PonderV2)."""
+"""Margin around the bounding box, metres (PonderV2)."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,14 @@ class CuboidLattice:
 
     @staticmethod
     def ponder(coord: Tensor, shape: tuple[int, int, int] = (128, 128, 32)) -> CuboidLattice:
-        """PonderV2's lattice: every axis spans the scene's *largest* extent, so cells are anisotropic and the cells
-        above the ceiling stay empty. x and y are centred, the floor lies at z = −0.5 of the unit cube.
+        """Make PonderV2's lattice, whose axes all span the scene's *largest* extent.
+
+        Cells are anisotropic, and cells above the ceiling stay empty. x and y are centred; the lowest point lies at
+        z = −0.5 of the unit cube.
 
         Args:
             coord: [N, 3] points, z up.
+            shape: cells per axis.
         """
         low, high = _bounds(coord)
         extent = (high - low).max()
@@ -50,12 +52,12 @@ class CuboidLattice:
 
     @staticmethod
     def cuboid(coord: Tensor, cells: int, multiple: int = 8) -> CuboidLattice:
-        """A true cuboid: each axis spans its own extent, with near-isotropic cells, so none is spent on empty height.
+        """Make a lattice whose axes span the scene's extent along each axis, with near-isotropic cells.
 
         Args:
             coord: [N, 3] points, any up axis.
-            cells: about how many cells to spend.
-            multiple: every axis gets a multiple of it (2^levels of the dense U-Net), at least one such.
+            cells: approximate number of cells.
+            multiple: divisor of the cells per axis (2^levels of the dense U-Net).
         """
         low, high = _bounds(coord)
         extent = (high - low).clamp_min(1e-3)
@@ -69,49 +71,50 @@ class CuboidLattice:
         return self.shape[0] * self.shape[1] * self.shape[2]
 
     def centers(self) -> Tensor:
-        """[X·Y·Z, 3] cell centres, world, metres, in flat order."""
+        """[X·Y·Z, 3] cell centres in the world, metres, in flat order."""
         axes = [torch.arange(s, device=self.origin.device, dtype=self.origin.dtype) + 0.5 for s in self.shape]
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)  # [X·Y·Z, 3]
         return self.origin + grid * self.pitch
 
     def cell_index(self, coord: Tensor) -> Tensor:
-        """Points [N, 3] → flat cell numbers [N]; points outside go to the nearest border cell."""
+        """Flat cell number [N] of each point [N, 3]; points outside belong to the nearest border cell."""
         last = torch.tensor(self.shape, device=coord.device) - 1
-        xyz = ((coord - self.origin) / self.pitch).floor().long()
+        xyz = ((coord - self.origin) / self.pitch).floor().long()  # [N, 3]
         x, y, z = torch.minimum(xyz.clamp_min(0), last).unbind(-1)
         return (x * self.shape[1] + y) * self.shape[2] + z
 
     def normalized(self, coord: Tensor) -> Tensor:
-        """Points [N, 3] → [−1, 1]³ across the lattice (cell *borders* at ±1: ``align_corners=False``)."""
+        """Map points [N, 3] to [−1, 1]³ across the lattice (cell *borders* at ±1: ``align_corners=False``)."""
         size = self.pitch * torch.tensor(self.shape, device=coord.device, dtype=coord.dtype)
         return (coord - self.origin) / size * 2 - 1
 
     def scatter_mean(self, feat: Tensor, coord: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of the features that fall into each cell.
+        """Average features over the points in each cell.
 
         Args:
             feat: [N, D]; coord: [N, 3].
 
         Returns:
-            volume [D, X, Y, Z] (zero where no point fell) and count [X, Y, Z].
+            volume [D, X, Y, Z] (zero in cells without a point) and count of points [X, Y, Z].
         """
-        index = self.cell_index(coord)
+        index = self.cell_index(coord)  # [N]
         exact = torch.promote_types(feat.dtype, torch.float32)  # half-precision sums stop growing at a few hundred
         count = torch.zeros(self.num_cells, device=feat.device, dtype=exact)
         count = count.index_add(0, index, torch.ones_like(index, dtype=exact))
         total = torch.zeros(self.num_cells, feat.shape[1], device=feat.device, dtype=exact)
-        total = total.index_add(0, index, feat.to(exact))
+        total = total.index_add(0, index, feat.to(exact))  # [X·Y·Z, D]
         volume = (total / count.clamp_min(1)[:, None]).to(feat.dtype).T.reshape(-1, *self.shape)
         return volume, count.reshape(self.shape)
 
     def sample(self, volume: Tensor, coord: Tensor) -> Tensor:
-        """Trilinear interpolation of a volume [D, X, Y, Z] at points [N, 3] → [N, D]; clamped at the border."""
-        grid = self.normalized(coord).flip(-1)[None, None, None]  # grid_sample wants the last axis first
+        """Interpolate a volume [D, X, Y, Z] trilinearly at points [N, 3]: [N, D]; clamped at the border."""
+        grid = self.normalized(coord).flip(-1)[None, None, None]  # [1, 1, 1, N, 3], last axis first for grid_sample
         out = torch.nn.functional.grid_sample(volume[None], grid, align_corners=False, padding_mode="border")
-        return out[0, :, 0, 0].T
+        return out[0, :, 0, 0].T  # [1, D, 1, 1, N] → [N, D]
 
 
 def _bounds(coord: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest corner [3] of points [N, 3], with a margin."""
     if coord.ndim != 2 or coord.shape[1] != 3 or len(coord) == 0:
         raise InputError("cuboid lattice", "points of shape [N, 3] with N ≥ 1", str(list(coord.shape)))
     return coord.amin(0) - EPS, coord.amax(0) + EPS

@@ -1,8 +1,8 @@
-"""CLIP-GS's losses: objects against texts, and against several images each ("image voting").
+"""Losses of CLIP-GS (arXiv 2412.19142): contrast of objects with texts, and with several images each (voting).
 
-All embeddings are of length 1; ``scale`` is the temperature by which cosines are multiplied. In a distributed run
-every rank holds its share of the batch: it compares its own objects with everybody's texts, and its own texts with
-everybody's objects. The mean of the ranks' losses is then the loss of the whole batch, and so are the gradients that
+All embeddings have unit length; ``scale``, an inverse temperature, multiplies cosines. In a distributed run every
+rank holds its share of the batch and compares its own objects with the texts of all ranks, and its own texts with the
+objects of all ranks. The mean of the ranks' losses is the loss of the whole batch, and so are the gradients that
 `DistributedDataParallel` averages. Without `torch.distributed` there is one rank.
 """
 
@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from ..errors import InputError
 
 Voting = Literal["share", "softmax", "none"]
-"""How the views of an object are weighed by how well they fit its text."""
+"""Weighting of an object's views by their similarity to its text."""
 
 VOTING_TEMPERATURE = 0.01
-"""Of the "softmax" weighting: CLIP's smallest."""
+"""Temperature of the "softmax" weighting: the smallest of CLIP."""
 
 Gather = Callable[[Tensor], Tensor]
 
@@ -32,10 +32,14 @@ def text_contrast(
     """L_text = −1/(2N) Σ_i [log p(T_i | G_i) + log p(G_i | T_i)], each p a softmax over the whole batch.
 
     Args:
-        objects: [N, D] of this rank. texts: [N, D]. scale: scalar.
-        ids: [N] integers; texts of one id are the same text, and not counted as wrong answers to each other's objects.
-            None takes them all as different.
-        gather: every rank's rows, in rank order (`gather_ranks`).
+        objects: [N, D] embeddings of this rank.
+        texts: [N, D] embeddings of this rank; row i describes object i.
+        scale: scalar.
+        ids: [N] integers; texts of one id are equal and not negatives of each other's objects. None: all differ.
+        gather: function that concatenates the rows of all ranks, in rank order (default: `gather_ranks`).
+
+    Returns:
+        A scalar.
     """
     gather = gather or gather_ranks
     return _contrast(objects, texts, scale, ids, gather, gather(objects), rank_of(gather)).mean() / 2
@@ -52,22 +56,27 @@ def image_voting(
     """L_img = −1/(2N) Σ_i Σ_k w_ik [log p(I_ik | G_i) + log p(G_i | I_ik)], one softmax over the batch per view k.
 
     Args:
-        objects: [N, D] of this rank. images: [N, K, D], the views in random order. scale: scalar.
-        weights: [N, K] of `voting_weights`.
+        objects: [N, D] embeddings of this rank.
+        images: [N, K, D] embeddings of K views per object, in random order.
+        weights: [N, K] result w of `voting_weights`.
+        scale: scalar.
         ids, gather: as for `text_contrast`.
+
+    Returns:
+        A scalar.
     """
     gather = gather or gather_ranks
-    everybody, rank = gather(objects), rank_of(gather)
-    per_view = [_contrast(objects, view, scale, ids, gather, everybody, rank) for view in images.unbind(1)]
+    all_objects, rank = gather(objects), rank_of(gather)  # [R · N, D]
+    per_view = [_contrast(objects, view, scale, ids, gather, all_objects, rank) for view in images.unbind(1)]  # K × [N]
     return (weights * torch.stack(per_view, 1)).sum(1).mean() / 2
 
 
 def voting_weights(texts: Tensor, images: Tensor, voting: Voting = "share") -> Tensor:
-    """[N, K] weights that sum to 1 over an object's views, from S = cos(text, view); no gradient.
+    """Weights [N, K] that sum to 1 over an object's views, from S = cos(text, view); no gradient.
 
     Args:
-        texts: [N, D] and images: [N, K, D] of the frozen towers, of any length.
-        voting: "share": S / ΣS, with negative cosines as 0 (all equal if none is positive); "softmax": of S over
+        texts: [N, D] and images: [N, K, D] from the frozen towers, of any length.
+        voting: "share": S / ΣS, with negative cosines as 0 (all equal if none is positive); "softmax": softmax of S /
             `VOTING_TEMPERATURE`; "none": all equal.
     """
     with torch.no_grad():
@@ -82,13 +91,13 @@ def voting_weights(texts: Tensor, images: Tensor, voting: Voting = "share") -> T
 
 
 def _contrast(
-    objects: Tensor, others: Tensor, scale: Tensor, ids: Tensor | None, gather: Gather, everybody: Tensor, rank: int
+    objects: Tensor, others: Tensor, scale: Tensor, ids: Tensor | None, gather: Gather, all_objects: Tensor, rank: int
 ) -> Tensor:
     """[N] −log p(other_i | object_i) − log p(object_i | other_i)."""
     n = len(objects)
-    target = torch.arange(n, device=objects.device) + rank * n
-    forth = scale * objects @ gather(others).T
-    back = scale * others @ everybody.T
+    target = torch.arange(n, device=objects.device) + rank * n  # [N] column of the match
+    forth = scale * objects @ gather(others).T  # [N, R · N]
+    back = scale * others @ all_objects.T  # [N, R · N]
     if ids is not None:
         same = ids[:, None] == gather(ids)
         same[torch.arange(n, device=ids.device), target] = False
@@ -100,15 +109,17 @@ def _contrast(
 
 
 def gather_ranks(x: Tensor) -> Tensor:
-    """The rows [N, ...] of all ranks, [R · N, ...], in rank order; gradients find their way back. Without a process
-    group, ``x`` itself. Every rank must bring as many rows."""
+    """Concatenate the rows [N, ...] of all R ranks to [R · N, ...], in rank order; differentiable.
+
+    Every rank must have the same number of rows. Without a process group this returns ``x``.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return x
     return _Gather.apply(x) if x.requires_grad else _all_gather(x)  # type: ignore[return-value]
 
 
 def rank_of(gather: Gather) -> int:
-    """Where this rank's rows lie in what ``gather`` returns."""
+    """Index of this rank among those that ``gather`` concatenates."""
     if gather is not gather_ranks:
         return int(getattr(gather, "rank", 0))
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,4 +1,10 @@
-"""The models: networks joined into a method, with their configs."""
+"""Models: networks combined into a method, with their configs.
+
+gaussiancross, gaussiancross_config   self-supervised pre-training by Gaussian splatting
+pointgroup                            instance segmentation
+clipgs, clipgs_builtin, uni3d         embeddings of objects; the bundled model; Uni3D's weights
+pretrained                            `load_pretrained` for a stored model of any class
+"""
 
 from .clipgs import ClipGS, ClipGSConfig
 from .gaussiancross import GaussianCross, GaussianCrossConfig, Prediction

@@ -30,9 +30,9 @@ from ..nn.point_transformer import Visual
 from ..nn.serialization import ORDERS, Order
 
 LOGIT_SCALE = math.log(1 / 0.07)
-"""Logarithm of the inverse temperature at the start (CLIP)."""
+"""Initial logarithm of the inverse temperature (CLIP)."""
 MAX_LOGIT_SCALE = math.log(100)
-"""Largest value of it."""
+"""Largest logarithm of the inverse temperature."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -44,34 +44,31 @@ class ClipGSConfig:
     width: int = 192
     """Width of the transformer's tokens."""
     depth: int = 12
-    """Blocks."""
+    """Transformer blocks."""
     heads: int = 3
     """Attention heads."""
     fused: bool = True
-    """One matrix for queries, keys and values, and one for gate and value (tiny and small), or one for each (base and
-    large, with a norm inside the MLP)."""
+    """Fuse the matrices of queries, keys and values, and of gate and value (tiny and small sizes)."""
     embed_dim: int = 1024
-    """Width of the image/text model's space."""
+    """Width of the image/text model's embeddings."""
     gaussians: int = 10_000
-    """N: objects are resampled to so many Gaussians."""
+    """N, number of Gaussians that objects are resampled to."""
     groups: int = 512
     """Patches per object."""
     group_size: int = 64
     """Gaussians per patch."""
     tokenizer: Literal["gs", "all", "points"] = "gs"
-    """"gs": the GS tokenizer. For comparison, "all": all attributes into Uni3D's point encoder; "points": position and
-    colour only, which is Uni3D itself."""
+    """"gs": the GS tokenizer. "all": all attributes into Uni3D's point encoder. "points": Uni3D (position, colour)."""
     order: Literal["mixed", "xyz", "z", "hilbert"] = "mixed"
-    """Curve along which the Gaussians of a patch are laid out; "mixed" draws one per training step and takes Hilbert's
-    outside training. Inferred."""
+    """Curve that orders the Gaussians of a patch; "mixed": random per training step, else Hilbert. Inferred."""
     refine_widths: tuple[int, int, int] = (64, 128, 256)
-    """Widths of the refinement branch before the last, which is 512. Inferred."""
+    """Widths of the refinement branch before the last one, 512. Inferred."""
     drop_path: float = 0.0
-    """Largest probability with which a block's branch is left out in training (rises with depth)."""
+    """Largest probability of dropping a block's branch in training (increases with depth)."""
     patch_dropout: float = 0.0
-    """Share of the patches left out in training."""
+    """Share of the patches dropped in training."""
     skip_origin: bool = True
-    """No patch has its centre within 0.03 of the origin, as in Uni3D's training."""
+    """Place no patch centre within 0.03 of the origin, as in Uni3D's training."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -94,7 +91,7 @@ LARGE = ClipGSConfig(width=1024, depth=24, heads=16, fused=False)
 
 
 class GaussianEncoder(nn.Module):
-    """Uni3D's point encoder (same weight names) with CLIP-GS's tokenizer."""
+    """Uni3D's point encoder (same weight names) with CLIP-GS's tokenizer. G patches of n Gaussians per object."""
 
     def __init__(self, config: ClipGSConfig) -> None:
         super().__init__()
@@ -102,8 +99,7 @@ class GaussianEncoder(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, c.width))
         self.cls_pos = nn.Parameter(torch.zeros(1, 1, c.width))
         self.encoder = PatchEncoder(CHANNELS if c.tokenizer == "all" else 6)
-        if c.tokenizer == "gs":
-            self.refine = RefineEncoder(CHANNELS, (*c.refine_widths, TOKEN))
+        self.refine = RefineEncoder(CHANNELS, (*c.refine_widths, TOKEN)) if c.tokenizer == "gs" else None
         self.encoder2trans = nn.Linear(TOKEN, c.width)
         self.pos_embed = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, c.width))
         self.visual = Visual(c.width, c.depth, c.heads, c.fused, c.drop_path)
@@ -117,27 +113,27 @@ class GaussianEncoder(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, attributes: Tensor) -> Tensor:
-        """[B, N, 14] → [B, embed_dim], not normalised."""
+        """Embed attributes [B, N, 14] as [B, embed_dim], not normalised."""
         c = self.config
         patches = make_patches(attributes, c.groups, c.group_size, UNI3D_SKIP if c.skip_origin else 0.0)
         if self.training and c.patch_dropout > 0:
-            # Before the tokenizer, where most of the time goes; a patch's token depends on no other patch.
-            patches = self._without_some(patches)
+            # Before the tokenizer, which takes most of the time; tokens do not depend on other patches.
+            patches = self._drop_patches(patches)
         return self.embed(patches.centers, self.tokens(patches.values))
 
     def tokens(self, values: Tensor) -> Tensor:
-        """Patches [B, G, n, 19] → tokens [B, G, 512]."""
-        shape, c = values.shape[:2], self.config
-        seen = values if c.tokenizer == "all" else values[..., :6]
-        tokens = self.encoder(seen.flatten(0, 1))
-        if c.tokenizer == "gs":
+        """Encode patches [B, G, n, 19] as tokens [B, G, 512]."""
+        shape = values.shape[:2]
+        point_values = values if self.config.tokenizer == "all" else values[..., :6]  # [B, G, n, 19 or 6]
+        tokens = self.encoder(point_values.flatten(0, 1))  # [B·G, 512]
+        if self.refine is not None:
             tokens = tokens + self.refine(in_order(values, self._order()).flatten(0, 1))
         return tokens.unflatten(0, shape)
 
     def embed(self, centers: Tensor, tokens: Tensor) -> Tensor:
-        """Centres [B, G, 3] and tokens [B, G, 512] → [B, embed_dim]."""
-        sequence = self.encoder2trans(tokens) + self.pos_embed(centers)
-        start = (self.cls_token + self.cls_pos).expand(len(tokens), -1, -1)
+        """Embed patches with centres [B, G, 3] and tokens [B, G, 512] as [B, embed_dim]."""
+        sequence = self.encoder2trans(tokens) + self.pos_embed(centers)  # [B, G, width]
+        start = (self.cls_token + self.cls_pos).expand(len(tokens), -1, -1)  # [B, 1, width]
         return self.trans2embed(self.visual(torch.cat([start.to(sequence.dtype), sequence], 1)))
 
     def _order(self) -> Order:
@@ -145,16 +141,16 @@ class GaussianEncoder(nn.Module):
             return self.config.order
         return ORDERS[int(torch.randint(len(ORDERS), ()))] if self.training else "hilbert"
 
-    def _without_some(self, patches: Patches) -> Patches:
+    def _drop_patches(self, patches: Patches) -> Patches:
         batch, groups = patches.centers.shape[:2]
         keep = max(1, round(groups * (1 - self.config.patch_dropout)))
         return patches.select(torch.rand(batch, groups, device=patches.centers.device).argsort(1)[:, :keep])
 
 
 class ClipGS(nn.Module):
-    """The 3D encoder of CLIP-GS and its temperature; the image and text towers are frozen and live elsewhere.
+    """The 3D encoder of CLIP-GS and its temperature; the frozen image and text towers are not part of it.
 
-    State-dict names are Uni3D's; ``point_encoder.refine`` is added (`core.models.uni3d` reads its checkpoints).
+    State-dict names are Uni3D's plus ``point_encoder.refine`` (`core.models.uni3d` reads its checkpoints).
     """
 
     def __init__(self, config: ClipGSConfig = TINY) -> None:
@@ -179,11 +175,11 @@ class ClipGS(nn.Module):
         return read_clipgs(spec)
 
     def forward(self, attributes: Tensor) -> Tensor:
-        """Unit embeddings.
+        """Compute unit embeddings.
 
         Args:
-            attributes: [B, N, 14] of `core.data.objects.object_attributes`: position in the unit ball, colour, logit of
-                the opacity, logarithm of the scales, quaternion.
+            attributes: [B, N, 14] results of `core.data.objects.object_attributes`: position in the unit ball, colour,
+                logit of the opacity, logarithm of the scales, quaternion.
 
         Returns:
             [B, embed_dim] of length 1, float32.
@@ -196,30 +192,31 @@ class ClipGS(nn.Module):
         return F.normalize(self.point_encoder(attributes).float(), dim=-1)
 
     def temperature(self) -> Tensor:
-        """Scalar by which cosines are multiplied: exp of the parameter, kept in 1–100."""
+        """Scalar that multiplies cosines (an inverse temperature), clamped to 1–100."""
         return self.logit_scale.clamp(0, MAX_LOGIT_SCALE).exp()
 
     @torch.no_grad()
     def encode(self, objects: Sequence[Gaussians], precision: Precision = "auto", batch_size: int = 8) -> Tensor:
-        """Unit embeddings [M, embed_dim] on the CPU of objects as files hold them; the model must be in eval mode.
+        """Compute unit embeddings [M, embed_dim] of objects, on the CPU; the model must be in eval mode.
 
         Args:
-            objects: Y up, any unit and size; they are centred, scaled to the unit ball and resampled.
-            precision: of the matrix products. "auto" takes bfloat16 where the processor or device has it in hardware
+            objects: M objects with Y up, any unit and size; they are normalised and resampled.
+            precision: precision of matrix products. "auto" is bfloat16 where the processor or device has it in hardware
                 (cosine with the float32 embedding above 0.999), else float32.
+            batch_size: objects per pass.
         """
         device = self.logit_scale.device
         cast = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
-        found = []
+        embeddings = []
         for start in range(0, len(objects), batch_size):
             part = [object_attributes(o, self.config.gaussians) for o in objects[start : start + batch_size]]
             with torch.autocast(device.type, torch.bfloat16, enabled=cast):
-                found.append(self(torch.stack(part).to(device)).cpu())
-        return torch.cat(found) if found else torch.zeros(0, self.config.embed_dim)
+                embeddings.append(self(torch.stack(part).to(device)).cpu())
+        return torch.cat(embeddings) if embeddings else torch.zeros(0, self.config.embed_dim)
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are fast there."""
+    """Whether a device has fast bfloat16 matrix products."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()

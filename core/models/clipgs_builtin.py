@@ -69,13 +69,13 @@ def _checkpoint(path: Path) -> Path | None:
 
 
 def load_builtin_clipgs(folder: Path | str | None = None) -> tuple[ClipGS, dict[str, Any]]:
-    """The model (CPU, eval mode) and its card: "name", "tower", "command", "scores", ….
+    """Load the model (CPU, eval mode) and its card with "name", "tower", "command", "scores", ….
 
     Args:
-        folder: with ``clipgs.safetensors`` and ``clipgs.json``; the project's assets by default.
+        folder: contains ``clipgs.safetensors`` and ``clipgs.json``; the project's assets by default.
 
     Raises:
-        InputError: files missing or damaged.
+        InputError: files are missing or damaged.
     """
     folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
     try:
@@ -85,7 +85,7 @@ def load_builtin_clipgs(folder: Path | str | None = None) -> tuple[ClipGS, dict[
         hint = "`gaussiancross bench objects --export FOLDER` writes them, or name a run"
         raise InputError(folder / CARD, "the description of a CLIP-GS model", repr(error), hint) from error
     weights = load_weights(folder / WEIGHTS)
-    with torch.random.fork_rng(devices=[]):  # building draws numbers that a run may be counting on
+    with torch.random.fork_rng(devices=[]):  # building a model draws random numbers
         model = ClipGS(config)
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
@@ -96,7 +96,7 @@ def load_builtin_clipgs(folder: Path | str | None = None) -> tuple[ClipGS, dict[
 
 
 def save_builtin_clipgs(folder: Path | str, model: ClipGS, about: dict[str, Any]) -> None:
-    """Weights in half precision, and the card: ``about`` (JSON types, with "tower") and the model's config.
+    """Write weights in half precision and the card: ``about`` (JSON types, with "tower") and the model's config.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.

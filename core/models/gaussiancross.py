@@ -1,10 +1,15 @@
-"""GaussianCross (arXiv 2508.02172): masked points → sparse backbone → cuboid lattice → Gaussians → posed views."""
+"""GaussianCross (arXiv 2508.02172): masked points → sparse backbone → cuboid lattice → Gaussians → posed views.
+
+Sizes in shape comments: B scenes of V voxels each (or together), C backbone channels, [X, Y, Z] lattice cells, d_o
+lattice channels, A anchors, N Gaussians, F channels of an embedding, M views of H × W pixels, h × w teacher tokens of
+D channels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,16 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import from_dict, to_dict
-from ..data.batch import Batch, InputConfig, PointBatch, ViewPair, Views
+from ..data.batch import Batch, PointBatch, ViewPair, Views
 from ..errors import InputError
 from ..features.lifting import Lifted, lift_views
 from ..geometry.cameras import Cameras
 from ..geometry.gaussians import Gaussians
 from ..geometry.lattice import CuboidLattice
+from ..geometry.voxels import voxel_mean
 from ..io.pretrained import Pretrained, Stored
 from ..losses.contrastive import info_nce
 from ..losses.distillation import (
-    LOSS_NAMES,
     depth_l1,
     feature_cosine,
     point_cosine_of_cells,
@@ -31,116 +36,32 @@ from ..losses.distillation import (
     uncertainty_sum,
     weighted_sum,
 )
-from ..nn.encode import encode_points
-from ..nn.heads import GaussianHead, HeadConfig
-from ..nn.spunet import SpUNet, kept_statistics
+from ..nn.heads import GaussianHead
+from ..nn.spunet import SpUNet, frozen_statistics
 from ..nn.stages import Stages
 from ..nn.standardize import Standardize
 from ..nn.unet3d import UNet3d
 from ..splat import Splats, rasterize
+from .gaussiancross_config import GaussianCrossConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-
-@dataclass(frozen=True)
-class GaussianCrossConfig:
-    """Everything that decides what the network computes. Defaults are the paper's scale."""
-
-    input: InputConfig = field(default_factory=InputConfig)
-    """Subsampling and masking of the points."""
-    base_channels: int = 32
-    """Width of the backbone's stem."""
-    channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96)
-    """Widths of the backbone's four encoder and four decoder stages (SpUNet-v1m1)."""
-    layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2)
-    """Residual blocks per backbone stage."""
-    own_statistics: bool = True
-    """Outside training, too, the backbone's batch norm uses the statistics of the scene at hand. Pre-training sees
-    masked scenes, all else whole ones: on held-out rooms after 220 tiny steps, whole scenes rendered at 19.4 dB this
-    way and at 11.5 dB with running statistics (the released probing code keeps batch norm in train mode, too)."""
-    lattice: Literal["ponder", "cuboid"] = "ponder"
-    """"ponder": PonderV2's lattice of ``lattice_shape``, every axis spanning the largest extent. "cuboid": each axis
-    spans its own extent, about ``lattice_cells`` near-isotropic cells."""
-    lattice_shape: tuple[int, int, int] = (128, 128, 32)
-    """Cells per axis of the "ponder" lattice."""
-    lattice_cells: int = 524_288
-    """About how many cells the "cuboid" lattice spends (128 · 128 · 32 by default)."""
-    lattice_channels: int = 128
-    """d_o, width of the refined lattice feature."""
-    unet_widths: tuple[int, ...] = (32, 64, 128, 256)
-    """Widths of the dense 3D U-Net's levels."""
-    unet_norm: Literal["batch", "group"] = "batch"
-    """Normalisation of the dense U-Net; "group" when a batch holds one scene."""
-    anchors: Literal["lattice", "two_level"] = "lattice"
-    """"lattice": every cell is an anchor, as in the paper. "two_level": the lattice and, finer, one anchor for each
-    observed voxel of ``fine_voxel``, which reads the lattice by trilinear interpolation and its own backbone feature,
-    and predicts a residual to its own colour."""
-    fine_voxel: float = 0.025
-    """Edge of the fine anchors' voxels, metres ("two_level" only)."""
-    head: HeadConfig = field(default_factory=HeadConfig)
-    """Activations, ranges and pruning of the Gaussian heads."""
-    teacher_dim: int = 0
-    """D, width of the frozen 2D teacher's features; 0 = no teacher, and the feature loss is off."""
-    lifted_width: int = 32
-    """Channels that lifted features take into the lattice, where ``input.lifted_frames`` > 0."""
-    projection_hidden: int = 0
-    """Hidden width of P_ψ, which lifts rendered embeddings to the teacher's width; 0 makes it linear."""
-    loss_weights: dict[str, float] = field(default_factory=lambda: {"rgb": 10.0, "depth": 1.0, "feature": 1.0})
-    """λ of the three losses. Inferred (PonderV2: rgb 10, depth 1, semantic 0.1)."""
-    point_weight: float = 0.0
-    """Weight of a fourth loss, none of the paper's: the teacher's features in the views, lifted onto the points, from
-    the backbone's features by a linear layer. 0: off, the paper's three. See `losses.point_cosine`. At 3, as the
-    presets have it, the probe of the last layer found 0.223 mIoU in rooms-bench's ablation instead of 0.143, that of a
-    hypercolumn 0.415 instead of 0.286 (400 steps, three seeds); the tiny preset's step takes 5 % longer."""
-    point_stages: Literal["last", "all"] = "all"
-    """What it is asked of: the backbone's last stage, or as much of all others together, a linear layer each. In
-    rooms-bench's setting (400 steps on 60 rooms) the probe of a hypercolumn rose from 0.30 to 0.38 by it."""
-    point_standardize: bool = True
-    """Whether lifted features are standardised first (`Standardize`). There, the probe of the last layer rose from 0.16
-    to 0.21 by it, that of a hypercolumn from 0.25 to 0.30."""
-    contrast_weight: float = 1.0
-    """Weight of a fifth loss, where ``input.pairs`` asks for it: contrast of two views of the points, by the backbone's
-    last stage (`losses.info_nce`). It makes up for a weak teacher and costs beside a strong one: in rooms-bench's
-    setting (600 steps, one seed, rooms of "val") the probes of the last layer and of a hypercolumn went from 0.139 and
-    0.297 to 0.190 and 0.355 with the label-free teacher, from 0.269 and 0.457 to 0.239 and 0.406 with the image/text
-    one; without any teacher it was 0.190 and 0.302, contrast alone 0.182 and 0.288. A step takes twice as long."""
-    contrast_temperature: float = 0.07
-    """Of its softmax over negatives (PointContrast, MSC: 0.07 and 0.4)."""
-    adaptive_weights: bool = False
-    """Inferred reading of "adaptive": learn the loss weights by uncertainty (Kendall) instead."""
-    depth_min_alpha: float = 0.1
-    """Pixels at or below this alpha carry no depth loss."""
-
-    def __post_init__(self) -> None:
-        if set(self.loss_weights) != set(LOSS_NAMES):
-            raise InputError("loss_weights", f"the keys {list(LOSS_NAMES)}", str(sorted(self.loss_weights)))
-        if self.adaptive_weights and min(self.loss_weights.values()) <= 0:
-            raise InputError("loss_weights", "positive weights to start learning them from", str(self.loss_weights))
-        if self.point_weight < 0:
-            raise InputError("point_weight", "0 or more", str(self.point_weight))
-        if self.input.pairs < 0 or self.contrast_weight <= 0 or self.contrast_temperature <= 0:
-            found = f"{self.input.pairs}, {self.contrast_weight}, {self.contrast_temperature}"
-            raise InputError("contrast", "0 pairs or more, a weight and a temperature above 0", found)
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of every loss that is used."""
-        points = {"points": self.point_weight} if self.point_weight else {}
-        return self.loss_weights | points | ({"contrast": self.contrast_weight} if self.input.pairs else {})
+POINT_CHANNELS = 6
+"""Attributes of a voxel: colour in −1 … 1 and normal."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one forward pass gives per scene, besides the losses.
+    """Output of one forward pass for one scene, besides the losses.
 
     Attributes:
         gaussians: after pruning, in the batch's (augmented) world.
         splats: the rendered views.
         tokens: [M, h, w, D] projected features at token resolution, or None without a teacher.
         point_features: [V, C] backbone features of the scene's voxels; None where only views were predicted.
-        stages: what the backbone's stages that the point loss asks know of the scene's voxels, the last stage last;
-            None where it asks none.
+        stages: backbone stages that the point loss trains, restricted to the scene's voxels, the last stage last; None
+            without a point loss.
     """
 
     gaussians: Gaussians
@@ -151,63 +72,56 @@ class Prediction:
 
 
 class GaussianCross(Pretrained):
-    """The whole pre-training network. Only ``backbone`` is kept afterwards.
+    """The whole pre-training network. Downstream tasks use ``backbone`` alone.
 
-    A batch is processed scene by scene after the backbone (scenes have their own lattice); lattices of one shape go
-    through the dense U-Net together.
+    A batch is processed scene by scene after the backbone (each scene has its own lattice); lattices of one shape go
+    through the dense U-Net together. Parts that the config switches off are None.
     """
 
-    def __init__(self, config: GaussianCrossConfig = GaussianCrossConfig()) -> None:
+    def __init__(self, config: GaussianCrossConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = c = config or GaussianCrossConfig()
+        two_level, lifted = c.anchors == "two_level", bool(c.teacher_dim and c.input.lifted_frames)
+        width, lifted_dim = c.channels[-1], c.teacher_dim if lifted else 0
         self.backbone = SpUNet(
-            6,
-            config.base_channels,
-            config.channels,
-            config.layers,
-            own_statistics=config.own_statistics,
-            voxel_size=config.input.voxel_size,
+            POINT_CHANNELS,
+            c.base_channels,
+            c.channels,
+            c.layers,
+            own_statistics=c.own_statistics,
+            voxel_size=c.input.voxel_size,
         )
-        out = config.channels[-1]
-        lifted = config.teacher_dim if config.input.lifted_frames else 0
-        into = out + (config.lifted_width if lifted else 0)
-        self.lattice_net = UNet3d(into, config.lattice_channels, config.unet_widths, norm=config.unet_norm)
-        self.head = GaussianHead(config.lattice_channels, config.head)
-        if config.anchors == "two_level":
-            self.fine_head = GaussianHead(config.lattice_channels + out + 6 + lifted, config.head)
-        if config.teacher_dim:
-            f, hidden = config.head.feature_dim, config.projection_hidden
-            self.projection = (
-                nn.Sequential(nn.Linear(f, hidden), nn.GELU(), nn.Linear(hidden, config.teacher_dim))
-                if hidden
-                else nn.Linear(f, config.teacher_dim)
-            )
-        if lifted:
-            self._take_lifted(lifted)
-        if config.input.mask_mode == "blocks":
-            self.mask_token = nn.Parameter(torch.zeros(6))
-        if config.adaptive_weights:
-            self.log_variance = nn.ParameterDict(
-                {k: nn.Parameter(-torch.tensor(float(w)).log()) for k, w in config.weights.items()}
-            )
-        if config.point_weight and config.teacher_dim:
-            stages = [config.base_channels, *config.channels] if config.point_stages == "all" else [out]
-            self.point_projections = nn.ModuleList(nn.Linear(width, config.teacher_dim) for width in stages)
-            self.point_target = Standardize(config.teacher_dim) if config.point_standardize else nn.Identity()
+        lattice_in = width + (c.lifted_width if lifted else 0)
+        self.lattice_net = UNet3d(lattice_in, c.lattice_channels, c.unet_widths, norm=c.unet_norm)
+        self.head = GaussianHead(c.lattice_channels, c.head)
+        # A fine anchor has its lattice sample, its own features, its colour and its position in the voxel.
+        fine_in = c.lattice_channels + width + lifted_dim + 3 + 3
+        self.fine_head = GaussianHead(fine_in, c.head) if two_level else None
+        self.projection = _projection(c.head.feature_dim, c.projection_hidden, c.teacher_dim) if c.teacher_dim else None
+        self.lifted_in = nn.Linear(lifted_dim, c.lifted_width) if lifted else None
+        self.lifted_code = nn.Linear(lifted_dim, c.head.feature_dim, bias=False) if lifted else None
+        self._start_from_lifted()
+        self.mask_token = nn.Parameter(torch.zeros(POINT_CHANNELS)) if c.input.mask_mode == "blocks" else None
+        self.log_variance = _log_variance(c.weights) if c.adaptive_weights else None
+        self.point_projections = self.point_target = None
+        if c.point_weight and c.teacher_dim:
+            widths = [c.base_channels, *c.channels] if c.point_stages == "all" else [width]
+            self.point_projections = nn.ModuleList(nn.Linear(w, c.teacher_dim) for w in widths)
+            self.point_target = Standardize(c.teacher_dim) if c.point_standardize else nn.Identity()
 
-    def _take_lifted(self, dim: int) -> None:
-        """Lifted features enter the lattice, and embeddings become residuals to those of their cell or voxel: at first
-        the field *is* the lifted one, as far as ``feature_dim`` channels can carry it."""
-        f = self.config.head.feature_dim
-        self.lifted_in = nn.Linear(dim, self.config.lifted_width)
-        self.lifted_code = nn.Linear(dim, f, bias=False)
+    def _start_from_lifted(self) -> None:
+        """Make embeddings residuals to the lifted features of their cell or voxel: at first they equal these, up to
+        the projection onto ``feature_dim`` channels."""
+        if self.lifted_code is None:
+            return
         with torch.no_grad():
             nn.init.orthogonal_(self.lifted_code.weight)
             if isinstance(self.projection, nn.Linear):
                 self.projection.weight.copy_(self.lifted_code.weight.T)
                 self.projection.bias.zero_()
-            for head in (self.head, getattr(self, "fine_head", self.head)):
-                head.rest.weight[-f:] = 0
+            for head in (self.head, self.fine_head):
+                if head is not None:
+                    head.rest.weight[-self.config.head.feature_dim :] = 0
 
     # --- from points to Gaussians ---------------------------------------------------------------------------
 
@@ -216,44 +130,31 @@ class GaussianCross(Pretrained):
         return self.backbone(points.grid_coord, self._visible(points), points.offset)
 
     def _visible(self, points: PointBatch) -> Tensor:
-        """[V, 6] what the network may know of each voxel: the token instead of what a masked block hides."""
-        if self.config.input.mask_mode != "blocks":
+        """[V, 6] attributes that the network may see: the mask token for voxels of masked blocks."""
+        if self.mask_token is None:
             return points.feat
         return torch.where(points.masked[:, None], self.mask_token, points.feat)
 
     def gaussians(self, points: PointBatch, features: Tensor | None = None) -> list[Gaussians]:
-        """The pruned Gaussians of every scene, in the batch's world.
+        """Predict the pruned Gaussians of every scene, in the batch's world.
 
         Args:
-            features: [V, C] of `backbone_features`, when they are at hand.
+            features: [V, C] result of `backbone_features`, to spare computing it again.
         """
-        features = self.backbone_features(points) if features is None else features
+        features = self.backbone_features(points) if features is None else features  # [V, C]
+        lifted = self._lifted(points)  # [V, D] or None
         lattices = [self.make_lattice(points.coord[span]) for span in points.spans()]
-        lifted = self._lifted(points)
-        volumes = self._refine(
-            points, features if lifted is None else torch.cat([features, self.lifted_in(lifted)], 1), lattices
-        )
-        visible = self._visible(points)
+        volumes = self._refine(points, features, lifted, lattices)  # B × [d_o, X, Y, Z]
+        visible = self._visible(points)  # [V, 6]
         result = []
         for span, lattice, volume in zip(points.spans(), lattices, volumes, strict=True):
-            dense = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
-            known, code = features[span], None
-            if lifted is not None:
-                known = torch.cat([known, lifted[span]], 1)
-                code = self.lifted_code(lattice.scatter_mean(lifted[span], points.coord[span])[0].flatten(1).T)
-            parts = [self.head(dense, lattice.centers(), lattice.pitch, base_features=code)]
-            if self.config.anchors == "two_level":
-                parts.append(self._fine(points.coord[span], visible[span], known, lattice, volume))
+            scene_lifted = None if lifted is None else lifted[span]  # [V, D]
+            parts = [self._lattice_gaussians(points.coord[span], scene_lifted, lattice, volume)]
+            if self.fine_head is not None:
+                scene = points.coord[span], visible[span, :3], features[span], scene_lifted
+                parts.append(self._fine_gaussians(*scene, lattice, volume))
             result.append(Gaussians.cat(parts))
         return result
-
-    def _lifted(self, points: PointBatch) -> Tensor | None:
-        """[V, D] lifted features, zeros where there are none; None for a network that does not take them."""
-        if not self.config.input.lifted_frames or not self.config.teacher_dim:
-            return None
-        if points.lifted is None:
-            return points.coord.new_zeros(len(points.coord), self.config.teacher_dim)
-        return points.lifted
 
     def make_lattice(self, coord: Tensor) -> CuboidLattice:
         """The lattice of one scene's points [V, 3]."""
@@ -261,98 +162,150 @@ class GaussianCross(Pretrained):
             return CuboidLattice.ponder(coord, self.config.lattice_shape)
         return CuboidLattice.cuboid(coord, self.config.lattice_cells, 2 ** (len(self.config.unet_widths) - 1))
 
-    def _refine(self, points: PointBatch, features: Tensor, lattices: list[CuboidLattice]) -> list[Tensor]:
+    def _lifted(self, points: PointBatch) -> Tensor | None:
+        """[V, D] lifted features, zero where the batch has none; None for a network without this input."""
+        if self.lifted_code is None:
+            return None
+        if points.lifted is None:
+            return points.coord.new_zeros(len(points.coord), self.config.teacher_dim)
+        return points.lifted
+
+    def _refine(
+        self, points: PointBatch, features: Tensor, lifted: Tensor | None, lattices: list[CuboidLattice]
+    ) -> list[Tensor]:
+        """Scatter features [V, C] and lifted ones [V, D] into lattices and refine these: B × [d_o, X, Y, Z]."""
+        if lifted is not None and self.lifted_in is not None:
+            features = torch.cat([features, self.lifted_in(lifted)], 1)  # [V, C + lifted_width]
         volumes = [
-            lattice.scatter_mean(features[span], points.coord[span])[0]
+            lattice.scatter_mean(features[span], points.coord[span])[0]  # [C, X, Y, Z]
             for span, lattice in zip(points.spans(), lattices, strict=True)
         ]
         if len({v.shape for v in volumes}) == 1:
             return list(self.lattice_net(torch.stack(volumes)))
         return [self.lattice_net(v[None])[0] for v in volumes]
 
-    def _fine(self, coord: Tensor, feat: Tensor, features: Tensor, lattice: CuboidLattice, volume: Tensor) -> Gaussians:
+    def _lattice_gaussians(
+        self, coord: Tensor, lifted: Tensor | None, lattice: CuboidLattice, volume: Tensor
+    ) -> Gaussians:
+        """One anchor per cell of a scene's lattice.
+
+        Args:
+            coord: [V, 3] metres; lifted: [V, D] or None; volume: [d_o, X, Y, Z].
+        """
+        feat = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
+        code = None
+        if lifted is not None and self.lifted_code is not None:
+            lifted_volume, _ = lattice.scatter_mean(lifted, coord)  # [D, X, Y, Z]
+            code = self.lifted_code(lifted_volume.flatten(1).T)  # [X·Y·Z, F]
+        return self.head(feat, lattice.centers(), lattice.pitch, base_features=code)
+
+    def _fine_gaussians(
+        self,
+        coord: Tensor,
+        color: Tensor,
+        features: Tensor,
+        lifted: Tensor | None,
+        lattice: CuboidLattice,
+        volume: Tensor,
+    ) -> Gaussians:
+        """One anchor per observed voxel of ``fine_voxel``, at the mean of its points.
+
+        Args:
+            coord: [V, 3] metres; color: [V, 3] in −1 … 1; features: [V, C]; lifted: [V, D] or None; volume:
+                [d_o, X, Y, Z].
+        """
+        assert self.fine_head is not None
         size = self.config.fine_voxel
-        cell = (coord / size).floor()
-        grid = (cell - cell.amin(0)).long()
-        dims = grid.amax(0) + 1
-        # One key per voxel: `torch.unique` over rows compares them one by one, a hundred times as slow.
-        keys, inverse = torch.unique((grid[:, 0] * dims[1] + grid[:, 1]) * dims[2] + grid[:, 2], return_inverse=True)
-        values = torch.cat([coord, feat[:, :3], features.float()], 1)
-        count = values.new_zeros(len(keys)).index_add(0, inverse, torch.ones_like(inverse, dtype=values.dtype))
-        mean = values.new_zeros(len(keys), values.shape[1]).index_add(0, inverse, values) / count[:, None]
-        anchors, color = mean[:, :3].detach(), mean[:, 3:6].detach()
-        inside = (anchors / size).remainder(1) - 0.5  # where in its voxel, −0.5 to 0.5
-        own = torch.cat([lattice.sample(volume.float(), anchors), mean[:, 6:], color, inside], 1)
-        code = self.lifted_code(mean[:, -self.config.teacher_dim :]) if hasattr(self, "lifted_code") else None
-        return self.fine_head(own, anchors, anchors.new_full((3,), size), (color + 1) / 2, code)
+        own = features if lifted is None else torch.cat([features, lifted], 1)  # [V, C + D]
+        mean = voxel_mean(torch.cat([coord, color, own.float()], 1), coord, size)  # [A, 3 + 3 + C + D]
+        anchors, color, own = mean.split([3, 3, own.shape[1]], 1)  # [A, 3], [A, 3], [A, C + D]
+        anchors, color = anchors.detach(), color.detach()
+        inside = (anchors / size).remainder(1) - 0.5  # [A, 3] position in the voxel, −0.5 … 0.5
+        around = lattice.sample(volume.float(), anchors)  # [A, d_o]
+        feat = torch.cat([around, own, color, inside], 1)  # [A, d_o + C + D + 3 + 3]
+        code = None
+        if self.lifted_code is not None:
+            code = self.lifted_code(own[:, -self.config.teacher_dim :])  # [A, F]
+        return self.fine_head(feat, anchors, anchors.new_full((3,), size), (color + 1) / 2, code)
 
     # --- rendering and losses -------------------------------------------------------------------------------
-
-    def render(self, gaussians: Gaussians, cameras: Cameras, features: bool = True) -> Splats:
-        """Tri-attribute splatting of one scene; without ``features`` only colour and depth."""
-        if not features:
-            gaussians = replace(gaussians, features=None)
-        return rasterize(gaussians, cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
 
     def forward(self, batch: Batch) -> list[Prediction]:
         """Predict and render every scene of the batch."""
         points = batch.points
-        stages = self._asked_stages(points)
-        features = self.backbone_features(points) if stages is None else stages[-1:].spread()[0]
+        stages = self._point_loss_stages(points)
+        features = self.backbone_features(points) if stages is None else stages[-1:].spread()[0]  # [V, C]
         predictions = []
         for gaussians, span, views in zip(self.gaussians(points, features), points.spans(), batch.views, strict=True):
-            own = None if stages is None else stages.of(span)
+            scene_stages = None if stages is None else stages.select(span)
             prediction = self.predict_views(gaussians, views)
-            predictions.append(replace(prediction, point_features=features[span], stages=own))
+            predictions.append(replace(prediction, point_features=features[span], stages=scene_stages))
         return predictions
 
-    def _asked_stages(self, points: PointBatch) -> Stages | None:
-        """The backbone stages that the point loss asks."""
-        if not hasattr(self, "point_projections"):
+    def _point_loss_stages(self, points: PointBatch) -> Stages | None:
+        """The backbone stages that the point loss trains; None without it."""
+        if self.point_projections is None:
             return None
         stages = self.backbone.stages(points.grid_coord, self._visible(points), points.offset)
         return stages[-1:] if self.config.point_stages == "last" else stages
 
     def predict_views(self, gaussians: Gaussians, views: Views) -> Prediction:
-        """Render Gaussians into the views, features only when there is a teacher to compare them with."""
-        with_teacher = self.config.teacher_dim > 0 and views.teacher is not None
-        splats = self.render(gaussians, views.cameras, features=with_teacher)
+        """Render one scene's Gaussians into its views; features only with a teacher to compare them with."""
+        teacher = views.teacher if self.projection is not None else None
+        splats = self.render(gaussians, views.cameras, features=teacher is not None)
         tokens = None
-        if with_teacher:
-            assert views.teacher is not None and splats.features is not None
-            tokens = self.projection(to_tokens(splats.features, *views.teacher.shape[1:3]))
+        if self.projection is not None and teacher is not None and splats.features is not None:
+            embeddings = to_tokens(splats.features, *teacher.shape[1:3])  # [M, h, w, F]
+            tokens = self.projection(embeddings)  # [M, h, w, D]
         return Prediction(gaussians, splats, tokens)
+
+    def render(self, gaussians: Gaussians, cameras: Cameras, features: bool = True) -> Splats:
+        """Splat colour, depth and, with ``features``, embeddings of one scene into its cameras."""
+        if not features:
+            gaussians = replace(gaussians, features=None)
+        return rasterize(gaussians, cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
 
     def losses(self, predictions: list[Prediction], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its unweighted terms, averaged over scenes."""
-        sums: dict[str, list[Tensor]] = {}
-        for p, views, span in zip(predictions, batch.views, batch.points.spans(), strict=True):
-            depth, alpha = p.splats.depth[..., 0], p.splats.alpha[..., 0]
-            terms = {
-                "rgb": rgb_l1(p.splats.color, views.color),
-                "depth": depth_l1(depth, alpha, views.depth, self.config.depth_min_alpha),
-            }
-            if p.tokens is not None and views.teacher is not None:
-                terms["feature"] = feature_cosine(p.tokens, views.teacher)
-                if p.stages is not None:
-                    terms["points"] = self._point_loss(p.stages, lift_views(batch.points.coord[span], views))
-            for name, value in terms.items():
-                sums.setdefault(name, []).append(value)
+        scene_terms: dict[str, list[Tensor]] = {}
+        for prediction, views, span in zip(predictions, batch.views, batch.points.spans(), strict=True):
+            for name, value in self._scene_losses(prediction, views, batch.points.coord[span]).items():
+                scene_terms.setdefault(name, []).append(value)
         if batch.pairs:
-            sums["contrast"] = self._contrast(batch.pairs)
-        terms = {k: torch.stack(v).mean() for k, v in sums.items()}
-        if self.config.adaptive_weights:
+            scene_terms["contrast"] = self._contrast(batch.pairs)
+        terms = {name: torch.stack(values).mean() for name, values in scene_terms.items()}
+        if self.log_variance is not None:
             return uncertainty_sum(terms, dict(self.log_variance.items())), terms
         return weighted_sum(terms, self.config.weights), terms
 
+    def _scene_losses(self, prediction: Prediction, views: Views, coord: Tensor) -> dict[str, Tensor]:
+        """The loss terms of one scene with voxels at ``coord`` [V, 3]."""
+        splats = prediction.splats
+        depth, alpha = splats.depth[..., 0], splats.alpha[..., 0]  # [M, H, W]
+        terms = {
+            "rgb": rgb_l1(splats.color, views.color),
+            "depth": depth_l1(depth, alpha, views.depth, self.config.depth_min_alpha),
+        }
+        if prediction.tokens is not None and views.teacher is not None:
+            terms["feature"] = feature_cosine(prediction.tokens, views.teacher)
+            if prediction.stages is not None:
+                terms["points"] = self._point_loss(prediction.stages, lift_views(coord, views))
+        return terms
+
     def _point_loss(self, stages: Stages, lifted: Lifted) -> Tensor:
-        """The last stage's `point_cosine`, and the mean of the others'."""
-        seen = lifted.views > 0
-        target = F.normalize(self.point_target(F.normalize(lifted.features[seen], dim=1)), dim=1)
-        directions: dict[int, Tensor] = {}
+        """`point_cosine` of the last stage plus its mean over the other stages.
+
+        Args:
+            stages: of the scene's V voxels; lifted: features [V, D] that the views see at them.
+        """
+        assert self.point_projections is not None and self.point_target is not None
+        seen = lifted.views > 0  # [V]
+        target = self.point_target(F.normalize(lifted.features[seen], dim=1))  # [S, D] of the S voxels seen
+        target = F.normalize(target, dim=1)
+        directions: dict[int, Tensor] = {}  # level → sum of the targets of each of its cells
         for features, level in zip(stages.features, stages.levels, strict=True):
             if level not in directions:
-                empty = target.new_zeros(len(features), target.shape[1])
+                empty = target.new_zeros(len(features), target.shape[1])  # [cells, D]
                 directions[level] = empty.index_add_(0, stages.cells[level][seen], target)
         *others, last = (
             point_cosine_of_cells(layer(features), directions[level], len(target))
@@ -361,17 +314,25 @@ class GaussianCross(Pretrained):
         return last + torch.stack(others).mean() if others else last
 
     def _contrast(self, pairs: list[ViewPair]) -> list[Tensor]:
-        """`info_nce` of each scene's two views, all of which go through the backbone together. Its running statistics
-        stay those of the scenes as they are, not recoloured."""
-        with kept_statistics(self.backbone):
-            features = self.backbone_features(PointBatch.cat([pair.points for pair in pairs]))
-        own = features.split([len(pair.points.coord) for pair in pairs])
+        """`info_nce` of each scene's two views; all views go through the backbone together.
+
+        The backbone's running statistics stay those of the unaugmented scenes.
+        """
+        with frozen_statistics(self.backbone):
+            features = self.backbone_features(PointBatch.cat([pair.points for pair in pairs]))  # [V, C]
+        scenes = features.split([len(pair.points.coord) for pair in pairs])
         return [
-            info_nce(*known[pair.matches.T], temperature=self.config.contrast_temperature)
-            for known, pair in zip(own, pairs, strict=True)
+            info_nce(*scene[pair.matches.T], temperature=self.config.contrast_temperature)  # [P, C] twice
+            for scene, pair in zip(scenes, pairs, strict=True)
         ]
 
-    # --- for anyone who only wants features -----------------------------------------------------------------
+    def loss_weight(self) -> Mapping[str, float]:
+        """The loss weights in force, learned or fixed."""
+        if self.log_variance is not None:
+            return {name: float(torch.exp(-value)) for name, value in self.log_variance.items()}
+        return self.config.weights
+
+    # --- features and storage -------------------------------------------------------------------------------
 
     def encode(
         self,
@@ -381,34 +342,33 @@ class GaussianCross(Pretrained):
         *,
         hypercolumn: bool = False,
     ) -> Tensor:
-        """Backbone features of every point of a scene.
-
-        Args:
-            coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors, zeros when None.
-            hypercolumn: every stage's features side by side, instead of the last stage's.
-
-        Returns:
-            [N, C] on the CPU; points of one voxel share a feature.
-        """
-        device, voxel_size = next(self.parameters()).device, self.config.input.voxel_size
-        return encode_points(self.backbone, coord, color, normal, voxel_size, device, hypercolumn)
+        """[N, C] backbone features of every point of a scene, on the CPU; see `SpUNet.encode`."""
+        return self.backbone.encode(coord, color, normal, hypercolumn=hypercolumn)
 
     def to_config(self) -> dict[str, Any]:
+        """The config as JSON types."""
         return to_dict(self.config)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
+        """Build a model with fresh weights from the result of `to_config`."""
         return cls(from_dict(GaussianCrossConfig, config, where))
 
     @classmethod
     def adapt(cls, stored: Stored) -> Stored:
-        """A backbone alone is refused: it has no heads to render with."""
+        """Refuse a backbone alone: it has no heads to render with."""
         if stored.model == "SpUNet":
             raise InputError(stored.path, "a GaussianCross", "a backbone alone", "load it as SpUNet")
         return stored
 
-    def loss_weight(self) -> Mapping[str, float]:
-        """The weights in force, learned or fixed."""
-        if self.config.adaptive_weights:
-            return {k: float(torch.exp(-v)) for k, v in self.log_variance.items()}
-        return self.config.weights
+
+def _log_variance(weights: Mapping[str, float]) -> nn.ParameterDict:
+    """Learnable s per loss, with exp(−s) = weight at the start."""
+    return nn.ParameterDict({name: nn.Parameter(-torch.tensor(float(w)).log()) for name, w in weights.items()})
+
+
+def _projection(channels: int, hidden: int, out: int) -> nn.Module:
+    """P_ψ: embeddings [..., channels] → teacher features [..., out]."""
+    if not hidden:
+        return nn.Linear(channels, out)
+    return nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, out))

@@ -1,9 +1,9 @@
 """PointGroup (Jiang et al. 2020), as Pointcept's PG-v1m1: instances by semantic class and a vote for the centre.
 
-    voxels → backbone → class logits and a bias, the way from each voxel to the centroid of its instance
-           → voxels moved by their bias, grouped where they meet and agree on the class → proposals
+    voxels → backbone → class logits and a bias, the offset from each voxel to the centroid of its instance
+           → voxels shifted by their bias, grouped by distance and class → proposals
 
-Trained by the sum of three losses, all with weight 1. Parameter names are Pointcept's.
+The loss is the sum of three terms with weight 1. Parameter names are Pointcept's.
 
     model = PointGroup.from_pretrained("runs/instances-rooms/model")
     instances, segment = model.predict(coord, color, normal)  # metres, uint8, unit vectors
@@ -32,25 +32,24 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FARTHEST = 100.0
-"""Metres that a voxel is moved at most along an axis: no instance is larger."""
+"""Largest shift of a voxel along an axis, metres; larger than any instance."""
 
 _EPS = 1e-8
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """How moved voxels become proposals. Published as "thresh 1.5, closed 300, propose 100, min 50".
+    """Grouping of shifted voxels into proposals. Published as "thresh 1.5, closed 300, propose 100, min 50".
 
-    The published code's *closed points* (300) is no setting: its memory for neighbours starts at so many per voxel and
-    grows to what is needed.
+    The published *closed points* (300) only sets the initial size of a buffer, so it is no option here.
     """
 
     radius: float = 1.5
-    """Voxels that are closer than this and of one class hang together; in voxel edges."""
+    """Distance below which voxels of one class are linked, in voxel edges."""
     min_points: int = 50
-    """Voxels below which a group is dropped."""
+    """Smallest number of voxels of a group."""
     propose_points: int = 100
-    """A group needs more voxels than this to become a proposal."""
+    """Number of voxels that a group must exceed to become a proposal."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class PointGroupConfig:
     classes: int = 20
     """K, semantic classes."""
     ignored: tuple[int, ...] = (0, 1)
-    """Classes without instances: wall and floor, 0 and 1 of ScanNet's 20, 0 and 2 of its 200."""
+    """Classes without instances: wall and floor (0 and 1 of ScanNet's 20 classes, 0 and 2 of its 200)."""
     base_channels: int = 32
     """Width of the backbone's stem."""
     channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96)
@@ -70,9 +69,9 @@ class PointGroupConfig:
     voxel_size: float = 0.02
     """Edge of the voxels, metres."""
     own_statistics: bool = False
-    """Outside training, too, the backbone's batch norm uses the statistics of the scene at hand."""
+    """Normalise by the statistics of the input instead of running ones outside training, too."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    """From moved voxels to proposals."""
+    """Grouping of shifted voxels into proposals."""
 
     def __post_init__(self) -> None:
         wrong = [k for k in self.ignored if not 0 <= k < self.classes]
@@ -83,11 +82,11 @@ class PointGroupConfig:
 
 @dataclass(frozen=True)
 class PointGroupOutput:
-    """What the heads say of V voxels.
+    """Output of the heads for V voxels.
 
     Attributes:
-        logits: [V, K] of the semantic classes.
-        bias: [V, 3] metres, from the voxel's point to the centroid of its instance.
+        logits: [V, K] logits of the semantic classes.
+        bias: [V, 3] predicted offset from the voxel's point to the centroid of its instance, metres.
     """
 
     logits: Tensor
@@ -112,11 +111,11 @@ class Proposals:
         return len(self.classes)
 
     def at(self, inverse: Tensor) -> Proposals:
-        """The same proposals on points [N] whose voxels are ``inverse`` [N]: the original points of a scene."""
+        """Transfer the proposals to points whose voxels are ``inverse`` [N], such as a scene's original points."""
         return Proposals(self.label[inverse.to(self.label.device)], self.classes, self.scores)
 
     def masks(self) -> list[Tensor]:
-        """Ascending indices of each proposal's voxels (or points): what `core.metrics.InstanceAP` takes."""
+        """Ascending indices of each proposal's voxels (or points), as input of `core.metrics.InstanceAP`."""
         order = torch.argsort(self.label, stable=True)
         counts = torch.bincount(self.label + 1, minlength=len(self) + 1).tolist()
         return list(order.split(counts)[1:])
@@ -143,15 +142,15 @@ class PointGroup(Pretrained):
         self.seg_head = nn.Linear(width, config.classes)
 
     def forward(self, points: PointBatch) -> PointGroupOutput:
-        """What the heads say of the voxels of a batch, in float32 under autocast, too."""
-        features = self.backbone(points.grid_coord, points.feat, points.offset)
-        # bfloat16 knows a way of one metre to four millimetres: nothing to group voxels of two centimetres by.
+        """Apply backbone and heads to the voxels of a batch; the heads compute in float32 under autocast, too."""
+        features = self.backbone(points.grid_coord, points.feat, points.offset)  # [V, C]
+        # bfloat16 resolves an offset of one metre to four millimetres, too coarse to group voxels of two centimetres.
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             return PointGroupOutput(self.seg_head(features), self.bias_head(features))
 
     def losses(self, output: PointGroupOutput, points: PointBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Their sum and the terms of `pointgroup_losses`.
+        """Total loss and its terms (`pointgroup_losses`).
 
         Raises:
             InputError: voxels without classes or instances.
@@ -167,12 +166,12 @@ class PointGroup(Pretrained):
     def proposals(
         self, output: PointGroupOutput, points: PointBatch, backend: GroupBackend = "auto"
     ) -> list[Proposals]:
-        """The predicted instances of every scene of the batch."""
+        """Predict the instances of every scene of the batch."""
         radius = self.config.cluster.radius * self.config.voxel_size
-        probability = output.logits.softmax(1)
-        moved = points.coord + torch.nan_to_num(output.bias).clamp(-FARTHEST, FARTHEST)
+        probability = output.logits.softmax(1)  # [V, K]
+        shifted = points.coord + torch.nan_to_num(output.bias).clamp(-FARTHEST, FARTHEST)  # [V, 3]
         return [
-            propose(probability[span], moved[span], self.config.ignored, radius, self.config.cluster, backend)
+            propose(probability[span], shifted[span], self.config.ignored, radius, self.config.cluster, backend)
             for span in points.spans()
         ]
 
@@ -180,7 +179,7 @@ class PointGroup(Pretrained):
     def predict(
         self, coord: NDArray[np.floating], color: NDArray[np.uint8], normal: NDArray[np.floating] | None = None
     ) -> tuple[Proposals, Tensor]:
-        """The instances of a scene, and the class [N] of every point, on the CPU.
+        """Predict the instances of a scene and the class [N] of every point, on the CPU.
 
         Args:
             coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors, zeros when None.
@@ -193,9 +192,9 @@ class PointGroup(Pretrained):
         points, inverse = make_points(scene.validated(), self.config.voxel_size)
         points = points.to(self.seg_head.weight.device)
         output = self(points)
-        found = self.proposals(output, points)[0]
-        found = Proposals(found.label.cpu(), found.classes.cpu(), found.scores.cpu())
-        return found.at(inverse), output.logits.argmax(1).cpu()[inverse]
+        proposals = self.proposals(output, points)[0]
+        proposals = Proposals(proposals.label.cpu(), proposals.classes.cpu(), proposals.scores.cpu())
+        return proposals.at(inverse), output.logits.argmax(1).cpu()[inverse]
 
     def to_config(self) -> dict[str, Any]:
         return to_dict(self.config)
@@ -206,15 +205,15 @@ class PointGroup(Pretrained):
 
 
 def instance_bias(points: PointBatch, ignored: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """The way from each voxel's point to the mean of its instance's points, in the batch's (augmented) world.
+    """Compute target offsets from each voxel's point to the mean of its instance, in the batch's (augmented) world.
 
     Args:
         points: with ``segment`` and ``instance``.
         ignored: classes without instances.
 
     Returns:
-        bias [V, 3] metres, 0 where there is no instance; and where there is one [V] bool: ids ≥ 0 of a class that is
-        neither ignored nor unlabelled.
+        bias [V, 3] metres, 0 for voxels without an instance, and valid [V] bool, True for voxels with one: an id ≥ 0 of
+        a class that is neither ignored nor unlabelled.
     """
     assert points.segment is not None and points.instance is not None
     segment, instance = points.segment, points.instance
@@ -224,26 +223,28 @@ def instance_bias(points: PointBatch, ignored: tuple[int, ...]) -> tuple[Tensor,
     counts = torch.diff(points.offset, prepend=points.offset.new_zeros(1)).to(segment.device)
     scene = torch.repeat_interleave(torch.arange(len(counts), device=segment.device), counts, output_size=len(segment))
     span = instance.max() + 1 if len(instance) else 1
-    keys, group = torch.unique((scene * span + instance)[valid], return_inverse=True)
-    coord = points.coord[valid].double()
-    total = coord.new_zeros(len(keys), 3).index_add(0, group, coord)
-    size = torch.bincount(group, minlength=len(keys))
+    keys, group = torch.unique((scene * span + instance)[valid], return_inverse=True)  # [I] instances, [W] voxels
+    coord = points.coord[valid].double()  # [W, 3]
+    total = coord.new_zeros(len(keys), 3).index_add(0, group, coord)  # [I, 3]
+    size = torch.bincount(group, minlength=len(keys))  # [I]
     bias = torch.zeros_like(points.coord)
     bias[valid] = ((total / size[:, None])[group] - coord).to(bias.dtype)
     return bias, valid
 
 
 def pointgroup_losses(output: PointGroupOutput, segment: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """The terms of Jiang et al. 2020, §3.2–3.3, as in Pointcept's PG-v1m1.
+    """The loss terms of Jiang et al. 2020, §3.2–3.3, as in Pointcept's PG-v1m1.
 
-    ``semantic``: cross-entropy over labelled voxels. ``bias_l1``: mean over voxels with an instance of
-    ‖bias − target‖₁. ``bias_cosine``: mean over the same of −cos(bias, target), from −1 (right) to 1.
+    ``semantic``: cross-entropy over labelled voxels. ``bias_l1``: mean of ‖bias − target‖₁ over voxels with an
+    instance. ``bias_cosine``: mean of −cos(bias, target) over the same voxels, from −1 (best) to 1.
 
     Args:
-        segment: [V] classes, −1 = ignore. target: [V, 3] and valid: [V] of `instance_bias`.
+        output: logits [V, K] and bias [V, 3].
+        segment: [V] classes, −1 = ignore.
+        target, valid: [V, 3] and [V] results of `instance_bias`.
 
     Returns:
-        scalars; a term without a voxel to speak of is 0, with gradients of 0.
+        Scalars by name; a term without voxels is 0, with gradients of 0.
     """
     labelled = segment != IGNORE
     semantic = F.cross_entropy(output.logits, segment, ignore_index=IGNORE, reduction="sum")
@@ -259,28 +260,29 @@ def pointgroup_losses(output: PointGroupOutput, segment: Tensor, target: Tensor,
 
 def propose(
     probability: Tensor,
-    moved: Tensor,
+    shifted: Tensor,
     ignored: tuple[int, ...],
     radius: float,
     config: ClusterConfig = ClusterConfig(),
     backend: GroupBackend = "auto",
 ) -> Proposals:
-    """Instances of one scene.
+    """Group the voxels of one scene into instances.
 
     Args:
-        probability: [V, K] of the classes; a voxel is of its most probable one.
-        moved: [V, 3] metres, voxels after their bias.
-        ignored: classes that are left out.
-        radius: metres within which voxels of one class hang together.
+        probability: [V, K] class probabilities; the largest decides a voxel's class.
+        shifted: [V, 3] voxels shifted by their bias, metres.
+        ignored: classes without instances.
+        radius: distance below which voxels of one class are linked, metres.
+        config: smallest sizes of groups.
         backend: see `core.nn.grouping.group_points`.
     """
-    segment = probability.argmax(1)
-    kept = torch.ones_like(segment, dtype=torch.bool)
+    segment = probability.argmax(1)  # [V]
+    countable = torch.ones_like(segment, dtype=torch.bool)  # [V]
     for k in ignored:
-        kept &= segment != k
-    rows = kept.nonzero()[:, 0]
-    group = group_points(moved[rows], segment[rows], radius, backend)
-    size = torch.bincount(group)
+        countable &= segment != k
+    rows = countable.nonzero()[:, 0]  # [R]
+    group = group_points(shifted[rows], segment[rows], radius, backend)  # [R]
+    size = torch.bincount(group)  # [groups]
     large = (size >= config.min_points) & (size > config.propose_points)
     number = torch.where(large, large.cumsum(0) - 1, -1)
     label = torch.full_like(segment, -1)
@@ -288,6 +290,6 @@ def propose(
     inside = (label >= 0).nonzero()[:, 0]
     count = int(large.sum())
     classes = segment.new_zeros(count).scatter(0, label[inside], segment[inside])  # equal throughout a proposal
-    sure = probability[inside, segment[inside]].double()
-    scores = sure.new_zeros(count).index_add(0, label[inside], sure) / size[large]
+    confidence = probability[inside, segment[inside]].double()
+    scores = confidence.new_zeros(count).index_add(0, label[inside], confidence) / size[large]  # [P]
     return Proposals(label, classes, scores.float())

@@ -31,11 +31,16 @@ def load(spec: str | Path, revision: str | None = None) -> GaussianCross | ClipG
 
 
 def load_pretrained(where: str | Path, revision: str | None = None) -> GaussianCross | SpUNet:
-    """Open a stored network that has ``encode(coord, color, normal)``: a `GaussianCross`, a `SpUNet`, or the backbone
-    of a `PointGroup`.
+    """Load a stored model with ``encode(coord, color, normal)``.
 
     Args:
         where, revision: see `core.io.pretrained.Pretrained.from_pretrained`.
+
+    Returns:
+        The stored `GaussianCross` or `SpUNet`, or the backbone of a stored `PointGroup`.
+
+    Raises:
+        InputError: nothing there, damaged, or of another class.
     """
     stored = read_pretrained(where, revision)
     for kind in (GaussianCross, SpUNet):

@@ -1,4 +1,14 @@
-"""Networks and their layers. `SpUNet` can be imported from here; torch is imported when it is first used."""
+"""Networks and their layers.
+
+spunet, stages, encode      sparse U-Net, features per stage, features per point
+unet3d, heads, standardize  dense lattice U-Net, Gaussian heads, standardised distillation targets
+point_ops, serialization, gs_tokenizer, point_transformer   patches, curve orders, tokens and blocks of CLIP-GS
+grouping, connected         PointGroup proposals, connected components of cells
+tokens, two_tower           image networks of the bundled 2D teachers
+pointcept                   weights of Pointcept's checkpoints
+
+`SpUNet` can be imported from here; torch is imported on first use.
+"""
 
 from __future__ import annotations
 

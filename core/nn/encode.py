@@ -1,4 +1,4 @@
-"""Per-point features of a whole scene from a backbone: nothing masked, nothing augmented."""
+"""Per-point features of a whole, unmasked and unaugmented scene from a backbone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stages import Stages
 
 
 class Backbone(Protocol):
-    """What `encode_points` needs of a network on voxels (`core.nn.SpUNet`)."""
+    """Interface of a network on voxels that `encode_points` uses (`core.nn.SpUNet`)."""
 
     @property
     def stages(self) -> Callable[[Tensor, Tensor, Tensor], Stages]: ...
@@ -34,15 +34,15 @@ def encode_points(
     device: torch.device | str = "cpu",
     hypercolumn: bool = False,
 ) -> Tensor:
-    """Features of every point; points of one voxel share them.
+    """Compute the features of every point; points of one voxel share them.
 
     Args:
         coord: [N, 3] metres, z up.
         color: [N, 3] uint8.
-        normal: [N, 3] unit vectors; zeros, as for points whose normal is unknown, when None.
-        voxel_size: edge of the voxels, metres: that of the pre-training.
-        device: where the backbone is.
-        hypercolumn: every stage's features side by side, fine to coarse to fine, instead of the last stage's.
+        normal: [N, 3] unit vectors; None stands for zeros, the value of unknown normals.
+        voxel_size: edge of the voxels in pre-training, metres.
+        device: the backbone's device.
+        hypercolumn: concatenate the features of every stage, fine to coarse to fine, instead of the last stage's.
 
     Returns:
         [N, C] float32 on the CPU, in input order.
@@ -50,10 +50,10 @@ def encode_points(
     Raises:
         InputError: arrays that do not match, are not finite, or colours that are not uint8.
     """
-    normal = np.zeros_like(coord) if normal is None else normal
+    normal = np.zeros_like(coord) if normal is None else normal  # [N, 3]
     scene = PointScene("scene", np.asarray(coord, np.float32), np.asarray(color), np.asarray(normal, np.float32))
-    given = make_input(scene.validated(), InputConfig(voxel_size=voxel_size))
-    points = given.points.to(device)
-    inputs = points.grid_coord, points.feat, points.offset
-    features = torch.cat(backbone.stages(*inputs).spread(), 1) if hypercolumn else backbone(*inputs)
-    return features.float().cpu()[given.inverse]
+    network_input = make_input(scene.validated(), InputConfig(voxel_size=voxel_size))
+    points = network_input.points.to(device)
+    inputs = points.grid_coord, points.feat, points.offset  # [V, 3], [V, 6], [1]
+    features = torch.cat(backbone.stages(*inputs).spread(), 1) if hypercolumn else backbone(*inputs)  # [V, C]
+    return features.float().cpu()[network_input.inverse]  # [N, C]

@@ -1,14 +1,13 @@
 """The GS tokenizer of CLIP-GS: Gaussians → patches → one token each.
 
-A Gaussian comes as 14 values: position 3, colour 3, opacity (logit) 1, scale (logarithm) 3, quaternion (wxyz) 4. A
-patch holds the nearest Gaussians of one of the farthest points. Two branches make a token of width 512 of it, and are
-summed:
+A Gaussian has 14 values: position 3, colour 3, opacity (logit) 1, scale (logarithm) 3, quaternion (wxyz) 4. A patch
+holds the Gaussians nearest to one of the farthest points. A token of width 512 is the sum of two branches:
 
 PatchEncoder    position and colour through Uni3D's point encoder, a small PointNet
-RefineEncoder   all attributes, in the order of a curve, through 1×3 convolutions; it starts at zero
+RefineEncoder   all attributes, in the order of a curve, through 1×3 convolutions; zero at the start
 
 Both compute on rows [..., channels], where a 1×1 convolution is one matrix product, and fold batch norm into the
-weights outside training.
+weights outside training. Sizes: B objects, N Gaussians, G patches of n Gaussians, P patches of all objects.
 """
 
 from __future__ import annotations
@@ -24,31 +23,34 @@ from .point_ops import UNI3D_SKIP, farthest_point_sample, gather, knn
 from .serialization import Order, patch_order
 
 ATTRIBUTES = 14
-"""Values of a Gaussian: position, colour, opacity logit, log-scale, quaternion."""
+"""Number of input values per Gaussian: position, colour, opacity logit, log-scale, quaternion."""
 CHANNELS = 19
-"""Values of a Gaussian that the network sees: the quaternion as a rotation matrix."""
+"""Number of network values per Gaussian: the quaternion becomes a rotation matrix."""
 TOKEN = 512
-"""Width at which the branches are summed."""
+"""Width of the two branches' outputs."""
 
 _ROWS = 4096
-"""Rows that go through the branches at a time where no gradient is needed: intermediates then stay in cache."""
+"""Number of rows per pass without gradients, so that intermediates stay in cache."""
 
 
 def linear_and_norm(attributes: Tensor) -> Tensor:
-    """Attributes [..., 14] → what the network sees [..., 19]: position and colour as they are, sigmoid of the opacity's
-    logit and of the log-scales (so that any size lands in 0–1), rotation matrix row by row."""
+    """Map attributes [..., 14] to network values [..., 19].
+
+    Position and colour are kept, the opacity's logit and the log-scales pass through a sigmoid (any size lands in
+    0–1), and the quaternion becomes a rotation matrix, row by row.
+    """
     position_color, opacity_scale, quats = attributes.split([6, 4, 4], -1)
     return torch.cat([position_color, opacity_scale.sigmoid(), quat_to_rotmat(quats).flatten(-2)], -1)
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Gaussians in groups.
+    """Gaussians grouped into patches.
 
     Attributes:
         centers: [B, G, 3] positions of the farthest points.
-        values: [B, G, n, 19] what the network sees of each patch's Gaussians, positions relative to the centre;
-            nearest first.
+        values: [B, G, n, 19] network values of each patch's Gaussians, nearest first, with positions relative to the
+            centre.
     """
 
     centers: Tensor
@@ -61,22 +63,22 @@ class Patches:
 
 
 def make_patches(attributes: Tensor, groups: int, size: int, skip: float = UNI3D_SKIP) -> Patches:
-    """Cut objects into patches: ``groups`` farthest points, and the ``size`` Gaussians nearest to each.
+    """Cut objects into patches of the ``size`` Gaussians nearest to each of ``groups`` farthest points.
 
     Args:
         attributes: [B, N, 14], positions in the unit ball, N ≥ size.
         skip: see `farthest_point_sample`.
     """
-    positions = attributes[..., :3]
-    centers = gather(positions, farthest_point_sample(positions, groups, skip))
-    seen = gather(linear_and_norm(attributes), knn(centers, positions, size))
-    relative = seen[..., :3] - centers[:, :, None]
-    return Patches(centers, torch.cat([relative, seen[..., 3:]], -1))
+    positions = attributes[..., :3]  # [B, N, 3]
+    centers = gather(positions, farthest_point_sample(positions, groups, skip))  # [B, G, 3]
+    values = gather(linear_and_norm(attributes), knn(centers, positions, size))  # [B, G, n, 19]
+    relative = values[..., :3] - centers[:, :, None]  # [B, G, n, 3]
+    return Patches(centers, torch.cat([relative, values[..., 3:]], -1))
 
 
 class PatchEncoder(nn.Module):
-    """A small PointNet over each patch (Uni3D's ``encoder``, same weight names): points 128 → 256, their maximum beside
-    each of them, 512 → 512, maximum."""
+    """Small PointNet over each patch (Uni3D's ``encoder``, same weight names): per point 128 → 256, concatenated with
+    the patch's maximum, 512 → 512, maximum."""
 
     def __init__(self, channels: int = 6) -> None:
         super().__init__()
@@ -88,21 +90,21 @@ class PatchEncoder(nn.Module):
         )
 
     def forward(self, patches: Tensor) -> Tensor:
-        """[P, n, channels] → [P, 512]."""
+        """Encode patches [P, n, channels] as [P, 512]."""
         return _in_parts(self._encode, patches)
 
     def _encode(self, patches: Tensor) -> Tensor:
-        # Biases of points are added after the maximum over them, to patches: the gradient of a bias is a sum over all
-        # that it was added to, which took a sixth of a training step.
+        # Biases are added to patches, after the maximum over points: the gradient of a bias is a sum over everything
+        # it was added to, which took a sixth of a training step.
         conv, norm, last, shift = _parts(self.first_conv)
-        local = F.linear(_dense(patches, conv, norm).relu(), last)
-        pooled = _maximum(local)[:, None] + shift
-        # The first 256 inputs of the second half are the patch's maximum, the same for all its points: their share of
-        # the product is computed once a patch.
+        local = F.linear(_dense(patches, conv, norm).relu(), last)  # [P, n, 256]
+        pooled = _maximum(local)[:, None] + shift  # [P, 1, 256]
+        # The first 256 inputs of the second half are the patch's maximum, equal for all its points: their share of the
+        # product is computed once per patch.
         conv, norm, last, end = _parts(self.second_conv)
         weight, bias = _folded(conv, norm)
         own, common = weight[:, 256:, 0], weight[:, :256, 0]
-        hidden = F.linear(local, own) + (F.linear(pooled, common, bias) + F.linear(shift, own))
+        hidden = F.linear(local, own) + (F.linear(pooled, common, bias) + F.linear(shift, own))  # [P, n, 512]
         if self.training:
             hidden = _normalize(hidden, norm)
         return _maximum(F.linear(hidden.relu_(), last)) + end
@@ -111,8 +113,8 @@ class PatchEncoder(nn.Module):
 class RefineEncoder(nn.Module):
     """Four 1×3 convolutions along each patch's order, strides 1, 1, 2, 2, then the maximum.
 
-    The last batch norm starts with weight zero, so the branch starts as zero; it has no ReLU after it, through which
-    no gradient would reach a weight of zero.
+    The last batch norm starts with weight zero, so the branch starts at zero. No ReLU follows it, because no gradient
+    would pass through it to a weight of zero.
     """
 
     STRIDES = (1, 1, 2, 2)
@@ -128,25 +130,28 @@ class RefineEncoder(nn.Module):
         nn.init.zeros_(self.norms[-1].weight)  # type: ignore[arg-type]
 
     def forward(self, patches: Tensor) -> Tensor:
-        """[P, n, channels], in order → [P, 512]."""
+        """Encode ordered patches [P, n, channels] as [P, 512]."""
         return _in_parts(self._encode, patches)
 
     def _encode(self, x: Tensor) -> Tensor:
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = _dense(x, conv, norm)
+            x = _dense(x, conv, norm)  # [P, n / strides so far, width]
             x = x.relu() if i < len(self.convs) - 1 else x
         return _maximum(x)
 
 
 def in_order(values: Tensor, order: Order) -> Tensor:
-    """Patches [B, G, n, C] with each patch's Gaussians sorted along a curve (the first 3 channels are positions)."""
-    index = patch_order(values[..., :3], order)
+    """Sort the Gaussians of patches [B, G, n, C] along a curve (the first 3 channels are positions)."""
+    index = patch_order(values[..., :3], order)  # [B, G, n]
     return values.gather(2, index[..., None].expand_as(values))
 
 
 class _Maximum(torch.autograd.Function):
-    """`Tensor.amax` of [P, n, C] over n. Its gradient, too, is shared evenly by equal maxima, but counted by a matrix
-    product: in bfloat16 on the CPU, 98 ms instead of 226 (2,880 × 16 × 512, forward and backward, one thread)."""
+    """`Tensor.amax` of [P, n, C] over n, with a faster backward pass.
+
+    Equal maxima share the gradient evenly, as in torch, but are counted by a matrix product: in bfloat16 on the CPU 98
+    instead of 226 ms (2,880 × 16 × 512, forward and backward, one thread).
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -170,7 +175,7 @@ def _maximum(x: Tensor) -> Tensor:
 
 
 def _in_parts(encode, patches: Tensor) -> Tensor:
-    """All patches at once where gradients or statistics are wanted, else a few at a time."""
+    """Encode all patches at once with gradients or on a GPU, else a few at a time."""
     count = max(1, _ROWS // patches.shape[1])
     if torch.is_grad_enabled() or patches.device.type != "cpu" or len(patches) <= count:
         return encode(patches)
@@ -178,7 +183,7 @@ def _in_parts(encode, patches: Tensor) -> Tensor:
 
 
 def _parts(layers: nn.Sequential) -> tuple[nn.Conv1d, nn.BatchNorm1d, Tensor, Tensor]:
-    """Convolution, batch norm, (ReLU,) and weight [C', C] and bias [C'] of the convolution of one row after it."""
+    """Convolution, batch norm, and weight [C', C] and bias [C'] of the 1×1 convolution after them."""
     first, norm, _, last = layers
     assert isinstance(first, nn.Conv1d) and isinstance(norm, nn.BatchNorm1d)
     assert isinstance(last, nn.Conv1d) and last.bias is not None
@@ -186,11 +191,11 @@ def _parts(layers: nn.Sequential) -> tuple[nn.Conv1d, nn.BatchNorm1d, Tensor, Te
 
 
 def _dense(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
-    """Convolution over the rows [P, n, C] of each patch, then batch norm: → [P, n / stride, C']."""
+    """Apply convolution and batch norm to the rows [P, n, C] of each patch: [P, n / stride, C']."""
     assert isinstance(conv, nn.Conv1d)
     weight, bias = _folded(conv, norm)
     stride = conv.stride[0]
-    if conv.kernel_size[0] == 3:  # windows of three rows, laid side by side
+    if conv.kernel_size[0] == 3:  # concatenate windows of three rows
         n = x.shape[1]
         x = F.pad(x, (0, 0, 1, 1))
         x = torch.cat([x[:, i : i + n : stride] for i in range(3)], 2)
@@ -202,9 +207,9 @@ def _dense(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
 
 
 def _folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a convolution and, outside training, of the batch norm after it, as one convolution's."""
+    """Weight and bias of a convolution with, outside training, the batch norm after it folded in."""
     assert isinstance(conv, nn.Conv1d)
-    if norm.training:  # batch norm takes off any constant: the bias has no gradient but zero
+    if norm.training:  # batch norm removes any constant, so the gradient of the bias is zero
         return conv.weight, None if conv.bias is None else conv.bias.detach()
     assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()

@@ -17,23 +17,21 @@ class HeadConfig:
     """Activations of the Gaussian heads. The paper names them; the ranges are inferred."""
 
     hidden: int = 64
-    """Width of the one hidden layer that the heads share; 0 makes them linear."""
+    """Width of the hidden layer that the outputs share; 0 makes the head linear."""
     offset_range: float = 1.0
-    """Δ: the farthest a mean moves from its anchor, in lattice pitches per axis (δ = tanh(·) · Δ, starting at 0)."""
+    """Δ, largest offset of a mean from its anchor, in pitches per axis (δ = tanh(·) · Δ, 0 at the start)."""
     scale_range: tuple[float, float] = (0.1, 3.0)
-    """Smallest and largest standard deviation, in pitches; log-uniform under a sigmoid."""
+    """Smallest and largest standard deviation, in pitches (log-uniform in a sigmoid)."""
     scale_init: float = 0.5
     """Standard deviation at the start, in pitches."""
     opacity_init: float = 0.5
-    """Opacity at the start; above the pruning threshold, so that every anchor is seen at first."""
+    """Opacity at the start; above the pruning threshold, so that every anchor is rendered at first."""
     feature_dim: int = 32
-    """Channels of the semantic embedding f. With RGB and depth, one pass of the rasteriser."""
+    """Channels of the semantic embedding f, rendered in one pass with colour and depth."""
     prune_threshold: float = 0.3
     """τ: anchors with an opacity at or below it are dropped before rasterisation (0.3 in the paper)."""
     prune_floor: float = 1 / 3
-    """Share of the anchors, the most opaque ones, that stay whatever their opacity. Inferred, and needed: a pruned
-    anchor gets no gradient, and with too low a floor a lattice prunes itself away (livingroom, 60,000 cells, held-out
-    PSNR after 160 steps: 17.6 dB with 1/3, 11.5 dB with 1/30). With finer anchors beside the lattice little will do."""
+    """Smallest share of anchors kept, most opaque first; pruned anchors get no gradient. Inferred."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.prune_floor <= 1:
@@ -43,7 +41,7 @@ class HeadConfig:
 class GaussianHead(nn.Module):
     """MLP from anchor features [A, C] to Gaussians around anchors, pruned by opacity.
 
-    Opacity is decoded first and the rest only for the anchors that stay: pruning pays for itself.
+    Opacity is decoded first, everything else only for the anchors that are kept.
     """
 
     def __init__(self, in_channels: int, config: HeadConfig) -> None:
@@ -71,7 +69,8 @@ class GaussianHead(nn.Module):
         base_color: Tensor | None = None,
         base_features: Tensor | None = None,
     ) -> Gaussians:
-        """
+        """Decode the Gaussians of the anchors that survive pruning.
+
         Args:
             feat: [A, C] anchor features.
             anchors: [A, 3] anchor means ν, metres.
@@ -80,20 +79,20 @@ class GaussianHead(nn.Module):
             base_features: [A, F] embeddings to which a residual is predicted; None predicts embeddings.
 
         Returns:
-            the Gaussians of the anchors that survive pruning.
+            K ≤ A Gaussians.
         """
         c = self.config
-        hidden = self.hidden(feat)
-        opacities = self.opacity(hidden)[:, 0].float().sigmoid()
-        keep = self.keep(opacities.detach())
-        out = self.rest(hidden[keep]).float()
-        offset, quats, scales, colors, features = out.split([3, 4, 3, 3, c.feature_dim], 1)
+        hidden = self.hidden(feat)  # [A, hidden]
+        opacities = self.opacity(hidden)[:, 0].float().sigmoid()  # [A]
+        keep = self.keep(opacities.detach())  # [K]
+        out = self.rest(hidden[keep]).float()  # [K, 13 + F]
+        offset, quats, scales, colors, features = out.split([3, 4, 3, 3, c.feature_dim], 1)  # [K, …] each
         low, high = c.scale_range
-        colors = colors.sigmoid()
+        colors = colors.sigmoid()  # [K, 3]
         if base_color is not None:
             colors = (base_color[keep] + colors - 0.5).clamp(0, 1)
         if base_features is not None:
-            features = base_features[keep] + features
+            features = base_features[keep] + features  # [K, F]
         return Gaussians(
             means=anchors[keep] + offset.tanh() * (c.offset_range * pitch),
             quats=quats,
@@ -104,9 +103,9 @@ class GaussianHead(nn.Module):
         )
 
     def keep(self, opacities: Tensor) -> Tensor:
-        """Indices [K] of the anchors that stay, ascending: opacity above τ, and the most opaque up to the floor."""
-        kept = opacities > self.config.prune_threshold
-        floor = math.ceil(self.config.prune_floor * len(opacities))
-        if int(kept.sum()) < floor:
-            kept[opacities.topk(floor).indices] = True
-        return kept.nonzero()[:, 0]
+        """Indices [K], ascending, of the anchors to keep: opacity above τ, at least the ``prune_floor`` most opaque."""
+        above = opacities > self.config.prune_threshold  # [A]
+        minimum = math.ceil(self.config.prune_floor * len(opacities))
+        if int(above.sum()) < minimum:
+            above[opacities.topk(minimum).indices] = True
+        return above.nonzero()[:, 0]

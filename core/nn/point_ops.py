@@ -1,8 +1,7 @@
-"""Farthest point sampling and nearest neighbours: how a point cloud is cut into patches.
+"""Farthest point sampling and nearest neighbours, to cut point clouds into patches.
 
-On the CPU both are numba kernels, elsewhere vectorised torch; neither needs a compiled extension. Distances are squared
-and in float32, summed as (dx² + dy²) + dz², so that every implementation finds the same indices. The slow references
-say what is computed.
+On the CPU both are numba kernels, elsewhere vectorised torch; neither needs a compiled extension. Squared distances are
+float32 sums (dx² + dy²) + dz² in every implementation, so all find the same indices. The references are the definition.
 """
 
 from __future__ import annotations
@@ -17,20 +16,22 @@ from ..errors import InputError
 from ..sparse.threads import share
 
 UNI3D_SKIP = 1e-3
-"""Squared radius around the origin within which PointNet++'s sampling kernel, and so Uni3D, never picks a point."""
+"""Squared radius around the origin in which PointNet++'s sampling kernel, and so Uni3D, never picks a point."""
 
 _BLOCK = 256
 _FAR = np.float32(1e10)
 
 
 def farthest_point_sample(points: Tensor, count: int, skip: float = 0.0) -> Tensor:
-    """Indices [B, count] int64 of points that are far from each other: the first is point 0, each further one the
-    farthest from all before it (the lowest index among equals).
+    """Sample indices [B, count] int64 of points that are far from each other.
+
+    The first is point 0, each further one the point farthest from all before it (the lowest index among equals).
 
     Args:
-        points: [B, N, 3] float32, any unit. With fewer than ``count`` distinct points some come up again.
-        skip: points with x² + y² + z² ≤ skip are not picked after the start (`UNI3D_SKIP` is what Uni3D was trained
-            with). When nothing else is left, point 0 is.
+        points: [B, N, 3] float32, any unit. With fewer than ``count`` distinct points some are repeated.
+        count: number of samples per cloud.
+        skip: points with x² + y² + z² ≤ skip are not picked after the first (Uni3D: `UNI3D_SKIP`); point 0 is repeated
+            when no other is left.
     """
     _check(points, "points")
     if count < 1:
@@ -44,8 +45,9 @@ def farthest_point_sample(points: Tensor, count: int, skip: float = 0.0) -> Tens
 
 
 def knn(queries: Tensor, points: Tensor, count: int) -> Tensor:
-    """Indices [B, M, count] int64 of the points nearest to each query, nearest first (the lowest index among equals; on
-    CUDA equals come in any order).
+    """Find indices [B, M, count] int64 of the points nearest to each query, nearest first.
+
+    Among equals the lowest index comes first; on CUDA equals come in any order.
 
     Args:
         queries: [B, M, 3]; points: [B, N, 3], N ≥ count. float32.
@@ -67,7 +69,7 @@ def knn(queries: Tensor, points: Tensor, count: int) -> Tensor:
 
 
 def gather(values: Tensor, index: Tensor) -> Tensor:
-    """Rows of ``values`` [B, N, C] at ``index`` [B, ...] → [B, ..., C]."""
+    """Gather rows of ``values`` [B, N, C] at ``index`` [B, ...]: [B, ..., C]."""
     flat = index.flatten(1)[..., None].expand(-1, -1, values.shape[-1])
     return values.gather(1, flat).unflatten(1, index.shape[1:])
 
@@ -81,7 +83,7 @@ def _check(points: Tensor, name: str) -> None:
 
 
 def reference_fps(points: NDArray[np.float32], count: int, skip: float = 0.0) -> NDArray[np.int64]:
-    """`farthest_point_sample` of one cloud [N, 3], the definition."""
+    """`farthest_point_sample` for one cloud [N, 3]: the definition."""
     x, y, z = points.T
     allowed = (x * x + y * y) + z * z > np.float32(skip) if skip > 0 else np.ones(len(points), bool)
     nearest = np.full(len(points), _FAR)
@@ -93,7 +95,7 @@ def reference_fps(points: NDArray[np.float32], count: int, skip: float = 0.0) ->
 
 
 def reference_knn(queries: NDArray[np.float32], points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """`knn` of one cloud, the definition: sort everything."""
+    """`knn` for one cloud, by sorting all distances: the definition."""
     return np.stack([np.argsort(_squared(points, q), kind="stable")[:count] for q in queries])
 
 
@@ -107,8 +109,8 @@ def _squared(points: NDArray[np.float32], center: NDArray[np.float32]) -> NDArra
 
 @numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
 def _fps(worker, workers, points, skip, out):
-    """One cloud after the other. Coordinates lie in planes so that a block's pass is one vector loop; the pick is then
-    searched only in the one block that holds the farthest point."""
+    """Sample cloud after cloud. Coordinates lie in planes, so that the pass over a block is one vector loop; the pick
+    is then searched only in the block with the farthest point."""
     clouds, n, count = points.shape[0], points.shape[1], out.shape[1]
     blocks = (n + _BLOCK - 1) // _BLOCK
     x, y, z = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
@@ -117,7 +119,7 @@ def _fps(worker, workers, points, skip, out):
     for b in range(worker, clouds, workers):
         for i in range(n):
             x[i], y[i], z[i] = points[b, i, 0], points[b, i, 1], points[b, i, 2]
-            # a point that may not be picked is nearer than any other from the start
+            # a skipped point starts out nearer than any other
             near_origin = skip > 0 and (x[i] * x[i] + y[i] * y[i]) + z[i] * z[i] <= skip
             nearest[i] = np.float32(-1) if near_origin else _FAR
         pick = 0
@@ -144,8 +146,8 @@ def _fps(worker, workers, points, skip, out):
 
 @numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
 def _knn(worker, workers, queries, points, out):
-    """Distances by vector loops over blocks; what beats the worst of the best so far goes into a buffer, which is cut
-    back to the best ``count`` when full."""
+    """Compute distances by vector loops over blocks; buffer candidates better than the worst of the best ``count``, and
+    cut the buffer back to the best when full."""
     clouds, m, n, count = queries.shape[0], queries.shape[1], points.shape[1], out.shape[2]
     x, y, z = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
     distance = np.empty(_BLOCK, np.float32)
@@ -165,7 +167,7 @@ def _knn(worker, workers, queries, points, out):
                     d = (dx * dx + dy * dy) + dz * dz
                     distance[i] = d
                     low = min(low, d)
-                if low >= limit:  # an equal one further on loses to the lower index
+                if low >= limit:  # a later equal distance loses to the lower index
                     continue
                 for i in range(size):
                     if distance[i] < limit:
@@ -191,7 +193,7 @@ def _before(d, i, other_d, other_i):
 
 @numba.njit(nogil=True, cache=True)
 def _cut(d, index, size, count):
-    """Quickselect: the first ``count`` entries become the nearest ones, in any order."""
+    """Quickselect: move the ``count`` nearest entries to the front, in any order."""
     low, high = 0, size - 1
     while low < high:
         middle = (low + high) // 2
@@ -217,7 +219,7 @@ def _cut(d, index, size, count):
 
 @numba.njit(nogil=True, cache=True)
 def _sort(d, index, count):
-    """Insertion sort of the first ``count``: by distance, then index."""
+    """Insertion sort of the first ``count`` entries by distance, then index."""
     for i in range(1, count):
         key_d, key_i = d[i], index[i]
         j = i - 1
@@ -230,11 +232,11 @@ def _sort(d, index, count):
 # --- any other device ---------------------------------------------------------------------------------------
 
 _PAIRS = 1 << 27
-"""Distances held at a time (0.5 GB)."""
+"""Number of distances in memory at a time (0.5 GB)."""
 
 
 def _fps_torch(points: Tensor, count: int, skip: float) -> Tensor:
-    """All clouds at once, one small kernel after the other; nothing waits for the device."""
+    """Sample all clouds at once by a sequence of small kernels, without synchronisation."""
     batch = torch.arange(len(points), device=points.device)
     x, y, z = points.unbind(-1)
     nearest = torch.full_like(x, float(_FAR))
@@ -253,11 +255,11 @@ def _fps_torch(points: Tensor, count: int, skip: float) -> Tensor:
 
 def _knn_torch(queries: Tensor, points: Tensor, count: int) -> Tensor:
     rows = max(1, _PAIRS // points.shape[1])
-    found = []
+    indices = []
     for cloud_queries, cloud in zip(queries, points, strict=True):
         parts = []
         for part in cloud_queries.split(rows):
             dx, dy, dz = (cloud - part[:, None]).unbind(-1)
             parts.append(((dx * dx + dy * dy) + dz * dz).topk(count, largest=False).indices)
-        found.append(torch.cat(parts))
-    return torch.stack(found)
+        indices.append(torch.cat(parts))
+    return torch.stack(indices)

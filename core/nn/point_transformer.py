@@ -1,5 +1,8 @@
-"""Uni3D's transformer: patch tokens → one embedding. Weight names and arithmetic are those of timm's EVA-02 blocks
-(pre-norm, SwiGLU, no bias on keys), without rotary embedding, as Uni3D runs them."""
+"""Uni3D's transformer: patch tokens → one embedding.
+
+Weight names and arithmetic are those of timm's EVA-02 blocks (pre-norm, SwiGLU, no bias on keys) without rotary
+embedding, as in Uni3D. Sizes: B objects, T tokens of width D.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EPS = 1e-6
-"""Of every layer norm."""
+"""Epsilon of every layer norm."""
 
 
 class FusedAttention(nn.Module):
@@ -23,13 +26,13 @@ class FusedAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        q, k, v = F.linear(x, self.qkv.weight, bias).chunk(3, -1)
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])  # [3 · D]
+        q, k, v = F.linear(x, self.qkv.weight, bias).chunk(3, -1)  # [B, T, D] each
         return self.proj(_attend(q, k, v, self.heads))
 
 
 class SplitAttention(nn.Module):
-    """The same with three matrices (the base and large sizes)."""
+    """Multi-head attention with separate matrices for queries, keys and values (the base and large sizes)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -44,13 +47,13 @@ class SplitAttention(nn.Module):
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """[B, T, D] each → [B, T, D]."""
-    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    """Attend with queries, keys and values [B, T, D]: [B, T, D]."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))  # [B, heads, T, D / heads]
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 class FusedSwiGLU(nn.Module):
-    """silu(gate) · value → out, gate and value from one matrix."""
+    """out(silu(gate) · value), with gate and value from one matrix."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -58,12 +61,12 @@ class FusedSwiGLU(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.fc1(x).chunk(2, -1)
+        gate, value = self.fc1(x).chunk(2, -1)  # [B, T, hidden] each
         return self.fc2(F.silu(gate) * value)
 
 
 class SplitSwiGLU(nn.Module):
-    """The same with two matrices, and a layer norm before the last."""
+    """out(norm(silu(gate) · value)), with gate and value from separate matrices."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -77,8 +80,10 @@ class SplitSwiGLU(nn.Module):
 
 
 class EvaBlock(nn.Module):
-    """x + attn(norm1(x)), then x + mlp(norm2(x)); in training each branch is left out for a whole object with the
-    probability ``drop_path``."""
+    """x + attn(norm1(x)), then x + mlp(norm2(x)).
+
+    In training each branch is dropped for a whole object with probability ``drop_path``.
+    """
 
     def __init__(self, width: int, heads: int, fused: bool, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -97,20 +102,21 @@ class EvaBlock(nn.Module):
         if not self.training or self.drop_path == 0:
             return branch
         keep = 1 - self.drop_path
+        # Scale the branches that are kept, so that the expectation stays the same.
         return branch * (torch.rand(len(branch), 1, 1, device=branch.device) < keep) / keep
 
 
 class Visual(nn.Module):
-    """The blocks and the last norm, under the name that Uni3D's checkpoints give them."""
+    """Blocks and final norm, with the name they have in Uni3D's checkpoints."""
 
     def __init__(self, width: int, depth: int, heads: int, fused: bool, drop_path: float = 0.0) -> None:
         super().__init__()
-        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]  # deeper blocks are left out more often
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]  # deeper blocks are dropped more often
         self.blocks = nn.ModuleList(EvaBlock(width, heads, fused, rate) for rate in rates)
         self.fc_norm = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, 1 + G, D] → [B, D]: the first token after all blocks, normalised."""
+        """Run tokens [B, 1 + G, D] through all blocks; returns the first one, normalised: [B, D]."""
         for block in self.blocks:
             tokens = block(tokens)
         return self.fc_norm(tokens[:, 0])

@@ -1,7 +1,7 @@
-"""SpUNet-v1m1's weights in Pointcept's checkpoints, which GaussianCross's released ones are, too.
+"""Conversion of SpUNet-v1m1 weights from and to Pointcept's checkpoints (GaussianCross's released ones, too).
 
-A checkpoint holds ``state_dict`` with the backbone under ``backbone.``, all under ``module.`` where it was trained on
-several GPUs, beside class heads and whatever else the method had. Convolutions are spconv 2.x's, [out, k, k, k, in].
+A checkpoint holds ``state_dict`` with the backbone under ``backbone.`` (``module.backbone.`` after training on several
+GPUs) beside class heads and other parts of the method. Convolution weights have spconv 2.x's layout [out, k, k, k, in].
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ..io.torch_files import read_weights
 from .spunet import STAGES, SpUNet
 
 STEM = "conv_input.0.weight"
-"""The first weight of a backbone: what comes before it is the backbone's prefix."""
+"""Name of a backbone's first weight; the text before it is the backbone's prefix."""
 
 HEAD = "final."
-"""The class head inside Pointcept's backbone; SpUNet here has none."""
+"""Prefix of the class head inside Pointcept's backbone; `SpUNet` has none."""
 
 COUNTER = ".num_batches_tracked"
-"""Missing in some older files, and of no consequence where momentum is fixed."""
+"""Suffix of counters that some older files lack; unused with a fixed momentum."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A backbone found in somebody's weights.
+    """A backbone read from a file of weights.
 
     Attributes:
-        backbone: with those weights, on the CPU, in eval mode.
-        prefix: what its names began with, such as "module.backbone.".
-        left_out: the other names of the file, class heads among them.
-        filled: counters of batch norms that the file had not, set to 0.
+        backbone: on the CPU, in eval mode.
+        prefix: prefix of its names in the file, such as "module.backbone.".
+        left_out: the other names in the file, such as class heads.
+        filled: names of batch norm counters missing in the file, set to 0.
     """
 
     backbone: SpUNet
@@ -47,10 +47,10 @@ class Conversion:
 
 
 def read_pointcept(path: Path | str, prefix: str | None = None, own_statistics: bool = False) -> Conversion:
-    """The SpUNet-v1m1 in a ``.pth`` or ``.safetensors`` file; its widths and depths are read off the shapes.
+    """Read the SpUNet-v1m1 in a ``.pth`` or ``.safetensors`` file; widths and depths follow from the shapes.
 
     Args:
-        prefix: of the backbone's names; found by itself where the file holds one backbone.
+        prefix: prefix of the backbone's names; None finds it in a file with one backbone.
         own_statistics: see `SpUNet`.
 
     Raises:
@@ -69,7 +69,7 @@ def read_pointcept(path: Path | str, prefix: str | None = None, own_statistics: 
         raise InputError(path, f"a weight {prefix}{STEM}", f"backbones at the prefixes {prefixes}")
     inside = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     own = {k: v for k, v in inside.items() if not k.startswith(HEAD)}
-    if prefix == "":  # a bare backbone: what is not its own belongs to something else
+    if prefix == "":  # a bare backbone: other names belong to other parts
         own = {k: v for k, v in own.items() if k.split(".")[0] in ("conv_input", "down", "enc", "up", "dec")}
     config = _architecture(path, own)
     with torch.random.fork_rng(devices=[]):
@@ -85,14 +85,16 @@ def read_pointcept(path: Path | str, prefix: str | None = None, own_statistics: 
 
 
 def to_pointcept(net: SpUNet) -> dict[str, Any]:
-    """A checkpoint that Pointcept's loaders take, ``strict=False`` because it has no class head: give it to
-    ``torch.save``, and to Pointcept as ``weight=…``."""
+    """Make a checkpoint for Pointcept: write it by ``torch.save`` and load it with ``weight=…``.
+
+    It has no class head, so Pointcept must load it with ``strict=False``.
+    """
     weights = {f"backbone.{k}": v.detach().to("cpu", copy=True).contiguous() for k, v in net.state_dict().items()}
     return {"epoch": 0, "state_dict": weights}
 
 
 def _architecture(path: Path | str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the `SpUNet` that has weights of these shapes."""
+    """Infer the arguments of the `SpUNet` with weights of these shapes."""
     stem = tuple(weights[STEM].shape)
     if len(stem) != 5 or stem[1:4] != (5, 5, 5):
         older = len(stem) == 5 and stem[:3] == (5, 5, 5)
@@ -109,7 +111,7 @@ def _architecture(path: Path | str, weights: Mapping[str, Tensor]) -> dict[str, 
         blocks = {k.removeprefix(start).split(".")[0] for k in weights if k.startswith(start)}
         return max((int(b) + 1 for b in blocks if b.isdecimal()), default=0)
 
-    # Decoder stages are numbered by the resolution they return to, and listed coarsest first.
+    # Decoder stages are numbered by the resolution of their output, and listed coarsest first.
     layers = [depth("enc", s) for s in range(STAGES)] + [depth("dec", s) for s in reversed(range(STAGES))]
     return {
         "in_channels": stem[4],

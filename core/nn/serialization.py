@@ -1,12 +1,13 @@
-"""Orders along which the Gaussians of a patch are laid out in a row, so that a convolution can run over them.
+"""Orders of the Gaussians of a patch along space-filling curves, as input of 1D convolutions.
 
-Each patch is cut into 2^BITS cells along every axis of its bounding cube; a cell's code is its place along the curve:
+Each patch is divided into 2^BITS cells along every axis of its bounding cube; a cell's code is its position on the
+curve:
 
 xyz      x first, then y, then z
 z        Morton's curve: the bits of x, y and z interleaved, x highest
 hilbert  Hilbert's curve (Skilling, "Programming the Hilbert curve", 2004): successive cells share a face
 
-Nothing here is trained. The references spell out the definitions cell by cell.
+Nothing here is trained. The references define the codes cell by cell.
 """
 
 from __future__ import annotations
@@ -26,13 +27,12 @@ BITS = 10
 
 
 def patch_order(points: Tensor, order: Order, bits: int = BITS) -> Tensor:
-    """Indices [..., n] int64 that sort the points [..., n, 3] of each patch along a curve; those of one cell keep their
-    order."""
+    """Indices [..., n] int64 that sort the points [..., n, 3] of each patch along a curve (stable within a cell)."""
     return curve_codes(cells(points, bits), order, bits).argsort(dim=-1, stable=True)
 
 
 def cells(points: Tensor, bits: int = BITS) -> Tensor:
-    """[..., n, 3] points → integer cells of each patch's bounding cube, 0 … 2^bits − 1."""
+    """Integer cells [..., n, 3], 0 … 2^bits − 1, of points [..., n, 3] in each patch's bounding cube."""
     low = points.amin(-2, keepdim=True)
     edge = (points.amax(-2, keepdim=True) - low).amax(-1, keepdim=True).clamp_min(1e-12)
     top = (1 << bits) - 1
@@ -40,7 +40,7 @@ def cells(points: Tensor, bits: int = BITS) -> Tensor:
 
 
 def curve_codes(grid: Tensor, order: Order, bits: int = BITS) -> Tensor:
-    """Cells [..., 3] of 0 … 2^bits − 1 → their places [...] int64 along the curve, 0 … 8^bits − 1.
+    """Positions [...] int64, 0 … 8^bits − 1, of cells [..., 3] along a curve.
 
     Raises:
         InputError: an unknown order.
@@ -60,7 +60,7 @@ def _morton(x: Tensor, y: Tensor, z: Tensor, bits: int) -> Tensor:
 
 
 def _hilbert(x: Tensor, y: Tensor, z: Tensor, bits: int) -> Tensor:
-    """Skilling's transform, on all cells at once: undo the rotations from the highest bit down, then Gray-decode."""
+    """Skilling's transform of all cells at once: undo the rotations from the highest bit down, then Gray-decode."""
     axes = [x, y, z]
     for level in range(bits - 1, 0, -1):
         below = (1 << level) - 1
@@ -79,7 +79,7 @@ def _hilbert(x: Tensor, y: Tensor, z: Tensor, bits: int) -> Tensor:
 
 
 def _spread(x: Tensor, bits: int) -> Tensor:
-    """Bit k of x moves to bit 3k."""
+    """Move bit k of x to bit 3k."""
     masks = ((16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F), (4, 0x10C30C30C30C30C3), (2, 0x1249249249249249))
     x = x & ((1 << bits) - 1)
     for shift, mask in masks:
@@ -90,14 +90,14 @@ def _spread(x: Tensor, bits: int) -> Tensor:
 _CODES: dict[str, Callable[[Tensor, Tensor, Tensor, int], Tensor]] = {"xyz": _xyz, "z": _morton, "hilbert": _hilbert}
 
 ORDERS: tuple[Order, ...] = ("xyz", "z", "hilbert")
-"""All of them."""
+"""All orders."""
 
 
 # --- references ---------------------------------------------------------------------------------------------
 
 
 def reference_code(cell: tuple[int, int, int], order: Order, bits: int = BITS) -> int:
-    """`curve_codes` of one cell; "hilbert" lists the whole curve, so give it few bits."""
+    """`curve_codes` of one cell; "hilbert" lists the whole curve, so use few bits."""
     x, y, z = cell
     if order == "xyz":
         return x * 4**bits + y * 2**bits + z
@@ -107,24 +107,26 @@ def reference_code(cell: tuple[int, int, int], order: Order, bits: int = BITS) -
 
 
 def _reference_hilbert(bits: int) -> list[tuple[int, int, int]]:
-    """All cells in the order in which the curve visits them (few bits only), built up: a curve of 2^bits cells per edge
-    is eight copies of the next smaller one in the eight octants, each turned or mirrored so that one begins beside
-    where the last ended. ``_TURNS`` holds, in that order, each octant, the axes of the small curve that run along its
-    x, y and z, and which of them run backwards."""
+    """List all cells in the order in which the curve visits them (for few bits).
+
+    A curve of 2^bits cells per edge consists of eight copies of the next smaller one in the eight octants, rotated or
+    mirrored so that each starts beside the end of the previous one. ``_OCTANTS`` holds, in that order, each octant, the
+    axes of the small curve along its x, y and z, and which of them run backwards.
+    """
     if bits == 0:
         return [(0, 0, 0)]
     half, small = 1 << (bits - 1), _reference_hilbert(bits - 1)
     path: list[tuple[int, int, int]] = []
-    for octant, (axes, mirrored) in _TURNS.items():
+    for octant, (axes, mirrored) in _OCTANTS.items():
         for cell in small:
-            turned = [cell[a] for a in axes]
-            local = [half - 1 - c if m else c for c, m in zip(turned, mirrored, strict=True)]
+            rotated = [cell[a] for a in axes]
+            local = [half - 1 - c if m else c for c, m in zip(rotated, mirrored, strict=True)]
             x, y, z = (o * half + c for o, c in zip(octant, local, strict=True))
             path.append((x, y, z))
     return path
 
 
-_TURNS = {
+_OCTANTS = {
     (0, 0, 0): ((1, 2, 0), (False, False, False)),
     (0, 0, 1): ((1, 0, 2), (False, False, False)),
     (0, 1, 1): ((0, 1, 2), (False, False, False)),

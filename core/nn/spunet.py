@@ -1,8 +1,8 @@
-"""SpUNet: the residual sparse U-Net that GaussianCross pre-trains (Pointcept's SpUNet-v1m1, without a class head).
+"""SpUNet: the residual sparse U-Net that GaussianCross pre-trains (Pointcept's SpUNet-v1m1 without its class head).
 
 Four stride-2 encoder stages and four decoder stages with concatenated skips, BasicBlocks of two 3³ submanifold
-convolutions, a 5³ stem. Parameter names and shapes are Pointcept's, so its checkpoints load with ``strict=True`` once
-``final.*`` is left out.
+convolutions, a 5³ stem. Parameter names and shapes are Pointcept's, so its checkpoints load with ``strict=True``
+without ``final.*``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 STAGES = 4
 PADDING = 96
-"""Empty voxels beyond the scene's last one (Pointcept): every coarsening covers all voxels."""
+"""Number of empty voxels beyond the scene's last one (Pointcept), so that every coarsening covers all voxels."""
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over voxels that takes any number of them.
+    """Batch normalisation over any number of voxels [N, C].
 
-    The deepest level of a small scene may hold a single voxel, whose own variance says nothing: with fewer than two,
-    the running statistics are used in every mode, and left as they are.
+    The deepest level of a small scene may hold a single voxel, which has no variance: with fewer than two voxels the
+    running statistics are used in every mode and not updated.
 
     Attributes:
         own_statistics: in eval mode, normalise by the input's own statistics instead of the running ones.
@@ -55,8 +55,8 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 @contextmanager
-def kept_statistics(module: nn.Module) -> Iterator[None]:
-    """Forward passes within leave the running statistics of its batch norms as they are, in every mode."""
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Context in which forward passes do not update the running statistics of a module's batch norms."""
     norms = [(m, m.momentum) for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
     for norm, _ in norms:
         norm.momentum = 0.0
@@ -77,7 +77,7 @@ class ConvNormRelu(nn.Sequential):
         super().__init__(conv, _norm(conv.out_channels), nn.ReLU())
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        x = self[0](x)
+        x = self[0](x)  # features [N', C']
         return x.with_features(self[2](self[1](x.features)))
 
 
@@ -96,14 +96,14 @@ class BasicBlock(nn.Module):
         self.bn2 = _norm(channels)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        shortcut = x.features if self.proj is None else self.proj[1](self.proj[0](x).features)
-        out = self.conv1(x)
+        shortcut = x.features if self.proj is None else self.proj[1](self.proj[0](x).features)  # [N, C]
+        out = self.conv1(x)  # features [N, C], also below
         out = self.conv2(out.with_features(torch.relu(self.bn1(out.features))))
         return out.with_features(torch.relu(self.bn2(out.features) + shortcut))
 
 
 class _Blocks(nn.ModuleDict):
-    """``count`` blocks named block0, block1, …; the first takes the stage's input width."""
+    """``count`` blocks named block0, block1, …; the first has the stage's input width."""
 
     def __init__(self, in_channels: int, channels: int, count: int) -> None:
         super().__init__({f"block{i}": BasicBlock(channels if i else in_channels, channels) for i in range(count)})
@@ -123,9 +123,8 @@ class SpUNet(Pretrained):
         channels: widths of the four encoder stages, then of the four decoder stages, coarsest first.
         layers: residual blocks per stage, in the same order.
         backend: "auto" (spconv on CUDA, torch elsewhere), "torch" or "spconv".
-        own_statistics: in eval mode too, batch norm uses the statistics of the scenes it is given, instead of the
-            running ones.
-        voxel_size: edge in metres of the voxels that `encode` makes of points.
+        own_statistics: normalise by the statistics of the input instead of running ones in eval mode, too.
+        voxel_size: edge of the voxels that `encode` makes of points, metres.
 
     The default has 39,155,904 parameters.
     """
@@ -154,7 +153,7 @@ class SpUNet(Pretrained):
         for s in range(STAGES):
             self.down.append(ConvNormRelu(SparseConv3d(widths[s], widths[s + 1])))
             self.enc.append(_Blocks(widths[s + 1], widths[s + 1], layers[s]))
-            # Decoder stages are numbered by the resolution they return to: stage 3 runs first.
+            # Decoder stages are numbered by the resolution of their output: stage 3 runs first.
             source = channels[-1 - s - 1] if s < STAGES - 1 else channels[STAGES - 1]
             target = channels[-1 - s]
             self.up.append(ConvNormRelu(SparseInverseConv3d(source, target)))
@@ -165,11 +164,11 @@ class SpUNet(Pretrained):
                 module.own_statistics = own_statistics
 
     def forward(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Tensor:
-        """[N, channels[-1]] features of the voxels.
+        """Compute the features [N, channels[-1]] of voxels.
 
         Args:
             grid_coord: [N, 3] integer voxel coordinates of any range, unique within a scene.
-            feat: [N, in_channels].
+            feat: [N, in_channels] input features.
             offset: [B] cumulative voxel counts of the scenes (the last is N).
 
         Raises:
@@ -179,17 +178,17 @@ class SpUNet(Pretrained):
         return _unsorted(self._run(x)[-1].features, order)
 
     def stages(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Stages:
-        """What every stage knows, for hypercolumns.
+        """Compute the features of every stage, for hypercolumns; arguments as for `forward`.
 
-        Stem, four encoder stages (fine to coarse), four decoder stages (coarse to fine; the last is what `forward`
-        returns).
+        The order is stem, four encoder stages (fine to coarse), four decoder stages (coarse to fine; `forward` returns
+        the last one).
         """
         x, order = self._tensor(grid_coord, feat, offset)
         results = self._run(x)
-        voxel_of_cell: list[Tensor] = [torch.arange(len(x.grid), device=feat.device)]
+        cell_of_voxel: list[Tensor] = [torch.arange(len(x.grid), device=feat.device)]  # per level [N]
         for finer in results[:STAGES]:
-            voxel_of_cell.append(_cell_of(finer, results[len(voxel_of_cell)])[voxel_of_cell[-1]])
-        cells = tuple(_unsorted(cell, order) for cell in voxel_of_cell)
+            cell_of_voxel.append(_cell_of(finer, results[len(cell_of_voxel)])[cell_of_voxel[-1]])
+        cells = tuple(_unsorted(cell, order) for cell in cell_of_voxel)
         return Stages(tuple(r.features for r in results), tuple(r.grid.level for r in results), cells)
 
     def encode(
@@ -200,14 +199,17 @@ class SpUNet(Pretrained):
         *,
         hypercolumn: bool = False,
     ) -> Tensor:
-        """Features of every point of a scene.
+        """Compute the features of every point of a scene.
 
         Args:
             coord: [N, 3] metres, z up; color: [N, 3] uint8; normal: [N, 3] unit vectors, zeros when None.
-            hypercolumn: every stage's features side by side, instead of the last stage's.
+            hypercolumn: concatenate the features of every stage instead of the last stage's.
 
         Returns:
-            [N, C] on the CPU; points of one voxel share a feature.
+            [N, C] float32 on the CPU; points of one voxel share a feature.
+
+        Raises:
+            InputError: arrays that do not match, are not finite, or colours that are not uint8.
         """
         device = next(self.parameters()).device
         return encode_points(self, coord, color, normal, self.voxel_size, device, hypercolumn)
@@ -225,29 +227,29 @@ class SpUNet(Pretrained):
 
     @classmethod
     def adapt(cls, stored: Stored) -> Stored:
-        """The backbone of a stored GaussianCross."""
+        """Extract the backbone of a stored GaussianCross."""
         if stored.model != "GaussianCross":
             return stored
         names = ("base_channels", "channels", "layers", "own_statistics")
         config = {k: stored.config[k] for k in names if k in stored.config}
         config |= {k: v for k, v in stored.config.get("input", {}).items() if k == "voxel_size"}
-        start = "backbone."
-        own = {k.removeprefix(start): v for k, v in stored.tensors.items() if k.startswith(start)}
-        return replace(stored, model="SpUNet", config=config, tensors=own)
+        prefix = "backbone."
+        tensors = {k.removeprefix(prefix): v for k, v in stored.tensors.items() if k.startswith(prefix)}
+        return replace(stored, model="SpUNet", config=config, tensors=tensors)
 
     def _run(self, x: SparseTensor) -> list[SparseTensor]:
-        """Outputs of the stem, the encoder stages and the decoder stages."""
+        """The outputs of the stem, the encoder stages and the decoder stages."""
         results = [self.conv_input(x)]
         for down, enc in zip(self.down, self.enc, strict=True):
             results.append(enc(down(results[-1])))
         for s in reversed(range(STAGES)):
             x = self.up[s](results[-1])
-            x = x.with_features(torch.cat([x.features, results[s].features], 1))
+            x = x.with_features(torch.cat([x.features, results[s].features], 1))  # [N of level s, C + C of the skip]
             results.append(self.dec[s](x))
         return results
 
     def _tensor(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> tuple[SparseTensor, Tensor | None]:
-        """The input as a sparse tensor, and the order its rows were put in (None: as given)."""
+        """Make the sparse input tensor; also return the order [N] that sorted its rows, or None when unsorted."""
         n = len(grid_coord)
         if grid_coord.shape != (n, 3) or feat.shape != (n, self.in_channels):
             raise InputError(
@@ -263,25 +265,29 @@ class SpUNet(Pretrained):
             return SparseTensor.create(
                 feat, indices, (PADDING, PADDING, PADDING), max(1, len(offset)), self.backend
             ), None
-        counts = torch.diff(offset, prepend=offset.new_zeros(1)).to(grid_coord.device)
-        batch = torch.repeat_interleave(torch.arange(len(counts), device=grid_coord.device), counts, output_size=n)
-        low = grid_coord.new_zeros(len(counts), 3)
+        counts = torch.diff(offset, prepend=offset.new_zeros(1)).to(grid_coord.device)  # [B]
+        batch = torch.repeat_interleave(  # [N] scene of each voxel
+            torch.arange(len(counts), device=grid_coord.device), counts, output_size=n
+        )
+        low = grid_coord.new_zeros(len(counts), 3)  # [B, 3] lowest voxel of each scene
         low = low.scatter_reduce(0, batch[:, None].expand(-1, 3), grid_coord, "amin", include_self=False)
-        indices = torch.cat([batch[:, None], (grid_coord - low[batch]).long()], 1)
+        indices = torch.cat([batch[:, None], (grid_coord - low[batch]).long()], 1)  # [N, 4]
         x, y, z = (int(v) + 1 + PADDING for v in indices[:, 1:].amax(0))
         order = None
-        if resolve_backend(self.backend, feat.device) == "torch":  # neighbours close in memory: twice as fast
+        if resolve_backend(self.backend, feat.device) == "torch":  # sorted rows keep neighbours close: twice as fast
             order = _sorted_order(indices, (x, y, z))
             feat, indices = feat[order], indices[order]
         return SparseTensor.create(feat, indices, (x, y, z), len(counts), self.backend), order
 
 
 def _sorted_order(indices: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """[N] order that sorts voxels [N, 4] (batch, x, y, z)."""
     b, x, y, z = indices.unbind(1)
     return torch.argsort(((b * shape[0] + x) * shape[1] + y) * shape[2] + z)
 
 
 def _unsorted(values: Tensor, order: Tensor | None) -> Tensor:
+    """Rows [N, ...] back in the order before sorting by ``order``."""
     if order is None:
         return values
     inverse = torch.empty_like(order)
@@ -290,7 +296,7 @@ def _unsorted(values: Tensor, order: Tensor | None) -> Tensor:
 
 
 def _cell_of(fine: SparseTensor, coarse: SparseTensor) -> Tensor:
-    """[N_fine] row of each voxel's cell one level coarser."""
+    """[N_fine] index of each voxel's cell one level coarser."""
     shape = coarse.spatial_shape
 
     def keys(indices: Tensor) -> Tensor:
@@ -303,6 +309,6 @@ def _cell_of(fine: SparseTensor, coarse: SparseTensor) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Pointcept's: normal weights of standard deviation 0.02, cut at ±2; batch norm 1 and 0."""
+    """Initialise as Pointcept: truncated normal weights of standard deviation 0.02; batch norm keeps 1 and 0."""
     if isinstance(module, SubMConv3d | SparseConv3d | SparseInverseConv3d):
         nn.init.trunc_normal_(module.weight, std=0.02)

@@ -1,4 +1,4 @@
-"""Targets of distillation, brought to mean 0 and variance 1."""
+"""Standardisation of distillation targets to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class Standardize(nn.Module):
-    """(x − mean) / standard deviation of each channel over all that was seen in training.
+    """Computes (x − mean) / standard deviation per channel, with statistics accumulated in training.
 
-    Features of a frozen network share most of their direction. Of the cosine to them as they are, little is left for
-    what tells one thing from another; of the cosine to standardised ones, all of it (the "global standardisation" of
-    PHI-S, Ranzinger et al. 2024). Statistics are plain means at first and then follow slowly; they take no gradient.
+    Features of a frozen network share most of their direction, so a cosine to them depends little on what
+    distinguishes one object from another; a cosine to standardised features does ("global standardisation" of PHI-S,
+    Ranzinger et al. 2024). Statistics are plain means at first, then running means; they take no gradient.
 
     Args:
         channels: D.
-        momentum: share of the newest batch in the statistics, at least.
+        momentum: smallest share of the newest batch in the statistics.
     """
 
     mean: Tensor
@@ -31,11 +31,11 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """[N, D] → [N, D]; in training, statistics take in these rows first. Rows of no batch at all change nothing."""
+        """Standardise rows [N, D]; in training, update the statistics with them first (no rows change nothing)."""
         if self.training and len(x):
             self.batches += 1
             share = max(self.momentum, 1 / int(self.batches))
             self.mean.lerp_(x.mean(0), share)
-            # Around the running mean: what a scene has of its own is part of what is to be told apart.
+            # Around the running mean, so that differences between scenes count as variance.
             self.variance.lerp_((x - self.mean).square().mean(0), share)
         return (x - self.mean) / self.variance.clamp_min(1e-12).sqrt()

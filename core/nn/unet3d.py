@@ -1,9 +1,7 @@
 """The dense 3D U-Net that refines the cuboid lattice (GaussianCross §3.2, PonderV2's layer order).
 
-Memory format and precision, measured on 2 cores of an AMD Zen 5 (widths 16-32-64, 48 × 56 × 24 cells, 32 → 16 channels,
-forward + backward, best of 50, other work on the machine): float32 contiguous 92 ms, float32 channels_last_3d 92–95
-ms, bfloat16 autocast 49 and 44–65 ms. So inputs keep the format they come in; bfloat16 is the caller's choice, and
-pays only on processors that compute in it.
+Inputs keep their memory format, because channels_last_3d is no faster on the CPU; bfloat16 autocast is the caller's
+choice and halves the time on processors that compute in it.
 """
 
 from __future__ import annotations
@@ -23,13 +21,13 @@ Norm = Literal["batch", "group"]
 
 
 class UNet3d(nn.Module):
-    """Per level twice (norm → 3³ convolution → ReLU); max-pooling down, transposed convolution up, skips are summed.
+    """Dense U-Net: (norm → 3³ convolution → ReLU) twice per level, max-pooling, transposed convolutions, summed skips.
 
     Args:
-        in_channels, out_channels: of the volume and of the result.
+        in_channels, out_channels: channels of input and output.
         widths: channels per level, finest first.
-        norm: "batch", or "group" (groups of the largest divisor of the width up to 8), which does not depend on the
-            other scenes of the batch: right for batches of one.
+        norm: "batch", or "group" (gcd(8, width) groups), which does not depend on the other scenes of the batch: for
+            batches of one.
     """
 
     def __init__(
@@ -44,35 +42,37 @@ class UNet3d(nn.Module):
             raise InputError("UNet3d", "norm batch or group and at least one width", f"{norm!r} and {tuple(widths)}")
         self.widths, self.norm = tuple(widths), norm
         self.multiple = 2 ** (len(widths) - 1)
-        """Every axis of an input must be a multiple of it."""
+        """Divisor of every axis of an input."""
         self.encoder = nn.ModuleList(_double(a, b, norm) for a, b in zip([in_channels, *widths], widths, strict=False))
         self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(_double(a, a, norm) for a in widths[:-1])
         self.head = nn.Conv3d(widths[0], out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Volumes [B, in_channels, X, Y, Z] → [B, out_channels, X, Y, Z].
+        """Map volumes [B, in_channels, X, Y, Z] to [B, out_channels, X, Y, Z].
 
         Raises:
             InputError: X, Y or Z is not a multiple of 2^(levels − 1).
         """
         if x.ndim != 5 or any(s % self.multiple for s in x.shape[2:]):
             raise InputError("UNet3d input", f"[B, C, X, Y, Z] in multiples of {self.multiple}", str(list(x.shape)))
-        if self._needs_company(x):
+        if self._is_slow_alone(x):
             return self(torch.cat([x, torch.zeros_like(x)]))[:1]
         skips = []
         for level, block in enumerate(self.encoder):
-            x = block(F.max_pool3d(x, 2) if level else x)
+            x = block(F.max_pool3d(x, 2) if level else x)  # [B, widths[level], X / 2^level, …]
             skips.append(x)
         skips.pop()
         for up, block in zip(reversed(self.up), reversed(self.decoder), strict=True):
             x = block(up(x) + skips.pop())
         return self.head(x)
 
-    def _needs_company(self, x: Tensor) -> bool:
-        """Whether one small volume is better computed beside an empty one. On the CPU, torch leaves a batch of one with
-        B · C · X · Y up to 20,480 to its own float32 convolution, which takes 12 ms forward and backward (one thread,
-        16 → 16 channels, 28 × 28 × 8 cells) where oneDNN's takes 3 ms for two."""
+    def _is_slow_alone(self, x: Tensor) -> bool:
+        """Whether a batch of one small volume is faster together with an empty one.
+
+        On the CPU, torch computes a batch of one with C · X · Y up to 20,480 by its own float32 convolution: 12 ms
+        forward and backward (one thread, 16 → 16 channels, 28 × 28 × 8 cells), where oneDNN takes 3 ms for two volumes.
+        """
         small = len(x) == 1 and self.widths[0] * x.shape[2] * x.shape[3] <= 20_480
         return small and self.norm == "group" and x.device.type == "cpu" and x.dtype == torch.float32
 

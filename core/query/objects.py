@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from ..nn.connected import join_cells
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def connected_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.i
     keys, start = np.unique(key[order], return_index=True)
     labels = np.empty(len(points), np.int64)
     sorted_points = np.ascontiguousarray(points[order])
-    cell_label = _join_cells(sorted_points, np.append(start, len(points)), keys, spans[1], spans[2], radius)
+    within = float(np.nextafter(radius * radius, np.inf))  # a distance of exactly the radius links, too
+    cell_label = join_cells(sorted_points, np.append(start, len(points)), keys, (spans[2], spans[1] * spans[2]), within)
     labels[order] = np.repeat(cell_label, np.diff(np.append(start, len(points))))
     return labels
 
@@ -105,69 +106,6 @@ def _close_gaps(cell: NDArray[np.float64]) -> NDArray[np.int64]:
     values, inverse = np.unique(cell, return_inverse=True)
     steps = np.minimum(np.diff(values, prepend=values[0]), 3)
     return np.cumsum(steps).astype(np.int64)[inverse]
-
-
-@njit(cache=True)
-def _root(parent, a):
-    while parent[a] != a:
-        parent[a] = parent[parent[a]]
-        a = parent[a]
-    return a
-
-
-@njit(cache=True)
-def _touch(points, a0, a1, b0, b1, low, high, limit):
-    """Whether a point of a0:a1 lies within √limit of one of b0:b1, whose box is (low, high)."""
-    for i in range(a0, a1):
-        gap = 0.0
-        for k in range(3):
-            outside = max(low[k] - points[i, k], points[i, k] - high[k], 0.0)
-            gap += outside * outside
-        if gap > limit:
-            continue
-        for j in range(b0, b1):
-            distance = 0.0
-            for k in range(3):
-                distance += (points[i, k] - points[j, k]) ** 2
-            if distance <= limit:
-                return True
-    return False
-
-
-@njit(cache=True)
-def _join_cells(points, start, keys, span_y, span_z, radius):
-    """Component number of every cell; points sorted by cell, cell c is points[start[c] : start[c + 1]]."""
-    count = len(keys)
-    parent = np.arange(count)
-    low, high = np.empty((count, 3)), np.empty((count, 3))
-    for c in range(count):
-        for k in range(3):
-            low[c, k] = points[start[c] : start[c + 1], k].min()
-            high[c, k] = points[start[c] : start[c + 1], k].max()
-    limit = radius * radius
-    # Neighbours come in runs along z; as cells go by in order of key, so do the runs: one moving pointer finds them.
-    for dx in range(3):
-        for dy in range(-2, 3):
-            shift = (dx * span_y + dy) * span_z
-            if shift < 0:
-                continue
-            first = 0
-            for c in range(count):
-                nearest = keys[c] + max(shift - 2, 1)
-                while first < count and keys[first] < nearest:
-                    first += 1
-                other = first
-                while other < count and keys[other] <= keys[c] + shift + 2:
-                    a, b = _root(parent, c), _root(parent, other)
-                    if a != b and _touch(
-                        points, start[c], start[c + 1], start[other], start[other + 1], low[other], high[other], limit
-                    ):
-                        parent[max(a, b)] = min(a, b)
-                    other += 1
-    label = np.empty(count, np.int64)
-    for c in range(count):
-        label[c] = _root(parent, c)
-    return label
 
 
 def _describe(indices: NDArray[np.int64], points: NDArray[np.float64], scores: NDArray | None) -> QueryObject:

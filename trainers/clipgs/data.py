@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core.data.augment import augment_object
-from ...core.data.objects import attributes, resample
+from ...core.data.objects import resample, to_attributes
 from ...core.datasets.objects.triplets import Triplets
 from .config import ClipGSRun
 
@@ -70,7 +70,7 @@ class ClipGSData:
         for index in chosen:
             rng = np.random.default_rng([config.seed, 2, step, index])
             gaussians = augment_object(self.train.gaussians(index), config.augment, rng)
-            objects.append(attributes(gaussians)[resample(len(gaussians), config.model.gaussians, rng)])
+            objects.append(to_attributes(gaussians)[resample(len(gaussians), config.model.gaussians, rng)])
             picked = rng.choice(self.train.views, config.views, replace=self.train.views < config.views)
             images.append(self.train.images(index, picked))
         return TripletBatch(

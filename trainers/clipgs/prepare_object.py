@@ -35,7 +35,7 @@ from ...core.datasets.objects.meshes.shade import STUDIO
 from ...core.datasets.objects.meshes.solid import TO_Y_UP
 from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras
-from ...core.geometry.gaussians import Gaussians, moved
+from ...core.geometry.gaussians import Gaussians, transform_gaussians
 from ...core.io.images import image_size
 from ...core.io.ply import write_gaussians
 from ...core.io.ply_table import count_vertices
@@ -180,7 +180,7 @@ def _splat(file: ObjectFile, config: ObjectConfig, folder: Path) -> tuple[Gaussi
 def _y_up(gaussians: Gaussians) -> Gaussians:
     """Rotate from the objects' frame (z up, front +y) to glTF's (y up, front +z); its own inverse."""
     half = 0.5**0.5
-    return moved(gaussians, torch.tensor([0.0, 0.0, half, half]), 1.0, torch.zeros(3))
+    return transform_gaussians(gaussians, torch.tensor([0.0, 0.0, half, half]), 1.0, torch.zeros(3))
 
 
 def _preview(path: Path, gaussians: Gaussians, pictures: _Renders, view: int) -> None:

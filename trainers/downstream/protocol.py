@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ...core.config import flat, to_dict
+from ...core.config import flatten, to_dict
 from ...core.models import GaussianCross
 from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
@@ -65,7 +65,7 @@ def differences(published: Any, config: Any, pretrained: bool = False) -> list[s
     Args:
         pretrained: the run starts from a model, which determines the size of the network.
     """
-    expected, actual = flat(to_dict(published)), flat(to_dict(config))
+    expected, actual = flatten(to_dict(published)), flatten(to_dict(config))
 
     def free(key: str) -> bool:
         if key == "labels.data":  # the data set may lie in any folder, but built-in rooms are another data set

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...core.config import flat
+from ...core.config import flatten
 from .results import FORMAT, RESULTS
 
 NOT_MEASURED = "not measured"
@@ -192,7 +192,7 @@ def _changed(result: dict[str, Any]) -> list[str]:
 
 def _recipe(result: dict[str, Any]) -> str:
     """Return a key that is equal for repetitions of a run."""
-    options = flat(result["about"].get("config") or {})
+    options = flatten(result["about"].get("config") or {})
     ignored = ("network.",) if result["init"] else ()  # a pre-trained model determines the size
     recipe = {k: v for k, v in options.items() if k not in NON_RECIPE_OPTIONS and not k.startswith(ignored)}
     return json.dumps([recipe, _changed(result)], sort_keys=True)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...core.config import flat, to_dict
+from ...core.config import flatten, to_dict
 from ...core.data.batch import PointBatch
 from ...core.device import default_device
 from ...core.errors import InputError
@@ -45,7 +45,7 @@ def training_signature(
     """
     ignored = (*NON_TRAINING_OPTIONS, *test_only_options)
     groups = tuple(f"{name}." for name in ignored)
-    options = {k: v for k, v in flat(to_dict(config)).items() if k not in ignored and not k.startswith(groups)}
+    options = {k: v for k, v in flatten(to_dict(config)).items() if k not in ignored and not k.startswith(groups)}
     names = hashlib.sha256("\n".join(scenes.train.names).encode()).hexdigest()[:16]
     return options | {"labels.data": f"{len(scenes.train)} scenes, {names}", "init": start}
 

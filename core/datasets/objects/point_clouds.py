@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ...data.objects import normalized
+from ...data.objects import normalize_object
 from ...geometry.gaussians import Gaussians, quat_to_rotmat
 from .triplets import Triplets
 
@@ -42,4 +42,4 @@ class CloudTriplets(Triplets):
 
     def _read(self, index: int) -> Gaussians:
         found = super()._read(index)
-        return normalized(draw_points(found, len(found), np.random.default_rng([7, index])))
+        return normalize_object(draw_points(found, len(found), np.random.default_rng([7, index])))

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.objects import MIN_GAUSSIANS, Up, check_object, points_as_gaussians, read_object, turned_up
+from ...data.objects import MIN_GAUSSIANS, Up, check_object, points_as_gaussians, read_object, rotate_to_y_up
 from ...errors import InputError
 from ...geometry.gaussians import Gaussians
 from ...io.pickles import read_object_array, read_pickle
@@ -227,7 +227,7 @@ def _cloud(entry: Any, where: str, white: float, up: Up) -> Gaussians:
     if not np.isfinite(coord).all():
         raise InputError(where, "finite coordinates", "NaN or inf")
     gaussians = points_as_gaussians(coord, None if color is None else color.clip(0, 1))
-    return turned_up(check_object(gaussians, where), up)
+    return rotate_to_y_up(check_object(gaussians, where), up)
 
 
 def _class(name: Any, names: Sequence[str], where: Path) -> int:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ...data.objects import normalized, read_object
+from ...data.objects import normalize_object, read_object
 from ...errors import InputError
 from ...geometry.gaussians import Gaussians
 from ...io.arrays import read_array
@@ -130,7 +130,7 @@ class Triplets:
         return Gaussians(*(torch.from_numpy(a.copy()) for a in arrays))
 
     def _read(self, index: int) -> Gaussians:
-        return normalized(read_object(self.root / self.objects[index].file))
+        return normalize_object(read_object(self.root / self.objects[index].file))
 
     def _class_vectors(self, dim: int) -> Tensor | None:
         path = self.root / CLASSES

@@ -181,9 +181,9 @@ class Description:
             ("size", self.sizes, 0.3),
         ):
             if words and rng.uniform() < chance:
-                word = words[int(rng.integers(len(words)))]
-                text.insert(0, word)
-                claims.append((kind, word))
+                adjective = words[int(rng.integers(len(words)))]
+                text.insert(0, adjective)
+                claims.append((kind, adjective))
         if self.relations and rng.uniform() < 0.2:
             relation, other = self.relations[int(rng.integers(len(self.relations)))]
             text += [relation, "the", other]

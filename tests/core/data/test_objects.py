@@ -10,19 +10,19 @@ import pytest
 import torch
 from gaussiancross.core.data.augment import NO_COLOR, ObjectAugmentConfig, augment_object
 from gaussiancross.core.data.objects import (
-    attributes,
     check_object,
-    normalized,
+    normalize_object,
     object_attributes,
     points_as_gaussians,
     read_object,
     resample,
-    turned_up,
+    rotate_to_y_up,
+    to_attributes,
     write_object_npz,
 )
 from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.geometry.gaussians import Gaussians, moved, quat_multiply, quat_to_rotmat
+from gaussiancross.core.geometry.gaussians import Gaussians, quat_multiply, quat_to_rotmat, transform_gaussians
 from gaussiancross.core.io.ply import write_gaussians, write_points
 from gaussiancross.core.io.splat import write_splat
 
@@ -46,7 +46,7 @@ def covariances(g):
 class TestMoving:
     def test_covariances_follow(self):
         g, quat = blob(), torch.tensor([0.9, 0.1, -0.3, 0.2])
-        out = moved(g, quat, 2.5, torch.tensor([1.0, 2, 3]))
+        out = transform_gaussians(g, quat, 2.5, torch.tensor([1.0, 2, 3]))
         linear = 2.5 * quat_to_rotmat(quat)
         torch.testing.assert_close(out.means, g.means @ linear.T + torch.tensor([1.0, 2, 3]))
         torch.testing.assert_close(covariances(out), linear @ covariances(g) @ linear.T, atol=1e-5, rtol=1e-4)
@@ -64,14 +64,14 @@ class TestMoving:
     def test_up_becomes_y(self, up, axis):
         g = blob()
         top = replace(g, means=torch.tensor([axis], dtype=torch.float32).repeat(200, 1))
-        turned = turned_up(top, up).means[0]
+        turned = rotate_to_y_up(top, up).means[0]
         torch.testing.assert_close(turned, torch.tensor([0.0, 1, 0]), atol=1e-6, rtol=0)
 
 
 class TestNormalising:
     def test_centre_and_radius(self):
         g = blob()
-        out = normalized(g)
+        out = normalize_object(g)
         torch.testing.assert_close(out.means.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
         assert float(out.means.norm(dim=1).max()) == pytest.approx(1, abs=1e-5)
         radius = (g.means - g.means.mean(0)).norm(dim=1).max()
@@ -79,16 +79,16 @@ class TestNormalising:
 
     def test_place_and_size_do_not_matter(self):
         g = blob()
-        other = moved(g, torch.tensor([1.0, 0, 0, 0]), 0.01, torch.tensor([3.0, -9, 1]))
+        other = transform_gaussians(g, torch.tensor([1.0, 0, 0, 0]), 0.01, torch.tensor([3.0, -9, 1]))
         torch.testing.assert_close(object_attributes(other, 200), object_attributes(g, 200), atol=1e-3, rtol=1e-3)
 
     def test_attributes(self):
         g = blob()
-        a = attributes(g)
+        a = to_attributes(g)
         assert a.shape == (200, 14)
         torch.testing.assert_close(a[:, 6].sigmoid(), g.opacities)
         torch.testing.assert_close(a[:, 7:10].exp(), g.scales)
-        assert attributes(replace(g, opacities=torch.ones(200))).isfinite().all()
+        assert to_attributes(replace(g, opacities=torch.ones(200))).isfinite().all()
 
     @pytest.mark.parametrize(("size", "count"), [(10, 10), (10, 4), (10, 35)])
     def test_resampling(self, size, count):
@@ -102,7 +102,7 @@ class TestNormalising:
 
 class TestAugmenting:
     def test_everything_follows_one_similarity(self):
-        g = normalized(blob())
+        g = normalize_object(blob())
         out = augment_object(g, ObjectAugmentConfig(color_drop=0), np.random.default_rng(0))
         shift = out.means.mean(0)
         size = (out.scales / g.scales).mean()
@@ -115,7 +115,7 @@ class TestAugmenting:
         assert torch.equal(out.colors, g.colors)
 
     def test_up_stays_nearly_up(self):
-        g, up = normalized(blob()), []
+        g, up = normalize_object(blob()), []
         for seed in range(30):
             out = augment_object(g, ObjectAugmentConfig(shift=0), np.random.default_rng(seed))
             rotation = torch.linalg.lstsq(g.means, out.means).solution.T
@@ -123,7 +123,7 @@ class TestAugmenting:
         assert min(up) > np.cos(0.4) and min(up) < 1
 
     def test_colour_is_dropped_half_of_the_time(self):
-        g = normalized(blob(64))
+        g = normalize_object(blob(64))
         drop = [
             bool((augment_object(g, ObjectAugmentConfig(), np.random.default_rng(s)).colors == NO_COLOR).all())
             for s in range(60)
@@ -132,7 +132,7 @@ class TestAugmenting:
 
     def test_a_function_of_its_generator(self):
         g = blob(64)
-        a, b = (attributes(augment_object(g, ObjectAugmentConfig(), np.random.default_rng(3))) for _ in range(2))
+        a, b = (to_attributes(augment_object(g, ObjectAugmentConfig(), np.random.default_rng(3))) for _ in range(2))
         assert torch.equal(a, b)
 
 

@@ -12,11 +12,11 @@ from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.features.lifting import (
     LiftConfig,
-    chosen_frames,
     lift,
     lift_voxels,
     observe,
     observe_reference,
+    spaced_frames,
 )
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.teachers import TeacherInfo
@@ -101,7 +101,7 @@ def test_what_is_hidden_is_not_seen(frames):
 
 
 def test_frames_are_chosen_evenly_and_progress_is_told(frames):
-    assert chosen_frames(10, 3) == [0, 4, 9] and chosen_frames(2, 5) == [0, 1] and chosen_frames(5, None)[-1] == 4
+    assert spaced_frames(10, 3) == [0, 4, 9] and spaced_frames(2, 5) == [0, 1] and spaced_frames(5, None)[-1] == 4
     told = []
     few = lift(points(), frames, Wall(), "wall", LiftConfig(frames=2), lambda *p: told.append(p))
     assert told == [(1, 2), (2, 2)] and few.views.max() <= 2
@@ -122,7 +122,7 @@ def test_voxels_carry_the_mean_of_their_points_that_some_frame_sees(frames):
     scene = PointScene("wall", coord, np.zeros((len(coord), 3), np.uint8), np.zeros_like(coord))
     given = make_input(scene, InputConfig(voxel_size=0.6, mask_ratio=0.3), np.random.default_rng(0))
     batch = lift_voxels(scene, given, frames, Wall(), [0, 2])
-    each = lift(coord[given.index.numpy()], frames, Wall(), "wall", picked=[0, 2])
+    each = lift(coord[given.index.numpy()], frames, Wall(), "wall", frame_index=[0, 2])
     assert batch.lifted is not None and 0 < int((batch.lifted.norm(dim=1) == 0).sum()) < len(batch.lifted)
     for voxel in range(len(batch.coord)):
         seen = (given.inverse == voxel) & (each.views > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gaussiancross.core.losses import distillation as losses
+from gaussiancross.core.losses import segmentation as losses
 from gaussiancross.core.losses.segmentation import lovasz_softmax
 from gaussiancross.core.metrics import confusion_matrix, semantic_scores
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -136,7 +136,7 @@ def test_stages_are_constant_in_their_cells():
         stages = whole.spread()
         output = net(coord, feat, offset)
         for span in (slice(0, int(offset[0])), slice(int(offset[0]), len(coord)), slice(3, 3)):
-            assert all(torch.equal(a, b[span]) for a, b in zip(whole.of(span).spread(), stages, strict=True))
+            assert all(torch.equal(a, b[span]) for a, b in zip(whole.select(span).spread(), stages, strict=True))
     assert [s.shape[1] for s in stages] == [8, 8, 16, 16, 24, 24, 16, 16, 12]
     assert torch.equal(stages[-1], output)
     scene_of = (torch.arange(len(coord)) >= offset[0]).long()

@@ -91,3 +91,8 @@ class TestComponents:
             query.components(coord, mask, 0.1, np.ones(4))
         with pytest.raises(InputError, match="coord"):
             query.components(coord[:, :2], mask, 0.1)
+
+    def test_points_exactly_one_radius_apart_belong_together(self):
+        points = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3.5, 0, 0]])
+        labels = connected_labels(points, 1.0)
+        assert labels[0] == labels[1] == labels[2] != labels[3]

@@ -10,7 +10,7 @@ import torch
 from gaussiancross.benchmarks._data import BoxRooms
 from gaussiancross.core.data.augment import NO_SCENE_AUGMENT
 from gaussiancross.core.data.batch import PointBatch
-from gaussiancross.core.data.view_pairs import make_view_pair, match
+from gaussiancross.core.data.view_pairs import make_view_pair, match_voxels
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.losses.contrastive import info_nce
 from gaussiancross.core.models import GaussianCross
@@ -24,12 +24,12 @@ class TestPairs:
     def test_matches_share_a_point_and_no_voxel_is_used_twice(self):
         rng = np.random.default_rng(0)
         first, second = rng.integers(-1, 30, 200), rng.integers(-1, 30, 200)
-        pairs = match(first, second, 1000, rng)
+        pairs = match_voxels(first, second, 1000, rng)
         shared = {(a, b) for a, b in zip(first, second, strict=True) if a >= 0 and b >= 0}
         assert {tuple(p) for p in pairs.tolist()} <= shared and len(pairs) > 10
         assert all(len(set(column)) == len(pairs) for column in pairs.T.tolist())
-        assert len(match(first, second, 5, rng)) == 5
-        assert len(match(np.array([-1, 2]), np.array([1, -1]), 9, rng)) == 0
+        assert len(match_voxels(first, second, 5, rng)) == 5
+        assert len(match_voxels(np.array([-1, 2]), np.array([1, -1]), 9, rng)) == 0
 
     def test_matched_voxels_are_neighbours_when_nothing_moves(self):
         scene = BoxRooms(1, points=600, frames=3).scene(0)

@@ -1,4 +1,8 @@
-"""`core.nn.grouping` on the CPU: one sweep over sorted cells per column of neighbours, with union-find."""
+"""Connected components of points in cells, on the CPU: union-find over cells, one sweep per column of neighbours.
+
+Cells are so small that their own points are always linked, so only cells are joined: two cells when a point of one
+lies within the radius of a point of the other. Used by `core.nn.grouping` and `core.query.objects`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ _COLUMNS = np.array(
     sorted(((x, y) for x in range(3) for y in range(-2, 3) if (x, y) >= (0, 0)), key=lambda c: c[0] ** 2 + c[1] ** 2),
     np.int64,
 )
-"""Columns of cells (x, y) whose members a cell is joined with, nearest first; in its own one, those above it."""
+"""[13, 2] offsets (x, y) of the columns of cells that a cell is joined with, nearest first; in its own column, only the
+cells above it."""
 
 
 def join_cells(
@@ -20,12 +25,18 @@ def join_cells(
     strides: tuple[int, int],
     radius2: float,
 ) -> NDArray[np.int64]:
-    """[M] a number per cell, equal for cells that links connect.
+    """Number the connected components of M cells.
 
     Args:
-        coord: [N, 3] in the order of the cells.
-        start, keys, strides: see `core.nn.grouping.Cells`.
-        radius2: square of the radius.
+        coord: [N, 3] in the order of the cells; float64, contiguous.
+        start: [M + 1] index in ``coord`` of each cell's first point; the last is N.
+        keys: [M] ascending cell numbers. One step along z is 1; along y and x it is ``strides``. At least two empty
+            cells at the end of each axis keep neighbours from wrapping around.
+        strides: of y and of x.
+        radius2: square of the radius; points are linked at a squared distance strictly below it.
+
+    Returns:
+        [M] the lowest index of a cell in each cell's component.
     """
     return _join(coord, start, keys, _COLUMNS, *strides, radius2)
 
@@ -42,7 +53,7 @@ def _join(
 ) -> NDArray:
     cells = len(keys)
     parent = np.arange(cells)
-    low, high = np.empty((cells, 3)), np.empty((cells, 3))
+    low, high = np.empty((cells, 3)), np.empty((cells, 3))  # boxes around each cell's points
     for c in range(cells):
         for k in range(3):
             low[c, k], high[c, k] = np.inf, -np.inf
@@ -51,7 +62,7 @@ def _join(
     for n in range(len(columns)):
         own = columns[n, 0] == 0 and columns[n, 1] == 0
         shift = columns[n, 0] * stride_x + columns[n, 1] * stride_y
-        begin = 0  # keys ascend, and so does what each is compared with
+        begin = 0  # keys ascend, and so do their neighbours in a column: one moving index finds them
         for c in range(cells):
             lowest = keys[c] + shift + (1 if own else -2)
             while begin < cells and keys[begin] < lowest:
@@ -69,6 +80,7 @@ def _join(
 
 @njit(cache=True)
 def _root(parent: NDArray, c: int) -> int:
+    """Find the root of cell ``c``, halving the path to it."""
     while parent[c] != c:
         parent[c] = parent[parent[c]]
         c = parent[c]
@@ -77,7 +89,7 @@ def _root(parent: NDArray, c: int) -> int:
 
 @njit(cache=True)
 def _linked(coord: NDArray, start: NDArray, low: NDArray, high: NDArray, one: int, other: int, radius2: float) -> bool:
-    """Whether a point of cell ``one`` lies within the radius of one of ``other``."""
+    """Return whether a point of cell ``one`` lies within the radius of a point of cell ``other``."""
     for i in range(start[one], start[one + 1]):
         outside = 0.0  # squared distance to the box around the other cell's points
         for k in range(3):
