@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaussiancross.benchmarks.rooms_bench.data import _kept
+from gaussiancross.benchmarks.rooms_bench.data import _cached
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.atomic import atomic_dir, atomic_file, staged_dir
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
@@ -118,7 +118,7 @@ def test_rooms_of_the_benchmark_are_not_kept_by_half(tmp_path):
     made = {"a": np.arange(1000.0)}
     path = tmp_path / "kept" / "room.safetensors"
     with full_disk(), pytest.raises(InputError, match="File too large"):
-        _kept(path, lambda: made)
+        _cached(path, lambda: made)
     assert not contents(path.parent)
     for make in (lambda: made, dict):  # the second time it is read
-        np.testing.assert_array_equal(_kept(path, make)["a"], made["a"])
+        np.testing.assert_array_equal(_cached(path, make)["a"], made["a"])
