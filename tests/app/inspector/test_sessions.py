@@ -73,7 +73,7 @@ def test_pictures_per_second_have_a_cap(furnished):
         robot.enter("Max. images per second", 5)
         wait_for(lambda: session.requests.rate == 5, "the new cap")
         wait_for(lambda: session.loader.placed_scene == 0, "the camera to be put where it sees the scene")
-        wait_for(lambda: session.camera.pending.goal is None, "the page to be believed about its camera")
+        wait_for(lambda: session.camera.pending.goal is None, "the camera's move to be over")
         time.sleep(0.5)
         drawn.clear()
         begun = time.monotonic()

@@ -176,7 +176,7 @@ def test_what_a_page_says_on_opening_is_not_drawn():
         inspector.renderer.draw = watched  # type: ignore[method-assign]
         with Robot(inspector) as robot:
             wait_for(lambda: len(drawn) >= 2, "the first pictures")
-            while drawn:  # until it rests
+            while drawn or inspector.worker.waiting:  # until it rests
                 drawn.clear()
                 time.sleep(0.3)
             robot.look(320, 240)  # where the page begins by itself
