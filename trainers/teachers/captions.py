@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -214,8 +214,3 @@ def truth(things: Sequence[Description], phrases: Sequence[Phrase]) -> Tensor:
     for row, phrase in zip(claims, phrases, strict=True):
         row[: len(phrase.claims)] = [columns[claim] for claim in phrase.claims]
     return torch.from_numpy(has[:, claims].all(-1))
-
-
-def facts_of(rooms: Iterable[CaptionedRoom]) -> set[Fact]:
-    """Every fact that is true of something in these rooms."""
-    return {fact for room in rooms for thing in room.things.values() for fact in thing.facts()}
