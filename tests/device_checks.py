@@ -171,7 +171,7 @@ def questions(state, trainer, camera):
     picking.in_rectangle(state, camera, (8, 8), (40, 40))
     words = QueryableFeatures.build(state.embeddings, trainer.data.teacher.text)
     answer = ask(words, Query(("chair", "wall")))
-    assert answer.each.shape == (len(state.gaussians), 2)
+    assert answer.phrase_scores.shape == (len(state.gaussians), 2)
     assert len(world_gaussians(state)) == len(state.gaussians)
 
 

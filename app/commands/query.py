@@ -122,15 +122,16 @@ def findings_of(
     Args:
         classes: every Gaussian belongs to the best of the phrases that select it.
     """
-    if answer.each is None:
+    if answer.phrase_scores is None:
         return []
     cuts = [
-        choose_cut(s, words.least(s)) if threshold is None else Cut(threshold, "given", 0.0, 1.0) for s in answer.each.T
+        choose_cut(s, words.min_threshold(s)) if threshold is None else Cut(threshold, "given", 0.0, 1.0)
+        for s in answer.phrase_scores.T
     ]
     best = answer.classes([c.value for c in cuts])
     out = []
-    for k, phrase in enumerate(answer.known):
-        scores = answer.each[:, k]
+    for k, phrase in enumerate(answer.known_phrases):
+        scores = answer.phrase_scores[:, k]
         mask = (best == k) if classes else scores > cuts[k].value
         assert phrase.presence is not None
         selected = mask.numpy() if phrase.presence.present else np.zeros(len(scores), bool)

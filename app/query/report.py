@@ -72,7 +72,7 @@ class PhraseResult:
         shown = [_object(o) for o in self.objects]
         return {
             "phrase": self.answer.phrase,
-            "meant": self.answer.meant,
+            "meant": self.answer.canonical,
             "known": True,
             "present": presence.present,
             "score": round(presence.score, 4),

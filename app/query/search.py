@@ -113,7 +113,7 @@ def words_for(
         return "Words need features, and these Gaussians carry none."
     width = state.embeddings.shape[1]
     if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
-        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, keep=state.memo)
+        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, memo=state.memo)
     if encoder is None:
         return (
             "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text side of the "

@@ -110,7 +110,7 @@ class FeatureStore:
         return out.T
 
     def relevancy(self, phrases: Tensor, negatives: Tensor) -> Tensor:
-        """`scoring.relevancy` to phrases [P, D] with negatives [K, D]: [N, P] float32, contiguous per phrase."""
+        """`scoring.relevancy` to phrases [P, D] with negatives [K, D]: [N, P] float32, one phrase after another."""
         check_widths(self.shape, phrases=phrases, negatives=negatives)
         phrase, known = unit(phrases.to(self.device, torch.float32))
         query = torch.cat([phrase, usable_negatives(negatives.to(self.device, torch.float32))])
@@ -123,7 +123,7 @@ class FeatureStore:
             target = out.numpy()
 
             def finish(start: int, block: NDArray[np.float32]) -> None:
-                # Sigmoid in place while the block is in the cache. Cosines differ by at most 2, so exp does not overflow.
+                # Sigmoid in place, while the block is in the cache. Cosines differ by at most 2: exp cannot overflow.
                 part = target[:, start : start + block.shape[1]]
                 np.subtract(block[count:].max(0), block[:count], out=part)
                 np.exp(np.multiply(part, TEMPERATURE, out=part), out=part)

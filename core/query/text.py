@@ -74,7 +74,7 @@ class UnknownPhrase:
 
 
 def expand(phrase: str, templates: Iterable[str] = PHOTO) -> list[str]:
-    """Insert a phrase into every template: ``expand("red chair", ["a photo of a {}"])`` → ``["a photo of a red chair"]``.
+    """Insert a phrase into every template: ("red chair", ["a photo of a {}"]) → ["a photo of a red chair"].
 
     "a" becomes "an" before a vowel. Braces in the phrase are not templates.
 

@@ -75,7 +75,7 @@ def test_splats_with_features(splats, tmp_path):
     assert giraffe["selected"] == 0 and giraffe["objects"] == [] and "ply" not in giraffe
     assert unicorn["known"] is False and unicorn["unknown_word"] == "unicorn"
     assert len(red["objects"]) == 2 and 0.5 <= red["threshold"] <= 1
-    assert report["unknown_negatives"][0].startswith("I don't know 'okapi'")
+    assert report["unknown_negatives"][0].startswith("Unknown phrase 'okapi'")
     segment = box_room(16).segment
     gaussians, label = read_labelled_gaussians(out / "labels.ply")
     assert (label == np.select([segment <= 1, segment == 5], [0, 1], -1)).all()  # in the order of the file

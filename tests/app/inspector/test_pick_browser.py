@@ -86,7 +86,7 @@ def test_words_colour_the_scene_or_say_why_not(page):
         session = inspector.sessions[0]
         page.get_by_role("tab", name="Search").click()
         ask(page, "zebra")
-        page.get_by_text("I don't know 'zebra'").first.wait_for(timeout=10_000)
+        page.get_by_text("Unknown phrase 'zebra'").first.wait_for(timeout=10_000)
         assert session.model.heat is None
         ask(page, "giraffe")
         page.get_by_text("not in this scene").first.wait_for(timeout=10_000)

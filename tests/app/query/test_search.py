@@ -42,17 +42,17 @@ def words(state: SceneState, encoder: TextVectors | None, channels=NAMES) -> Que
 def test_class_channels_answer_to_words(state, encoder):
     answer = ask(words(state, encoder), Query(("the floors", "giraffe", "zebra")))
     floor, giraffe, zebra = answer.phrases
-    assert floor.meant == "floor" and floor.presence.present
+    assert floor.canonical == "floor" and floor.presence.present
     assert not giraffe.presence.present and giraffe.presence.score < 0.5 and giraffe.nearest is not None
-    assert zebra.unknown is not None and str(zebra.unknown).startswith("I don't know 'zebra'")
-    assert answer.somewhere
+    assert zebra.unknown is not None and str(zebra.unknown).startswith("Unknown phrase 'zebra'")
+    assert answer.any_present
     segment = torch.from_numpy(state.points.segment)
     assert answer.scores[segment == 4].min() > 0.5 > answer.scores[segment != 4].max()
 
 
 def test_nothing_known_gives_no_scores(state, encoder):
     answer = ask(words(state, encoder), Query(("zebra", "red")))
-    assert answer.scores is None and not answer.somewhere
+    assert answer.scores is None and not answer.any_present
     assert "red_chair" in answer.phrases[1].unknown.suggestions
 
 

@@ -60,9 +60,9 @@ class Tower:
 
 def test_each_phrase_has_a_column_and_classes_take_the_best(lexicon, features):
     answer = ask(QueryableFeatures.build(features, lexicon), Query(("lamp", "zebra", "sofa")))
-    assert [p.phrase for p in answer.known] == ["lamp", "sofa"]
-    assert answer.each.shape == (3 * PER, 2)
-    torch.testing.assert_close(answer.each.amax(1), answer.scores)
+    assert [p.phrase for p in answer.known_phrases] == ["lamp", "sofa"]
+    assert answer.phrase_scores.shape == (3 * PER, 2)
+    torch.testing.assert_close(answer.phrase_scores.amax(1), answer.scores)
     labels = answer.classes([0.5, 0.5])
     assert labels.tolist() == [1] * PER + [0] * PER + [-1] * PER
     assert (answer.classes([0.5, 0.9999]) == -1)[:PER].all()
@@ -74,10 +74,10 @@ def test_an_example_finds_its_like_and_words_beside_it_stay_the_same(lexicon, fe
     words = QueryableFeatures.build(features, lexicon)
     crop = Example("this", features[PER : PER + 5] * torch.tensor([[1.0], [9], [0.1], [3], [2]]))
     answer = ask(words, Query((crop, "sofa")))
-    this, sofa = answer.each.T
+    this, sofa = answer.phrase_scores.T
     assert answer.phrases[0].phrase == "this" and answer.phrases[0].presence.present
     assert this[PER : 2 * PER].min() > 0.5 > torch.cat([this[:PER], this[2 * PER :]]).max()
-    torch.testing.assert_close(sofa, ask(words, Query(("sofa",))).each[:, 0])
+    torch.testing.assert_close(sofa, ask(words, Query(("sofa",))).phrase_scores[:, 0])
     elsewhere = ask(words, Query((Example("giraffe", lexicon.encode(["giraffe"]).vectors),)))
     assert not elsewhere.phrases[0].presence.present
     against = ask(words, Query((crop,), negatives=("lamp",)))
@@ -135,7 +135,7 @@ def test_stores_are_made_once_and_shared(lexicon, features):
     def keep(name, make):
         return made.setdefault(name, None) or made.update({name: make()}) or made[name]
 
-    first, second = (QueryableFeatures.build(features, lexicon, keep=keep) for _ in range(2))
+    first, second = (QueryableFeatures.build(features, lexicon, memo=keep) for _ in range(2))
     assert first.store() is second.store()
 
 

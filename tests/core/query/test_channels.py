@@ -78,7 +78,7 @@ def test_without_an_encoder_the_names_are_the_words(scores):
     assert known.tolist() == [True, False]
     best = channels.store(scores, 4.0).scores(query[:1])[:, 0].argmax()
     assert channels.probabilities(scores, 4.0)[:, 1].argmax() == best
-    assert str(channels.find("giraffe")).startswith("I don't know 'giraffe'.")
+    assert str(channels.find("giraffe")).startswith("Unknown phrase 'giraffe'.")
 
 
 def test_bad_input():

@@ -60,13 +60,13 @@ class TestText:
         if name is not None:
             assert found == name
             return
-        assert isinstance(found, query.UnknownPhrase) and str(found).startswith(f"I don't know '{phrase}'.")
+        assert isinstance(found, query.UnknownPhrase) and str(found).startswith(f"Unknown phrase '{phrase}'.")
 
     def test_suggestions(self, words):
         assert words.find("red chair").suggestions[0] == "chair"
         assert "bookcase" in words.find("bokcase").suggestions
         assert "wine_glass" in words.find("wine").suggestions
-        assert str(words.find("zzzz")) == "I don't know 'zzzz'."
+        assert str(words.find("zzzz")) == "Unknown phrase 'zzzz'."
 
     def test_encode(self, words):
         assert isinstance(words, query.TextEncoder)

@@ -193,7 +193,7 @@ class TestCommands:
             (("classify", "nothing", "--labels", "ball"), "nothing: expected objects"),
             (("classify", "X", "--labels", "ball,unicorn"), "class 'unicorn'"),
             (("classify", "X", "--labels", "ball", "--tower", "none"), "a text tower"),
-            (("retrieve", "a unicorn", "--gallery", "X"), "I don't know 'a unicorn'"),
+            (("retrieve", "a unicorn", "--gallery", "X"), "Unknown phrase 'a unicorn'"),
             (("retrieve", "picture.png", "--gallery", "X"), "knows words only"),
             (("retrieve", "ball", "--gallery", "none.npz"), "no such file"),
             (("embed", "X", "--out", "somewhere/else.npz"), "a folder that exists"),
