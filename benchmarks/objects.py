@@ -105,7 +105,7 @@ def main() -> int:
     given = tyro.cli(ObjectsBench, prog="gaussiancross bench objects")
     teacher = make_teacher(given.tower)
     if not isinstance(teacher, ImageTeacher):
-        raise InputError(f"--tower {given.tower}", "a network that looks at pictures", "another teacher")
+        raise InputError(f"--tower {given.tower}", "a network that encodes images", "another teacher")
     return run(quick(given) if given.quick else given, teacher)
 
 

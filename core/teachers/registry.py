@@ -12,15 +12,15 @@ from .families import FAMILIES
 
 
 def make_teacher(spec: str | Path) -> Teacher | None:
-    """The teacher that ``spec`` names.
+    """Make the teacher that ``spec`` names; None for "none".
 
     Args:
         spec: "none" (no feature loss); "builtin" or "builtin-ssl"; "<family>:<checkpoint>" with one of `FAMILIES`
-            and, after commas, options of `TeacherConfig`; "precomputed:<folder>"; "cached:<folder>", as `gaussiancross
-            features` wrote it; or just an existing folder of either.
+            and, after commas, options of `TeacherConfig`; "precomputed:<folder>"; "cached:<folder>", written by
+            `gaussiancross features`; or the path of either folder.
 
     Raises:
-        InputError: an unknown teacher; lists the known ones.
+        InputError: an unknown teacher; lists the kinds.
     """
     text = str(spec)
     kind, _, argument = text.partition(":")
@@ -74,4 +74,4 @@ _KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "cached": _cached,
     **{kind: partial(_transformer, kind) for kind in FAMILIES},
 }
-"""Kind → what makes it from the text after the colon. Modules are imported when asked for."""
+"""Kind → function that makes a teacher from the text after the colon; it imports the module that it needs."""

@@ -13,18 +13,18 @@ from ..errors import InputError
 from ..query.text import Encoded, TextEncoder
 
 _CHUNK = 256
-"""Phrases per call of a tower."""
+"""Number of phrases per pass."""
 
 
 class TransformerText:
-    """The text side of a CLIP or SigLIP checkpoint. It knows every phrase that is not blank.
+    """Text tower of a CLIP or SigLIP checkpoint. Every phrase is known except blank ones.
 
     Args:
-        model: with ``get_text_features``.
-        tokenizer: of the same checkpoint.
-        style: see `Family.text`.
-        dim: width of its vectors.
-        autocast: makes the context in which the model computes.
+        model: a model with ``get_text_features``.
+        tokenizer: tokenizer of the same checkpoint.
+        style: format of phrases, see `Family.text`.
+        dim: width of the vectors.
+        autocast: makes the autocast context of the model.
     """
 
     def __init__(self, model: Any, tokenizer: Any, style: str, dim: int, autocast: Callable[[], Any]) -> None:
@@ -54,21 +54,21 @@ class TransformerText:
             max_length=self._length,
             return_tensors="pt",
         )
-        # SigLIP was trained with its padding in sight: a mask would be wrong
+        # SigLIP was trained without masking the padding.
         names = ("input_ids",) if siglip else ("input_ids", "attention_mask")
         with self._autocast():
             out = self._model.get_text_features(**{k: batch[k].to(self._model.device) for k in names if k in batch})
-        # a plain tensor before version 5 of the library
+        # A plain tensor before version 5 of the library.
         return (out if isinstance(out, Tensor) else out.pooler_output).float().cpu()
 
 
 class LateText:
-    """A text tower that is loaded when it is first asked: the one thing of a teacher that its cached features lack.
+    """A text tower that is loaded on first use.
 
     Args:
-        make: makes it; an `InputError` of it is what `encode` raises.
-        dim: width that its vectors must have.
-        where: whose text tower, for messages.
+        make: loads the text tower; `encode` passes on its `InputError`.
+        dim: required width of the vectors.
+        where: name of the teacher, for messages.
     """
 
     def __init__(self, make: Callable[[], TextEncoder | None], dim: int, where: str) -> None:
@@ -90,6 +90,6 @@ class LateText:
 
 
 def plain(phrase: str) -> str:
-    """A phrase as SigLIP was trained on it: small letters, no punctuation, single spaces."""
+    """Normalise a phrase as in the training of SigLIP: lower case, no punctuation, single spaces."""
     letters = phrase.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
     return " ".join(letters.lower().split())

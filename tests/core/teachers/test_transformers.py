@@ -189,7 +189,7 @@ def test_pooled_vectors_are_unit_and_what_is_unknown_is_zero(checkpoints: dict[s
     torch.testing.assert_close(vectors.norm(dim=-1), torch.tensor([1.0, 0.0]))
     with pytest.raises(InputError, match="one with a text tower, found dinov2"):
         text_vectors(load(checkpoints, "dinov2"), ["lamp"])
-    with pytest.raises(InputError, match="looks at pictures, found none"):
+    with pytest.raises(InputError, match="encodes images, found none"):
         image_vectors(None, bytes_)
     with pytest.raises(InputError, match=r"RGB \[V, H, W, 3\]"):
         image_vectors(teacher, bytes_[0])
