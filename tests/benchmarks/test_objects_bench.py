@@ -10,7 +10,7 @@ import pytest
 import torch
 from gaussiancross.benchmarks import objects as bench
 from gaussiancross.core.config import from_dict
-from gaussiancross.core.datasets.objects.point_clouds import CloudTriplets, draw_points
+from gaussiancross.core.datasets.objects.point_clouds import CloudTriplets, sample_surface
 from gaussiancross.core.datasets.objects.triplets import Triplets
 from gaussiancross.core.datasets.procedural_triplets import (
     ObjectTripletsConfig,
@@ -124,7 +124,7 @@ class TestClouds:
             opacities=torch.ones(2),
             colors=torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
         )
-        cloud = draw_points(flat, 4000, np.random.default_rng(0))
+        cloud = sample_surface(flat, 4000, np.random.default_rng(0))
         first = cloud.means[:, 0] < 5
         assert 0.98 < float(first.float().mean()) < 0.998  # 100 times the area
         spread = cloud.means[first].std(0)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.finetune import class_table, published_table
-from gaussiancross.core.datasets.scenes.splits import mark_drawn, write_names
+from gaussiancross.core.datasets.scenes.splits import mark_sampled, write_names
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import load_weights
 from gaussiancross.core.models import load_pretrained
@@ -294,7 +294,7 @@ class TestLists:
         path = tmp_path / "tasks" / "scenes" / "5.txt"
         write_names(path, ["scene0001_00"])
         assert not draws_labels(few) and draws_labels(replace(few, points=20))
-        mark_drawn(tmp_path / "tasks", [path], seed=0)
+        mark_sampled(tmp_path / "tasks", [path], seed=0)
         assert draws_labels(few)
         assert drawn(few, None) == ["labels (drawn)"] and drawn(few, labelled_scenes(1, 1)) == []
         write_names(path, ["scene0000_00"])  # the benchmark's, put in its place
