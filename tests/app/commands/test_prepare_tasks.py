@@ -57,7 +57,7 @@ def test_a_killed_process_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_context", lambda kind: fork)
     tasks = [Task("x", tmp_path / "a" / "x", be_killed)]
     tasks += [Task(str(i), tmp_path / "a" / str(i), partial(write_number, i)) for i in (0, 1)]
-    with pytest.raises(InputError, match="fewer --workers; the same command goes on"):
+    with pytest.raises(InputError, match="fewer --workers; the same command continues"):
         list(run_tasks(tasks, workers=2))
     assert not (tmp_path / ".partial").exists()
     list(run_tasks(tasks[1:]))

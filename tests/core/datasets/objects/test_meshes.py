@@ -238,7 +238,7 @@ def test_what_cannot_be_used_is_said(tmp_path):
     ):
         with pytest.raises(InputError, match="1 of 24 with NaN or inf"):
             read_mesh(path)
-    with pytest.raises(InputError, match="at one place"):
+    with pytest.raises(InputError, match="at one position"):
         read_mesh(write_ply(tmp_path / "o.ply", 0 * vertices, faces))
 
 

@@ -147,7 +147,7 @@ class TestPoseCheck:
     @pytest.mark.parametrize(
         ("wrong", "message"),
         [
-            (np.linalg.inv, "found world-to-camera matrices where"),
+            (np.linalg.inv, "found world-to-camera matrices instead of camera-to-world"),
             (lambda c2w: c2w @ FLIP, "found the other camera convention"),
             (lambda c2w: np.linalg.inv(c2w @ FLIP), "found world-to-camera matrices in the other"),
         ],
