@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from gaussiancross.app.export.camera_path import Pose
-from gaussiancross.app.inspector import Inspector
+from gaussiancross.app.inspector import Inspector, pending_move
 from gaussiancross.app.inspector.pending_move import PendingCameraMove
 from gaussiancross.app.inspector.viser_internals import keep_icon_archive_open
 from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
@@ -164,7 +164,8 @@ class TestPendingCameraMove:
         assert pending.goal is None and pending.is_user_motion(self.pose(0.0))
 
 
-def test_what_a_page_says_on_opening_is_not_drawn():
+def test_what_a_page_says_on_opening_is_not_drawn(monkeypatch):
+    monkeypatch.setattr(pending_move, "TIMEOUT", 60.0)  # however long the first images take
     drawn: list[np.ndarray] = []
     with Inspector(SplatsSource(as_gaussians(box_room(4)), device="cpu"), port=0) as inspector:
         draw = inspector.renderer.draw
@@ -176,9 +177,12 @@ def test_what_a_page_says_on_opening_is_not_drawn():
         inspector.renderer.draw = watched  # type: ignore[method-assign]
         with Robot(inspector) as robot:
             wait_for(lambda: len(drawn) >= 2, "the first pictures")
-            while drawn or inspector.worker.waiting:  # until it rests
+            busy = True
+            while busy:  # until only the pulse spends time
                 drawn.clear()
-                time.sleep(0.3)
+                spent = inspector.worker.spent
+                time.sleep(0.5)
+                busy = bool(drawn or inspector.worker.waiting or inspector.worker.spent - spent > 0.05)
             robot.look(320, 240)  # where the page begins by itself
             time.sleep(0.5)
             assert not drawn
