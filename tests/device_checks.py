@@ -45,7 +45,7 @@ ABOUT = 0.3
 
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
-    monkeypatch.setitem(api._DEVICES, "reference", NAME)
+    monkeypatch.setitem(api.BACKEND_DEVICES, "reference", NAME)
     with pretended():
         yield DEVICE
 

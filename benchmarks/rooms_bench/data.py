@@ -96,7 +96,7 @@ class SmallRooms:
         return self.folder / f"{self.names[index]}.safetensors"
 
     def _arrays(self, index: int) -> dict[str, NDArray]:
-        return _kept(self._path(index), lambda: self._make(index))
+        return load_or_create(self._path(index), lambda: self._make(index))
 
     def _make(self, index: int) -> dict[str, NDArray]:
         scene, frames = self.rooms.scene(index), self.rooms.frames(index)
@@ -152,7 +152,7 @@ class SmallTeacher:
 
     def _read(self, name: str) -> Tensor:
         rooms, index = self._where[name]
-        return torch.from_numpy(_kept(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
+        return torch.from_numpy(load_or_create(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
 
     def _make(self, rooms: Rooms, index: int) -> dict[str, NDArray]:
         frames = rooms.frames(index)
@@ -192,12 +192,12 @@ def lifted_source(teacher: ImageTeacher, voxel_size: float, *splits: SmallRooms)
             return {"lifted": lift(points.coord, small.rooms.frames(i), teacher, name).features.half().numpy()}
 
         path = small.folder / f"{name}.lifted-{teacher.fingerprint}-{voxel_size:g}.safetensors"
-        return torch.from_numpy(_kept(path, make)["lifted"]).float()
+        return torch.from_numpy(load_or_create(path, make)["lifted"]).float()
 
     return features
 
 
-def _kept(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+def load_or_create(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
     """The arrays of a file, which is made first if need be, whole or not at all."""
     try:
         return load_file(path)

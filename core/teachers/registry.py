@@ -24,11 +24,11 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     """
     text = str(spec)
     kind, _, argument = text.partition(":")
-    if kind in _KINDS:
-        return _KINDS[kind](argument)
+    if kind in KINDS:
+        return KINDS[kind](argument)
     if text and (folder := Path(text).expanduser()).is_dir():
         return (_cached if (folder / "cache.json").is_file() else _precomputed)(text)
-    raise InputError(f"teacher {text!r}", f"one of {', '.join(_KINDS)}, or a folder of features", "neither")
+    raise InputError(f"teacher {text!r}", f"one of {', '.join(KINDS)}, or a folder of features", "neither")
 
 
 def _none(argument: str) -> None:
@@ -66,7 +66,7 @@ def _transformer(kind: str, argument: str) -> Teacher:
     return load_transformer(kind, argument, make_teacher)
 
 
-_KINDS: dict[str, Callable[[str], Teacher | None]] = {
+KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "none": _none,
     "builtin": _builtin,
     "builtin-ssl": _builtin_ssl,

@@ -26,7 +26,7 @@ from gaussiancross.core.models.clipgs_builtin import CARD, load_builtin_clipgs, 
 from gaussiancross.core.query.text import Encoded
 from gaussiancross.core.splat import rasterize
 from gaussiancross.core.synthetic.objects import build_object, light_object, object_gaussians
-from gaussiancross.core.synthetic.objects.gaussians import _nearest_farthest_points
+from gaussiancross.core.synthetic.objects.gaussians import nearest_farthest_points
 from gaussiancross.core.synthetic.objects.render import front, render_object
 from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
 from gaussiancross.trainers.clipgs.config import ClipGSRun
@@ -112,7 +112,7 @@ class TestGaussians:
             near = ((points[:, None] - points[picked]) ** 2).sum(-1).min(1)
             picked.append(int(near.argmax()))
         expected = ((points[:, None] - points[picked]) ** 2).sum(-1).argmin(1)
-        np.testing.assert_array_equal(_nearest_farthest_points(points, 10), expected)
+        np.testing.assert_array_equal(nearest_farthest_points(points, 10), expected)
 
 
 class TestClouds:

@@ -186,10 +186,10 @@ def test_time_that_was_interrupted_counts(boxes, tmp_path, monkeypatch):
     def ends(self, job, task, work):
         raise Interrupted
 
-    monkeypatch.setattr(TaskRunner, "_do", ends)
+    monkeypatch.setattr(TaskRunner, "execute", ends)
     with pytest.raises(Interrupted):
         place.run(job, "probe-last")
-    monkeypatch.setattr(TaskRunner, "_do", lambda *given: {"miou": 0.5})
+    monkeypatch.setattr(TaskRunner, "execute", lambda *given: {"miou": 0.5})
     assert place.run(job, "probe-last") == {"miou": 0.5, "seconds": 9.0}
 
 

@@ -59,7 +59,7 @@ def splats(tmp_path_factory) -> Path:
     features = words[torch.from_numpy(scene.segment)]
     path = tmp_path_factory.mktemp("splats") / "box.ply"
     write_gaussians(path, replace(as_gaussians(scene), features=features))
-    np.save(path.with_name("words.npy"), color_words()._vectors.numpy())
+    np.save(path.with_name("words.npy"), color_words().encode(NAMES).vectors.numpy())
     path.with_name("words_names.json").write_text(json.dumps(NAMES))
     return path
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from gaussiancross.benchmarks.rooms_bench.data import _kept
+from gaussiancross.benchmarks.rooms_bench.data import load_or_create
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.atomic import atomic_dir, atomic_file, staged_dir
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
+from helpers.disk import full_disk
 from safetensors.torch import save_file
-
-resource = pytest.importorskip("resource", reason="the system cannot limit the size of files")
-
-
-@contextmanager
-def full_disk(room: int = 2000):
-    """No file of this process may be larger than ``room`` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -118,7 +105,7 @@ def test_rooms_of_the_benchmark_are_not_kept_by_half(tmp_path):
     made = {"a": np.arange(1000.0)}
     path = tmp_path / "kept" / "room.safetensors"
     with full_disk(), pytest.raises(InputError, match="File too large"):
-        _kept(path, lambda: made)
+        load_or_create(path, lambda: made)
     assert not contents(path.parent)
     for make in (lambda: made, dict):  # the second time it is read
-        np.testing.assert_array_equal(_kept(path, make)["a"], made["a"])
+        np.testing.assert_array_equal(load_or_create(path, make)["a"], made["a"])

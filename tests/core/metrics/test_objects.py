@@ -30,7 +30,7 @@ class TestRetrieval:
     def test_ranks_in_parts(self, monkeypatch):
         queries, gallery = drawn(50, 8), drawn(50, 8, seed=1)
         whole = match_ranks(queries, gallery, ids=[i % 7 for i in range(50)])
-        monkeypatch.setattr("gaussiancross.core.metrics.retrieval._ROWS", 7)
+        monkeypatch.setattr("gaussiancross.core.metrics.retrieval.ROWS_PER_CHUNK", 7)
         assert torch.equal(match_ranks(queries, gallery, ids=[i % 7 for i in range(50)]), whole)
 
     def test_one_embedding_for_everything_finds_nothing(self):

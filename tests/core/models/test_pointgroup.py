@@ -47,7 +47,7 @@ def test_groups_are_those_of_the_reference(backend):
 def test_pairs_are_measured_in_parts(monkeypatch):
     for coord, labels, radius in clouds():
         whole = group_points(coord, labels, radius, "torch")
-        monkeypatch.setattr(grouping, "_PAIRS", 7)
+        monkeypatch.setattr(grouping, "PAIRS_PER_CHUNK", 7)
         assert torch.equal(group_points(coord, labels, radius, "torch"), whole)
         monkeypatch.undo()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gaussiancross.core import query
 from gaussiancross.core.errors import InputError
-from helpers.query_features import _data
+from helpers.query_features import sample_data
 
 NAMES = [
     "bookcase",
@@ -118,7 +118,7 @@ class TestText:
             query.TextVectors.load(tmp_path / "v.npy")
 
     def test_clip_vectors(self):
-        path = _data("text", "clip_vitb32_lvis.npy")
+        path = sample_data("text", "clip_vitb32_lvis.npy")
         words = query.TextVectors.load(path)
         assert len(words) == 1203 and words.dim == 512
         phrases = ("ARMCHAIRS", "couches", "TV", "the wine glasses", "hot air balloon")

@@ -263,17 +263,17 @@ def test_cache_is_keyed_by_version_and_configuration(tmp_path, monkeypatch):
 
 def test_an_interrupted_room_is_made_again_and_leaves_nothing(tmp_path, monkeypatch):
     data = Rooms("train", 1, SMALL, tmp_path)
-    write = dataset_module._write_points
+    save = np.save
 
-    def broken(folder, scene):
-        write(folder, scene)
-        raise KeyboardInterrupt
+    def broken(path, array, **options):
+        save(path, array, **options)
+        if path.name == "instance.npy":
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset_module, "_write_points", broken)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(np, "save", broken)
         data.scene(0)
     assert list(data.root.rglob("*.npy")) == []
-    monkeypatch.setattr(dataset_module, "_write_points", write)
     assert len(data.scene(0)) > 100
     assert not list(data.root.glob("partial-*"))
 
@@ -281,14 +281,14 @@ def test_an_interrupted_room_is_made_again_and_leaves_nothing(tmp_path, monkeypa
 def test_two_processes_may_make_the_same_room(tmp_path, monkeypatch):
     """The slower one finds the folders already there when it comes to move its own."""
     slow, fast = Rooms("train", 1, SMALL, tmp_path), Rooms("train", 1, SMALL, tmp_path)
-    write = dataset_module._write_points
+    save = np.save
 
-    def late(folder, scene):
-        monkeypatch.setattr(dataset_module, "_write_points", write)
+    def late(path, array, **options):
+        monkeypatch.setattr(np, "save", save)
         fast.scene(0)
-        write(folder, scene)
+        save(path, array, **options)
 
-    monkeypatch.setattr(dataset_module, "_write_points", late)
+    monkeypatch.setattr(np, "save", late)
     np.testing.assert_array_equal(slow.scene(0).coord, fast.scene(0).coord)
     assert not list(slow.root.glob("partial-*"))
 
@@ -329,10 +329,10 @@ def test_unwritable_root_is_an_input_error(tmp_path):
 def test_sensor_noise_is_off_by_default_and_grows_with_distance(seen):
     _, _, views, _ = seen
     rng = np.random.default_rng(0)
-    color, depth = dataset_module._add_noise(views[0], RoomsConfig(), rng)
+    color, depth = dataset_module.add_sensor_noise(views[0], RoomsConfig(), rng)
     np.testing.assert_array_equal(color, views[0].color)
     np.testing.assert_array_equal(depth, views[0].depth)
-    _, noisy = dataset_module._add_noise(views[0], RoomsConfig(depth_noise=1, color_noise=2), rng)
+    _, noisy = dataset_module.add_sensor_noise(views[0], RoomsConfig(depth_noise=1, color_noise=2), rng)
     error = np.abs(noisy - views[0].depth)
     near, far = views[0].depth < np.median(views[0].depth), views[0].depth >= np.median(views[0].depth)
     assert 0 < error[near].mean() < error[far].mean() < 0.1

@@ -73,7 +73,7 @@ def test_a_cache_gives_what_the_teacher_gave(tmp_path: Path, storage: str, monke
     assert max(d.error[1] for d in done) < (1e-6 if storage == "float16" else 1e-3)
     assert teacher.features("scene0", frames, []).shape == (0, H, W, D)
     # the text tower comes from the teacher's name
-    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
+    monkeypatch.setitem(registry.KINDS, "averages", lambda _: Averages())
     text = CachedTeacher(tmp_path / "c", make_teacher).text
     assert text is not None
     assert text.encode(["chair", "sofa"]).known.tolist() == [True, False]

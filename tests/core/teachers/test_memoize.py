@@ -80,16 +80,20 @@ def test_large_features_and_full_disks_stop_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_training_data_keeps_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaussiancross.core.data.batch import InputConfig
     from gaussiancross.trainers.pretraining.config import DataConfig
-    from gaussiancross.trainers.pretraining.data import _teacher
+    from gaussiancross.trainers.pretraining.data import PretrainData
 
-    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
+    def teacher_of(config: DataConfig):
+        return PretrainData(config, InputConfig(), 0, Scenes(), Scenes()).teacher  # type: ignore[arg-type]
+
+    monkeypatch.setitem(registry.KINDS, "averages", lambda _: Averages())
     monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path))
     frames = Scenes().frames(0)
     assert frames is not None
     for where, folder in (("auto", tmp_path), (str(tmp_path / "own"), tmp_path / "own"), ("memory", None)):
-        teacher = _teacher(DataConfig(teacher="averages", teacher_cache=where))
+        teacher = teacher_of(DataConfig(teacher="averages", teacher_cache=where))
         assert isinstance(teacher, MemoizingTeacher)
         teacher.features("scene0", frames, [0])
         assert folder is None or len(list(folder.glob("features-*/scene0/*.safetensors"))) == 1
-    assert _teacher(DataConfig()) is None
+    assert teacher_of(DataConfig()) is None

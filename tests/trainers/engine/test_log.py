@@ -8,6 +8,7 @@ import json
 import pytest
 from gaussiancross.trainers.engine.live import LiveFeed
 from gaussiancross.trainers.engine.log import MetricLog, read_metrics
+from helpers.disk import intercept_writes
 
 
 class TestLog:
@@ -25,12 +26,11 @@ class TestLog:
         assert list((tmp_path / "tensorboard").glob("events.*"))
 
     def test_a_full_disk_is_told_once(self, tmp_path, monkeypatch):
-        log = MetricLog(tmp_path, 0, None)
-
-        def full(text):
+        def full(path, data, write):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(log, "_file", type("Full", (), {"write": staticmethod(full), "name": "m", "close": int}))
+        intercept_writes(monkeypatch, full)
+        log = MetricLog(tmp_path, 0, None)
         with pytest.warns(UserWarning, match="No space"):
             log(1, {"loss": 1.0})
         log(2, {"loss": 1.0})

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,11 @@ class TestMethods:
 
     def test_a_broken_install_of_ours_leaves_the_others_alone(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "gaussiancross.trainers.ns.config", None)
-        broken = ns_method._specification("gaussiancross", "FULL", "GaussianCross")
+        spec = spec_from_file_location("gaussiancross.app.broken_ns_method", ns_method.__file__)
+        module = module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # where the YAML below finds its classes
+        spec.loader.exec_module(module)
+        broken = module.gaussiancross
         assert "Not available" in broken.description
         yaml.load(yaml.dump(broken.config), Loader=yaml.Loader)  # ns-train writes it before it builds the trainer
         with pytest.raises(RuntimeError, match="gaussiancross could not be loaded"):

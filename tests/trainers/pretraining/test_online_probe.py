@@ -25,13 +25,13 @@ class Walls:
     class_names = ("west", "east", "south", "north", "floor", "ceiling", "never seen")
 
     def __init__(self, inner) -> None:
-        self._inner, self.names, self.frames = inner, inner.names, inner.frames
+        self.inner, self.names, self.frames = inner, inner.names, inner.frames
 
     def __len__(self) -> int:
-        return len(self._inner)
+        return len(self.inner)
 
     def scene(self, index: int) -> PointScene:
-        scene = self._inner.scene(index)
+        scene = self.inner.scene(index)
         segment = np.stack([scene.coord, SIZE - scene.coord], 2).reshape(-1, 6).argmin(1)
         segment[::10] = -1
         return replace(scene, segment=segment)
@@ -186,7 +186,7 @@ class TestInARun:
         assert torch.equal(probe["linear.weight"], weights["linear.weight"])
 
     def test_data_without_labels_have_no_probe(self, make_run, data):
-        plain = PretrainData(data.config, data.input, 0, data.train._inner, data.val._inner)
+        plain = PretrainData(data.config, data.input, 0, data.train.inner, data.val.inner)
         run = make_run(data=plain)
         assert run.probe is None
         metrics = run.train_step(plain.batch(0)) | run.evaluate()

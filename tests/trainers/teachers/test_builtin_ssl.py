@@ -32,9 +32,9 @@ from gaussiancross.trainers.teachers.self_distillation.objective import (
 )
 from gaussiancross.trainers.teachers.self_distillation.scores import (
     LabelledFrames,
-    _majority,
     labelled_frames,
     linear_probe,
+    majority_class,
     network_features,
     patches,
     pca_patches,
@@ -251,7 +251,7 @@ class TestTraining:
 class TestScores:
     def test_majority(self) -> None:
         segment = torch.tensor([[2] * 4 + [-1] * 4] * 3 + [[1] * 4 + [0] * 4])
-        assert _majority(segment, 3).tolist() == [[2, -1]]
+        assert majority_class(segment, 3).tolist() == [[2, -1]]
 
     def test_probe_reads_what_is_there_and_nothing_else(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -390,5 +390,5 @@ def plainly_lit(seeds: range, views: int = 4) -> LabelledFrames:
         for i in range(views):
             view = render(lit, cameras, i)
             images.append(torch.from_numpy(view.color).float() / 255)
-            labels.append(_majority(torch.from_numpy(view.segment[::2, ::2]), 20))
+            labels.append(majority_class(torch.from_numpy(view.segment[::2, ::2]), 20))
     return LabelledFrames(torch.stack(images), torch.stack(labels), 20)
