@@ -59,7 +59,7 @@ def turned_state() -> SceneState:
 
 class TestPictures:
     def test_png_of_strips_is_the_picture(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.export.pictures._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.pictures.STRIP_PIXELS", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, RenderOptions(layer="RGB"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -68,7 +68,7 @@ class TestPictures:
         assert np.abs(read - whole).max() <= 10 and np.abs(read - whole).mean() < 0.5
 
     def test_legend_is_drawn_once(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.export.pictures._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.pictures.STRIP_PIXELS", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, RenderOptions(layer="Depth"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -299,7 +299,7 @@ class TestPage:
 def room_scripts() -> int:
     from gaussiancross.app.export import offline
 
-    return offline._TEMPLATE.read_text(encoding="utf-8").count("<script")
+    return Path(offline.__file__).with_name("offline.html").read_text(encoding="utf-8").count("<script")
 
 
 class FakeWorker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,11 +36,15 @@ class Handle:
         return lambda: self.callback(SimpleNamespace(client="a page"))
 
 
+def link_to(handle: Handle, change: Callable[[int], None]) -> Link:
+    context: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
+    return Link(handle, context, change)
+
+
 @pytest.fixture
 def linked():
     handle, changes = Handle(1, min=0, max=9), []
-    session: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
-    return handle, changes, Link(handle, session, changes.append)
+    return handle, changes, link_to(handle, changes.append)
 
 
 class TestLink:
@@ -73,13 +78,12 @@ class TestLink:
         second()
         assert changes == [4, 5] and handle.sent == []
 
-    def test_what_is_refused_is_put_back(self, linked):
-        handle, _, link = linked
-
+    def test_what_is_refused_is_put_back(self):
         def refuse(value: int) -> None:
             raise ValueError(value)
 
-        link._change = refuse
+        handle = Handle(1, min=0, max=9)
+        link = link_to(handle, refuse)
         with pytest.raises(ValueError, match="4"):
             handle.page(4)()
         link.show(1)

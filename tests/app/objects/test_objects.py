@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app.inspector import SplatsSource
+from gaussiancross.app.objects import recognizer
 from gaussiancross.app.objects.gallery import has_builtin, open_clipgs, open_desk
 from gaussiancross.app.objects.load_object import read_any_object
 from gaussiancross.app.objects.recognizer import (
     PICTURE,
     Gallery,
+    ObjectRecognizer,
     label_list,
     object_picture,
     result_sheet,
@@ -49,6 +51,8 @@ class TestDesk:
         Image.new("RGB", (40, 30), (255, 0, 0)).save(file, "PNG")
         with pytest.raises(InputError, match="which knows words only"):
             desk.picture("red.png", file.getvalue())
+        model = desk.model
+        desk = ObjectRecognizer(lambda: (model, "colours", SHAPES), desk.gallery)
         words = TextVectors(torch.eye(DIM)[:3], list(SHAPES))
         seen = []
 
@@ -56,7 +60,7 @@ class TestDesk:
             seen.append(pixels)
             return pixels.mean((1, 2)) @ torch.ones(3, DIM)
 
-        monkeypatch.setitem(vars(desk), "_tower", Tower("colours", words, look))
+        monkeypatch.setattr(recognizer, "open_tower", lambda *_: Tower("colours", words, look))
         assert desk.picture("red.png", file.getvalue()).norm() == pytest.approx(1)
         assert (
             seen[0].shape == (1, 224, 224, 3)

@@ -40,8 +40,8 @@ class Still:
 @pytest.fixture(autouse=True)
 def builtin(monkeypatch):
     """A built-in text side of a known width."""
-    monkeypatch.setattr(search, "_has_builtin", lambda: True)
-    monkeypatch.setattr(search, "_builtin", lambda: vectors(12, ("sofa", "tv")))
+    monkeypatch.setattr(search, "has_builtin", lambda: True)
+    monkeypatch.setattr(search, "builtin_encoder", lambda: vectors(12, ("sofa", "tv")))
 
 
 def state(width: int | None) -> SceneState:
@@ -66,7 +66,7 @@ def test_the_built_in_words_are_not_asked_of_other_features(monkeypatch):
     assert models.names() == (BUILTIN,)
     assert models.fitting(state(12)) == BUILTIN
     assert models.fitting(state(6)) is None and models.fitting(state(None)) is None
-    monkeypatch.setattr(search, "_has_builtin", lambda: False)
+    monkeypatch.setattr(search, "has_builtin", lambda: False)
     assert TextEncoderChoice(Still(), None).names() == () and models.get(BUILTIN) is None
 
 
