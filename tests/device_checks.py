@@ -1,4 +1,4 @@
-"""Everything that computes on a device, on a pretended one, beside the same on the CPU; `test_devices.py` runs it.
+"""Models, trainers and renderer on a simulated device, compared with the CPU; `test_devices.py` runs it.
 
 What it cannot show is CUDA's kernels: splats and sparse convolutions are the references here.
 """
@@ -69,7 +69,7 @@ def trained(make, tmp_path):
     return one, other
 
 
-def test_the_device_tells_those_who_mix(device):
+def test_mixing_devices_is_an_error(device):
     layer, x = torch.nn.Linear(3, 2).to(device), torch.rand(4, 3)
     with pytest.raises(RuntimeError, match="others on the CPU"):
         layer(x)

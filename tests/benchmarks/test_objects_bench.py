@@ -1,4 +1,4 @@
-"""objects-bench from the objects to the shipped model, in small; Gaussians without an optimiser."""
+"""objects-bench at a small size, from objects to the bundled model; Gaussians without an optimiser."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class TestGaussians:
 
 
 class TestClouds:
-    def test_points_lie_where_gaussians_do(self):
+    def test_points_are_sampled_from_the_gaussians(self):
         flat = Gaussians(
             means=torch.tensor([[0.0, 0, 0], [10, 0, 0]]),
             quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
@@ -180,7 +180,7 @@ class TestBench:
         assert "4 × chance" in (finished.out / "objects.md").read_text()
         assert (finished.out / "objects.png").is_file() and (finished.out / "objects_search.png").is_file()
 
-    def test_what_is_done_is_not_done_again(self, finished, monkeypatch):
+    def test_finished_work_is_skipped(self, finished, monkeypatch):
         def never(*_args, **_kwargs):
             raise AssertionError("trained again")
 

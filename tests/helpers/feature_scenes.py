@@ -1,4 +1,4 @@
-"""A teacher and scenes for tests of stored features: no files, no checkpoint, computed in no time."""
+"""A teacher and scenes for tests of stored features, without files or checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser without a screen: speaks viser's protocol, and sends whatever it likes."""
+"""A browser without a screen, which speaks viser's protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gaussiancross query` from end to end, on a small room whose teacher is a fake, and on files."""
+"""`gaussiancross query` on a small room with a fake teacher, and on files."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_one_room_of_a_split_by_name(monkeypatch):
     assert opened.source.scene_names[opened.index] == "room_test_000003"
 
 
-def test_the_field_that_ships_needs_frames(tmp_path, capsys):
+def test_the_bundled_feature_field_needs_frames(tmp_path, capsys):
     scene = box_room(8)
     folder = tmp_path / "val" / "box"
     folder.mkdir(parents=True)
@@ -245,14 +245,14 @@ def test_labels_take_the_best_of_those_that_select():
         (["red", "--teacher", "none"], "one that has features"),
     ],
 )
-def test_what_cannot_be_asked(arguments, words, capsys, monkeypatch):
+def test_impossible_queries_are_refused(arguments, words, capsys, monkeypatch):
     if "--index" in arguments:
         monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
     assert main(["query", "rooms:1", *arguments]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_splats_without_features_or_words(splats, tmp_path):
+def test_splats_without_features_or_text_vectors(splats, tmp_path):
     plain = tmp_path / "plain.ply"
     write_gaussians(plain, as_gaussians(box_room(8)))
     with pytest.raises(InputError, match="feat_0"):

@@ -1,4 +1,4 @@
-"""What the inspector gives away: files that other programs, and this one, can read again."""
+"""Exported images, videos, splats, features and offline pages, read back."""
 
 from __future__ import annotations
 
@@ -284,11 +284,11 @@ class TestPage:
         text = finish(page_work(renderer, 0, inside(), np.zeros(3), None, "x")).content.decode()
         assert "alert(1)</script>" not in text and text.count("<script") == room_scripts()
 
-    def test_paths_stay_at_home(self):
+    def test_titles_contain_no_local_path(self):
         assert page_title("step 600 of /home/me/secret/run", "room") == "step 600 of run: room"
         assert page_title("room.ply", "room.ply") == "room.ply"
 
-    def test_the_largest_are_kept(self):
+    def test_the_largest_gaussians_are_exported(self):
         g = as_gaussians(box_room(8))
         g.scales[10:20] = 1.0
         g.means[15] = torch.nan

@@ -1,4 +1,4 @@
-"""Dragging the divider, clicking cameras, stopping exports and coming back after a restart, in a real browser."""
+"""Divider, camera clicks, stopped exports and reconnection in Chromium."""
 
 from __future__ import annotations
 

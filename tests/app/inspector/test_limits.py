@@ -1,4 +1,4 @@
-"""What a browser may not do, whatever it sends: texts, files, sizes, paths, tunnels, foreign pages."""
+"""Limits on browser input: texts, files, sizes, paths, tunnels, foreign pages."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_listening_to_the_network_prints_a_warning(host, warned, capsys):
         assert ("Warning: anybody who can reach 0.0.0.0" in capsys.readouterr().out) == warned
 
 
-def test_the_command_asks_for_no_tunnel_by_default(monkeypatch):
+def test_the_command_opens_no_tunnel_by_default(monkeypatch):
     from gaussiancross.app.commands import view
 
     made: list[bool] = []

@@ -1,4 +1,4 @@
-"""The Objects tab in a real browser."""
+"""The Objects tab in Chromium."""
 
 from __future__ import annotations
 

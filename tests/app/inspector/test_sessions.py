@@ -1,4 +1,4 @@
-"""What belongs to one browser alone, and what it is told; without a browser."""
+"""State of one browser session: time line, curves, rate limit, unavailable layers, colours."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_pictures_per_second_have_a_cap(furnished):
         wait_for(lambda: session.requests.rate == 60, "a cap on the cap")
 
 
-def test_what_cannot_be_shown_says_why():
+def test_unavailable_layers_are_listed_with_the_reason():
     bare, taught = Furnished().state, Furnished(teacher=True).state
     why = missing(bare, available(bare))
     assert set(why) == {"Heat", "Teacher", "Cosine", "Classes"} and "--teacher" in why["Cosine"]
@@ -94,7 +94,7 @@ def test_what_cannot_be_shown_says_why():
         assert "Cosine" not in available(robot.session.browser.renderer.state(0))
 
 
-def test_a_class_is_recoloured_where_it_stands(furnished):
+def test_a_class_is_recoloured_in_the_legend(furnished):
     with Robot(furnished) as robot:
         session = robot.session
         wait_for(lambda: len(robot.labels("Rgb")) == len(Furnished.class_names), "the legend")

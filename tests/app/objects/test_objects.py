@@ -1,4 +1,4 @@
-"""Objects on the page, without a browser: opened, named, searched; parts of a scene named."""
+"""CLIP-GS on single objects: files, labels, search, classes of a scene's parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestDesk:
         assert [s for _, s in scores] == sorted((s for _, s in scores), reverse=True)
         assert [name for name, _ in desk.scores(found.vector[None], ("ball",))[0]] == ["ball"]
 
-    def test_words_and_pictures(self, desk, monkeypatch):
+    def test_text_and_image_queries(self, desk, monkeypatch):
         torch.testing.assert_close(desk.words("plate"), torch.eye(DIM)[SHAPES.index("plate")])
         with pytest.raises(InputError, match="words that the text tower knows"):
             desk.words("zebra")
@@ -78,7 +78,7 @@ class TestDesk:
             with pytest.raises(InputError, match="at most 300 of 80 letters"):
                 label_list(text)
 
-    def test_bad_files_are_named_as_the_person_knows_them(self, desk):
+    def test_errors_name_the_uploaded_file(self, desk):
         with pytest.raises(InputError, match=r"^thing\.txt: .*the ending '\.txt'"):
             desk.read("../thing.txt", b"")
         with pytest.raises(InputError, match=r"^bad\.npz"):
@@ -141,7 +141,7 @@ class TestFiles:
 
 
 class TestOpening:
-    def test_a_folder_is_embedded_and_nothing_is_said_of_nothing(self, folder, desk, monkeypatch, tmp_path):
+    def test_a_folder_is_embedded_and_an_empty_one_is_refused(self, folder, desk, monkeypatch, tmp_path):
         monkeypatch.setattr("gaussiancross.app.objects.gallery.open_clipgs", lambda spec: (desk.model, "t", SHAPES))
         opened = open_desk("builtin", folder)
         assert opened is not None and len(opened.gallery) == 12 and opened.labels == SHAPES

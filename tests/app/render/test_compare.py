@@ -33,7 +33,7 @@ class TestComparison:
         for at in (0.0, 1.0):
             assert comparison.draw(0, RenderOptions(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
 
-    def test_other_runs_wear_similar_colours_for_the_same_things(self):
+    def test_feature_colours_of_two_runs_are_aligned(self):
         scene = box_room(12)
         gaussians = as_gaussians(scene)
         truth = torch.cat([torch.from_numpy(scene.coord), torch.from_numpy(scene.normal)], 1)

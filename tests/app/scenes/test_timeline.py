@@ -1,4 +1,4 @@
-"""The time line: what a run keeps of its past, and the inspector looking at it."""
+"""The time line as a source of scenes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestTimelineSource:
         with pytest.raises(InputError, match="step 15"):
             source.seek(15)
 
-    def test_a_twin_has_its_own_position_and_shares_what_is_encoded(self, tmp_path: Path):
+    def test_a_twin_has_its_own_position_and_shares_encoded_states(self, tmp_path: Path):
         model = Grey()
         source = grey_run(tmp_path, model)
         twin = source.twin(0)

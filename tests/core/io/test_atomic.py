@@ -1,4 +1,4 @@
-"""What is written whole or not at all, on a disk that is full: one sentence, nothing half, the old files untouched."""
+"""Files written whole or not at all, on a disk that is full."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_whole_folder_is_replaced_or_untouched(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name not in (".partial", "sets")] == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="a folder to write to"), atomic_dir(tmp_path / "file" / "folder"):
         pass
@@ -92,7 +92,7 @@ def test_a_stored_model_survives_its_successor(tmp_path):
     assert contents(tmp_path) == before and set(before) == {"model.safetensors", "config.json"}
 
 
-def test_so_does_the_model_that_ships(tmp_path):
+def test_the_bundled_clipgs_is_written_whole_or_not_at_all(tmp_path):
     model = ClipGS(ClipGSConfig(width=12, depth=1, heads=1, gaussians=64, groups=4, group_size=8, embed_dim=4))
     save_builtin_clipgs(tmp_path, model, {"tower": "builtin"})
     before = contents(tmp_path)
@@ -101,7 +101,7 @@ def test_so_does_the_model_that_ships(tmp_path):
     assert contents(tmp_path) == before and load_builtin_clipgs(tmp_path)[1]["tower"] == "builtin"
 
 
-def test_rooms_of_the_benchmark_are_not_kept_by_half(tmp_path):
+def test_rooms_of_the_benchmark_are_written_whole_or_not_at_all(tmp_path):
     made = {"a": np.arange(1000.0)}
     path = tmp_path / "kept" / "room.safetensors"
     with full_disk(), pytest.raises(InputError, match="File too large"):

@@ -78,13 +78,13 @@ class TestZeroShot:
         vector = class_vectors(Tower(), ["cat"], ["a {}", "the {}", "{} pic"])
         torch.testing.assert_close(vector, torch.tensor([[0.5**0.5, 0.5**0.5, 0]]))
 
-    def test_a_dictionary_is_asked_for_the_bare_name(self):
+    def test_a_dictionary_gets_the_class_name_without_a_template(self):
         words = TextVectors(torch.eye(2), ["night stand", "bed"])
         torch.testing.assert_close(class_vectors(words, ["bed", "night_stand"]), torch.eye(2)[[1, 0]])
         with pytest.raises(InputError, match=r"class 'xbox'.*an unknown one"):
             class_vectors(words, ["bed", "xbox"])
 
-    def test_a_vocabulary_that_knows_the_words_of_templates_is_still_asked_for_the_bare_name(self):
+    def test_a_vocabulary_gets_the_class_name_even_if_it_knows_the_template(self):
         class Knows(TextVectors):
             asked: list[str] = []  # noqa: RUF012
 

@@ -183,7 +183,7 @@ class TestUni3D:
 
 
 class TestTokenizer:
-    def test_what_the_network_sees(self):
+    def test_network_input_of_the_tokenizer(self):
         given = torch.tensor([0.1, 0.2, 0.3, 1, 0.5, 0, 0.0, 0, -20, 2, 0, 0, 0, 3])
         seen = linear_and_norm(given)
         expected = [0.1, 0.2, 0.3, 1, 0.5, 0, 0.5, 0.5, 0, 0.880797]

@@ -105,7 +105,7 @@ def test_gather_is_indexing():
 
 
 @pytest.mark.gpu
-def test_cuda_finds_what_the_cpu_finds():
+def test_cuda_agrees_with_the_cpu():
     points = cloud(5000, batch=4)
     picked = farthest_point_sample(points, 256, UNI3D_SKIP)
     assert torch.equal(farthest_point_sample(points.cuda(), 256, UNI3D_SKIP).cpu(), picked)

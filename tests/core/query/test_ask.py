@@ -1,4 +1,4 @@
-"""Whole questions: words, examples, classes, cuts and groups, on features that are made up."""
+"""Complete queries: phrases, examples, classes, thresholds and groups, on synthetic features."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_each_phrase_has_a_column_and_classes_take_the_best(lexicon, features):
         ask(QueryableFeatures.build(features, lexicon), Query(("zebra",))).classes([])
 
 
-def test_an_example_finds_its_like_and_words_beside_it_stay_the_same(lexicon, features):
+def test_an_example_finds_similar_points_and_leaves_phrases_unchanged(lexicon, features):
     words = QueryableFeatures.build(features, lexicon)
     crop = Example("this", features[PER : PER + 5] * torch.tensor([[1.0], [9], [0.1], [3], [2]]))
     answer = ask(words, Query((crop, "sofa")))
@@ -112,7 +112,7 @@ def test_calibration_decides_what_is_present(lexicon, features):
     assert ask(strict, Query(("sofa",))).scores.max() > 0.5  # scores are not touched
 
 
-def test_text_towers_get_templates_and_canonical_words(features):
+def test_text_towers_get_templates_and_canonical_phrases(features):
     tower = Tower(("sofa", "object"))
     assert not isinstance(tower, ClosedVocabularyEncoder) and template_for(tower) == "a photo of a {}"
     answer = ask(QueryableFeatures.build(features, tower), Query(("sofa", "lamp"), template="a {} here"))
@@ -122,7 +122,7 @@ def test_text_towers_get_templates_and_canonical_words(features):
         negatives_of(Tower(("sofa",)))
 
 
-def test_features_and_words_must_belong_together(lexicon, features):
+def test_features_and_text_vectors_must_match(lexicon, features):
     with pytest.raises(InputError, match="neither"):
         QueryableFeatures.build(features)
     with pytest.raises(InputError, match="different models"):

@@ -1,4 +1,4 @@
-"""Files around questions: calibrations beside models, SceneSplat folders."""
+"""Calibrations beside models, and SceneSplat folders."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class TestRelevancy:
         assert got.shape == (20, 3) and got.dtype == torch.promote_types(dtype, torch.float32)
         assert (got - query.relevancy_reference(f, p, k)).abs().max() < (1e-12 if dtype == torch.float64 else 2e-6)
 
-    def test_means_what_it_says(self):
+    def test_values_by_hand(self):
         a, b, c = torch.eye(3)
         got = query.relevancy(torch.stack([a, b, a + b]), a[None], torch.stack([b, c]))[:, 0]
         assert torch.allclose(got, torch.tensor([10.0, -10.0, 0.0]).sigmoid())
@@ -53,7 +53,7 @@ class TestRelevancy:
             assert (got[bad] == 0).all() and (got[:, 1] == 0).all() and (got - expected).abs().max() < 2e-2
             assert (store.scores(p)[bad] == 0).all() and (store.scores(p)[:, 1] == 0).all()
 
-    def test_nobody_there(self):
+    def test_empty_features_and_queries(self):
         empty, p = torch.zeros(0, 8), random_features(2, 8)
         assert query.relevancy(empty, p, p).shape == (0, 2) and query.similarity(p, empty).shape == (2, 0)
         assert query.FeatureStore.build(empty, "int8").relevancy(p, p).shape == (0, 2)

@@ -235,7 +235,7 @@ def test_bad_layers_and_tensors():
         resolve_backend("cuda", torch.device("cpu"))
 
 
-def test_missing_spconv_says_what_to_install(monkeypatch):
+def test_missing_spconv_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "spconv.pytorch", None)
     with pytest.raises(InputError, match=r"pip install gaussiancross\[cuda\]"):
         resolve_backend("spconv", torch.device("cpu"))

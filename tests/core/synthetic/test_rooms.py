@@ -91,7 +91,7 @@ def test_every_class_and_every_kind_of_room_appears(rooms):
 
 
 @pytest.mark.parametrize("kind", ROOM_KINDS)
-def test_rooms_have_what_makes_them(kind):
+def test_rooms_have_their_essential_classes(kind):
     for seed in range(4):
         found = {SCANNET20[c] for c in np.unique(build_room(seed, kind).segment) if c >= 0}
         assert found >= ESSENTIAL_CLASSES[kind], seed
@@ -222,7 +222,7 @@ def test_light_is_neither_dark_nor_burnt_out(seen):
     assert (color.max(-1) >= 254).mean() < 0.15 and (color.max(-1) < 12).mean() < 0.05
 
 
-def test_near_cuts_away_what_is_close(seen):
+def test_the_near_plane_removes_close_surfaces(seen):
     lit, cameras, views, _ = seen
     cut = render(lit, cameras, 0, near=1.5)
     far = views[0].depth > 1.6
@@ -231,7 +231,7 @@ def test_near_cuts_away_what_is_close(seen):
 
 
 # ── the data set ─────────────────────────────────────────────────────────────────────────────────────────────────
-def test_dataset_reads_back_what_it_made(tmp_path, monkeypatch):
+def test_the_dataset_reads_its_files_back(tmp_path, monkeypatch):
     data = Rooms("val", 2, SMALL, tmp_path)
     scene, frames = data.scene(1), data.frames(1)
     assert scene.name == "room_val_000001" and data.class_names == SCANNET20
@@ -350,7 +350,7 @@ def test_shortcut_score_is_one_when_a_feature_gives_the_class_away(seen):
 
 
 @pytest.mark.slow
-def test_neither_height_nor_colour_tells_the_classes(tmp_path):
+def test_height_or_colour_alone_do_not_give_the_class(tmp_path):
     config = RoomsConfig(frames=12, width=160, height=120, points=20_000)
     train, val = Rooms("train", 20, config, tmp_path), Rooms("val", 10, config, tmp_path)
     a, b = [train.scene(i) for i in range(20)], [val.scene(i) for i in range(10)]

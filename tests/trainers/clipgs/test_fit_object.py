@@ -1,4 +1,4 @@
-"""Gaussians fitted to pictures."""
+"""Gaussians fitted to images."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class TestPresets:
             if row.task != "instances":
                 assert row.preset in PRESETS[row.task]
 
-    def test_what_leaves_the_protocol_is_named(self):
+    def test_departures_from_the_protocol_are_named(self):
         config = PROBE["scannet"].config
         allowed = replace(config, init="model", seed=3, labels=replace(config.labels, data="there"))
         assert changes("probe", "scannet", allowed) == []
@@ -151,7 +151,7 @@ class TestTable:
         assert row.pretrained == () and row.scratch is None
         assert "not measured" in text_of(published_table(compare([])))
 
-    def test_runs_are_told_apart(self, tmp_path):
+    def test_rows_take_only_runs_of_their_own_settings(self, tmp_path):
         write_results(tmp_path / "a", result(0, init="model"))
         write_results(tmp_path / "b", result(1, init="model"))
         write_results(tmp_path / "c", result(2))
@@ -288,7 +288,7 @@ class TestLists:
         drawn = LabelledScenes.open(LabelConfig(str(tmp_path), points=7))
         assert (drawn.train.scene(1).segment == 0).sum() == 7
 
-    def test_lists_that_were_drawn_are_told_from_the_benchmarks(self, tmp_path):
+    def test_random_scene_lists_are_marked(self, tmp_path):
         few = LabelConfig(str(tmp_path), scenes=5)
         assert not draws_labels(LabelConfig(str(tmp_path))) and draws_labels(few)
         path = tmp_path / "tasks" / "scenes" / "5.txt"

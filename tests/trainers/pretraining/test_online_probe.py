@@ -1,4 +1,4 @@
-"""The online probe: learns, resumes exactly, and never touches the network that it watches."""
+"""The online probe: learns, resumes exactly, does not change the network."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TestBatch:
 
 
 class TestOnlineProbe:
-    def test_learns_what_is_linearly_there(self):
+    def test_learns_linearly_separable_classes(self):
         probe = OnlineProbe(6, ("a", "b", "c", "d"))
         losses = [probe.learn(step, *blobs(seed=step)) for step in range(150)]
         assert losses[0] == pytest.approx(np.log(4), abs=1e-4) and losses[-1] < 0.3
@@ -89,7 +89,7 @@ class TestOnlineProbe:
         assert scores.allacc > 0.97 and scores.miou_present > 0.95
         assert probe.take_scores() is None  # taken
 
-    def test_knows_nothing_of_features_without_classes(self):
+    def test_scores_at_chance_on_features_without_class_information(self):
         probe = OnlineProbe(6, ("a", "b", "c", "d"))
         for step in range(60):
             features, segment = blobs(seed=step)

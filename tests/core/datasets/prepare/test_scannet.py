@@ -124,7 +124,7 @@ class TestScanNet:
         assert not (out / "train").joinpath("scene0001_00").exists() and (out / "val" / VAL).is_dir()
         assert not (out / ".partial").exists()
 
-    def test_what_is_done_is_not_done_again(self, download, tmp_path, capsys):
+    def test_finished_work_is_skipped(self, download, tmp_path, capsys):
         out = tmp_path / "out"
         assert run("scannet", download, "--out", out, "--only", TRAIN) == 0
         assert not (out / "val").exists()
@@ -173,7 +173,7 @@ class TestScanNet:
             boxes.append(np.array(box if box is not None else (0, 0, width, width)) / width)
         np.testing.assert_allclose(boxes[0], boxes[1], atol=0.01)
 
-    def test_what_is_no_download_is_refused(self, tmp_path, capsys):
+    def test_a_folder_without_a_download_is_refused(self, tmp_path, capsys):
         assert run("scannet", tmp_path, "--out", tmp_path / "out") == 2
         raw.write_scannet_scene(tmp_path, TRAIN, frames=0)
         assert run("scannet", tmp_path, "--out", tmp_path / "out") == 2
@@ -189,7 +189,7 @@ class TestPointLists:
         points = splits.read_point_lists(tmp_path / "points20")
         assert {k: v.tolist() for k, v in points.items()} == {TRAIN: [3, 1], VAL: [5]}
 
-    def test_what_is_no_list_is_refused(self, tmp_path):
+    def test_damaged_point_lists_are_refused(self, tmp_path):
         torch.save({TRAIN: np.array([0.5])}, tmp_path / "x")
         with pytest.raises(InputError, match="indices of points by scene"):
             splits.read_point_lists(tmp_path / "x")
