@@ -155,9 +155,9 @@ class TestEval:
 
 class TestView:
     def open(self, what, **options):
-        from gaussiancross.app.commands.view import View, open_source
+        from gaussiancross.app.scenes.open import SceneSpec, open_scene
 
-        return open_source(View(str(what), **options))
+        return open_scene(SceneSpec(str(what), **options)).source
 
     def test_run_and_checkpoint(self, run_dir):
         for path in (run_dir, run_dir / "checkpoints" / f"step-{SMALL.steps:09d}"):

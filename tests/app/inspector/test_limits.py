@@ -199,7 +199,7 @@ def test_the_command_opens_no_tunnel_by_default(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(view, "Inspector", fake)
-    monkeypatch.setattr(view, "open_source", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(view, "open_scene", lambda *_: SimpleNamespace(source=None, run=None))
     for args in ([], ["--share"]):
         with pytest.raises(KeyboardInterrupt):
             view.main(args)

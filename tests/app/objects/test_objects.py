@@ -9,7 +9,7 @@ import pytest
 import torch
 from gaussiancross.app.inspector import SplatsSource
 from gaussiancross.app.objects import recognizer
-from gaussiancross.app.objects.gallery import has_builtin, open_clipgs, open_desk
+from gaussiancross.app.objects.gallery import has_builtin, open_clipgs, open_recognizer
 from gaussiancross.app.objects.load_object import read_any_object
 from gaussiancross.app.objects.recognizer import (
     PICTURE,
@@ -143,11 +143,11 @@ class TestFiles:
 class TestOpening:
     def test_a_folder_is_embedded_and_an_empty_one_is_refused(self, folder, desk, monkeypatch, tmp_path):
         monkeypatch.setattr("gaussiancross.app.objects.gallery.open_clipgs", lambda spec: (desk.model, "t", SHAPES))
-        opened = open_desk("builtin", folder)
+        opened = open_recognizer("builtin", folder)
         assert opened is not None and len(opened.gallery) == 12 and opened.labels == SHAPES
         with pytest.raises(InputError, match="objects as"):
-            open_desk("builtin", tmp_path)
-        assert (open_desk("builtin", None) is None) == (not has_builtin())
+            open_recognizer("builtin", tmp_path)
+        assert (open_recognizer("builtin", None) is None) == (not has_builtin())
 
     def test_a_run_that_is_not_there(self, tmp_path):
         with pytest.raises(InputError, match="a CLIP-GS run folder"):
