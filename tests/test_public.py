@@ -10,6 +10,8 @@ import pytest
 import torch
 from gaussiancross import ClipGS, GaussianCross, Gaussians, PointScene, load
 from gaussiancross.app.commands.clipgs import _model
+from gaussiancross.app.commands.view import View
+from gaussiancross.app.objects.gallery import open_recognizer
 from gaussiancross.app.scenes.open import SceneSpec, open_scene
 from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
@@ -170,5 +172,5 @@ class TestBundledNamesOnTheCommandLine:
         for name in ("bundled-clipgs", "builtin"):
             model, tower = _model(Path(name), "cpu")
             assert isinstance(model, ClipGS) and tower == "builtin"
-            assert open_desk(name, None) is not None
+            assert open_recognizer(name, None) is not None
         assert View().object_model == "bundled-clipgs"

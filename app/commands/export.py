@@ -85,7 +85,7 @@ def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
     """What ``options`` asks for."""
     kind, name = options.to.suffix.lower().lstrip("."), options.to.stem
     if kind in ("ply", "splat"):
-        return splats_work(state, kind, None, name, given.features)
+        return splats_work(state, kind, None, name, options.features)
     if kind == "npy":
         return features_work(state, None, name)
     start, target, aspect = first_view(state, options.frame)

@@ -36,8 +36,8 @@ class SceneSpec:
     """What to open and how.
 
     Attributes:
-        what: a run folder, checkpoint, saved model or "bundled-rooms"; a .ply or .splat; a SceneSplat folder; a capture; a
-            Pointcept scene or folder; "rooms:COUNT" or "rooms:val:3".
+        what: a run folder, checkpoint, saved model or "bundled-rooms"; a .ply or .splat; a SceneSplat folder; a
+            capture; a Pointcept scene or folder; "rooms:COUNT" or "rooms:val:3".
         index: which scene is asked for, counted from 0.
         features_from: a "model", a teacher whose features are "lifted" onto the points, "none" for the points alone;
             "auto" takes the run's or the bundled model.
