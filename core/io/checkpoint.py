@@ -69,7 +69,7 @@ def save_checkpoint(
     target = folder / f"step-{step:09d}"
     try:
         with staged_dir(target, folder.parent / f".{folder.name}.partial") as partial:
-            _write(partial / MODEL, safetensors_bytes(_plain(tensors)))
+            _write(partial / MODEL, safetensors_bytes(_independent_tensors(tensors)))
             _write(partial / CONFIG, config.encode())
             buffer = io.BytesIO()
             torch.save(extra or {}, buffer)
@@ -168,7 +168,7 @@ def _read(path: Path, name: str, load: Any) -> Any:
     raise InputError(path / name, "a whole checkpoint file", found, hint)
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _independent_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous CPU tensors without shared memory, as safetensors requires."""
     plain: dict[str, Tensor] = {}
     seen: set[int] = set()

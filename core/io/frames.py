@@ -100,7 +100,7 @@ class FrameReader:
         image = open_image(file.color, "a colour image (JPEG or PNG)").convert("RGB")
         if file.lens is not None:
             image = Image.fromarray(_sample_bilinear(np.asarray(image), *self._map(file.lens, *image.size)))
-        image, box = _covering(image, file.box, file.color)
+        image, box = _pad_to_cover(image, file.box, file.color)
         color = np.array(image.resize((width, height), Image.Resampling.BOX, box=box))
         return color, self._decode_depth(file, width, height)
 
@@ -116,7 +116,7 @@ class FrameReader:
         if file.lens is None:
             picked = raw[v[:, :1].astype(np.intp), u[:1].astype(np.intp)]
         else:
-            scaled = _scaled(file.lens, self._color_size(file), (w, h))
+            scaled = _scale_lens(file.lens, self._color_size(file), (w, h))
             mu, mv = self._map(scaled, w, h)
             rows, cols = v.astype(np.intp), u.astype(np.intp)
             iu, iv = np.floor(mu[rows, cols]).astype(np.intp), np.floor(mv[rows, cols]).astype(np.intp)
@@ -148,7 +148,7 @@ class SkippedFrames:
         self.first.setdefault(reason, name)
 
 
-def without_depth(frames: PosedFrames) -> list[str]:
+def frames_without_depth(frames: PosedFrames) -> list[str]:
     """Names of the frames without a depth file; empty for frames of another reader."""
     if not isinstance(frames.read, FrameReader):
         return []
@@ -186,13 +186,13 @@ def no_usable_frame(where: Path, skipped: Counter[str]) -> InputError:
     return InputError(where, "at least one usable frame", f"none ({reasons})")
 
 
-def _scaled(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:
+def _scale_lens(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:
     """The same lens for an image of another size."""
     sx, sy = new[0] / size[0], new[1] / size[1]
     return Lens(lens.fx * sx, lens.fy * sy, lens.cx * sx, lens.cy * sy, lens.k1, lens.k2, lens.k3, lens.p1, lens.p2)
 
 
-def _covering(
+def _pad_to_cover(
     image: Image.Image, box: tuple[float, float, float, float] | None, path: Path
 ) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """An image that contains ``box`` and the box in its pixels; up to `OVERHANG` is padded with border pixels."""

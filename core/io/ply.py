@@ -64,7 +64,7 @@ def read_labelled_gaussians(path: Path | str) -> tuple[Gaussians, NDArray[np.int
     feats = sorted((n for n in names if n.startswith("feat_") and n[5:].isdecimal()), key=lambda n: int(n[5:]))
     raw = _columns(table, (*_SPLAT, *feats), np.float32)
     good = np.isfinite(raw).all(1) & (np.abs(raw[:, 10:14]).max(1, initial=0) > 0)
-    raw = _without_bad(path, raw, good, "Gaussians", "values that are not finite or a rotation of zero length")
+    raw = _drop_invalid(path, raw, good, "Gaussians", "values that are not finite or a rotation of zero length")
     label = table["label"][good].astype(np.int64) if "label" in names else None
 
     opacity, scale = raw[:, 6], raw[:, 7:10]
@@ -99,17 +99,17 @@ def write_gaussians(path: Path | str, gaussians: Gaussians, labels: NDArray[np.i
     g = gaussians.detach().to("cpu")
     opacity = g.opacities.double().clamp(1e-6, 1 - 1e-6)
     columns = {
-        **_named(_XYZ, g.means),
+        **_as_columns(_XYZ, g.means),
         **dict.fromkeys(_NORMAL, np.zeros(len(g), np.float32)),
-        **_named(("f_dc_0", "f_dc_1", "f_dc_2"), (g.colors.double() - 0.5) / SH_C0),
+        **_as_columns(("f_dc_0", "f_dc_1", "f_dc_2"), (g.colors.double() - 0.5) / SH_C0),
         "opacity": torch.logit(opacity).float().numpy(),
-        **_named(("scale_0", "scale_1", "scale_2"), g.scales.double().clamp_min(1e-20).log()),
-        **_named(("rot_0", "rot_1", "rot_2", "rot_3"), g.quats),
+        **_as_columns(("scale_0", "scale_1", "scale_2"), g.scales.double().clamp_min(1e-20).log()),
+        **_as_columns(("rot_0", "rot_1", "rot_2", "rot_3"), g.quats),
     }
     if g.features is not None:
-        columns |= _named(tuple(f"feat_{i}" for i in range(g.features.shape[1])), g.features)
+        columns |= _as_columns(tuple(f"feat_{i}" for i in range(g.features.shape[1])), g.features)
     if labels is not None:
-        columns["label"] = _matching("labels", labels, len(g))
+        columns["label"] = _check_labels("labels", labels, len(g))
     write_vertices(path, columns)
 
 
@@ -127,7 +127,7 @@ def read_points(path: Path | str) -> PointScene:
         raise InputError(path, "points with x, y, z", f"no {', '.join(missing)}")
     coord = _columns(table, _XYZ, np.float32)
     good = np.asarray(np.isfinite(coord).all(1))
-    coord = _without_bad(path, coord, good, "points", "coordinates that are not finite")
+    coord = _drop_invalid(path, coord, good, "points", "coordinates that are not finite")
     table = table[good]
     normal = np.zeros_like(coord)
     if set(_NORMAL) <= set(names):
@@ -169,7 +169,7 @@ def _columns(table: NDArray, names: tuple[str, ...], dtype: type) -> NDArray:
     return out
 
 
-def _without_bad(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, why: str) -> NDArray:
+def _drop_invalid(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, why: str) -> NDArray:
     """The good rows; warns about the number of others.
 
     Raises:
@@ -185,12 +185,12 @@ def _without_bad(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, 
     return rows
 
 
-def _named(names: tuple[str, ...], values: torch.Tensor) -> dict[str, NDArray]:
+def _as_columns(names: tuple[str, ...], values: torch.Tensor) -> dict[str, NDArray]:
     array = values.float().numpy()
     return {name: array[:, i] for i, name in enumerate(names)}
 
 
-def _matching(name: str, labels: NDArray, n: int) -> NDArray[np.int32]:
+def _check_labels(name: str, labels: NDArray, n: int) -> NDArray[np.int32]:
     if np.shape(labels) != (n,):
         raise InputError(name, f"one per Gaussian, shape ({n},)", str(np.shape(labels)))
     return np.asarray(labels).astype("<i4")

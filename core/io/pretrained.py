@@ -53,7 +53,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredModel:
     """Content of a stored model.
 
     Attributes:
@@ -86,7 +86,7 @@ class Pretrained(nn.Module, ABC):
         ...
 
     @classmethod
-    def adapt(cls, stored: Stored) -> Stored:
+    def adapt(cls, stored: StoredModel) -> StoredModel:
         """Convert a stored model of another class to this class if possible; return it unchanged otherwise."""
         return stored
 
@@ -105,7 +105,7 @@ class Pretrained(nn.Module, ABC):
         return cls.from_stored(read_pretrained(where, revision))
 
     @classmethod
-    def from_stored(cls, stored: Stored) -> Self:
+    def from_stored(cls, stored: StoredModel) -> Self:
         """Build the model from what `read_pretrained` returned."""
         stored = cls.adapt(stored)
         if stored.model != cls.__name__:
@@ -165,7 +165,7 @@ def saved_card(folder: Path) -> dict[str, Any] | None:
     return dict(config.get("about") or {}) if isinstance(config, dict) and config.get("format") == FORMAT else None
 
 
-def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
+def read_pretrained(where: str | Path, revision: str | None = None) -> StoredModel:
     """Read a stored model; arguments as for `Pretrained.from_pretrained`.
 
     Raises:
@@ -179,7 +179,8 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
     if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # run folders have a config.json, too
         latest = latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)
         if latest is None and not (path / CONFIG).is_file():
-            found = "neither" if path.is_dir() else "a file" if path.is_file() else f"no such folder{_beside(path)}"
+            missing = f"no such folder{_sibling_names(path)}"
+            found = "neither" if path.is_dir() else "a file" if path.is_file() else missing
             expected = f"a folder with {CONFIG} and {MODEL}, or a run with checkpoints/"
             hint = "`gaussiancross convert` makes one from a .pth file" if path.is_file() else ""
             if not path.exists() and str(where).startswith("bundled"):
@@ -197,21 +198,21 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
         if isinstance(meta, dict) and meta.get("kind") == "clipgs":
             raise InputError(path, "a GaussianCross", "a CLIP-GS model", "use ClipGS.from_pretrained")
         if isinstance(meta, dict) and "model" not in meta.get("config", {}):  # not a run of pre-training
-            return _trained(path, Path(where).expanduser(), str(meta.get("kind")))
+            return _read_finetuned(path, Path(where).expanduser(), str(meta.get("kind")))
         tensors, meta, _ = load_checkpoint(path)
         weights = {k: v for k, v in tensors.items() if not k.startswith(PROBE_PREFIX)}
         about = {"checkpoint": path.name, "step": meta.get("step")}
-        return Stored(path, "GaussianCross", _get(meta, "config", "model", where=path / CONFIG), weights, about)
+        return StoredModel(path, "GaussianCross", _get(meta, "config", "model", where=path / CONFIG), weights, about)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise InputError(path / CONFIG, f'"format": "{FORMAT}" or "{CHECKPOINT_FORMAT}"', "another file")
     if not isinstance(config.get("version"), int) or config["version"] > VERSION:
         found = str(config.get("version"))
         raise InputError(path / CONFIG, f"format version {VERSION} or older", found, "update this program")
     kind, values = _get(config, "model", where=path / CONFIG), _get(config, "config", where=path / CONFIG)
-    return Stored(path, kind, values, read_weights(path / MODEL), config.get("about") or {})
+    return StoredModel(path, kind, values, read_weights(path / MODEL), config.get("about") or {})
 
 
-def _trained(checkpoint: Path, where: Path, kind: str) -> Stored:
+def _read_finetuned(checkpoint: Path, where: Path, kind: str) -> StoredModel:
     """Read the network of a run of fine-tuning.
 
     Args:
@@ -254,7 +255,7 @@ def _get(values: Mapping[str, Any], *keys: str, where: Path) -> Any:
     return values
 
 
-def _beside(path: Path) -> str:
+def _sibling_names(path: Path) -> str:
     """Names of the folders beside ``path`` in brackets, as suggestions."""
     if path.parent == Path() or not path.parent.is_dir():
         return ""

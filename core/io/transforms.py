@@ -27,9 +27,9 @@ from .frames import (
     Lens,
     SkippedFrames,
     evenly_spaced,
+    frames_without_depth,
     no_usable_frame,
     pose_problem,
-    without_depth,
 )
 from .images import image_size
 from .lru import ArrayCache
@@ -100,7 +100,7 @@ def read_transforms(
     cameras = Cameras(torch.from_numpy(viewmats), torch.from_numpy(Ks), width, height)
     reader = FrameReader(tuple(f[1] for f in usable), cache or ArrayCache())
     frames = PosedFrames(tuple(names), cameras, reader, dict(skipped.counts), skipped.first)
-    if bare := without_depth(frames):
+    if bare := frames_without_depth(frames):
         report.notice(f"{path}: {len(bare)} of {len(frames)} frames have no depth file (first {bare[0]})")
     return frames
 

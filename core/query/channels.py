@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 from .scoring import unit
 from .store import FeatureStore
-from .text import PLAIN, Encoded, TextEncoder, TextVectors, UnknownPhrase, encode, spellings
+from .text import PLAIN, EncodedPhrases, TextEncoder, TextVectors, UnknownPhrase, encode, spellings
 
 SHARPNESS = 50.0
 """Default factor from unit-length class scores to logits: the norm of the logits of a segmentation network with 32
@@ -105,7 +105,7 @@ class ChannelText:
         """The `FeatureStore` of `features`."""
         return FeatureStore.build(self.features(scores, sharpness))
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         """[P, C + 1] unit vectors of P phrases: from the channel for channel names, else from the encoder."""
         out = torch.zeros(len(phrases), self.vectors.shape[1])
         known = torch.zeros(len(phrases), dtype=torch.bool)
@@ -120,7 +120,7 @@ class ChannelText:
             encoded = encode(self._encoder, [phrases[i] for i in rest], self._templates)
             out[rest, : encoded.vectors.shape[1]] = encoded.vectors.cpu()
             known[rest] = encoded.known.cpu()
-        return Encoded(self.coordinates(out) * known[:, None], known)
+        return EncodedPhrases(self.coordinates(out) * known[:, None], known)
 
     def coordinates(self, vectors: Tensor) -> Tensor:
         """Text vectors [Q, D] or [Q, D + U] → [Q, C + 1] unit coordinates."""

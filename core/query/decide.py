@@ -150,7 +150,8 @@ def calibrate(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArr
     Raises:
         InputError: no scores, or scores that are not finite.
     """
-    positive, negative = _finite("positive_scores", positive_scores), _finite("negative_scores", negative_scores)
+    positive = _finite_scores("positive_scores", positive_scores)
+    negative = _finite_scores("negative_scores", negative_scores)
     values = np.unique(np.concatenate([positive, negative]))
     edges = np.concatenate([[values[0] - 1e-6], (values[:-1] + values[1:]) / 2, [values[-1] + 1e-6]])
     gaps = np.concatenate([[0.0], np.diff(values), [0.0]])
@@ -163,7 +164,8 @@ def calibrate(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArr
 
 def roc_auc(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArray) -> float:
     """Area under the ROC curve: probability that a positive scores above a negative; ties count one half."""
-    positive, negative = _finite("positive_scores", positive_scores), _finite("negative_scores", negative_scores)
+    positive = _finite_scores("positive_scores", positive_scores)
+    negative = _finite_scores("negative_scores", negative_scores)
     negative = np.sort(negative)
     below = np.searchsorted(negative, positive, side="left")
     not_above = np.searchsorted(negative, positive, side="right")
@@ -188,7 +190,7 @@ def _standout(values: Tensor) -> float:
     return float(median + 3 * 1.4826 * (values - median).abs().median())
 
 
-def _finite(name: str, scores: Tensor | NDArray) -> NDArray[np.float64]:
+def _finite_scores(name: str, scores: Tensor | NDArray) -> NDArray[np.float64]:
     values = torch.as_tensor(scores).detach().cpu().double().flatten().numpy()
     if len(values) == 0 or not np.isfinite(values).all():
         raise InputError(name, "at least one score, all finite", f"{np.isfinite(values).sum()} of {len(values)} finite")

@@ -28,7 +28,7 @@ SCENE = ("a photo of a {}", "a photo of a {} in a room", "a {} in a scene", "a c
 """Prompt templates for text towers; several reduce the effect of the wording and cost one encoding each."""
 
 
-class Encoded(NamedTuple):
+class EncodedPhrases(NamedTuple):
     """Vectors [P, D] float32 of P phrases, of any length, and known [P] bool; vectors of unknown phrases are zero."""
 
     vectors: Tensor
@@ -44,7 +44,7 @@ class TextEncoder(Protocol):
         """D, the width of the vectors."""
         ...
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         """One vector per phrase; phrases that the encoder does not know are marked unknown."""
         ...
 
@@ -90,7 +90,7 @@ def expand(phrase: str, templates: Iterable[str] = PHOTO) -> list[str]:
     return out
 
 
-def encode(encoder: TextEncoder, phrases: Sequence[str], templates: Iterable[str] = PLAIN) -> Encoded:
+def encode(encoder: TextEncoder, phrases: Sequence[str], templates: Iterable[str] = PLAIN) -> EncodedPhrases:
     """Encode phrases as unit vectors, the mean direction over the templates; known if every filled-in template is.
 
     Args:
@@ -108,7 +108,7 @@ def encode(encoder: TextEncoder, phrases: Sequence[str], templates: Iterable[str
     known = (known.to(usable.device) & usable).unflatten(0, shape).all(1)
     mean, usable = unit(directions.unflatten(0, shape).mean(1))
     known = known & usable
-    return Encoded(mean * known[:, None], known)
+    return EncodedPhrases(mean * known[:, None], known)
 
 
 class TextVectors:
@@ -181,11 +181,11 @@ class TextVectors:
         i = self._find(phrase)
         return self.names[i] if i is not None else UnknownPhrase(phrase, self._suggest(phrase))
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         """Unit vectors [P, D] of the phrases; zero and not ``known`` for phrases outside the vocabulary."""
         rows = [self._find(p) for p in phrases]
         known = torch.tensor([i is not None for i in rows], dtype=torch.bool)
-        return Encoded(self._vectors[[i or 0 for i in rows]] * known[:, None], known)
+        return EncodedPhrases(self._vectors[[i or 0 for i in rows]] * known[:, None], known)
 
     def common(self) -> Tensor:
         """[1, D] unit mean direction of all names, the default negative of a vocabulary."""

@@ -17,7 +17,7 @@ from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
-from ..query.text import Encoded, UnknownPhrase
+from ..query.text import EncodedPhrases, UnknownPhrase
 from .base import ImageTeacher, TeacherInfo
 from .vocabulary import Vocabulary
 
@@ -130,10 +130,10 @@ class BuiltinText:
         return self._model.config.dim
 
     @torch.no_grad()
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         """[P, D] unit vectors; zero and not known for phrases with a word outside the vocabulary."""
         table, known = self.vocabulary.table(phrases)
-        return Encoded(F.normalize(self._model.text(table), dim=-1) * known[:, None], known)
+        return EncodedPhrases(F.normalize(self._model.text(table), dim=-1) * known[:, None], known)
 
     def find(self, phrase: str) -> str | UnknownPhrase:
         """The phrase, or the word of it that is not in the vocabulary."""

@@ -207,7 +207,7 @@ def plan_cache(
     missing = sum(name not in shards for name in names)
     mean = sum(counts) / len(counts)
     per_scene = stored_bytes(1, *shape, storage) * mean + 4096
-    free = shutil.disk_usage(_existing(folder)).free
+    free = shutil.disk_usage(_existing_parent(folder)).free
     return Plan(len(names), missing, mean, shape, round(per_scene * len(names)), round(per_scene * missing), free)
 
 
@@ -242,7 +242,7 @@ def write_cache(
         "fingerprint": _stored_fingerprint(teacher.fingerprint),
         "splits": sorted(datasets),
     }
-    _claim(folder, manifest, [_stored_fingerprint(name) for name in teacher.former_fingerprints])
+    _write_manifest(folder, manifest, [_stored_fingerprint(name) for name in teacher.former_fingerprints])
     shards = ShardFolder(folder)
     for split, dataset in datasets.items():
         for i, scene in enumerate(dataset.names):
@@ -254,12 +254,12 @@ def write_cache(
             frames = dataset.frames(i)
             if frames is None or len(frames) == 0:
                 continue
-            arrays, error = _packed(teacher, scene, frames, storage, group)
+            arrays, error = _pack_scene(teacher, scene, frames, storage, group)
             shards.write(name, arrays, {"frames": list(frames.names), "error": error})
             yield SceneDone(split, scene, len(frames), error, True)
 
 
-def _packed(
+def _pack_scene(
     teacher: ImageTeacher, scene: str, frames: PosedFrames, storage: Storage, group: int
 ) -> tuple[dict[str, NDArray], tuple[float, float]]:
     """Arrays of a scene's file, and the cosine error (mean, max) of its tokens."""
@@ -309,7 +309,7 @@ def _stored_fingerprint(fingerprint: str) -> str:
     return hashlib.sha256(fingerprint.encode()).hexdigest()
 
 
-def _claim(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence[str]) -> None:
+def _write_manifest(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence[str]) -> None:
     """Write the manifest. An existing one may only be extended by splits with the same features.
 
     Args:
@@ -331,7 +331,7 @@ def _claim(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence
     replace_file(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _existing(folder: Path) -> Path:
+def _existing_parent(folder: Path) -> Path:
     folder = folder.absolute()
     while not folder.is_dir():
         folder = folder.parent

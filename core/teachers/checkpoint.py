@@ -21,7 +21,7 @@ _TOKENIZER = ("tokenizer.json", "vocab.*", "*.model")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCheckpoint:
     """A checkpoint in memory, in eval mode and float32 on the CPU.
 
     Attributes:
@@ -41,7 +41,7 @@ class Loaded:
     former_version: str
 
 
-def load_checkpoint(kind: str, checkpoint: str, family: Family, options: TeacherConfig) -> Loaded:
+def load_checkpoint(kind: str, checkpoint: str, family: Family, options: TeacherConfig) -> LoadedCheckpoint:
     """Load a checkpoint from a folder or, by name, from earlier downloads. Does not use the network.
 
     Raises:
@@ -54,7 +54,7 @@ def load_checkpoint(kind: str, checkpoint: str, family: Family, options: Teacher
     library = _library(spec)
     where = str(Path(checkpoint).expanduser()) if Path(checkpoint).expanduser().is_dir() else checkpoint
     common = {"local_files_only": True, "trust_remote_code": options.trust_remote_code, "revision": options.revision}
-    with _explained(spec, kind, where, options), _quiet(library):
+    with _translate_errors(spec, kind, where, options), _silence(library):
         config = library.AutoConfig.from_pretrained(where, **common)
         model_type = getattr(config, "model_type", "")
         if model_type not in family.model_types:
@@ -72,7 +72,7 @@ def load_checkpoint(kind: str, checkpoint: str, family: Family, options: Teacher
         tokenizer = library.AutoTokenizer.from_pretrained(where, **common) if family.text else None
         digest = content_digest(_folder(library, where, options))
     model = model.float().eval().requires_grad_(False)
-    return Loaded(model, mean, std, tokenizer, digest, _former_version(where, config))
+    return LoadedCheckpoint(model, mean, std, tokenizer, digest, _former_version(where, config))
 
 
 def _library(spec: str) -> ModuleType:
@@ -142,7 +142,7 @@ def _file_digest(path: Path, size: int, time: int) -> str:
 
 
 def _former_version(where: str, config: Any) -> str:
-    """See `Loaded.former_version`."""
+    """See `LoadedCheckpoint.former_version`."""
     folder = Path(where)
     if not folder.is_dir():
         return str(getattr(config, "_commit_hash", None) or "unknown")
@@ -150,7 +150,7 @@ def _former_version(where: str, config: Any) -> str:
     return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
 
 
-def _absent(folder: Path, family: Family) -> list[str]:
+def _missing_files(folder: Path, family: Family) -> list[str]:
     """Files that a checkpoint of the family needs and this folder lacks."""
     needed = {"config.json": ("config.json",), "weights (.safetensors or .bin)": _WEIGHTS}
     if not family.normalises:
@@ -161,7 +161,7 @@ def _absent(folder: Path, family: Family) -> list[str]:
 
 
 @contextmanager
-def _quiet(library: ModuleType) -> Iterator[None]:
+def _silence(library: ModuleType) -> Iterator[None]:
     """Switch off the progress bars and load reports of the library."""
     logging = library.utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -176,7 +176,7 @@ def _quiet(library: ModuleType) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(spec: str, kind: str, where: str, options: TeacherConfig) -> Iterator[None]:
+def _translate_errors(spec: str, kind: str, where: str, options: TeacherConfig) -> Iterator[None]:
     """Convert errors of the library to `InputError`."""
     from safetensors import SafetensorError
 
@@ -192,7 +192,7 @@ def _explained(spec: str, kind: str, where: str, options: TeacherConfig) -> Iter
         if isinstance(error, ImportError):
             raise InputError(spec, "the packages that its code imports", message) from error
         if (folder := Path(where)).is_dir():
-            absent = _absent(folder, FAMILIES[kind])
+            absent = _missing_files(folder, FAMILIES[kind])
             found = f"one without {' and '.join(absent)}" if absent else f"a damaged one ({message})"
             raise InputError(spec, "a whole checkpoint", found, "download it again") from error
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", where):

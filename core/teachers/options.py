@@ -64,14 +64,14 @@ def parse_options(argument: str) -> tuple[str, TeacherConfig]:
         if kind is None:
             raise InputError(f"teacher option {name!r}", "one of " + ", ".join(fields), "an unknown option")
         try:
-            values[name] = _parsed(kind, value if equals else "true")
+            values[name] = _parse_value(kind, value if equals else "true")
         except ValueError:
             expected = {bool: "true or false", int: "a whole number", tuple: "numbers joined by +"}.get(kind, "text")
             raise InputError(f"teacher option {name}", expected, repr(value)) from None
     return checkpoint, TeacherConfig(**values)
 
 
-def _parsed(kind: type, value: str) -> object:
+def _parse_value(kind: type, value: str) -> object:
     if kind is bool:
         if value.lower() not in ("true", "false"):
             raise ValueError(value)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..query.text import Encoded
+from ..query.text import EncodedPhrases
 from .base import ImageTeacher, Teacher
 
 BATCH = 16
@@ -46,7 +46,7 @@ def image_vectors(teacher: Teacher | None, images: Tensor | NDArray[np.uint8]) -
     return vectors / length[:, None]
 
 
-def text_vectors(teacher: Teacher | None, phrases: Sequence[str]) -> Encoded:
+def text_vectors(teacher: Teacher | None, phrases: Sequence[str]) -> EncodedPhrases:
     """Encode phrases with the text tower of a teacher.
 
     Returns:
@@ -62,7 +62,7 @@ def text_vectors(teacher: Teacher | None, phrases: Sequence[str]) -> Encoded:
     vectors = vectors.float().cpu()
     known = known.cpu() & vectors.isfinite().all(-1) & (vectors.norm(dim=-1) > 0)
     vectors = torch.where(known[:, None], vectors, 0.0)
-    return Encoded(F.normalize(vectors, dim=-1), known)
+    return EncodedPhrases(F.normalize(vectors, dim=-1), known)
 
 
 def _name(teacher: Teacher | None) -> str:

@@ -45,7 +45,7 @@ class PrecomputedTeacher:
         if first is None:
             found = "none" if self.folder.is_dir() else "no such folder"
             raise InputError(self.folder, "feature arrays as <frame>.npy or <scene>/<frame>.npy", found)
-        height, width, dim = self._checked(first).shape
+        height, width, dim = self._read_checked(first).shape
         self.info = TeacherInfo(f"precomputed:{self.folder.name}", dim, licence, (height, width), label_free)
         self.channels = _channels(self.folder / "channels.json", dim)
         self._cache = ArrayCache(max_bytes)
@@ -73,7 +73,7 @@ class PrecomputedTeacher:
         )
 
     def _load(self, path: Path) -> np.ndarray:
-        array = self._checked(path)
+        array = self._read_checked(path)
         expected = (*(self.info.resolution or ()), self.info.dim)
         if array.shape != expected:
             raise InputError(path, f"features of shape {expected}, like the first file's", str(array.shape))
@@ -82,7 +82,7 @@ class PrecomputedTeacher:
         return array
 
     @staticmethod
-    def _checked(path: Path) -> np.ndarray:
+    def _read_checked(path: Path) -> np.ndarray:
         array = read_array(path, shape=(-1, -1, -1))
         if array.dtype not in (np.float16, np.float32) or array.size == 0:
             raise InputError(path, "features [h, w, D] in float16 or float32", f"{array.dtype} of shape {array.shape}")

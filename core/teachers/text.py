@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..query.text import Encoded, TextEncoder
+from ..query.text import EncodedPhrases, TextEncoder
 
 _CHUNK = 256
 """Number of phrases per pass."""
@@ -37,16 +37,16 @@ class TransformerText:
         return self._dim
 
     @torch.no_grad()
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         """Vectors [P, D] float32 on the CPU, not normalised; blank phrases are unknown."""
         known = torch.tensor([bool(p.strip()) for p in phrases], dtype=torch.bool)
         chunks = [self._encode(phrases[k : k + _CHUNK]) for k in range(0, len(phrases), _CHUNK)]
         vectors = torch.cat(chunks) if chunks else torch.zeros(0, self._dim)
-        return Encoded(vectors * known[:, None], known)
+        return EncodedPhrases(vectors * known[:, None], known)
 
     def _encode(self, phrases: list[str]) -> Tensor:
         siglip = self._style == "siglip"
-        texts = [plain(p) for p in phrases] if siglip else phrases
+        texts = [normalize_phrase(p) for p in phrases] if siglip else phrases
         batch = self._tokenizer(
             texts,
             padding="max_length" if siglip else True,
@@ -79,7 +79,7 @@ class LateText:
     def dim(self) -> int:
         return self._dim
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         if self._encoder is None:
             encoder = self._make()
             if encoder is None or encoder.dim != self._dim:
@@ -89,7 +89,7 @@ class LateText:
         return self._encoder.encode(phrases)
 
 
-def plain(phrase: str) -> str:
+def normalize_phrase(phrase: str) -> str:
     """Normalise a phrase as in the training of SigLIP: lower case, no punctuation, single spaces."""
     letters = phrase.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
     return " ".join(letters.lower().split())

@@ -19,12 +19,12 @@ from ..device import default_device
 from ..errors import InputError
 from ..query.text import TextEncoder
 from .base import ImageTeacher, TeacherFactory, TeacherInfo
-from .checkpoint import Loaded, load_checkpoint
+from .checkpoint import LoadedCheckpoint, load_checkpoint
 from .dense import DenseNetwork, RadioDense
 from .families import ADAPTOR_TEXT, FAMILIES, Family, licence_of
 from .options import Precision, TeacherConfig, parse_options
 from .text import LateText, TransformerText
-from .windows import multi_scale, resized, sliding
+from .windows import multi_scale, resize_images, sliding
 
 
 class TransformerTeacher(ImageTeacher):
@@ -113,7 +113,7 @@ class TransformerTeacher(ImageTeacher):
         rows = [torch.zeros(0, self.info.dim)]
         with self._lock, torch.no_grad():
             for part in images.split(self.options.batch) if len(images) else ():
-                pixels = resized(part.to(self.device, torch.float32).permute(0, 3, 1, 2), *longer)
+                pixels = resize_images(part.to(self.device, torch.float32).permute(0, 3, 1, 2), *longer)
                 pixels = self._normalised(pixels[..., top : top + side, left : left + side])
                 with self._autocast():
                     pooled = self._network.pooled(pixels)
@@ -133,7 +133,7 @@ class TransformerTeacher(ImageTeacher):
     def _maps(self, images: Tensor, height: int, width: int) -> Tensor:
         """Features [C, height / patch, width / patch, D] of a group of images [C, H, W, 3]."""
         options = self.options
-        pixels = resized(images.to(self.device, torch.float32).permute(0, 3, 1, 2), height, width)
+        pixels = resize_images(images.to(self.device, torch.float32).permute(0, 3, 1, 2), height, width)
 
         def whole(pixels: Tensor) -> Tensor:
             return sliding(self._tokens, pixels, self.patch, options.window, options.stride, options.batch)
@@ -181,7 +181,7 @@ def _fingerprint(kind: str, digest: str, options: TeacherConfig) -> str:
     return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def _dense(family: Family, loaded: Loaded, options: TeacherConfig) -> DenseNetwork:
+def _dense(family: Family, loaded: LoadedCheckpoint, options: TeacherConfig) -> DenseNetwork:
     if family.dense is RadioDense:
         return RadioDense(loaded.model, options.adaptor)
     return family.dense(loaded.model)

@@ -70,15 +70,15 @@ def multi_scale(tokens: Tokens, images: Tensor, patch: int, scales: Sequence[flo
     mean: Tensor | None = None
     for scale in scales:
         sh, sw = max(1, round(h * scale)), max(1, round(w * scale))
-        values = tokens(resized(images, sh * patch, sw * patch))
+        values = tokens(resize_images(images, sh * patch, sw * patch))
         if (sh, sw) != (h, w):
-            values = resized(values.permute(0, 3, 1, 2), h, w).permute(0, 2, 3, 1)
+            values = resize_images(values.permute(0, 3, 1, 2), h, w).permute(0, 2, 3, 1)
         mean = values / len(scales) if mean is None else mean + values / len(scales)
     assert mean is not None, "no scale"
     return mean
 
 
-def resized(images: Tensor, height: int, width: int) -> Tensor:
+def resize_images(images: Tensor, height: int, width: int) -> Tensor:
     """Resample [C, K, H, W] bilinearly to ``height`` × ``width``, with a low-pass filter when shrinking."""
     if images.shape[2:] == (height, width):
         return images

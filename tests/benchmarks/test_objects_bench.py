@@ -23,7 +23,7 @@ from gaussiancross.core.geometry.gaussians import Gaussians, quat_to_rotmat
 from gaussiancross.core.metrics import psnr
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import CARD, load_builtin_clipgs, save_builtin_clipgs
-from gaussiancross.core.query.text import Encoded
+from gaussiancross.core.query.text import EncodedPhrases
 from gaussiancross.core.splat import rasterize
 from gaussiancross.core.synthetic.objects import build_object, light_object, object_gaussians
 from gaussiancross.core.synthetic.objects.gaussians import nearest_farthest_points
@@ -42,7 +42,7 @@ class QueryableFeatures:
     def encode(self, phrases):
         vectors = [torch.stack([self.word(w) for w in p.split()]).sum(0) for p in phrases]
         known = torch.tensor(["photo" not in p and "model" not in p and "{" not in p for p in phrases])
-        return Encoded(torch.nn.functional.normalize(torch.stack(vectors), dim=-1), known)
+        return EncodedPhrases(torch.nn.functional.normalize(torch.stack(vectors), dim=-1), known)
 
     @staticmethod
     def word(word):
@@ -218,7 +218,9 @@ class TestBench:
         with pytest.raises(InputError, match="some of clouds, points"):
             bench.run(replace(finished, rows=("uni3d",)), Thumbnails())
         teacher = Thumbnails()
-        teacher.text.encode = lambda phrases: Encoded(torch.zeros(len(phrases), DIM), torch.zeros(len(phrases)) > 0)
+        teacher.text.encode = lambda phrases: EncodedPhrases(
+            torch.zeros(len(phrases), DIM), torch.zeros(len(phrases)) > 0
+        )
         with pytest.raises(InputError, match="none of"):
             bench.run(finished, teacher)
 

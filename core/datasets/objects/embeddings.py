@@ -29,7 +29,7 @@ Pictures = Callable[[TripletObject], NDArray[np.uint8]]
 """Function that returns the renders [V, H, W, 3] of an object; V is the same for all objects."""
 
 
-class Embedded(NamedTuple):
+class EmbeddingResult(NamedTuple):
     """Result of `embed_triplets`.
 
     Attributes:
@@ -53,7 +53,7 @@ def embed_triplets(
     tower: str,
     classes: Sequence[str] = (),
     progress: Callable[[int], object] | None = None,
-) -> Embedded:
+) -> EmbeddingResult:
     """Write the embeddings of captions, renders and class names of a folder of objects, and its index.
 
     Another call continues after an interruption. Objects with a caption that the text tower does not know are skipped.
@@ -101,7 +101,7 @@ def embed_triplets(
     if vectors:
         np.save(root / CLASSES, np.stack(vectors))
     write_index(root, usable, tower, known_classes)
-    return Embedded(tuple(usable), tuple(known_classes), tuple(left_out), computed)
+    return EmbeddingResult(tuple(usable), tuple(known_classes), tuple(left_out), computed)
 
 
 def _images(

@@ -212,12 +212,12 @@ def export_frames(recording: Path | str, out: Path, count: int, width: int) -> i
         color.save(out / "color" / f"{frame.index}.jpg", quality=JPEG_QUALITY)
         write_depth(out / "depth" / f"{frame.index}.png", depth)
         np.savetxt(out / "pose" / f"{frame.index}.txt", frame.pose, fmt="%.6f")
-    np.savetxt(out / "intrinsic" / "intrinsic_color.txt", _scaled(sens, size), fmt="%.6f")
+    np.savetxt(out / "intrinsic" / "intrinsic_color.txt", _scale_intrinsics(sens, size), fmt="%.6f")
     np.savetxt(out / "intrinsic" / "intrinsic_depth.txt", sens.depth_intrinsics, fmt="%.6f")
     return len(chosen)
 
 
-def _scaled(sens: Sens, size: tuple[int, int]) -> NDArray[np.float64]:
+def _scale_intrinsics(sens: Sens, size: tuple[int, int]) -> NDArray[np.float64]:
     """Colour intrinsics of images resized to ``size``; pixel centres are integers, so the corner is at −0.5."""
     K = sens.color_intrinsics.copy()
     for axis in (0, 1):

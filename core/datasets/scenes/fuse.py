@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...data.scene import PointScene, PosedFrames
 from ...errors import InputError
-from ...io.frames import without_depth
+from ...io.frames import frames_without_depth
 from ...report import SILENT, Report
 
 COLUMNS = 320
@@ -72,7 +72,7 @@ def fuse_points(
     stored, limit, empty = 0, ROWS, []
     for i in report.steps(f"{name}: fusing depth images", picked):
         frame, c2w = frames.read(i, width, height), c2ws[i]
-        K = _thinned(Ks[i], stride)
+        K = _subsample_intrinsics(Ks[i], stride)
         points, normals, valid = _surface(frame.depth[thin], K, max_depth)
         if not valid.any():
             empty.append(frames.names[i])
@@ -84,10 +84,10 @@ def fuse_points(
         parts.append(_sum_by_key(_pack(np.floor(world / voxel).astype(np.int64), name), values))
         stored += len(parts[-1][0])
         if stored > limit:  # long captures see the same voxels repeatedly
-            parts = [_merged(parts)]
+            parts = [_merge_sums(parts)]
             stored = len(parts[0][0])
             limit = max(ROWS, 2 * stored)
-    measured = set(empty) - set(without_depth(frames))
+    measured = set(empty) - set(frames_without_depth(frames))
     if measured:
         first = next(frame for frame in empty if frame in measured)
         found = f"{len(measured)} of {len(picked)} frames have no depth between 0 and {max_depth:g} m"
@@ -177,7 +177,7 @@ def _pack(cells: NDArray[np.int64], name: str) -> NDArray[np.int64]:
     return (shifted[:, 0] << 42) | (shifted[:, 1] << 21) | shifted[:, 2]
 
 
-def _merged(parts: list[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
+def _merge_sums(parts: list[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
     """Merge several results of `_sum_by_key`."""
     keys, sums, counts = (np.concatenate(p) for p in zip(*parts, strict=True))
     keys, both = _sum_by_key(keys, np.column_stack([sums, counts]))[:2]
@@ -196,7 +196,7 @@ def _sum_by_key(
     return keys[starts], np.add.reduceat(values[order], starts), np.diff(starts, append=len(keys))
 
 
-def _thinned(K: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
+def _subsample_intrinsics(K: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
     """Intrinsics of every ``stride``-th pixel from s = ``stride // 2`` on: u = stride · (u' − 0.5) + s + 0.5."""
     K = K.copy()
     K[:2, 2] = (K[:2, 2] - 0.5 - stride // 2) / stride + 0.5

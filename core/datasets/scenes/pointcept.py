@@ -84,7 +84,7 @@ class PointceptDataset:
         # rooms of different areas have equal names in S3DIS
         named = {f"{f.parent.name}_{f.name}" if areas else f.name: f for f in folders}
         if scene_list is not None:
-            named = _listed(named, Path(scene_list))
+            named = _select_scenes(named, Path(scene_list))
         self._point_list = point_list
         self._points = None if point_list is None else read_point_lists(point_list)
         self._rgbd = self._find_rgbd(named, rgbd_root)
@@ -223,7 +223,7 @@ def _scene_folders(folder: Path) -> list[Path]:
     return [f.parent for f in sorted(folder.glob("*/coord.npy"))]
 
 
-def _listed(named: dict[str, Path], path: Path) -> dict[str, Path]:
+def _select_scenes(named: dict[str, Path], path: Path) -> dict[str, Path]:
     if not path.is_file():
         raise InputError(path, "a text file with one scene name per line", "no such file")
     listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]

@@ -10,7 +10,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.metrics.few_shot import draw_episodes, episode_accuracy, few_shot_scores
 from gaussiancross.core.metrics.retrieval import match_ranks, recall, reference_rank, retrieval_scores
 from gaussiancross.core.metrics.zero_shot import TEMPLATES, class_vectors, zero_shot_scores
-from gaussiancross.core.query.text import Encoded, TextVectors
+from gaussiancross.core.query.text import EncodedPhrases, TextVectors
 
 
 def drawn(*shape, seed=0):
@@ -73,7 +73,7 @@ class TestZeroShot:
             def encode(self, phrases):
                 rows = {"a cat": [3.0, 0, 0], "the cat": [0, 0.5, 0], "cat pic": [0, 0, 9]}
                 known = torch.tensor([p in rows and p != "cat pic" for p in phrases])
-                return Encoded(torch.tensor([rows.get(p, [0.0, 0, 0]) for p in phrases]), known)
+                return EncodedPhrases(torch.tensor([rows.get(p, [0.0, 0, 0]) for p in phrases]), known)
 
         vector = class_vectors(Tower(), ["cat"], ["a {}", "the {}", "{} pic"])
         torch.testing.assert_close(vector, torch.tensor([[0.5**0.5, 0.5**0.5, 0]]))
@@ -90,7 +90,7 @@ class TestZeroShot:
 
             def encode(self, phrases):
                 self.asked.extend(phrases)
-                return Encoded(torch.eye(2)[[0] * len(phrases)], torch.ones(len(phrases), dtype=torch.bool))
+                return EncodedPhrases(torch.eye(2)[[0] * len(phrases)], torch.ones(len(phrases), dtype=torch.bool))
 
         class_vectors(Knows(torch.eye(2), ["a", "bed"]), ["bed"])
         assert Knows.asked == ["bed"]

@@ -9,7 +9,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import (
     Calibration,
     ClosedVocabularyEncoder,
-    Encoded,
+    EncodedPhrases,
     Example,
     FeatureStore,
     Query,
@@ -50,10 +50,10 @@ class Tower:
     def __init__(self, known: tuple[str, ...]) -> None:
         self.known, self.seen = known, []
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         self.seen += phrases
         known = torch.tensor([any(w in p for w in self.known) for p in phrases])
-        return Encoded(
+        return EncodedPhrases(
             torch.randn(len(phrases), 16, generator=torch.Generator().manual_seed(1)) * known[:, None], known
         )
 

@@ -93,7 +93,7 @@ class TestText:
             def encode(self, phrases):
                 photo = torch.tensor([p.startswith("a photo") for p in phrases])
                 vectors = torch.where(photo[:, None], torch.tensor([5.0, 0]), torch.tensor([0, 1.0]))
-                return query.Encoded(vectors, torch.tensor(["cat" not in p for p in phrases]))
+                return query.EncodedPhrases(vectors, torch.tensor(["cat" not in p for p in phrases]))
 
         vectors, known = query.encode(Tower(), ["dog", "cat"], [*query.PHOTO, "{}"])
         assert known.tolist() == [True, False]

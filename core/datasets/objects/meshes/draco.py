@@ -20,7 +20,7 @@ _COMPONENT = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint3
 _TRIANGLES = 4
 
 
-def without_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
+def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
     """Decompress a glTF file's Draco primitives.
 
     Args:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ....errors import InputError
-from .draco import without_draco
+from .draco import decode_draco
 from .normals import corner_normals
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def read_mesh(path: Path | str) -> RawMesh:
         raise InputError(path, "a mesh", "no such file")
     files = _files(path)
     try:
-        decoded = without_draco(path, files.get) if suffix in (".glb", ".gltf") else None
-        if decoded is None:
+        content = decode_draco(path, files.get) if suffix in (".glb", ".gltf") else None
+        if content is None:
             loaded = trimesh.load(str(path), resolver=files, process=False)
         else:
-            loaded = trimesh.load(io.BytesIO(decoded), file_type=suffix[1:], resolver=files, process=False)
+            loaded = trimesh.load(io.BytesIO(content), file_type=suffix[1:], resolver=files, process=False)
     except InputError:
         if not files.problems:  # missing files are reported below
             raise
@@ -92,7 +92,7 @@ def read_mesh(path: Path | str) -> RawMesh:
         expected, found = files.problems[0]
         raise InputError(path, expected, found, "put it where the file refers to it")
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
-    placed = _placed(scene)
+    placed = _node_meshes(scene)
     count = sum(len(mesh.faces) for mesh in placed)
     if count == 0:
         raise InputError(path, "a mesh with faces", "none")
@@ -102,7 +102,7 @@ def read_mesh(path: Path | str) -> RawMesh:
     if bad:
         total = sum(len(mesh.vertices) for mesh in placed)
         raise InputError(path, "finite vertices", f"{bad} of {total} with NaN or inf")
-    joined = _joined([_part(mesh, suffix, path) for mesh in placed])
+    joined = _concatenate([_part(mesh, suffix, path) for mesh in placed])
     if float(np.ptp(joined.vertices, axis=0).max()) <= 0:
         raise InputError(path, "a mesh with an extent", "all vertices at one position")
     return joined
@@ -138,7 +138,7 @@ def _files(path: Path) -> Any:
     return files
 
 
-def _placed(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
+def _node_meshes(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
     """The meshes of all nodes of a scene, in the scene's frame."""
     import trimesh
 
@@ -194,7 +194,7 @@ def _appearance(
             return uv, (_opaque(_linear(visual.face_colors, linear)),), None, 0.0
         if visual.kind == "vertex":
             return uv, _opaque(_linear(visual.vertex_colors, linear)), None, 0.0
-    plain = np.append(decoded(np.full(3, GREY)), 1.0).astype(np.float32)
+    plain = np.append(srgb_to_linear(np.full(3, GREY)), 1.0).astype(np.float32)
     if not isinstance(visual, TextureVisuals):
         return uv, np.tile(plain, (count, 1)), None, 0.0
     material: Any = visual.material
@@ -227,7 +227,7 @@ def _appearance(
     return uv, rows.astype(np.float32), picture, cutoff
 
 
-def _joined(parts: Sequence[RawMesh]) -> RawMesh:
+def _concatenate(parts: Sequence[RawMesh]) -> RawMesh:
     first_vertex = np.cumsum([0, *(len(p.vertices) for p in parts)])
     first_picture = np.cumsum([0, *(len(p.pictures) for p in parts)])
     vertices, normals, uv, color, cutoff = (
@@ -241,7 +241,7 @@ def _joined(parts: Sequence[RawMesh]) -> RawMesh:
     return RawMesh(vertices, normals, uv, color, faces, picture, cutoff, pictures)
 
 
-def decoded(encoded: NDArray) -> NDArray:
+def srgb_to_linear(encoded: NDArray) -> NDArray:
     """Convert sRGB in [0, 1] to linear (IEC 61966-2-1)."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
@@ -254,7 +254,7 @@ def _linear(colors: Any, linear: bool) -> NDArray[np.float32]:
     out = np.ones((len(values), 4))
     out[:, : values.shape[1]] = values[:, :4]
     if not linear:
-        out[:, :3] = decoded(out[:, :3])
+        out[:, :3] = srgb_to_linear(out[:, :3])
     return out.astype(np.float32)
 
 

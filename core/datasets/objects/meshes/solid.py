@@ -17,7 +17,7 @@ from ....synthetic.geometry.shapes import subdivide
 from ....synthetic.objects.light import spread_directions
 from ....synthetic.render.solid import Solid
 from ....synthetic.render.trace import Hits, Tracer
-from .read import RawMesh, decoded
+from .read import RawMesh, srgb_to_linear
 
 GRID = 8000
 """Approximate lowest number of triangles of a surface, to store light per vertex."""
@@ -121,14 +121,14 @@ def mesh_object(raw: RawMesh, name: str, up: Up = "y", pixels: int = 256) -> Mes
         faces=cut.faces,
         picture=raw.picture[origin],
         cutoff=raw.cutoff[origin],
-        pictures=_shrunk(raw, corners, doubled, 2 / pixels),
+        pictures=_downsample_textures(raw, corners, doubled, 2 / pixels),
         center=center,
         unit=unit,
     )
-    return _outward(_two_sided(obj))
+    return _orient_faces(_separate_sides(obj))
 
 
-def _two_sided(obj: MeshObject) -> MeshObject:
+def _separate_sides(obj: MeshObject) -> MeshObject:
     """Separate coincident triangles with opposite normals (two-sided sheets): rays cannot distinguish them."""
     corners = obj.vertices[obj.faces]
     n = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -153,12 +153,12 @@ def _two_sided(obj: MeshObject) -> MeshObject:
     )
 
 
-def _outward(obj: MeshObject) -> MeshObject:
+def _orient_faces(obj: MeshObject) -> MeshObject:
     """Flip triangles that are visible only from the back, because files differ in their winding."""
     corners = obj.vertices[obj.faces]
     n = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-20)
-    seen = [_open(obj.tracer, corners.mean(1) + side * 1e-3 * n, side * n) for side in (1, -1)]
+    seen = [_open_share(obj.tracer, corners.mean(1) + side * 1e-3 * n, side * n) for side in (1, -1)]
     over = seen[1] > seen[0]
     # Normals of files may disagree with the winding: orient them by the corrected winding.
     faces = np.where(over[:, None], obj.faces[:, ::-1], obj.faces)
@@ -169,14 +169,16 @@ def _outward(obj: MeshObject) -> MeshObject:
     return replace(obj, faces=faces, normals=np.where(against[:, None], -obj.normals, obj.normals))
 
 
-def _open(tracer: Tracer, at: NDArray, n: NDArray, rays: int = 8) -> NDArray[np.float64]:
+def _open_share(tracer: Tracer, at: NDArray, n: NDArray, rays: int = 8) -> NDArray[np.float64]:
     """Share [F] of the directions around the normals that are unobstructed."""
     directions = spread_directions(n.astype(np.float32), np.zeros(len(n)), np.sqrt((np.arange(rays) + 0.5) / rays))
     free = tracer.first(np.repeat(at, rays, 0), directions.reshape(-1, 3)) < 0
     return free.reshape(-1, rays).mean(1)
 
 
-def _shrunk(raw: RawMesh, corners: NDArray, doubled: NDArray, pixel: float) -> tuple[NDArray[np.float32], ...]:
+def _downsample_textures(
+    raw: RawMesh, corners: NDArray, doubled: NDArray, pixel: float
+) -> tuple[NDArray[np.float32], ...]:
     """Linear textures, with texels of about half a pixel on the surface."""
     out = []
     for k, picture in enumerate(raw.pictures):
@@ -186,7 +188,7 @@ def _shrunk(raw: RawMesh, corners: NDArray, doubled: NDArray, pixel: float) -> t
         texels = float(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())
         side = (texels / max(float(doubled[mine].sum()), 1e-12)) ** 0.5 * pixel / 2  # texels along half a pixel
         rgba = picture.astype(np.float32) / 255
-        rgba[..., :3] = decoded(rgba[..., :3])
+        rgba[..., :3] = srgb_to_linear(rgba[..., :3])
         if side > 1.5:  # average linear values, not sRGB
             size = max(1, round(picture.shape[1] / side)), max(1, round(picture.shape[0] / side))
             planes = [Image.fromarray(rgba[..., c]).resize(size, Image.Resampling.BOX) for c in range(4)]
