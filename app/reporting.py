@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..core.report import Report
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PATIENCE = 1.0
 """Seconds that work may take before it is shown."""
@@ -87,6 +89,9 @@ class ConsoleReport(Report):
                     self._named.add(what)
                     self._console.print(f"{what} …", soft_wrap=True, markup=False, highlight=False)
                 return
+            # Imported here: most work ends before a bar is shown.
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
             columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
             self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
             for what in self._running:

@@ -162,15 +162,15 @@ def examine(truth: RoomTruth, words: QueryableFeatures, tally: Tally, rules: boo
     questions = truth.questions()
     asked = Query(tuple(dict.fromkeys(q.phrase for q in questions)), template=template_for(words.encoder))
     answer = ask(words, asked)
-    known = [p.phrase for p in answer.known]
+    known = [p.phrase for p in answer.known_phrases]
     tally.unknown |= {p.phrase for p in answer.phrases} - set(known)
-    if answer.each is None:
+    if answer.phrase_scores is None:
         return
     column = {phrase: k for k, phrase in enumerate(known)}
     for question in questions:
         if question.phrase not in column:
             continue
-        scores = answer.each[:, column[question.phrase]]
+        scores = answer.phrase_scores[:, column[question.phrase]]
         if question.kind == "absent":
             tally.absent.append(peak(scores))
             continue
@@ -181,7 +181,7 @@ def examine(truth: RoomTruth, words: QueryableFeatures, tally: Tally, rules: boo
             continue
         tally.hits.append((truth.scene.name, question.phrase, hit))
         tally.there.append(peak(scores))
-        selected = (scores > choose_cut(scores, words.least(scores)).value).numpy()
+        selected = (scores > choose_cut(scores, words.min_threshold(scores)).value).numpy()
         tally.ious.append(_iou(selected, right))
         if rules:
             best = peak(scores)

@@ -20,14 +20,14 @@ import tyro
 from rich.progress import Progress
 from torch import Tensor
 
-from ..app.commands.query import findings_of
-from ..app.query.report import AnswerPictures
+from ..app.query.answer import select_phrases
+from ..app.query.pictures import AnswerPictures
 from ..app.render.draw import Cell, sheet
 from ..app.render.renderer import Renderer
-from ..app.scenes import bundled
+from ..app.scenes.bundled import bundled_field_folder
 from ..app.scenes.geometry import world_gaussians
 from ..app.scenes.lifted import lifted_state
-from ..app.scenes.open import BUILTIN, Field, OpenField, calibration_path, open_field
+from ..app.scenes.open import BUILTIN, OpenScene, SceneSpec, lifted_calibration_path, open_scene
 from ..app.scenes.source import SceneState
 from ..core.datasets.rooms import Rooms
 from ..core.errors import InputError
@@ -155,14 +155,17 @@ def measure(
     return tallies, pictures
 
 
-def _open(args: OpenVocabulary, kind: str, data: str, split: str) -> Field:
+def _open(options: OpenVocabulary, kind: str, data: str, split: str) -> OpenScene:
     if kind == "lifted":
-        return open_field(OpenField(data, "lifted", args.teacher, split=split))
-    if args.run is None:
-        return open_field(OpenField(data, "model", split=split))
-    opened = open_field(OpenField(str(args.run), "model", data=data, split=split))
+        return open_scene(
+            SceneSpec(data, features_from="lifted", teacher=options.teacher, split=split, needs_features=True)
+        )
+    if options.run is None:
+        return open_scene(SceneSpec(data, features_from="model", split=split, needs_features=True))
+    spec = SceneSpec(str(options.run), features_from="model", data=data, split=split, needs_features=True)
+    opened = open_scene(spec)
     if opened.encoder is None:
-        raise InputError(str(args.run), "a run whose teacher has a text side", "another")
+        raise InputError(str(options.run), "a run whose teacher has a text side", "another")
     return opened
 
 
@@ -174,12 +177,12 @@ def _features(state: SceneState, coord: np.ndarray) -> Tensor:
     return at_points(world_gaussians(state), state.embeddings, coord)
 
 
-def _words(opened: Field, features: Tensor) -> QueryableFeatures:
+def _words(opened: OpenScene, features: Tensor) -> QueryableFeatures:
     return QueryableFeatures.build(features, opened.encoder, opened.channels, opened.calibration)
 
 
 def _row(
-    truth: RoomTruth, opened: dict[str, Field], states: dict[str, SceneState], phrase: str, index: int
+    truth: RoomTruth, opened: dict[str, OpenScene], states: dict[str, SceneState], phrase: str, index: int
 ) -> list[Cell]:
     """The room where the lifted features find the phrase, and the heat maps of all fields from there: features at the
     room's points, which is what was measured."""
@@ -193,7 +196,7 @@ def _row(
         renderer.load(0)
         words = _words(one, features)
         answer = ask(words, Query((phrase,), template=template_for(words.encoder)))
-        found = findings_of(answer, words, state)
+        found = select_phrases(answer, words, state)
         if not found:
             return [Cell(None, "unknown")] * (1 + len(opened))
         pictures = AnswerPictures(renderer, 0, 480, "")
@@ -224,8 +227,8 @@ class _StaticSource:
 
 def _calibration_file(args: OpenVocabulary, kind: str) -> Path | None:
     if kind == "model":
-        return (args.calibration_out or args.run or bundled.folder()) / NAME
-    own = calibration_path(args.teacher)
+        return (args.calibration_out or args.run or bundled_field_folder()) / NAME
+    own = lifted_calibration_path(args.teacher)
     return own if args.calibration_out is None or own is None else args.calibration_out / own.name
 
 

@@ -1,4 +1,4 @@
-"""Errors whose message is meant for the user."""
+"""Errors with a message for the user."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from os import PathLike
 
 
 class InputError(ValueError):
-    """Input from the user that cannot be used.
+    """Unusable input of the user.
 
     Command lines print ``str(error)`` without a traceback and exit with status 2. The message is one sentence: which
     file or argument, what was expected, what was found, what to do.
 
     Args:
-        where: the file, folder or argument at fault.
-        expected: what should have been there.
-        found: what is there.
-        hint: what to do about it (optional).
+        where: the file, folder or argument.
+        expected: the expected content or value.
+        found: the actual content or value.
+        hint: the remedy (optional).
     """
 
     def __init__(self, where: str | PathLike[str], expected: str, found: str, hint: str = "") -> None:
@@ -24,13 +24,13 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A failure at run time that no input caused: memory that ran out, a worker process that ended.
+    """A failure at run time that is not caused by input, such as a lack of memory or a killed worker process.
 
     Command lines print ``str(error)`` without a traceback and exit with status 1.
 
     Args:
-        problem: what happened, as a sentence without its full stop.
-        hint: what to do about it (optional).
+        problem: the failure, as a sentence without full stop.
+        hint: the remedy (optional).
     """
 
     def __init__(self, problem: str, hint: str = "") -> None:

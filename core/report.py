@@ -1,4 +1,4 @@
-"""How the reading of data tells its caller how far it is and what it left out; `core` itself prints nothing."""
+"""Progress and notices of reading data, passed to the caller: `core` prints nothing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ T = TypeVar("T")
 
 
 class Report:
-    """Receiver of progress and notices; this one drops both. Methods may be called from any thread."""
+    """Receiver of progress and notices; the base class ignores both. Methods may be called from any thread."""
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` steps of the work named ``what`` are done; it has ended when they are equal."""
+        """Report that ``done`` of ``total`` steps of the work ``what`` are done; the work ends when they are equal."""
 
     def notice(self, text: str) -> None:
-        """One line about data that was left out or made up."""
+        """Report one line about data that was skipped, guessed or estimated."""
 
     def steps(self, what: str, items: Sequence[T]) -> Iterator[T]:
-        """The items in turn, with progress; the work has ended, too, when the loop over them stops early."""
+        """Yield the items and report progress; the work also ends when the loop stops early."""
         try:
             for done, item in enumerate(items):
                 self.progress(what, done, len(items))
@@ -31,12 +31,12 @@ SILENT = Report()
 
 
 def report_of(dataset: object) -> Report:
-    """The report that a dataset was opened with; `SILENT` for datasets without one."""
+    """The report of a data set; `SILENT` for data sets without one."""
     return getattr(dataset, "report", SILENT)
 
 
 def skipped_frames(where: object, skipped: Mapping[str, int], first: Mapping[str, str]) -> str:
-    """The line about frames that cannot be used: how many for each reason, and the first of them by name."""
+    """Notice of unusable frames: their number for each reason and the name of the first."""
     reasons = ", ".join(f"{count} × {reason} (first {first[reason]})" for reason, count in skipped.items())
     total = sum(skipped.values())
     return f"{where}: skipped {total} {'frame' if total == 1 else 'frames'}: {reasons}"

@@ -1,4 +1,4 @@
-"""Everything that computes on a device, on a pretended one, beside the same on the CPU; `test_devices.py` runs it.
+"""Models, trainers and renderer on a simulated device, compared with the CPU; `test_devices.py` runs it.
 
 What it cannot show is CUDA's kernels: splats and sparse convolutions are the references here.
 """
@@ -45,7 +45,7 @@ ABOUT = 0.3
 
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
-    monkeypatch.setitem(api._DEVICES, "reference", NAME)
+    monkeypatch.setitem(api.BACKEND_DEVICES, "reference", NAME)
     with pretended():
         yield DEVICE
 
@@ -69,7 +69,7 @@ def trained(make, tmp_path):
     return one, other
 
 
-def test_the_device_tells_those_who_mix(device):
+def test_mixing_devices_is_an_error(device):
     layer, x = torch.nn.Linear(3, 2).to(device), torch.rand(4, 3)
     with pytest.raises(RuntimeError, match="others on the CPU"):
         layer(x)
@@ -171,7 +171,7 @@ def questions(state, trainer, camera):
     picking.in_rectangle(state, camera, (8, 8), (40, 40))
     words = QueryableFeatures.build(state.embeddings, trainer.data.teacher.text)
     answer = ask(words, Query(("chair", "wall")))
-    assert answer.each.shape == (len(state.gaussians), 2)
+    assert answer.phrase_scores.shape == (len(state.gaussians), 2)
     assert len(world_gaussians(state)) == len(state.gaussians)
 
 

@@ -1,4 +1,4 @@
-"""No line mixes the CPU with another device: `device_checks.py`, in a process of its own."""
+"""No line mixes CPU tensors with another device's: runs `device_checks.py` in its own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed, and who may import whom."""
+"""Installed packages, the import graph, file lengths and wording."""
 
 import ast
 import re
@@ -78,16 +78,16 @@ def test_every_package_is_installed():
     assert len(listed) == len(set(listed))
 
 
-def test_every_module_lies_in_a_package():
+def test_every_module_is_in_a_package():
     assert [p for p in modules() if not (p.parent / "__init__.py").exists()] == []
 
 
-def test_core_knows_neither_trainers_nor_viewer():
+def test_core_imports_neither_trainers_nor_viewer():
     forbidden = ("gaussiancross.trainers", "gaussiancross.app", "gaussiancross.benchmarks", "nerfstudio", "viser")
     assert offenders("core", forbidden) == []
 
 
-def test_trainers_do_not_know_the_viewer():
+def test_trainers_do_not_import_the_viewer():
     assert offenders("trainers", ("gaussiancross.app", "gaussiancross.benchmarks", "viser")) == []
 
 
@@ -104,7 +104,7 @@ def test_optional_packages_are_imported_where_used(path: Path):
     assert not roots & OPTIONAL
 
 
-def test_imports_are_seen(tmp_path, monkeypatch):
+def test_the_import_reader_finds_all_forms(tmp_path, monkeypatch):
     """The reader above finds what the tests above rely on it to find."""
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     path = tmp_path / "core" / "io" / "x.py"

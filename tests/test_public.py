@@ -10,8 +10,9 @@ import pytest
 import torch
 from gaussiancross import ClipGS, GaussianCross, Gaussians, PointScene, load
 from gaussiancross.app.commands.clipgs import _model
-from gaussiancross.app.commands.view import View, open_source
-from gaussiancross.app.objects.gallery import open_desk
+from gaussiancross.app.commands.view import View
+from gaussiancross.app.objects.gallery import open_recognizer
+from gaussiancross.app.scenes.open import SceneSpec, open_scene
 from gaussiancross.core.config import to_dict
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
@@ -158,7 +159,7 @@ class TestBundledNamesOnTheCommandLine:
         for name in ("bundled-rooms", "bundled-field"):
             found = find_checkpoint(Path(name))
             assert found is not None and found.name in name
-            source = open_source(View(name, data="rooms:1", device="cpu"))
+            source = open_scene(SceneSpec(name, data="rooms:1", device="cpu")).source
             assert source.scene_names
 
     def test_a_folder_of_that_name_comes_first(self, tmp_path, monkeypatch):
@@ -171,5 +172,5 @@ class TestBundledNamesOnTheCommandLine:
         for name in ("bundled-clipgs", "builtin"):
             model, tower = _model(Path(name), "cpu")
             assert isinstance(model, ClipGS) and tower == "builtin"
-            assert open_desk(name, None) is not None
+            assert open_recognizer(name, None) is not None
         assert View().object_model == "bundled-clipgs"

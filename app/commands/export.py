@@ -24,9 +24,9 @@ from ..render.catalog import Layer
 from ..render.options import RenderOptions
 from ..render.renderer import Renderer
 from ..scenes.geometry import bounds, point_size
+from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
-from .view import View, open_source
 
 FORMATS = (".png", ".gif", ".mp4", ".ply", ".splat", ".npy", ".html")
 
@@ -65,50 +65,48 @@ class Export:
 
 
 def main(args: Sequence[str]) -> int:
-    given = tyro.cli(Export, args=args, prog="gaussiancross export")
-    if given.to.suffix.lower() not in FORMATS:
-        raise InputError(given.to, "a file name with one of " + ", ".join(FORMATS), given.to.suffix or "none")
-    if not given.to.absolute().parent.is_dir():
-        raise InputError(given.to.parent, "a folder to write to", "none")
-    source = open_source(View(given.what, data=given.data, split=given.split, device=given.device))
-    if not 0 <= given.index < len(source.scene_names):
-        raise InputError("--index", f"0 to {len(source.scene_names) - 1}", str(given.index))
-    renderer = Renderer(source)
+    options = tyro.cli(Export, args=args, prog="gaussiancross export")
+    if options.to.suffix.lower() not in FORMATS:
+        raise InputError(options.to, "a file name with one of " + ", ".join(FORMATS), options.to.suffix or "none")
+    if not options.to.absolute().parent.is_dir():
+        raise InputError(options.to.parent, "a folder to write to", "none")
+    spec = SceneSpec(options.what, options.index, data=options.data, split=options.split, device=options.device)
+    renderer = Renderer(open_scene(spec).source)
     console = Console()
     with console.status("reading …") as status:
-        state = renderer.load(given.index)
-        download = finish(export_work(given, renderer, state), lambda share: status.update(f"{share:.0%}"))
-        given.to.write_bytes(download.content)
-    console.print(f"{given.to}: {len(download.content) / 1e6:.1f} MB", highlight=False, markup=False)
+        state = renderer.load(options.index)
+        download = finish(export_work(options, renderer, state), lambda share: status.update(f"{share:.0%}"))
+        options.to.write_bytes(download.content)
+    console.print(f"{options.to}: {len(download.content) / 1e6:.1f} MB", highlight=False, markup=False)
     return 0
 
 
-def export_work(given: Export, renderer: Renderer, state: SceneState) -> Work:
-    """What ``given`` asks for."""
-    kind, name = given.to.suffix.lower().lstrip("."), given.to.stem
+def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
+    """What ``options`` asks for."""
+    kind, name = options.to.suffix.lower().lstrip("."), options.to.stem
     if kind in ("ply", "splat"):
-        return splats_work(state, kind, None, name, given.features)
+        return splats_work(state, kind, None, name, options.features)
     if kind == "npy":
         return features_work(state, None, name)
-    start, target, aspect = first_view(state, given.frame)
+    start, target, aspect = first_view(state, options.frame)
     if kind == "html":
-        return page_work(renderer, given.index, start, target, None, name)
-    layer: Layer = "Points" if state.gaussians is None and given.layer == "RGB" else given.layer
-    look = RenderOptions(layer=layer, frame=given.frame, point_size=point_size(state))
-    width, height = given.width, max(1, round(given.width / aspect))
+        return page_work(renderer, options.index, start, target, None, name)
+    layer: Layer = "Points" if state.gaussians is None and options.layer == "RGB" else options.layer
+    look = RenderOptions(layer=layer, frame=options.frame, point_size=point_size(state))
+    width, height = options.width, max(1, round(options.width / aspect))
     if kind == "png":
-        return picture_work(renderer, given.index, look, start, width, height, name)
-    size, form, count = (even(width), even(height)), _format(kind), max(2, round(given.seconds * given.fps))
-    if given.path == "timeline":
+        return picture_work(renderer, options.index, look, start, width, height, name)
+    size, form, count = (even(width), even(height)), _format(kind), max(2, round(options.seconds * options.fps))
+    if options.path == "timeline":
         if not isinstance(renderer.source, TimelineSource):
-            raise InputError("--path timeline", "a run", f"{given.what}, which has no steps")
-        return steps_work(renderer, renderer.source, given.index, look, start, size, form, name)
+            raise InputError("--path timeline", "a run", f"{options.what}, which has no steps")
+        return steps_work(renderer, renderer.source, options.index, look, start, size, form, name)
     frames = state.frames
-    if given.path == "cameras" and frames is not None and len(frames):
+    if options.path == "cameras" and frames is not None and len(frames):
         poses = dataset_path(frames.cameras, count)
     else:
         poses = orbit(start, target, np.array([0.0, 0.0, 1.0]), count)
-    return path_work(renderer, given.index, look, poses, size, given.fps, form, name)
+    return path_work(renderer, options.index, look, poses, size, options.fps, form, name)
 
 
 def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:

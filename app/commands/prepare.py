@@ -142,16 +142,16 @@ def _split(given: ScanNet, console: Console) -> None:
         return
     scene_lists = {percent: tasks / "scenes" / f"{percent}.txt" for percent in splits.SCENE_SHARES}
     for percent, path in scene_lists.items():
-        splits.write_names(path, splits.draw_scenes(train, percent, given.seed))
+        splits.write_names(path, splits.sample_scenes(train, percent, given.seed))
     drawn = {count: {} for count in splits.POINT_COUNTS}
     for name in train:
         labels = read_array(given.out / "train" / name / "segment20.npy")
         for count, points in drawn.items():
-            points[name] = splits.draw_points(labels, count, given.seed, _key(name))
+            points[name] = splits.sample_points(labels, count, given.seed, _key(name))
     point_lists = {count: tasks / "points" / f"points{count}" for count in drawn}
     for count, points in drawn.items():
         splits.write_point_lists(point_lists[count], points)
-    splits.mark_drawn(tasks, [*scene_lists.values(), *point_lists.values()], given.seed)
+    splits.mark_sampled(tasks, [*scene_lists.values(), *point_lists.values()], given.seed)
     console.print(
         f"Data-efficient splits: drawn with seed {given.seed}. For figures beside published ones, put the benchmark's "
         f"lists into {given.raw / 'tasks'} and run this again.",

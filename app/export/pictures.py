@@ -19,7 +19,7 @@ from .work import Download, Progress, Work
 MAX_SIDE = 7680
 """Longest side of a still picture, pixels (8K)."""
 
-_STRIP = 1_000_000
+STRIP_PIXELS = 1_000_000
 """Pixels of one strip of a large picture."""
 
 _MARGIN = 128
@@ -38,7 +38,7 @@ def picture_work(
         image = renderer.draw(scene, look, cameras).image
         yield Progress(0.5)
     else:
-        rows = max(128, _STRIP // width)
+        rows = max(128, STRIP_PIXELS // width)
         parts, painted = [], None
         for top in range(0, height, rows):
             bottom = min(height, top + rows)

@@ -46,6 +46,11 @@ class Divider:
             view.mix == "Split" and self._model.options().mixed
         )
 
+    @property
+    def draggable(self) -> bool:
+        """Whether the strip that is dragged lies in the scene."""
+        return self._strip is not None
+
     def update(self) -> None:
         """Called ten times a second while the camera rests: move the strip onto the line."""
         if not self.shown:

@@ -45,7 +45,9 @@ def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
     return model, str(meta.get("tower", "")), tuple(labels)
 
 
-def open_desk(spec: str, objects: Path | None, tower: str = "", report: Report = SILENT) -> ObjectRecognizer | None:
+def open_recognizer(
+    spec: str, objects: Path | None, tower: str = "", report: Report = SILENT
+) -> ObjectRecognizer | None:
     """Objects for the viewer; None where no model was asked for and none ships.
 
     Args:

@@ -203,7 +203,7 @@ class ObjectRecognizer:
         if PurePath(shown).suffix.lower() not in IMAGES:
             raise InputError(shown, f"a picture as {', '.join(IMAGES)}", "another kind of file")
         if self.tower.image is None:
-            raise InputError(shown, "a tower that looks at pictures", f"{self.tower.spec}, which knows words only")
+            raise InputError(shown, "a tower that encodes images", f"{self.tower.spec}, which knows words only")
         try:
             with Pil.open(io.BytesIO(content)) as opened:
                 small = opened.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Pil.Resampling.BILINEAR)

@@ -193,7 +193,7 @@ def query_vector(model: ClipGS, query: str, tower: Callable[[], Tower], up: Up =
     if ending in IMAGES:
         opened = tower()
         if opened.image is None:
-            raise InputError(path, "a tower that looks at pictures", f"{opened.spec}, which knows words only")
+            raise InputError(path, "a tower that encodes images", f"{opened.spec}, which knows words only")
         picture = torch.from_numpy(read_color(path)).float()[None].permute(0, 3, 1, 2) / 255
         size = (IMAGE_SIZE, IMAGE_SIZE)
         picture = F.interpolate(picture, size, mode="bilinear", align_corners=False, antialias=True)

@@ -138,11 +138,6 @@ def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
     return rows.float() - state.memo("mean embedding", mean)
 
 
-def feature_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
-    """The embeddings of the state, ready to be compared."""
-    return state.memo("feature store", lambda: FeatureStore.build(embeddings))
-
-
 def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
     """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`), both less the mean of the
     scene; None without features or without a pick to include."""

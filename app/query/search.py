@@ -62,14 +62,14 @@ class TextEncoderChoice:
 
     def names(self) -> tuple[str, ...]:
         """Those that there are."""
-        known = {OWN: self.get(OWN) is not None, VECTORS: self._vectors is not None, BUILTIN: _has_builtin()}
+        known = {OWN: self.get(OWN) is not None, VECTORS: self._vectors is not None, BUILTIN: has_builtin()}
         return tuple(name for name, there in known.items() if there)
 
     def get(self, name: str | None) -> TextEncoder | None:
         """The text side of that name; None where there is none of it."""
         if name == OWN:
             return getattr(self._source, "text", None)
-        return self._vectors if name == VECTORS else _builtin() if name == BUILTIN and _has_builtin() else None
+        return self._vectors if name == VECTORS else builtin_encoder() if name == BUILTIN and has_builtin() else None
 
     def fitting(self, state: SceneState) -> str | None:
         """The first that is as wide as the scene's features, else the first that knows words beyond the built-in ones
@@ -84,12 +84,12 @@ class TextEncoderChoice:
         return getattr(self._source, "calibration", None) if name == OWN else None
 
 
-def _has_builtin() -> bool:
+def has_builtin() -> bool:
     return files("gaussiancross.assets").joinpath("builtin.safetensors").is_file()
 
 
 @lru_cache(maxsize=1)
-def _builtin() -> TextEncoder | None:
+def builtin_encoder() -> TextEncoder | None:
     teacher = make_teacher("builtin")
     return getattr(teacher, "text", None)
 
@@ -113,7 +113,7 @@ def words_for(
         return "Words need features, and these Gaussians carry none."
     width = state.embeddings.shape[1]
     if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
-        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, keep=state.memo)
+        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, memo=state.memo)
     if encoder is None:
         return (
             "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text side of the "

@@ -1,5 +1,4 @@
-"""The pre-trained field that ships with the package: what scenes with frames are seen and asked with unless a run or a
-teacher is named."""
+"""The bundled feature field: the default for scenes with frames when neither a run nor a teacher is named."""
 
 from __future__ import annotations
 
@@ -19,29 +18,31 @@ from ...core.teachers.builtin import BuiltinTeacher
 from .source import ModelSource
 
 
-def folder() -> Path:
-    """Where the shipped field lies."""
+def bundled_field_folder() -> Path:
+    """Folder of the bundled feature field."""
     return Path(str(files("gaussiancross.assets"))) / "field"
 
 
-def shipped_field(dataset: SceneDataset, data: str, device: torch.device | str = "cpu") -> ModelSource:
-    """The shipped field on the scenes of a dataset, with its teacher and its calibration.
+def open_bundled_field(dataset: SceneDataset, data: str, device: torch.device | str = "cpu") -> ModelSource:
+    """The bundled feature field over the scenes of a dataset, with its teacher and its calibration.
 
     Args:
-        dataset: scenes with frames. data: names it, to keep the teacher's features of it.
+        dataset: scenes with frames.
+        data: name of the dataset; the teacher's features are cached under it.
 
     Raises:
         InputError: model or teacher damaged, or not made for each other.
     """
-    stored = read_pretrained(folder())
+    stored = read_pretrained(bundled_field_folder())
     teacher = BuiltinTeacher()
     expected = stored.about.get("teacher fingerprint")
     if expected != teacher.fingerprint:
         hint = "install the package again"
-        raise InputError(folder(), f"a field of the teacher {teacher.fingerprint}", f"one of {expected}", hint)
+        raise InputError(
+            bundled_field_folder(), f"a model of the teacher {teacher.fingerprint}", f"one of {expected}", hint
+        )
     model = GaussianCross.from_stored(stored).to(device)
-    source = ModelSource(
-        model, dataset, memoize_features(teacher, data, cache_folder()), f"{Path(data).name}, shipped field"
-    )
-    source.calibration = load_calibration(folder() / NAME, "model")
+    cached = memoize_features(teacher, data, cache_folder())
+    source = ModelSource(model, dataset, cached, f"{Path(data).name}, bundled field")
+    source.calibration = load_calibration(bundled_field_folder() / NAME, "model")
     return source

@@ -1,17 +1,19 @@
-"""Scenes that words can be compared with: whatever a person names, opened as features on Gaussians or points."""
+"""Open whatever a command line names: runs, saved models, splats, points, captures and rooms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from ...core.data.scene import SceneDataset
-from ...core.datasets import open_scenes
+from ...core.data.scene import PosedFrames, SceneDataset
+from ...core.datasets import Capture, open_scenes, read_pointcept_scene
+from ...core.device import pick_device
 from ...core.errors import InputError
-from ...core.io import read_gaussians
+from ...core.geometry.gaussians import Gaussians
+from ...core.io import read_gaussians, read_points, read_splat
 from ...core.io.pretrained import bundled_folder
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.query import Calibration, TextEncoder, TextVectors
@@ -19,178 +21,289 @@ from ...core.query.calibration import NAME, load_calibration
 from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher
 from .lifted import LiftedSource
-from .source import SceneSource, SplatsSource
+from .source import ModelSource, PointsSource, SceneSource, SplatsSource
+from .uploads import is_splat_ply
 
 BUILTIN = "builtin"
-"""The teacher of scenes that name none."""
+"""Teacher of scenes for which none is named."""
 
-Kind = Literal["model", "lifted", "file"]
+FeaturesFrom = Literal["auto", "model", "lifted", "none"]
 Device = Literal["auto", "cuda", "cpu"]
 
 
 @dataclass(frozen=True)
-class OpenField:
-    """What to open; see `commands.query.QueryCommand` for the words."""
+class SceneSpec:
+    """What to open and how.
+
+    Attributes:
+        what: a run folder, checkpoint, saved model or "bundled-rooms"; a .ply or .splat; a SceneSplat folder; a
+            capture; a Pointcept scene or folder; "rooms:COUNT" or "rooms:val:3".
+        index: which scene is asked for, counted from 0.
+        features_from: a "model", a teacher whose features are "lifted" onto the points, "none" for the points alone;
+            "auto" takes the run's or the bundled model.
+        teacher: spec of the teacher; by default the run's own or `BUILTIN`.
+        text_vectors: text vectors to use instead of the teacher's text side.
+        data: other scenes for a run or saved model.
+        split: which scenes of a dataset.
+        device: where a model computes.
+        needs_features: refuse scenes without features instead of opening their points.
+    """
 
     what: str
-    field: Literal["auto", "model", "lifted"] = "auto"
+    index: int = 0
+    features_from: FeaturesFrom = "auto"
     teacher: str | None = None
     text_vectors: Path | None = None
     data: str | None = None
     split: str = "val"
-    index: int = 0
+    device: Device = "auto"
+    needs_features: bool = False
 
 
 @dataclass(frozen=True)
-class Field:
-    """Features of a scene and the words to ask for them.
+class OpenScene:
+    """Opened scenes, and what text can be compared with their features.
 
     Attributes:
-        source: of the scene. index: which of its scenes.
-        kind: where the features come from: a run's "model", "lifted" from a teacher, or a "file".
-        teacher: the image side, or None. teacher_name: as it calls itself, or None.
-        encoder: the text side, or None. channels: names of class channels, or None.
-        calibration: fitted for these features, or None.
-        ply: the file that the Gaussians came from, or None.
+        source: the scenes.
+        index: the scene that was asked for.
+        kind: where the features come from: a "model", "lifted" from a teacher, a "file", or "none".
+        teacher: the image side, or None.
+        encoder: the text side, or None.
+        channels: names of class channels, or None.
+        calibration: presence cut that was fitted to these features, or None.
+        ply: the splat PLY that the Gaussians were read from, or None.
+        run: folder of the run that the model belongs to, or None.
     """
 
     source: SceneSource
-    index: int
-    kind: Kind
-    teacher: Teacher | None
-    encoder: TextEncoder | None
-    channels: Sequence[str] | None
-    calibration: Calibration | None
+    index: int = 0
+    kind: Literal["model", "lifted", "file", "none"] = "none"
+    teacher: Teacher | None = None
+    encoder: TextEncoder | None = None
+    channels: Sequence[str] | None = None
+    calibration: Calibration | None = None
     ply: Path | None = None
+    run: Path | None = None
 
     @property
     def teacher_name(self) -> str | None:
+        """The teacher's own name, or None without one."""
         return None if self.teacher is None else self.teacher.info.name
 
 
-def open_field(given: OpenField, device: Device = "auto", report: Report = SILENT) -> Field:
-    """What ``given.what`` names, recognised by what is there. No features yet: `Field.source` computes them when asked.
+def open_scene(spec: SceneSpec, report: Report = SILENT) -> OpenScene:
+    """Open ``spec.what``, recognised by what is on disk. `SceneSource.load` computes the features when asked.
 
     Args:
-        device: of a run's model.
-        report: told the progress of reading and lifting, and what reading leaves out.
+        report: receives the progress of reading and lifting, and what reading leaves out.
 
     Raises:
-        InputError: nothing of the kind, or nothing to compare words with.
+        InputError: nothing that can be opened, no scene ``spec.index``, or no features where they are needed.
     """
-    from ...trainers.pretraining.runs import find_checkpoint
+    path = Path(spec.what).expanduser()
+    suffix = path.suffix.lower()
+    if suffix == ".splat":
+        return _open_splats(spec, read_splat(path), path)
+    if suffix == ".ply":
+        if spec.needs_features or is_splat_ply(path):
+            return _open_splats(spec, read_gaussians(path), path)
+        return _checked(spec, OpenScene(PointsSource(read_points(path), path.name), spec.index))
+    if path.is_dir() or bundled_folder(spec.what):
+        from ...trainers.pretraining.runs import find_checkpoint
 
-    path = Path(given.what).expanduser()
-    vectors = None if given.text_vectors is None else TextVectors.load(given.text_vectors)
-    if path.suffix.lower() == ".ply" or (path.is_dir() and is_scenesplat(path)):
-        return _still(given, path, vectors)
-    if (path.is_dir() or bundled_folder(given.what)) and (checkpoint := find_checkpoint(path)) is not None:
-        return _run(given, checkpoint, vectors, device, report)
-    dataset = open_scenes(given.what, given.split, report)
-    if given.field != "lifted" and given.teacher in (None, BUILTIN) and vectors is None:
-        return _shipped(given.what, dataset, given.index, device)
-    if given.field == "model":
-        raise InputError(given.what, "a run, for the field of a model of that teacher", "scenes without one")
-    teacher = _named(given.teacher or BUILTIN)
-    return _lifted(dataset, teacher, given.index, given.teacher or BUILTIN, vectors)
+        if (checkpoint := find_checkpoint(path)) is not None:
+            return _open_run(spec, checkpoint, report)
+        if is_scenesplat(path):
+            return _open_splats(spec, read_scenesplat(path), path)
+    if not spec.needs_features and (path / "coord.npy").is_file():
+        return _checked(spec, OpenScene(PointsSource(read_pointcept_scene(path), path.name), spec.index))
+    if path.is_file() and path.name != "transforms.json":
+        raise InputError(path, "a folder, a .ply or a .splat", "another file")
+    return _open_dataset(spec, _scenes(spec, spec.what, report))
 
 
-def _named(spec: str) -> Teacher:
+def open_comparison(spec: SceneSpec, other: str, report: Report = SILENT) -> SceneSource:
+    """The run, checkpoint or saved model ``other`` on the scenes of the run ``spec.what``.
+
+    Raises:
+        InputError: one of the two is no run, checkpoint or saved model.
+    """
+    from ...trainers.pretraining.runs import find_checkpoint, load_run
+
+    left, right = (find_checkpoint(Path(what).expanduser()) for what in (spec.what, other))
+    if left is None or right is None:
+        raise InputError(other if left else spec.what, "a run, a checkpoint or a saved model to compare", "none there")
+    data = spec.data or load_run(left)[1].data.data
+    return _open_run(replace(spec, what=other, data=data), right, report).source
+
+
+# --- files, runs, datasets ----------------------------------------------------------------------------------------
+
+
+def _open_splats(spec: SceneSpec, gaussians: Gaussians, path: Path) -> OpenScene:
+    is_folder = path.is_dir()
+    if spec.needs_features and gaussians.features is None:
+        expected = "features as lang_feat.npy" if is_folder else "features as properties feat_0, feat_1, …"
+        raise InputError(
+            path, expected, "none", "write them with `gaussiancross export --features`, or ask the capture instead"
+        )
+    # Queries compare on the CPU; the viewer renders on CUDA if there is one.
+    device = "cpu" if spec.needs_features else None
+    source = SplatsSource(gaussians, path.name if is_folder else path.stem, path.name, device=device)
+    teacher = None if spec.teacher is None or not spec.needs_features else _teacher(spec.teacher)
+    return _checked(
+        spec,
+        OpenScene(
+            source,
+            spec.index,
+            "none" if gaussians.features is None else "file",
+            teacher,
+            _text_vectors(spec) or getattr(teacher, "text", None),
+            getattr(teacher, "channels", None),
+            ply=path if path.suffix.lower() == ".ply" else None,
+        ),
+    )
+
+
+def _open_run(spec: SceneSpec, checkpoint: Path, report: Report) -> OpenScene:
+    from ...trainers.pretraining.runs import load_probe, load_run, run_folder, run_name
+    from ...trainers.pretraining.timeline import list_frames
+    from .timeline import TimelineSource
+
+    model, config, step = load_run(checkpoint)
+    run, name = run_folder(checkpoint), run_name(checkpoint)
+    dataset = _scenes(spec, spec.data or config.data.data, report)
+    if spec.features_from == "none":
+        return OpenScene(PointsSource(dataset, name), spec.index, run=run)
+    teacher_spec = spec.teacher or config.data.teacher
+    if spec.needs_features and _is_none(teacher_spec):
+        raise InputError(spec.what, "a run that was trained with a teacher", "none", "give --teacher")
+    if spec.features_from == "lifted":
+        return replace(_open_lifted(spec, dataset, teacher_spec, name), run=run)
+    teacher = _teacher(teacher_spec) if spec.needs_features else make_teacher(teacher_spec)
+    title = name if step is None else f"step {step} of {name}"
+    source = ModelSource(
+        model.to(pick_device(spec.device)), dataset, teacher, title, step, probe=load_probe(checkpoint)
+    )
+    source.calibration = load_calibration(run / NAME, "model")
+    opened = OpenScene(
+        source,
+        spec.index,
+        "model",
+        teacher,
+        _text_vectors(spec) or source.text,
+        source.channels,
+        None if spec.text_vectors is not None else source.calibration,
+        run=run,
+    )
+    if spec.needs_features or step is None or step not in [frame.step for frame in list_frames(run)]:
+        return opened  # a saved model, or a checkpoint without a timeline
+    is_newest = Path(spec.what).expanduser() != checkpoint
+    return replace(opened, source=TimelineSource(source, run, None if is_newest else step, title=name))
+
+
+def _open_dataset(spec: SceneSpec, dataset: SceneDataset) -> OpenScene:
+    """Points, lifted features or the bundled feature field, depending on ``spec`` and on what the frames measure."""
+    name = Path(spec.what).expanduser().name
+    points = OpenScene(PointsSource(dataset, name), spec.index)
+    wants_lifted = spec.features_from == "lifted"
+    wants_points = spec.features_from == "none" or (not wants_lifted and spec.teacher == "none")
+    if spec.needs_features:
+        wants_points = False
+        if spec.features_from == "model" and spec.teacher not in (None, BUILTIN):
+            raise InputError(spec.what, "a run, for features of a model of that teacher", "scenes without one")
+        if spec.teacher is not None and _is_none(spec.teacher):
+            raise InputError("--teacher", "one that has features", spec.teacher)
+    if wants_points and not isinstance(dataset, Capture):
+        return points  # without looking at frames: those of rooms would have to be rendered first
+    frames = dataset.frames(spec.index)
+    has_depth = frames is not None and _measures_depth(frames)
+    if not has_depth and not spec.needs_features:
+        dataset.scene(spec.index)  # from a file of points; without one it is refused here
+        if wants_points or (not wants_lifted and spec.teacher is None):
+            return points
+    if wants_points:
+        return points
+    if not has_depth:
+        hint = "give --teacher none to see the points alone"
+        if spec.needs_features:
+            hint = "put the RGB-D exports beside the points, or ask a run: `gaussiancross query RUN --data …`"
+        found = "no frames" if frames is None else "no depth in any of them"
+        raise InputError(dataset.names[spec.index], "posed frames with depth to lift features from", found, hint)
+    if wants_lifted or spec.teacher not in (None, BUILTIN) or spec.text_vectors is not None:
+        return _open_lifted(spec, dataset, spec.teacher or BUILTIN, name)
+    from .bundled import open_bundled_field
+
+    source = open_bundled_field(dataset, spec.what, pick_device(spec.device))
+    return OpenScene(source, spec.index, "model", source.teacher, source.text, None, source.calibration)
+
+
+def _open_lifted(spec: SceneSpec, dataset: SceneDataset, teacher_spec: str, name: str) -> OpenScene:
+    """The points of scenes with the features of a teacher, lifted from the frames."""
+    teacher = _teacher(teacher_spec)
+    source = LiftedSource(dataset, teacher, f"{name}, {teacher.info.name} lifted")
+    source.calibration = load_lifted_calibration(teacher_spec)
+    return OpenScene(
+        source,
+        spec.index,
+        "lifted",
+        teacher,
+        _text_vectors(spec) or source.text,
+        source.channels,
+        None if spec.text_vectors is not None else source.calibration,
+    )
+
+
+def _scenes(spec: SceneSpec, data: str, report: Report) -> SceneDataset:
+    dataset = open_scenes(data, spec.split, report)
+    _check_index(spec.index, len(dataset))
+    return dataset
+
+
+def _checked(spec: SceneSpec, opened: OpenScene) -> OpenScene:
+    _check_index(spec.index, len(opened.source.scene_names))
+    return opened
+
+
+def _check_index(index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise InputError("--index", f"0 to {count - 1}", str(index))
+
+
+def _measures_depth(frames: PosedFrames) -> bool:
+    """Whether any frame has a pixel with depth, which lifting features needs. Reads frames until one has."""
+    return any(bool(frames.read(i, 64, 48).depth.any()) for i in range(len(frames)))
+
+
+# --- teachers and text --------------------------------------------------------------------------------------------
+
+
+def _teacher(spec: str) -> Teacher:
     teacher = make_teacher(spec)
     if teacher is None:
         raise InputError("--teacher", "one that has features", spec)
     return teacher
 
 
-def _still(given: OpenField, path: Path, vectors: TextVectors | None) -> Field:
-    gaussians = read_scenesplat(path) if path.is_dir() else read_gaussians(path)
-    if gaussians.features is None:
-        expected = "features as lang_feat.npy" if path.is_dir() else "features as properties feat_0, feat_1, …"
-        raise InputError(
-            path, expected, "none", "write them with `gaussiancross export --features`, or ask the capture instead"
-        )
-    teacher = None if given.teacher is None else _named(given.teacher)
-    encoder = vectors or getattr(teacher, "text", None)
-    source = SplatsSource(gaussians, path.stem, path.name, device="cpu")
-    ply = None if path.is_dir() else path
-    channels = getattr(teacher, "channels", None)
-    return Field(source, 0, "file", teacher, encoder, channels, None, ply)
+def _is_none(teacher_spec: str) -> bool:
+    return teacher_spec.strip() in ("", "none")
 
 
-def _shipped(data: str, dataset: SceneDataset, index: int, device: Device) -> Field:
-    from ...core.device import pick_device
-    from .bundled import shipped_field
-
-    _checked_index(index, len(dataset))
-    if not dataset.frames(index):  # the model would take zeros for what it lifts from them, and answer all the same
-        hint = "put the RGB-D exports beside the points, or ask a run: `gaussiancross query RUN --data …`"
-        raise InputError(dataset.names[index], "posed frames, which the field that ships is made of", "none", hint)
-    source = shipped_field(dataset, data, pick_device(device))
-    return Field(source, index, "model", source.teacher, source.text, None, source.calibration)
+def _text_vectors(spec: SceneSpec) -> TextVectors | None:
+    return None if spec.text_vectors is None else TextVectors.load(spec.text_vectors)
 
 
-def _lifted(
-    dataset,
-    teacher: Teacher,
-    index: int,
-    spec: str,
-    vectors: TextVectors | None,
-) -> Field:
-    source = LiftedSource(dataset, teacher, f"{teacher.info.name}, lifted")
-    _checked_index(index, len(dataset))
-    encoder = vectors or source.text
-    calibration = None if vectors is not None else calibration_of(spec, "lifted")
-    return Field(source, index, "lifted", teacher, encoder, source.channels, calibration)
-
-
-def _run(
-    given: OpenField,
-    checkpoint: Path,
-    vectors: TextVectors | None,
-    device: Device,
-    report: Report,
-) -> Field:
-    from ...core.device import pick_device
-    from ...trainers.pretraining.runs import load_run, run_folder, run_name
-    from .source import ModelSource
-
-    model, config, step = load_run(checkpoint)
-    index, spec = given.index, given.teacher or config.data.teacher
-    dataset = open_scenes(given.data or config.data.data, given.split, report)
-    if _is_none(spec):
-        raise InputError(given.what, "a run that was trained with a teacher", "none", "give --teacher")
-    teacher = _named(spec)
-    if given.field == "lifted":
-        return _lifted(dataset, teacher, index, spec, vectors)
-    _checked_index(index, len(dataset))
-    run = run_folder(checkpoint)
-    title = run_name(checkpoint) if step is None else f"step {step} of {run_name(checkpoint)}"
-    source = ModelSource(model.to(pick_device(device)), dataset, teacher, title, step or 0)
-    encoder = vectors or getattr(teacher, "text", None)
-    calibration = None if vectors is not None else load_calibration(run / NAME, "model")
-    return Field(source, index, "model", teacher, encoder, source.channels, calibration)
-
-
-def _is_none(spec: str) -> bool:
-    """Whether a teacher's name means none."""
-    return spec.strip() in ("", "none")
-
-
-def calibration_path(spec: str) -> Path | None:
-    """Where the calibration of a teacher's own features lies; None for teachers without a folder of ours."""
-    kind, _, folder = spec.partition(":")
+def lifted_calibration_path(teacher_spec: str) -> Path | None:
+    """File of the presence cut of a built-in teacher's lifted features; None for other teachers."""
+    kind, _, folder = teacher_spec.partition(":")
     if kind != BUILTIN:
         return None
     root = Path(folder).expanduser() if folder else Path(str(files("gaussiancross.assets")))
     return root / f"{BUILTIN}.{NAME}"
 
 
-def calibration_of(spec: str, field: str) -> Calibration | None:
-    """The cut for "not in this scene" that was fitted for a teacher's lifted features, or None."""
-    path = calibration_path(spec)
-    return None if path is None else load_calibration(path, field)
-
-
-def _checked_index(index: int, count: int) -> None:
-    if not 0 <= index < count:
-        raise InputError("--index", f"0 to {count - 1}", str(index))
+def load_lifted_calibration(teacher_spec: str) -> Calibration | None:
+    """The presence cut that was fitted to a teacher's lifted features, or None."""
+    path = lifted_calibration_path(teacher_spec)
+    return None if path is None else load_calibration(path, "lifted")

@@ -98,7 +98,7 @@ class SmallRooms:
         return self.folder / f"{self.names[index]}.safetensors"
 
     def _arrays(self, index: int) -> dict[str, NDArray]:
-        return _cached(self._path(index), lambda: self._make(index))
+        return load_or_create(self._path(index), lambda: self._make(index))
 
     def _make(self, index: int) -> dict[str, NDArray]:
         scene, frames = self.rooms.scene(index), self.rooms.frames(index)
@@ -154,7 +154,7 @@ class SmallTeacher:
 
     def _read(self, name: str) -> Tensor:
         rooms, index = self._where[name]
-        return torch.from_numpy(_cached(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
+        return torch.from_numpy(load_or_create(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
 
     def _make(self, rooms: Rooms, index: int) -> dict[str, NDArray]:
         frames = rooms.frames(index)
@@ -193,13 +193,13 @@ def lifted_source(teacher: ImageTeacher, voxel_size: float, *splits: SmallRooms)
             return {"lifted": lift(points.coord, small.rooms.frames(i), teacher, name).features.half().numpy()}
 
         path = small.folder / f"{name}.lifted-{teacher.fingerprint}-{voxel_size:g}.safetensors"
-        return torch.from_numpy(_cached(path, make)["lifted"]).float()
+        return torch.from_numpy(load_or_create(path, make)["lifted"]).float()
 
     return features
 
 
-def _cached(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
-    """Read the arrays of a file; if it is missing or damaged, make it first, atomically."""
+def load_or_create(path: Path, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+    """Read the arrays of a file; if it is missing or damaged, create it first, atomically."""
     try:
         return load_file(path)
     except (OSError, SafetensorError):  # not there yet, or cut short by a full disk

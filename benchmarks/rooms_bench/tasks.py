@@ -103,14 +103,14 @@ class TaskRunner:
         spent = work / "seconds"  # duration before an interruption
         started = time.perf_counter() - (float(spent.read_text()) if spent.is_file() else 0.0)
         try:
-            scores = self._do(job, task, work)
+            scores = self.execute(job, task, work)
         except Interrupted:
             work.mkdir(parents=True, exist_ok=True)
             spent.write_text(str(time.perf_counter() - started))
             raise
         return {**scores, "seconds": time.perf_counter() - started}
 
-    def _do(self, job: Job, task: str, work: Path) -> Scores:
+    def execute(self, job: Job, task: str, work: Path) -> Scores:
         kind, _, detail = task.partition("-")
         if kind == "pretrain":
             return self._contrast(job, work) if job.row.start == "contrastive" else self._pretrain(job, work)

@@ -191,14 +191,14 @@ def _write_frames(folder: Path, cameras: Cameras, views: list[View], config: Roo
     for kind in ("color", "depth"):
         np.savetxt(folder / "intrinsic" / f"intrinsic_{kind}.txt", K, fmt="%.9g")
     for i, view in enumerate(views):
-        color, depth = _add_noise(view, config, rng)
+        color, depth = add_sensor_noise(view, config, rng)
         Image.fromarray(color).save(folder / "color" / f"{i}.jpg", quality=95, subsampling=0)
         millimetres = np.rint(depth * 1000).clip(0, 65535).astype(np.uint16)
         Image.fromarray(millimetres).save(folder / "depth" / f"{i}.png", compress_level=1)
         np.savetxt(folder / "pose" / f"{i}.txt", c2w[i], fmt="%.9g")
 
 
-def _add_noise(view: View, config: RoomsConfig, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def add_sensor_noise(view: View, config: RoomsConfig, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     color, depth = view.color, view.depth
     if config.color_noise:
         noise = rng.normal(0, config.color_noise, color.shape)

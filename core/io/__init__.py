@@ -1,12 +1,14 @@
-"""Files in and out. Every reader raises `core.errors.InputError` for what it cannot use; nothing is unpickled.
+"""Readers and writers of file formats. Readers raise `core.errors.InputError` for unusable input; none runs a pickle.
 
-arrays        .npy                              images        colour and 16-bit depth images
-ply           splats and point clouds           ply_table     the PLY container
-point_files   points of any of these files, .npz and text
-splat         .splat                            frames        image files → posed frames, cached (`lru`)
-transforms    nerfstudio transforms.json        checkpoint    weights and training state, written atomically
-sens          ScanNet's recordings              pretrained    `from_pretrained`, `save_pretrained`
-pickles       arrays in published pickles      foreign       .pth files of others, both read without running them
+arrays        .npy files                             images        colour images and 16-bit depth images
+ply           Gaussian splats and point clouds       ply_table     header and vertex table of PLY files
+splat         .splat files                           scenesplat    Gaussians as one .npy file per attribute
+point_files   points of any of these, .npz and text  renders       posed renders of one object
+transforms    nerfstudio's transforms.json           frames        image files as posed frames
+sens          ScanNet's .sens recordings             lru, cache    caches in memory; the cache folder on disk
+checkpoint    weights and training state             pretrained    `from_pretrained`, `save_pretrained`
+torch_files   .pth files, tensors only               pickles       pickled arrays, checked before use
+atomic        atomic writes of files and folders
 """
 
 from .arrays import read_array

@@ -1,4 +1,4 @@
-"""NumPy files, read without pickle and checked on the way in."""
+"""Read .npy files without pickle, with checks of type and shape."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def read_array(
     shape: tuple[int, ...] | None = None,
     mmap: bool = False,
 ) -> NDArray[Any]:
-    """One ``.npy`` file.
+    """Read one ``.npy`` file.
 
     Args:
-        dtype: the dtype wanted. A file of the same kind (any float for a float, any integer for an integer that holds
-            its values) is converted; another kind is an error.
-        shape: the shape wanted, −1 for an axis of any length.
-        mmap: map the file instead of reading it (read-only, and only if no conversion is needed).
+        dtype: required dtype. Files of the same kind are converted (any float to a float, any integer to an integer
+            type that holds its values); another kind is an error.
+        shape: required shape, with −1 for an axis of any length.
+        mmap: map the file read-only instead of reading it, if no conversion is needed.
 
     Raises:
         InputError: missing, truncated, not a ``.npy`` file, pickled objects, wrong dtype or wrong shape.
     """
     path = Path(path)
-    wanted = "a readable .npy file"
+    expected = "a readable .npy file"
     if not path.is_file():
-        raise InputError(path, wanted, "no such file")
+        raise InputError(path, expected, "no such file")
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise InputError(path, wanted, "another kind of file", "write one array per file with numpy.save")
+            raise InputError(path, expected, "another kind of file", "write one array per file with numpy.save")
     try:
-        # Mapping first: a header that promises more than the file holds fails here, before memory is allocated for it.
+        # Map first: a header that declares more data than the file has fails here, before memory is allocated.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # the header is parsed as Python text: damage surfaces as almost any exception
-        raise InputError(path, wanted, f"a damaged file ({error})", "write it again with numpy.save") from error
+    except Exception as error:  # numpy parses the header as Python text: a damaged one raises almost any exception
+        raise InputError(path, expected, f"a damaged file ({error})", "write it again with numpy.save") from error
     if shape is not None and not _fits(array.shape, shape):
         raise InputError(path, f"an array of shape {_show(shape)}", _show(array.shape))
     if dtype is not None and array.dtype != (want := np.dtype(dtype)):
@@ -55,8 +55,8 @@ def read_array(
     return array if mmap else np.array(array)
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == len(wanted) and all(w in (-1, s) for s, w in zip(shape, wanted, strict=True))
+def _fits(shape: tuple[int, ...], required: tuple[int, ...]) -> bool:
+    return len(shape) == len(required) and all(r in (-1, s) for s, r in zip(shape, required, strict=True))
 
 
 def _show(shape: tuple[int, ...]) -> str:

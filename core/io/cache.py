@@ -1,4 +1,4 @@
-"""Location of derived files on the disk."""
+"""Location of cached files."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where derived files are kept: ``$GAUSSIANCROSS_CACHE``, or ``~/.cache/gaussiancross``."""
+    """Folder of cached files: ``$GAUSSIANCROSS_CACHE``, or ``~/.cache/gaussiancross``."""
     return Path(os.environ.get("GAUSSIANCROSS_CACHE") or Path.home() / ".cache" / "gaussiancross")

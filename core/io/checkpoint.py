@@ -1,7 +1,7 @@
-"""Checkpoints that survive a killed process, a full disk and a damaged file.
+"""Write and read training checkpoints, safe against killed processes, full disks and damaged files.
 
     <folder>/step-000001234/model.safetensors    weights
-    <folder>/step-000001234/config.json          format, version, step and the caller's ``meta``
+    <folder>/step-000001234/config.json          format, version, step and ``meta``
     <folder>/step-000001234/state.pt             optimiser, random generators, …; loadable with weights_only=True
 
 A checkpoint is written beside ``folder`` (every checkpoint in it is complete), read back, flushed to the disk and then
@@ -45,22 +45,22 @@ def save_checkpoint(
     extra: dict[str, Any] | None = None,
     keep: int = 2,
 ) -> Path:
-    """Write the checkpoint of ``step`` and drop all but the ``keep`` newest.
+    """Write the checkpoint of ``step`` and delete all but the ``keep`` newest.
 
     Args:
-        folder: holds the run's checkpoints; made when absent. One process writes to it at a time.
-        step: optimiser steps taken. An existing checkpoint of this step is replaced.
+        folder: folder of the run's checkpoints; made when absent. For one writing process at a time.
+        step: number of optimiser steps. An existing checkpoint of this step is replaced.
         tensors: weights by name, any device.
-        meta: JSON-ready description of the run (configs).
-        extra: further state of tensors, numbers, strings, lists and dicts (nothing that needs pickled classes).
-        keep: how many to keep, at least 1. The one just written always stays.
+        meta: description of the run (configs), in JSON types.
+        extra: further state in tensors, numbers, strings, lists and dicts.
+        keep: number of checkpoints to keep, at least 1, including the new one.
 
     Returns:
         the checkpoint's folder.
 
     Raises:
         InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
-        TypeError: ``meta`` or ``extra`` holds something that could not be loaded again.
+        TypeError: ``meta`` or ``extra`` contains a type that cannot be loaded again.
     """
     folder = Path(folder).absolute()
     if keep < 1:
@@ -69,7 +69,7 @@ def save_checkpoint(
     target = folder / f"step-{step:09d}"
     try:
         with staged_dir(target, folder.parent / f".{folder.name}.partial") as partial:
-            _write(partial / MODEL, safetensors_bytes(_plain(tensors)))
+            _write(partial / MODEL, safetensors_bytes(_independent_tensors(tensors)))
             _write(partial / CONFIG, config.encode())
             buffer = io.BytesIO()
             torch.save(extra or {}, buffer)
@@ -84,31 +84,31 @@ def save_checkpoint(
 
 
 def list_checkpoints(folder: Path | str) -> list[tuple[int, Path]]:
-    """(step, path) of the complete checkpoints in ``folder``, oldest step first; anything else there is ignored."""
+    """(step, path) of the complete checkpoints in ``folder``, by increasing step."""
     folder = Path(folder)
-    found = []
+    checkpoints = []
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _STEP.fullmatch(path.name)
         if match and all((path / name).is_file() for name in (MODEL, CONFIG, STATE)):
-            found.append((int(match.group(1)), path))
-    return sorted(found)
+            checkpoints.append((int(match.group(1)), path))
+    return sorted(checkpoints)
 
 
 def latest_checkpoint(folder: Path | str) -> Path | None:
-    """The checkpoint with the highest step, or None."""
-    found = list_checkpoints(folder)
-    return found[-1][1] if found else None
+    """Path of the checkpoint with the highest step, or None."""
+    checkpoints = list_checkpoints(folder)
+    return checkpoints[-1][1] if checkpoints else None
 
 
 def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-    """(tensors, meta, extra) of one checkpoint, on the CPU.
+    """Read (tensors, meta, extra) of one checkpoint, on the CPU.
 
     Args:
-        path: a ``step-…`` folder, or a folder of them (the latest is taken).
+        path: a ``step-…`` folder, or a folder of them, of which the latest is read.
 
     Raises:
-        InputError: nothing there, a damaged file (names it, and the previous checkpoint where there is one), or a
-            format of a newer version.
+        InputError: no checkpoint, a damaged file (names it and the previous checkpoint), or a format of a newer
+            version.
     """
     path = Path(path)
     if not _STEP.fullmatch(path.name) and not (path / CONFIG).is_file():
@@ -123,7 +123,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def load_meta(path: Path) -> dict[str, Any]:
-    """The ``meta`` of one ``step-…`` folder, without its tensors.
+    """Read the ``meta`` of one ``step-…`` folder, without its tensors.
 
     Raises:
         InputError: a damaged file, or a format of a newer version.
@@ -139,7 +139,7 @@ def load_meta(path: Path) -> dict[str, Any]:
 
 
 def load_weights(path: Path | str) -> dict[str, Tensor]:
-    """Tensors of one safetensors file, on the CPU.
+    """Read the tensors of one safetensors file, on the CPU.
 
     Raises:
         InputError: a missing or damaged file.
@@ -159,7 +159,7 @@ def _read(path: Path, name: str, load: Any) -> Any:
         return load(path / name)
     except FileNotFoundError:
         found = "no such file"
-    except Exception as error:  # unpicklers meet damaged bytes with almost any exception
+    except Exception as error:  # unpicklers raise almost any exception on damaged bytes
         found = f"a damaged file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     number = _STEP.fullmatch(path.name)
     step = int(number.group(1)) if number else 0
@@ -168,8 +168,8 @@ def _read(path: Path, name: str, load: Any) -> Any:
     raise InputError(path / name, "a whole checkpoint file", found, hint)
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors on the CPU that share no memory with each other, as safetensors wants them."""
+def _independent_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors without shared memory, as safetensors requires."""
     plain: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -187,7 +187,7 @@ def _write(path: Path, data: bytes | memoryview) -> None:
 
 
 def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
-    """Re-open all three files before anything older may go."""
+    """Read all three files back, before any older checkpoint is deleted."""
     try:
         json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         torch.load(folder / STATE, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""From image files to `core.data.scene.Frame`: decoding, resampling and a bounded cache, shared by all posed formats."""
+"""Read the frames of posed captures from image files: decoding, undistortion, resampling, caching."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from .images import open_image, read_depth
 from .lru import ArrayCache
 
 OVERHANG = 0.05
-"""How far, as a share of its size, the camera may look past the colour image's border (the border is repeated)."""
+"""Largest share of its size by which the view may exceed the colour image; the border pixels are repeated."""
 
 
 @dataclass(frozen=True)
 class Lens:
-    """OpenCV's radial-tangential distortion of one pinhole image; pixel centres at half integers.
+    """Pinhole camera with OpenCV's radial-tangential distortion; pixel centres at half integers.
 
     Attributes:
-        fx, fy, cx, cy: pixels of the distorted image, and of the undistorted one.
-        k1, k2, k3, p1, p2: coefficients.
+        fx, fy, cx, cy: intrinsics in pixels, of the distorted and of the undistorted image.
+        k1, k2, k3: radial coefficients.
+        p1, p2: tangential coefficients.
     """
 
     fx: float
@@ -44,10 +45,10 @@ class Lens:
         return not any((self.k1, self.k2, self.k3, self.p1, self.p2))
 
     def undistortion(self, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Where each pixel of the undistorted image lies in the distorted one: (u, v), [H, W] each.
+        """Map pixels of the undistorted image to the distorted one: (u, v), [H, W] each, in pixels.
 
-        The model of OpenCV's ``undistortPoints``, forwards: r² = x² + y²,
-        x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' alike.
+        OpenCV's distortion model: r² = x² + y²,
+        x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' likewise.
         """
         x = (np.arange(width, dtype=np.float32)[None] + 0.5 - self.cx) / self.fx
         y = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - self.cy) / self.fy
@@ -60,15 +61,15 @@ class Lens:
 
 @dataclass(frozen=True)
 class FrameFile:
-    """Where one frame comes from.
+    """Files of one frame.
 
     Attributes:
         color: image file.
-        depth: 16-bit PNG or float ``.npy``; None gives a depth of zeros.
+        depth: 16-bit PNG or float ``.npy`` file; None for a depth of zeros.
         depth_unit: metres per unit of the depth file.
-        box: (left, top, right, bottom), the part of the colour image that the camera covers, in the colour image's
-            pixels; None for all of it. Depth always covers the camera's whole image.
-        lens: distortion to take out of both images, or None.
+        box: (left, top, right, bottom) of the camera's view in pixels of the colour image; None for the whole image.
+            The depth image always covers the whole view.
+        lens: distortion to remove from both images, or None.
     """
 
     color: Path
@@ -80,11 +81,11 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class FrameReader:
-    """The ``read`` of a `PosedFrames`: (index, width, height) → `Frame`.
+    """Callable ``read`` of a `PosedFrames`: (index, width, height) → `Frame`.
 
     Attributes:
         files: one entry per frame.
-        cache: small decoded frames; pass one cache to several readers to bound them together.
+        cache: decoded, resized frames; several readers may share one.
     """
 
     files: tuple[FrameFile, ...]
@@ -99,7 +100,7 @@ class FrameReader:
         image = open_image(file.color, "a colour image (JPEG or PNG)").convert("RGB")
         if file.lens is not None:
             image = Image.fromarray(_sample_bilinear(np.asarray(image), *self._map(file.lens, *image.size)))
-        image, box = _covering(image, file.box, file.color)
+        image, box = _pad_to_cover(image, file.box, file.color)
         color = np.array(image.resize((width, height), Image.Resampling.BOX, box=box))
         return color, self._decode_depth(file, width, height)
 
@@ -109,13 +110,13 @@ class FrameReader:
         npy = file.depth.suffix == ".npy"
         raw = read_array(file.depth, np.float32, (-1, -1)) if npy else read_depth(file.depth)
         h, w = raw.shape
-        # the value at the centre of each small pixel: never a mean, which across an edge is a depth of nothing
+        # Nearest sample at the centre of each output pixel: a mean across an edge is not the depth of any surface.
         u = np.broadcast_to((np.arange(width) + 0.5) * (w / width), (height, width))
         v = np.broadcast_to(((np.arange(height) + 0.5) * (h / height))[:, None], (height, width))
         if file.lens is None:
             picked = raw[v[:, :1].astype(np.intp), u[:1].astype(np.intp)]
         else:
-            scaled = _scaled(file.lens, self._color_size(file), (w, h))
+            scaled = _scale_lens(file.lens, self._color_size(file), (w, h))
             mu, mv = self._map(scaled, w, h)
             rows, cols = v.astype(np.intp), u.astype(np.intp)
             iu, iv = np.floor(mu[rows, cols]).astype(np.intp), np.floor(mv[rows, cols]).astype(np.intp)
@@ -136,7 +137,7 @@ class FrameReader:
 
 
 class SkippedFrames:
-    """Count of the frames that cannot be used, and the first of them, for each reason."""
+    """Number of unusable frames and name of the first, by reason."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -147,29 +148,29 @@ class SkippedFrames:
         self.first.setdefault(reason, name)
 
 
-def without_depth(frames: PosedFrames) -> list[str]:
-    """Names of the frames that come without a depth file; empty for frames that were not read here."""
+def frames_without_depth(frames: PosedFrames) -> list[str]:
+    """Names of the frames without a depth file; empty for frames of another reader."""
     if not isinstance(frames.read, FrameReader):
         return []
     return [name for name, file in zip(frames.names, frames.read.files, strict=True) if file.depth is None]
 
 
 def has_depth(frames: PosedFrames) -> bool:
-    """Whether any frame comes with a depth image (False only for captures read here without one)."""
+    """Whether any frame has a depth image; True for frames of another reader."""
     return not isinstance(frames.read, FrameReader) or any(f.depth is not None for f in frames.read.files)
 
 
 def evenly_spaced(items: list, count: int | None) -> list:
-    """At most ``count`` of the items, evenly spaced from the first to the last; all of them for None."""
+    """At most ``count`` of the items, evenly spaced from the first to the last; all items for None."""
     if count is None or len(items) <= count:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def pose_problem(pose: NDArray[np.float64]) -> str | None:
-    """Why a 4×4 camera-to-world matrix cannot be used, or None.
+    """Reason why a 4×4 camera-to-world matrix is unusable, or None.
 
-    Rotations may be off by rounding (they are printed with few digits), not by scale or handedness.
+    Rotations may be inexact by rounding (files have few digits), but neither scaled nor mirrored.
     """
     if not np.isfinite(pose).all():
         return "pose not finite"
@@ -180,21 +181,21 @@ def pose_problem(pose: NDArray[np.float64]) -> str | None:
 
 
 def no_usable_frame(where: Path, skipped: Counter[str]) -> InputError:
-    """The error for a capture of which nothing is left, with the count of each reason."""
+    """The error for a capture without usable frames, with the number of frames per reason."""
     reasons = ", ".join(f"{n} × {reason}" for reason, n in skipped.most_common()) or "no frame listed"
     return InputError(where, "at least one usable frame", f"none ({reasons})")
 
 
-def _scaled(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:
-    """The same lens on an image of another size."""
+def _scale_lens(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:
+    """The same lens for an image of another size."""
     sx, sy = new[0] / size[0], new[1] / size[1]
     return Lens(lens.fx * sx, lens.fy * sy, lens.cx * sx, lens.cy * sy, lens.k1, lens.k2, lens.k3, lens.p1, lens.p2)
 
 
-def _covering(
+def _pad_to_cover(
     image: Image.Image, box: tuple[float, float, float, float] | None, path: Path
 ) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """An image that contains ``box``, and the box in its pixels; a small overhang is filled with the border."""
+    """An image that contains ``box`` and the box in its pixels; up to `OVERHANG` is padded with border pixels."""
     w, h = image.size
     left, top, right, bottom = box or (0.0, 0.0, float(w), float(h))
     over = max(-left / w, -top / h, right / w - 1, bottom / h - 1)
@@ -213,7 +214,7 @@ def _covering(
 
 
 def _sample_bilinear(image: NDArray[np.uint8], u: NDArray, v: NDArray) -> NDArray[np.uint8]:
-    """image [H, W, 3] at (u, v) [H, W], pixel centres at half integers, border repeated."""
+    """Sample an image [H, W, 3] at (u, v) [H, W]; pixel centres at half integers, border pixels repeated."""
     h, w = image.shape[:2]
     x, y = (u - 0.5).clip(0, w - 1), (v - 0.5).clip(0, h - 1)
     x0, y0 = x.astype(np.intp), y.astype(np.intp)

@@ -1,4 +1,4 @@
-"""Colour images and 16-bit depth images."""
+"""Read and write colour images and 16-bit depth images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from PIL import Image, UnidentifiedImageError
 from ..errors import InputError
 
 PNG_END = b"IEND\xaeB`\x82"
-"""The last bytes of every whole PNG; Pillow does not miss them when the pixels happen to be complete."""
+"""Last bytes of every complete PNG. Pillow accepts files without them if the pixels are complete."""
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """(width, height) from the header alone."""
+    """(width, height) of an image, from its header.
+
+    Raises:
+        InputError: missing or not an image.
+    """
     try:
         with Image.open(path) as image:
             return image.size
@@ -28,19 +32,19 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
 
 def read_color(path: Path | str) -> NDArray[np.uint8]:
-    """An 8-bit image of any kind as RGB [H, W, 3] uint8.
+    """Read an 8-bit image of any kind as RGB [H, W, 3] uint8.
 
     Raises:
         InputError: missing, truncated, or not an image.
     """
     image = open_image(Path(path), "a colour image (JPEG or PNG)")
     if image.mode.startswith(("I", "F")):
-        raise InputError(path, "an 8-bit colour image", f"mode {image.mode}", "depth belongs into the depth folder")
+        raise InputError(path, "an 8-bit colour image", f"mode {image.mode}", "put depth images into the depth folder")
     return np.array(image.convert("RGB"))
 
 
 def read_depth(path: Path | str) -> NDArray[np.uint16]:
-    """A 16-bit grey PNG as [H, W] uint16, in the file's unit (millimetres in ScanNet's layout; 0 = no measurement).
+    """Read a 16-bit grey PNG as [H, W] uint16, in the file's unit (ScanNet: millimetres; 0 = no measurement).
 
     Raises:
         InputError: missing, truncated, or not a 16-bit grey image.
@@ -55,17 +59,21 @@ def read_depth(path: Path | str) -> NDArray[np.uint16]:
 
 
 def write_color(path: Path | str, color: NDArray[np.uint8]) -> None:
-    """Write [H, W, 3] uint8 RGB in the format of the suffix."""
+    """Write an RGB image [H, W, 3] uint8 in the format of the suffix."""
     Image.fromarray(np.ascontiguousarray(color)).save(path)
 
 
 def write_depth(path: Path | str, depth: NDArray[np.uint16]) -> None:
-    """Write [H, W] uint16 as a 16-bit grey PNG."""
+    """Write a depth image [H, W] uint16 as a 16-bit grey PNG."""
     Image.fromarray(np.ascontiguousarray(depth, dtype=np.uint16)).save(path, format="PNG")
 
 
 def open_image(path: Path, expected: str) -> Image.Image:
-    """The decoded image; `InputError` naming ``expected`` where it is missing or damaged."""
+    """Open and decode an image.
+
+    Raises:
+        InputError: missing or damaged; names what was ``expected``.
+    """
     try:
         with Image.open(path) as image:
             image.load()

@@ -92,7 +92,7 @@ class ArrayCache(LruCache[Hashable, Arrays]):
 
     def get(self, key: Hashable, make: Callable[[], Arrays]) -> Arrays:
         """The arrays of ``key``, made on the first call, shared by all callers and read-only."""
-        return super().get(key, lambda: _frozen(make()))
+        return super().get(key, lambda: _make_read_only(make()))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"max_bytes": self.max_bytes}
@@ -101,7 +101,7 @@ class ArrayCache(LruCache[Hashable, Arrays]):
         self.__init__(state["max_bytes"])
 
 
-def _frozen(arrays: Arrays) -> Arrays:
+def _make_read_only(arrays: Arrays) -> Arrays:
     for array in arrays:
         array.flags.writeable = False
     return arrays

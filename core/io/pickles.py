@@ -1,7 +1,7 @@
-"""Arrays that benchmarks published as pickles, read without running what a pickle may hold.
+"""Read pickled arrays of published benchmarks without running other code.
 
-A pickle is a program. This reader knows numpy's arrays and numbers, strings, lists, tuples and dicts, and refuses
-anything else by its name, before it is called.
+Pickles can call any function. This reader allows numpy arrays and numbers, strings, lists, tuples and dicts, and
+refuses every other name before it is imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "scalar"),
     ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),  # how protocol 2 spells bytes
+    ("_codecs", "encode"),  # protocol 2 stores bytes with it
 }
 
 
@@ -32,7 +32,7 @@ class _Refused(pickle.UnpicklingError):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        modern = module.replace("numpy.core.", "numpy._core.")  # as numpy 2 calls it
+        modern = module.replace("numpy.core.", "numpy._core.")  # the name since numpy 2
         if (modern, name) not in _ALLOWED:
             raise _Refused(f"the name {module}.{name}")
         if modern.startswith("numpy._core") and np.lib.NumpyVersion(np.__version__) < "2.0.0":
@@ -41,10 +41,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path | str) -> Any:
-    """What a pickle of arrays, numbers, strings, lists, tuples and dicts holds.
+    """Read a pickle of arrays, numbers, strings, lists, tuples and dicts.
 
     Raises:
-        InputError: missing, damaged, or with anything else in it.
+        InputError: missing, damaged, or with another type in it.
     """
     path = Path(path)
     if not path.is_file():
@@ -54,8 +54,10 @@ def read_pickle(path: Path | str) -> Any:
 
 
 def read_object_array(path: Path | str) -> Any:
-    """A ``.npy`` file whose array holds Python objects (dicts of arrays), which numpy keeps as a pickle. An array
-    without axes comes as the one object in it.
+    """Read a ``.npy`` file of Python objects (dicts of arrays), which numpy stores as a pickle.
+
+    Returns:
+        an object array, or the object itself for an array without axes.
 
     Raises:
         InputError: as for `read_pickle`, or not a ``.npy`` file.
@@ -71,7 +73,7 @@ def read_object_array(path: Path | str) -> Any:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
-        except Exception as error:  # the header is parsed as Python text: damage surfaces as almost any exception
+        except Exception as error:  # numpy parses the header as Python text: a damaged one raises almost any exception
             raise InputError(path, "a .npy file of dicts", f"a damaged header ({error})") from error
         if dtype != np.dtype(object):
             raise InputError(path, "a .npy file of dicts", f"an array of type {dtype}")
@@ -86,6 +88,6 @@ def _load(path: Path, file: BinaryIO) -> Any:
         raise InputError(
             path, "arrays, numbers, strings, lists and dicts only", str(error), "do not open it"
         ) from error
-    except Exception as error:  # unpicklers meet damaged bytes with almost any exception
+    except Exception as error:  # unpicklers raise almost any exception on damaged bytes
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(path, "a whole pickle", f"a damaged file ({message})") from error

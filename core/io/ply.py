@@ -1,11 +1,10 @@
-"""PLY files: Gaussian splats (INRIA's schema) and point clouds.
+"""Read and write PLY files of Gaussian splats (INRIA's schema) and of point clouds.
 
-Splats: ``x y z [nx ny nz] f_dc_0..2 [f_rest_*] opacity scale_0..2 rot_0..3``, where the file keeps the logit of the
+Splats: ``x y z [nx ny nz] f_dc_0..2 [f_rest_*] opacity scale_0..2 rot_0..3 [feat_0 …] [label]`` with the logit of the
 opacity, the logarithm of the scales, and rotations as wxyz. Colour is the constant term of the spherical harmonics;
-view dependence (``f_rest_*``, degree 1–3) is accepted and left out. Ours may also carry ``feat_0 …`` and ``label``.
+view-dependent terms (``f_rest_*``, degree 1–3) are ignored. ``feat_*`` and ``label`` are extensions of this package.
 
-Points that are not finite are dropped with a warning that counts them: trainers and scanners both leave some behind,
-and a PLY has nothing beside it that must stay aligned.
+Rows that are not finite, which trainers and scanners sometimes write, are dropped with a warning.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..geometry.gaussians import Gaussians
 from .ply_table import read_vertices, write_vertices
 
 SH_C0 = 0.28209479177387814
-"""The constant spherical harmonic, 1 / (2 √π): color = 0.5 + SH_C0 · f_dc."""
+"""Constant spherical harmonic, 1 / (2 √π): color = 0.5 + SH_C0 · f_dc."""
 
 SH_REST = (0, 9, 24, 45)
 """Number of ``f_rest_*`` for degrees 0–3."""
@@ -36,17 +35,17 @@ _XYZ, _RGB, _NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "n
 
 
 def read_gaussians(path: Path | str) -> Gaussians:
-    """The Gaussians of a splat PLY, activated, float32 on the CPU; ``feat_*`` become ``features``.
+    """Read the Gaussians of a splat PLY: linear scales, opacities in [0, 1], float32 on the CPU; ``feat_*`` → features.
 
     Raises:
-        InputError: missing, damaged, a point cloud instead of splats (lists what is missing), an odd number of
-            ``f_rest_*``, or no usable Gaussian.
+        InputError: missing, damaged, a point cloud (lists the missing properties), a wrong number of ``f_rest_*``, or
+            no usable Gaussian.
     """
     return read_labelled_gaussians(path)[0]
 
 
 def read_labelled_gaussians(path: Path | str) -> tuple[Gaussians, NDArray[np.int64] | None]:
-    """`read_gaussians` and the property ``label`` [N] of the same Gaussians (None where the file has none)."""
+    """Read the Gaussians as `read_gaussians` and their ``label`` [N] (None if the file has none)."""
     path = Path(path)
     table = read_vertices(path)
     names = table.dtype.names or ()
@@ -65,12 +64,12 @@ def read_labelled_gaussians(path: Path | str) -> tuple[Gaussians, NDArray[np.int
     feats = sorted((n for n in names if n.startswith("feat_") and n[5:].isdecimal()), key=lambda n: int(n[5:]))
     raw = _columns(table, (*_SPLAT, *feats), np.float32)
     good = np.isfinite(raw).all(1) & (np.abs(raw[:, 10:14]).max(1, initial=0) > 0)
-    raw = _without_bad(path, raw, good, "Gaussians", "values that are not finite or a rotation of zero length")
+    raw = _drop_invalid(path, raw, good, "Gaussians", "values that are not finite or a rotation of zero length")
     label = table["label"][good].astype(np.int64) if "label" in names else None
 
     opacity, scale = raw[:, 6], raw[:, 7:10]
     if (scale > 0).all():
-        # exp() of such values would make every Gaussian larger than a metre: some exporters store the scales themselves
+        # As logarithms they would make every Gaussian larger than a metre: some exporters store linear scales.
         warnings.warn(
             f"{path}: every scale is positive, so they are taken as metres, not as logarithms of metres; "
             "save the file with log-scales to silence this.",
@@ -93,29 +92,29 @@ def read_labelled_gaussians(path: Path | str) -> tuple[Gaussians, NDArray[np.int
 
 
 def write_gaussians(path: Path | str, gaussians: Gaussians, labels: NDArray[np.integer] | None = None) -> None:
-    """Write splats that INRIA's viewer and others read, with ``feat_*`` and ``label`` where given.
+    """Write a splat PLY in INRIA's schema, with ``feat_*`` for features and ``label`` for labels [N].
 
-    Opacities are kept 1e-6 away from 0 and 1 (their logits are infinite); normals are written as zeros.
+    Opacities are clamped to [1e-6, 1 − 1e-6], because the logits of 0 and 1 are infinite; normals are zeros.
     """
     g = gaussians.detach().to("cpu")
     opacity = g.opacities.double().clamp(1e-6, 1 - 1e-6)
     columns = {
-        **_named(_XYZ, g.means),
+        **_as_columns(_XYZ, g.means),
         **dict.fromkeys(_NORMAL, np.zeros(len(g), np.float32)),
-        **_named(("f_dc_0", "f_dc_1", "f_dc_2"), (g.colors.double() - 0.5) / SH_C0),
+        **_as_columns(("f_dc_0", "f_dc_1", "f_dc_2"), (g.colors.double() - 0.5) / SH_C0),
         "opacity": torch.logit(opacity).float().numpy(),
-        **_named(("scale_0", "scale_1", "scale_2"), g.scales.double().clamp_min(1e-20).log()),
-        **_named(("rot_0", "rot_1", "rot_2", "rot_3"), g.quats),
+        **_as_columns(("scale_0", "scale_1", "scale_2"), g.scales.double().clamp_min(1e-20).log()),
+        **_as_columns(("rot_0", "rot_1", "rot_2", "rot_3"), g.quats),
     }
     if g.features is not None:
-        columns |= _named(tuple(f"feat_{i}" for i in range(g.features.shape[1])), g.features)
+        columns |= _as_columns(tuple(f"feat_{i}" for i in range(g.features.shape[1])), g.features)
     if labels is not None:
-        columns["label"] = _matching("labels", labels, len(g))
+        columns["label"] = _check_labels("labels", labels, len(g))
     write_vertices(path, columns)
 
 
 def read_points(path: Path | str) -> PointScene:
-    """A point-cloud PLY: ``x y z [red green blue] [nx ny nz] [label] [instance]``; grey where it has no colour.
+    """Read a point-cloud PLY: ``x y z [red green blue] [nx ny nz] [label] [instance]``; grey without colours.
 
     Raises:
         InputError: missing, damaged, no ``x y z``, colour in 0–1, or fewer than two usable points.
@@ -128,7 +127,7 @@ def read_points(path: Path | str) -> PointScene:
         raise InputError(path, "points with x, y, z", f"no {', '.join(missing)}")
     coord = _columns(table, _XYZ, np.float32)
     good = np.asarray(np.isfinite(coord).all(1))
-    coord = _without_bad(path, coord, good, "points", "coordinates that are not finite")
+    coord = _drop_invalid(path, coord, good, "points", "coordinates that are not finite")
     table = table[good]
     normal = np.zeros_like(coord)
     if set(_NORMAL) <= set(names):
@@ -140,7 +139,7 @@ def read_points(path: Path | str) -> PointScene:
 
 
 def write_points(path: Path | str, scene: PointScene) -> None:
-    """Write a point cloud as binary little-endian PLY, with ``label`` and ``instance`` where the scene has them."""
+    """Write a point cloud as binary little-endian PLY, with ``label`` and ``instance`` if the scene has them."""
     columns: dict[str, NDArray] = {
         **{n: scene.coord[:, i].astype("<f4") for i, n in enumerate(_XYZ)},
         **{n: scene.normal[:, i].astype("<f4") for i, n in enumerate(_NORMAL)},
@@ -164,14 +163,18 @@ def _point_colors(path: Path, table: NDArray) -> NDArray[np.uint8]:
 
 def _columns(table: NDArray, names: tuple[str, ...], dtype: type) -> NDArray:
     out = np.empty((len(table), len(names)), dtype)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes inf, and is dropped as such
+    with np.errstate(over="ignore"):  # doubles beyond float32 become inf and are dropped
         for i, name in enumerate(names):
             out[:, i] = table[name]
     return out
 
 
-def _without_bad(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, why: str) -> NDArray:
-    """The good rows; warns with the count of the others, and raises when none is good."""
+def _drop_invalid(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, why: str) -> NDArray:
+    """The good rows; warns about the number of others.
+
+    Raises:
+        InputError: no good row.
+    """
     bad = len(rows) - int(good.sum())
     if bad == len(rows):
         found = f"none of {len(rows)} usable: {why}" if len(rows) else "an empty file"
@@ -182,12 +185,12 @@ def _without_bad(path: Path, rows: NDArray, good: NDArray[np.bool_], what: str, 
     return rows
 
 
-def _named(names: tuple[str, ...], values: torch.Tensor) -> dict[str, NDArray]:
+def _as_columns(names: tuple[str, ...], values: torch.Tensor) -> dict[str, NDArray]:
     array = values.float().numpy()
     return {name: array[:, i] for i, name in enumerate(names)}
 
 
-def _matching(name: str, labels: NDArray, n: int) -> NDArray[np.int32]:
+def _check_labels(name: str, labels: NDArray, n: int) -> NDArray[np.int32]:
     if np.shape(labels) != (n,):
         raise InputError(name, f"one per Gaussian, shape ({n},)", str(np.shape(labels)))
     return np.asarray(labels).astype("<i4")

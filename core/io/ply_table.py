@@ -1,7 +1,7 @@
-"""The container under `core.io.ply`: header and vertex table of a PLY file, ascii or binary.
+"""Header, vertex table and triangles of PLY files, ascii or binary.
 
-A PLY is text that declares elements (vertex, face, …) with typed properties, up to ``end_header``, then their values.
-Only the vertices are read; other elements may follow them, or precede them if their rows have a fixed length.
+A text header declares elements (vertex, face, …) with typed properties, up to ``end_header``; their values follow.
+Elements other than the one to read may follow it, or precede it if their rows have a fixed length.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLY_NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": 
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 MAX_HEADER = 1 << 20
-"""Bytes searched for ``end_header``."""
+"""Number of bytes searched for ``end_header``."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Element:
     name: str
     count: int
     fields: list[tuple[str, str]] = field(default_factory=list)
-    lists: list[tuple[int, str, str]] = field(default_factory=list)  # fields before it, types of count and items
+    lists: list[tuple[int, str, str]] = field(default_factory=list)  # fields before, types of count and items
 
     @property
     def has_list(self) -> bool:
@@ -40,10 +40,10 @@ class _Element:
 
 
 def read_vertices(path: Path | str) -> NDArray:
-    """The vertex element as a structured array [N], one field per property, in native byte order.
+    """Read the vertex element as a structured array [N], one field per property, in native byte order.
 
     Raises:
-        InputError: missing, no PLY, damaged header, truncated, or a vertex count that does not match the bytes.
+        InputError: missing, not a PLY, a damaged header, truncated, or a vertex count that does not match the size.
     """
     path = Path(path)
     try:
@@ -64,19 +64,19 @@ def read_vertices(path: Path | str) -> NDArray:
 
 
 def count_vertices(path: Path | str) -> int:
-    """How many vertices the header promises.
+    """Number of vertices according to the header.
 
     Raises:
-        InputError: missing, no PLY, or a damaged header.
+        InputError: missing, not a PLY, or a damaged header.
     """
     return _vertex_element(Path(path)).count
 
 
 def vertex_fields(path: Path | str) -> tuple[str, ...]:
-    """The names of the vertices' properties, from the header.
+    """Names of the vertex properties, from the header.
 
     Raises:
-        InputError: missing, no PLY, or a damaged header.
+        InputError: missing, not a PLY, or a damaged header.
     """
     return tuple(name for name, _ in _vertex_element(Path(path)).fields)
 
@@ -90,10 +90,10 @@ def _vertex_element(path: Path) -> _Element:
 
 
 def read_triangles(path: Path | str) -> NDArray[np.int64]:
-    """The face element as vertex indices [F, 3] (not checked against the number of vertices).
+    """Read the face element as vertex indices [F, 3], without a check against the number of vertices.
 
     Raises:
-        InputError: missing, no PLY, truncated, no faces, or faces that are no triangles.
+        InputError: missing, not a binary PLY, truncated, without faces, or with faces that are not triangles.
     """
     path = Path(path)
     expected = "a binary PLY with triangles"
@@ -107,7 +107,7 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
             order = _ORDERS[form]
             file.seek(sum(e.count * _dtype(e, order).itemsize for e in elements[:at]), 1)
             element, (place, count, item) = elements[at], elements[at].lists[0]
-            # Rows of triangles have one length: count, three indices, and the fields around them.
+            # All rows of triangles have the same length: count, three indices, and the other fields.
             columns: list[Any] = [(name, order + kind) for name, kind in element.fields]
             columns[place:place] = [("count", order + count), ("indices", order + item, 3)]
             table = np.fromfile(file, np.dtype(columns), element.count)
@@ -120,7 +120,7 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
 
 
 def write_vertices(path: Path | str, columns: dict[str, NDArray]) -> None:
-    """Write equally long 1-d columns as a binary little-endian PLY with one vertex element."""
+    """Write columns [N] as a binary little-endian PLY with one vertex element."""
     dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
     count = len(next(iter(columns.values())))
     table = np.empty(count, dtype)
@@ -196,7 +196,7 @@ def _parse_ascii(path: Path, body: bytes, elements: list[_Element], before: int)
     needed = start + vertex.count * width
     exact = not any(e.has_list for e in elements)
     total = sum(e.count * len(e.fields) for e in elements)
-    # without the last line's end, the last number may have lost digits
+    # without the end of the last line, the last number may have lost digits
     cut = bool(body) and not body.endswith((b"\n", b"\r"))
     if cut or len(words) < needed or (exact and len(words) != total):
         found = f"{len(words)} values" + (" and a last line without an end" if cut else "")

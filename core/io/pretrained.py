@@ -1,11 +1,11 @@
-"""Models that are saved with what is needed to build them again: `from_pretrained`, `save_pretrained`.
+"""Save and load models with their configuration: `from_pretrained`, `save_pretrained`.
 
     <folder>/model.safetensors    weights
     <folder>/config.json          {"format", "version", "model": class name, "config": {…}, "about": {…}}
 
-`from_pretrained` takes such a folder, the name of one on the Hugging Face hub, what training writes (a run folder or a
-checkpoint in it; of a run that learned from labels the folder, which has its network in ``model/``), and the names of
-the models bundled with the package: "bundled-rooms" ("builtin" is its older name) and "bundled-field".
+`from_pretrained` accepts such a folder, its name on the Hugging Face hub, a run folder or checkpoint of pre-training, a
+run folder of fine-tuning (which has its network in ``model/``), and the names of the bundled models: "bundled-rooms"
+(older name: "builtin") and "bundled-field".
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ FORMAT = "gaussiancross-model"
 VERSION = 1
 
 PROBE_PREFIX = "probe."
-"""Before the names of a run's linear probe, which lies beside the network's weights in its checkpoints."""
+"""Prefix of the weights of the linear probe, stored in checkpoints beside those of the network."""
 
 BUNDLED = {"bundled-rooms": "rooms", "builtin": "rooms", "bundled-field": "field"}
 """Names of the bundled GaussianCross models and their folders under ``assets``. "builtin" is an alias of
 "bundled-rooms", the pre-trained model; "bundled-field" is the feature field that also takes lifted teacher features."""
 BUILTIN = "bundled-rooms"
-"""The bundled model that commands take where none is named."""
+"""Default model of commands."""
 BUNDLED_CLIPGS = ("bundled-clipgs", "builtin")
-"""Names of the bundled CLIP-GS model, where a CLIP-GS model is expected; "builtin" is the older one."""
+"""Names of the bundled CLIP-GS model; "builtin" is the older one."""
 
 TRAINED = "model"
-"""Folder of a run that learned from labels which holds the network it trained."""
+"""Folder of the trained network in a run of fine-tuning."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A model on disk.
+class StoredModel:
+    """Content of a stored model.
 
     Attributes:
-        path: the folder it was read from.
+        path: folder of the files.
         model: name of its class.
-        config: what the class is built from.
+        config: arguments of `Pretrained.from_config`.
         tensors: weights by name, on the CPU.
-        about: where it comes from (JSON types).
+        about: origin of the weights, in JSON types.
     """
 
     path: Path
@@ -76,37 +76,37 @@ class Pretrained(nn.Module, ABC):
 
     @abstractmethod
     def to_config(self) -> dict[str, Any]:
-        """What `from_config` builds this model from, in JSON types."""
+        """The configuration that `from_config` takes, in JSON types."""
         ...
 
     @classmethod
     @abstractmethod
     def from_config(cls, config: dict[str, Any], where: str = "config") -> Self:
-        """A model with fresh weights. ``where`` names the config in errors."""
+        """Make a model with random weights. ``where`` names the configuration in errors."""
         ...
 
     @classmethod
-    def adapt(cls, stored: Stored) -> Stored:
-        """Another class's stored model as one of this class, where that is possible; as it is otherwise."""
+    def adapt(cls, stored: StoredModel) -> StoredModel:
+        """Convert a stored model of another class to this class if possible; return it unchanged otherwise."""
         return stored
 
     @classmethod
     def from_pretrained(cls, where: str | Path, revision: str | None = None) -> Self:
-        """The stored model, on the CPU, in eval mode. The random generator is left as it was.
+        """Load a stored model, on the CPU, in eval mode. Does not change the state of the random generator.
 
         Args:
-            where: a folder that `save_pretrained` wrote, a run folder or checkpoint, "owner/name" on the hub, or the
+            where: a folder of `save_pretrained`, a run folder or checkpoint, "owner/name" on the hub, or the
                 name of a bundled model ("bundled-rooms", "bundled-field").
             revision: branch, tag or commit on the hub.
 
         Raises:
-            InputError: nothing there, damaged, of another class, or weights that are missing or too many (names each).
+            InputError: no such model, damaged, of another class, or missing or unexpected weights (names each).
         """
         return cls.from_stored(read_pretrained(where, revision))
 
     @classmethod
-    def from_stored(cls, stored: Stored) -> Self:
-        """`from_pretrained` of what `read_pretrained` read."""
+    def from_stored(cls, stored: StoredModel) -> Self:
+        """Build the model from what `read_pretrained` returned."""
         stored = cls.adapt(stored)
         if stored.model != cls.__name__:
             raise InputError(stored.path, f"a {cls.__name__}", f"a {stored.model}", f"load it as {stored.model}")
@@ -117,18 +117,18 @@ class Pretrained(nn.Module, ABC):
         return model.eval()
 
     def save_pretrained(self, folder: str | Path, about: Mapping[str, Any] | None = None, half: bool = False) -> Path:
-        """Write weights and config.
+        """Write weights and configuration.
 
         Args:
-            folder: made when absent; a model that is there is replaced.
-            about: where the weights come from, in JSON types; kept in ``config.json``.
-            half: store floating-point weights as float16; they are float32 again when they are loaded.
+            folder: made when absent; an existing model in it is replaced.
+            about: origin of the weights, in JSON types, for ``config.json``.
+            half: store floating-point weights as float16; they are loaded as float32.
 
         Returns:
             the folder.
 
         Raises:
-            InputError: the disk is full or the folder cannot be written; the model that was there is untouched.
+            InputError: the disk is full or the folder cannot be written; an existing model is untouched.
         """
         folder = Path(folder)
         config = {"format": FORMAT, "version": VERSION, "model": type(self).__name__, "config": self.to_config()}
@@ -151,11 +151,10 @@ def bundled_folder(name: str | Path) -> Path | None:
 
 
 def saved_card(folder: Path) -> dict[str, Any] | None:
-    """What `Pretrained.save_pretrained` was told about the model in a folder; None where the folder holds something
-    else, such as a checkpoint.
+    """Read ``about`` of a model saved by `Pretrained.save_pretrained`; None for other folders, such as checkpoints.
 
     Raises:
-        InputError: a ``config.json`` that is no JSON.
+        InputError: a ``config.json`` that is not JSON.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -166,21 +165,22 @@ def saved_card(folder: Path) -> dict[str, Any] | None:
     return dict(config.get("about") or {}) if isinstance(config, dict) and config.get("format") == FORMAT else None
 
 
-def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
-    """What `Pretrained.from_pretrained` reads, before a model is built from it.
+def read_pretrained(where: str | Path, revision: str | None = None) -> StoredModel:
+    """Read a stored model; arguments as for `Pretrained.from_pretrained`.
 
     Raises:
-        InputError: nothing there, damaged, or written by a newer version.
+        InputError: no such model, damaged, or written by a newer version.
     """
     path = Path(where).expanduser()
     if (bundled := bundled_folder(where)) is not None:
         path = bundled
     elif not path.exists() and _HUB_NAME.fullmatch(str(where)) and (revision or not path.parent.is_dir()):
-        path = _from_hub(str(where), revision)  # "runs/rooms" is a misspelt path where there is a folder "runs"
-    if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # a run's folder has a config.json of its own
+        path = _from_hub(str(where), revision)  # with a folder "runs", "runs/rooms" is a misspelt path
+    if not all((path / name).is_file() for name in (CONFIG, MODEL)):  # run folders have a config.json, too
         latest = latest_checkpoint(path / "checkpoints") or latest_checkpoint(path)
         if latest is None and not (path / CONFIG).is_file():
-            found = "neither" if path.is_dir() else "a file" if path.is_file() else f"no such folder{_beside(path)}"
+            missing = f"no such folder{_sibling_names(path)}"
+            found = "neither" if path.is_dir() else "a file" if path.is_file() else missing
             expected = f"a folder with {CONFIG} and {MODEL}, or a run with checkpoints/"
             hint = "`gaussiancross convert` makes one from a .pth file" if path.is_file() else ""
             if not path.exists() and str(where).startswith("bundled"):
@@ -197,26 +197,28 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> Stored:
         meta = config.get("meta")
         if isinstance(meta, dict) and meta.get("kind") == "clipgs":
             raise InputError(path, "a GaussianCross", "a CLIP-GS model", "use ClipGS.from_pretrained")
-        if isinstance(meta, dict) and "model" not in meta.get("config", {}):  # no pre-training of ours
-            return _trained(path, Path(where).expanduser(), str(meta.get("kind")))
+        if isinstance(meta, dict) and "model" not in meta.get("config", {}):  # not a run of pre-training
+            return _read_finetuned(path, Path(where).expanduser(), str(meta.get("kind")))
         tensors, meta, _ = load_checkpoint(path)
-        own = {k: v for k, v in tensors.items() if not k.startswith(PROBE_PREFIX)}
+        weights = {k: v for k, v in tensors.items() if not k.startswith(PROBE_PREFIX)}
         about = {"checkpoint": path.name, "step": meta.get("step")}
-        return Stored(path, "GaussianCross", _get(meta, "config", "model", where=path / CONFIG), own, about)
+        return StoredModel(path, "GaussianCross", _get(meta, "config", "model", where=path / CONFIG), weights, about)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise InputError(path / CONFIG, f'"format": "{FORMAT}" or "{CHECKPOINT_FORMAT}"', "another file")
     if not isinstance(config.get("version"), int) or config["version"] > VERSION:
         found = str(config.get("version"))
         raise InputError(path / CONFIG, f"format version {VERSION} or older", found, "update this program")
     kind, values = _get(config, "model", where=path / CONFIG), _get(config, "config", where=path / CONFIG)
-    return Stored(path, kind, values, read_weights(path / MODEL), config.get("about") or {})
+    return StoredModel(path, kind, values, read_weights(path / MODEL), config.get("about") or {})
 
 
-def _trained(checkpoint: Path, where: Path, kind: str) -> Stored:
-    """The network that a run which learned from labels leaves in its folder, beside the checkpoints.
+def _read_finetuned(checkpoint: Path, where: Path, kind: str) -> StoredModel:
+    """Read the network of a run of fine-tuning.
 
     Args:
-        where: what was asked for. kind: of the run.
+        checkpoint: a checkpoint of the run.
+        where: argument of the caller, for messages.
+        kind: kind of the run, for messages.
     """
     run = checkpoint.parent.parent
     if not all((run / TRAINED / name).is_file() for name in (CONFIG, MODEL)):
@@ -229,10 +231,10 @@ def _trained(checkpoint: Path, where: Path, kind: str) -> Stored:
 
 
 def check_names(where: str | Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Whether two sets of weights have the same names and shapes.
+    """Check that two sets of weights have the same names and shapes.
 
     Raises:
-        InputError: they have not; names every weight that is missing, unexpected or of another shape.
+        InputError: names every weight that is missing, unexpected or of another shape.
     """
     missing, unexpected = [k for k in expected if k not in found], [k for k in found if k not in expected]
     shapes = [(k, v) for k, v in expected.items() if k in found and found[k].shape != v.shape]
@@ -253,8 +255,8 @@ def _get(values: Mapping[str, Any], *keys: str, where: Path) -> Any:
     return values
 
 
-def _beside(path: Path) -> str:
-    """What may have been meant instead of ``path``: the folders beside it, in brackets."""
+def _sibling_names(path: Path) -> str:
+    """Names of the folders beside ``path`` in brackets, as suggestions."""
     if path.parent == Path() or not path.parent.is_dir():
         return ""
     names = sorted(p.name for p in path.parent.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -269,6 +271,6 @@ def _from_hub(name: str, revision: str | None) -> Path:
         raise InputError(name, "a folder, or a name on the Hugging Face hub", "no such folder", hint) from None
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[MODEL, CONFIG]))
-    except Exception as error:  # no network, no such repository, no such revision: a class each, and by version
+    except Exception as error:  # no network, repository or revision: the classes depend on the version
         found = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(name, "a folder, or a name on the Hugging Face hub", found) from error

@@ -1,7 +1,7 @@
-"""Posed pictures of one object as files: the layout of NeRF's synthetic scenes, which radiance-field code reads.
+"""Read and write posed renders of one object in the layout of NeRF's synthetic scenes.
 
 <folder>/transforms.json     cameras (OpenGL axes: x right, y up, z backwards), in the object's frame
-<folder>/images/000.png …    colour that is not multiplied by coverage, and coverage as transparency
+<folder>/images/000.png …    RGBA with straight alpha: colour not multiplied by coverage
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ _FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0])
 
 
 def write_renders(folder: Path | str, cameras: Cameras, color: NDArray[np.uint8], alpha: NDArray[np.float32]) -> None:
-    """Write V pictures.
+    """Write V renders.
 
     Args:
-        color: [V, H, W, 3] over black. alpha: [V, H, W] coverage in [0, 1].
+        folder: made when absent.
+        cameras: V cameras that share one intrinsic matrix.
+        color: [V, H, W, 3] over a black background.
+        alpha: [V, H, W] coverage in [0, 1].
     """
     folder = Path(folder)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -53,33 +56,33 @@ def write_renders(folder: Path | str, cameras: Cameras, color: NDArray[np.uint8]
 
 
 def read_renders(folder: Path | str, background: float = 1.0) -> NDArray[np.uint8]:
-    """[V, H, W, 3] pictures that `write_renders` wrote, over a grey from 0 (black) to 1 (white).
+    """Read the renders of `write_renders` as [V, H, W, 3], over a grey background from 0 (black) to 1 (white).
 
     Raises:
-        InputError: missing or damaged files, or pictures of different sizes.
+        InputError: missing or damaged files, or images of different sizes.
     """
     folder = Path(folder)
-    pictures = []
+    images = []
     for name in render_names(folder):
-        image = open_image(folder / name, "a picture with transparency")
+        image = open_image(folder / name, "an image with transparency")
         rgba = np.asarray(image.convert("RGBA"), np.float32)
         share = rgba[..., 3:] / 255
-        pictures.append(np.rint(rgba[..., :3] * share + 255 * background * (1 - share)).astype(np.uint8))
-    if len({p.shape for p in pictures}) != 1:
-        raise InputError(folder, "pictures of one size", f"{len(pictures)} of several" if pictures else "none")
-    return np.stack(pictures)
+        images.append(np.rint(rgba[..., :3] * share + 255 * background * (1 - share)).astype(np.uint8))
+    if len({p.shape for p in images}) != 1:
+        raise InputError(folder, "images of one size", f"{len(images)} of several" if images else "none")
+    return np.stack(images)
 
 
 def render_names(folder: Path) -> list[str]:
-    """The files of the pictures, relative to the folder.
+    """Paths of the images, relative to the folder.
 
     Raises:
-        InputError: no index, or a damaged one.
+        InputError: a missing or damaged ``transforms.json``.
     """
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         return [str(frame["file_path"]) for frame in index["frames"]]
     except OSError as error:
-        raise InputError(folder / INDEX, "cameras of pictures", "no such file") from error
+        raise InputError(folder / INDEX, "cameras of images", "no such file") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(folder / INDEX, "cameras of pictures", f"a damaged file ({error!r})") from error
+        raise InputError(folder / INDEX, "cameras of images", f"a damaged file ({error!r})") from error

@@ -1,4 +1,4 @@
-"""Scenes as SceneSplat stores them: one array per attribute of the Gaussians, language features among them."""
+"""Read scenes in SceneSplat's layout: one .npy file per attribute of the Gaussians, including language features."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ PARTS = ("coord.npy", "color.npy", "opacity.npy", "quat.npy", "scale.npy")
 
 
 def is_scenesplat(folder: Path | str) -> bool:
-    """Whether a folder holds Gaussians array by array."""
+    """Whether a folder contains the files of SceneSplat's layout."""
     return all((Path(folder) / part).is_file() for part in PARTS)
 
 
 def read_scenesplat(folder: Path | str) -> Gaussians:
-    """Gaussians from ``{coord, color, opacity, quat, scale}.npy`` and, where there are some, features from
-    ``lang_feat.npy``: one row per Gaussian, or one per True of ``valid_feat_mask.npy``. Rows without a valid feature
-    become zero, which no query finds.
+    """Read Gaussians from ``{coord, color, opacity, quat, scale}.npy`` and optional features from ``lang_feat.npy``.
 
-    Colours are 0–255 (uint8, or floats beyond 1). Opacities outside [0, 1] are taken as logits and scales of which any
-    is ≤ 0 as logarithms, as in `read_gaussians`.
+    Features have one row per Gaussian, or one per True of ``valid_feat_mask.npy``; Gaussians without a valid feature
+    get zeros. Colours are 0–255 (uint8, or floats above 1). Opacities outside [0, 1] are read as logits, scales as
+    logarithms if any is ≤ 0.
 
     Raises:
         InputError: a missing, damaged or wrongly shaped array, or values that are not finite.

@@ -1,10 +1,10 @@
-"""ScanNet's ``.sens`` recordings, version 4: a header, then RGB-D frames one after the other (little-endian).
+"""Read ScanNet's ``.sens`` recordings, version 4: a header and a sequence of RGB-D frames (little-endian).
 
     u32 version, u64 + name, 4 × f32[16] (intrinsics and extrinsics of colour, of depth), i32 × 2 compression,
     u32 × 4 widths and heights (colour, depth), f32 depth units per metre, u64 frames
     per frame: f32[16] camera-to-world, u64 × 2 time stamps, u64 × 2 sizes, colour bytes, depth bytes
 
-Inertial data may follow; it is not read. A recording has gigabytes: frames are found by skipping over the others.
+Inertial data at the end is ignored. Recordings have gigabytes, so images are read on demand.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ VERSION = 4
 
 COLOR_CODECS = {0: "raw", 1: "png", 2: "jpeg"}
 DEPTH_CODECS = {0: "raw", 1: "zlib"}
-"""Compression codes that are read; 2, a lossy depth codec of the capture app, is in no release."""
+"""Supported compression codes. Code 2, a lossy depth codec of the capture app, occurs in no release."""
 
 MAX_SIDE = 16_384
-"""Pixels; a larger image means a damaged header."""
+"""Largest image side in pixels; a larger one indicates a damaged header."""
 
 _FRAME = struct.Struct("<16f4Q")
 
 
 @dataclass(frozen=True)
 class SensFrame:
-    """Where one frame lies.
+    """Position of one frame in the file.
 
     Attributes:
-        index: its number in the recording.
-        pose: [4, 4] camera-to-world, metres; not finite where tracking was lost.
-        offset: of its colour bytes in the file.
-        color_bytes, depth_bytes: sizes of its images.
+        index: number of the frame in the recording.
+        pose: [4, 4] camera-to-world, metres; not finite if tracking was lost.
+        offset: position of the colour image in the file, bytes.
+        color_bytes, depth_bytes: sizes of the encoded images.
     """
 
     index: int
@@ -55,17 +55,17 @@ class SensFrame:
 
 @dataclass(frozen=True)
 class Sens:
-    """A recording's header and the place of every frame; `read_sens` makes it.
+    """Header of a recording and positions of its frames. Made by `read_sens`.
 
     Attributes:
-        path: of the file.
-        name: of the sensor.
+        path: the recording.
+        name: name of the sensor.
         color_intrinsics, depth_intrinsics: [4, 4], pixels, the first pixel's centre at (0, 0).
         color_extrinsics, depth_extrinsics: [4, 4].
         color_size, depth_size: (width, height).
         color_codec, depth_codec: see `COLOR_CODECS`, `DEPTH_CODECS`.
         depth_shift: depth units per metre.
-        frames: every frame.
+        frames: positions of the frames.
     """
 
     path: Path
@@ -82,7 +82,7 @@ class Sens:
     frames: tuple[SensFrame, ...]
 
     def images(self, frames: Iterable[SensFrame]) -> Iterator[tuple[Image.Image, NDArray[np.uint16]]]:
-        """Colour (RGB) and depth [H, W] in millimetres, 0 = no measurement, of each of the frames.
+        """Decode the colour image (RGB) and depth [H, W] (millimetres, 0 = no measurement) of each frame.
 
         Raises:
             InputError: an image that cannot be decoded.
@@ -118,14 +118,13 @@ class Sens:
 
 
 def read_sens(path: Path | str, most: int | None = None) -> Sens:
-    """The header and where each frame lies; images are read by `Sens.images`.
+    """Read the header and the positions of the frames; `Sens.images` decodes images.
 
     Args:
-        most: stop after so many frames.
+        most: largest number of frames to read; all by default.
 
     Raises:
-        InputError: missing, another version, a codec that is not read, sizes that cannot be, or truncated (says at
-            which frame).
+        InputError: missing, another version, an unsupported codec, impossible sizes, or truncated (names the frame).
     """
     path = Path(path)
     try:

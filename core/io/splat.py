@@ -1,4 +1,4 @@
-"""``.splat`` files: 32 bytes per Gaussian, as web viewers read them.
+"""Read and write ``.splat`` files, the format of web viewers: 32 bytes per Gaussian.
 
 f32 x y z, f32 standard deviations (linear), u8 RGBA (alpha = opacity), u8 rotation wxyz as q · 128 + 128.
 """
@@ -18,7 +18,7 @@ _RECORD = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), 
 
 
 def read_splat(path: Path | str) -> Gaussians:
-    """The Gaussians of a ``.splat`` file, float32 on the CPU. Those not finite or without size are dropped.
+    """Read the Gaussians of a ``.splat`` file, float32 on the CPU. Gaussians that are not finite or flat are dropped.
 
     Raises:
         InputError: missing, empty, not a multiple of 32 bytes, or no usable Gaussian.
@@ -50,7 +50,7 @@ def read_splat(path: Path | str) -> Gaussians:
 
 
 def write_splat(path: Path | str, gaussians: Gaussians) -> None:
-    """Write 32 bytes per Gaussian. Colours, opacities and rotations are rounded to 8 bits; features are lost."""
+    """Write a ``.splat`` file. Colours, opacities and rotations are rounded to 8 bits; features are not stored."""
     g = gaussians.detach().to("cpu")
     table = np.empty(len(g), _RECORD)
     table["mean"], table["scale"] = g.means.float().numpy(), g.scales.float().numpy()

@@ -1,8 +1,7 @@
-"""Weights that others saved with torch.save, read without running anything that the file names.
+"""Read tensors from files of torch.save without running code that the file names.
 
-``torch.load(weights_only=True)`` refuses a whole file for one NumPy scalar or one scheduler in it, which training
-frameworks leave beside the weights. Whatever it would refuse is replaced here by an inert stand-in, so that the tensors
-can be read and nothing else comes to life.
+``torch.load(weights_only=True)`` refuses a whole file for one NumPy scalar or scheduler, which training frameworks
+store beside the weights. Here, refused objects are replaced by inert placeholders, so that the tensors can be read.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from torch import Tensor
 from ..errors import InputError
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "module")
-"""Keys under which frameworks keep the weights, tried in this order."""
+"""Keys under which frameworks store the weights, in the order tried."""
 
 
 class _Inert(dict):
-    """Stands for anything that is neither tensor nor container: takes every argument, does nothing."""
+    """Placeholder for objects that are neither tensors nor containers: ignores its arguments and state."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
@@ -35,13 +34,13 @@ class _Inert(dict):
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU, from a ``.pth`` / ``.pt`` file or a ``.safetensors`` file.
+    """Read tensors by name, on the CPU, from a ``.pth``, ``.pt`` or ``.safetensors`` file.
 
     Args:
-        path: of the file. Of a training checkpoint, what lies under the first of `CONTAINERS` is read.
+        path: the file. Training checkpoints are searched for the first key of `CONTAINERS`.
 
     Raises:
-        InputError: missing, damaged, or no mapping of names to tensors in it.
+        InputError: missing, damaged, or without a mapping of names to tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,10 +61,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_tensors_only(path: Path | str, arrays: bool = False) -> Any:
-    """What ``torch.save`` wrote, with inert stand-ins for everything but tensors, numbers, strings and containers.
+    """Read a file of ``torch.save``: tensors, numbers, strings and containers, with placeholders for everything else.
 
     Args:
-        arrays: NumPy arrays and numbers come to life, too.
+        arrays: also read NumPy arrays and numbers.
 
     Raises:
         InputError: missing or damaged.
@@ -82,25 +81,25 @@ def load_tensors_only(path: Path | str, arrays: bool = False) -> Any:
             raise InputError(path, "a file of weights alone", found, "update torch to read it") from error
         try:
             names = serialization.get_unsafe_globals_in_checkpoint(str(path))
-            known = _numpy_globals() if arrays else {}
-            stand_ins = [(_Inert, name) for name in names if name not in known]
-            allowed = [*stand_ins, *((value, name) for name, value in known.items())]
+            numpy_names = _numpy_globals() if arrays else {}
+            placeholders = [(_Inert, name) for name in names if name not in numpy_names]
+            allowed = [*placeholders, *((value, name) for name, value in numpy_names.items())]
             with serialization.safe_globals(allowed):  # pyright: ignore[reportArgumentType]
                 return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as again:  # unpicklers meet damaged bytes with almost any exception
+        except Exception as again:  # unpicklers raise almost any exception on damaged bytes
             raise _unreadable(path, again) from again
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
 def _numpy_globals() -> dict[str, Any]:
-    """By their names in pickles, the functions and types that arrays and numbers of NumPy are rebuilt with."""
+    """Pickle name → function or type that rebuilds NumPy arrays and numbers."""
     rebuild, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    found: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+    allowed: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before and since NumPy 2
-        found |= {f"{module}._reconstruct": rebuild, f"{module}.scalar": scalar}
+        allowed |= {f"{module}._reconstruct": rebuild, f"{module}.scalar": scalar}
     kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
-    return found | {f"numpy.dtypes.{kind.__name__}": kind for kind in kinds}
+    return allowed | {f"numpy.dtypes.{kind.__name__}": kind for kind in kinds}
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -1,8 +1,8 @@
-"""nerfstudio captures: ``transforms.json`` beside its images.
+"""Read nerfstudio captures: ``transforms.json`` beside its images.
 
-Poses are OpenGL camera-to-world (x right, y up, z backward) and become our OpenCV world-to-camera. cx and cy already
-count from the image's corner, with pixel centres at half integers: they are ours as they stand. Distorted images are
-undistorted when read (same K, border repeated), so that every camera is a pinhole.
+Poses are OpenGL camera-to-world (x right, y up, z backward) and are converted to OpenCV world-to-camera. cx and cy are
+relative to the image corner, with pixel centres at half integers, as in `Cameras`. Distorted images are undistorted
+when read (same K, border pixels repeated), so that every camera is a pinhole.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from .frames import (
     Lens,
     SkippedFrames,
     evenly_spaced,
+    frames_without_depth,
     no_usable_frame,
     pose_problem,
-    without_depth,
 )
 from .images import image_size
 from .lru import ArrayCache
 
 PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
-"""Camera models that are a pinhole with radial-tangential distortion."""
+"""Supported camera models: pinhole with radial-tangential distortion."""
 
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -47,23 +47,23 @@ def read_transforms(
     cache: ArrayCache | None = None,
     report: Report = SILENT,
 ) -> PosedFrames:
-    """The usable frames of a capture. Image headers are read now, pixels when asked for.
+    """Read the usable frames of a capture: image headers now, pixels on demand.
 
     Args:
-        path: ``transforms.json`` or the folder that holds it.
+        path: ``transforms.json`` or its folder.
         depth_unit: metres per unit of the depth files (nerfstudio's ``depth_unit_scale_factor``).
-        max_frames: keep at most so many, evenly spaced.
-        cache: where small decoded frames are kept.
-        report: told the progress, the frames that are skipped and those without depth.
+        max_frames: largest number of frames, evenly spaced; all by default.
+        cache: cache of decoded, resized frames.
+        report: receives progress and notices of skipped frames and frames without depth.
 
     Returns:
-        frames named by their image's stem (by its path where stems repeat). ``skipped`` counts those left out: image
-        or depth file missing, image of another size than ``w`` × ``h``, unusable pose. A frame without
-        ``depth_file_path`` has a depth of zeros.
+        frames named by the stem of their image, or by its path if stems repeat. ``skipped`` counts unusable frames:
+        missing image or depth file, image size other than ``w`` × ``h``, unusable pose. Frames without
+        ``depth_file_path`` have a depth of zeros.
 
     Raises:
-        InputError: unreadable JSON, missing keys, a camera model that is no pinhole (fisheye, equirectangular), or no
-            usable frame.
+        InputError: unreadable JSON, missing keys, a camera model other than a pinhole (fisheye, equirectangular),
+            or no usable frame.
     """
     path = transforms_file(path)
     data = _read_json(path)
@@ -71,42 +71,46 @@ def read_transforms(
     if not isinstance(entries, list) or not all(isinstance(e, dict) and "file_path" in e for e in entries):
         raise InputError(path, 'a list "frames" of objects with "file_path"', type(entries).__name__)
     skipped = SkippedFrames()
-    kept: list[tuple[str, FrameFile, NDArray, Lens, tuple[int, int]]] = []
+    usable: list[tuple[str, FrameFile, NDArray, Lens, tuple[int, int]]] = []
     for number, entry in enumerate(report.steps(f"{path.parent.name}: reading image headers", entries)):
         merged = {**{k: v for k, v in data.items() if k != "frames"}, **entry}
-        found = _frame(path, number, merged, depth_unit)
-        if isinstance(found, str):
-            skipped.add(found, str(entry["file_path"]))
+        frame = _frame(path, number, merged, depth_unit)
+        if isinstance(frame, str):
+            skipped.add(frame, str(entry["file_path"]))
         else:
-            kept.append(found)
-    usual = Counter(f[4] for f in kept).most_common(1)
-    if usual:  # one image size per PosedFrames
-        others = [f for f in kept if f[4] != usual[0][0]]
-        kept = [f for f in kept if f[4] == usual[0][0]]
+            usable.append(frame)
+    sizes = Counter(f[4] for f in usable).most_common(1)
+    if sizes:  # one image size per PosedFrames
+        others = [f for f in usable if f[4] != sizes[0][0]]
+        usable = [f for f in usable if f[4] == sizes[0][0]]
         for frame in others:
             skipped.add("images of another size", frame[0])
-    if not kept:
+    if not usable:
         raise no_usable_frame(path, skipped.counts)
     if skipped.counts:
         report.notice(skipped_frames(path, skipped.counts, skipped.first))
-    kept.sort(key=lambda f: str(f[1].color))
-    kept = evenly_spaced(kept, max_frames)
-    names = [f[0] for f in kept]
+    usable.sort(key=lambda f: str(f[1].color))
+    usable = evenly_spaced(usable, max_frames)
+    names = [f[0] for f in usable]
     if len(set(names)) < len(names):
-        names = [f[1].color.relative_to(path.parent).with_suffix("").as_posix().replace("/", "_") for f in kept]
-    width, height = kept[0][4]
-    Ks = np.array([[[l.fx, 0, l.cx], [0, l.fy, l.cy], [0, 0, 1]] for l in (f[3] for f in kept)], np.float32)
-    viewmats = np.linalg.inv(np.stack([f[2] for f in kept])).astype(np.float32)
+        names = [f[1].color.relative_to(path.parent).with_suffix("").as_posix().replace("/", "_") for f in usable]
+    width, height = usable[0][4]
+    Ks = np.array([[[l.fx, 0, l.cx], [0, l.fy, l.cy], [0, 0, 1]] for l in (f[3] for f in usable)], np.float32)
+    viewmats = np.linalg.inv(np.stack([f[2] for f in usable])).astype(np.float32)
     cameras = Cameras(torch.from_numpy(viewmats), torch.from_numpy(Ks), width, height)
-    reader = FrameReader(tuple(f[1] for f in kept), cache or ArrayCache())
+    reader = FrameReader(tuple(f[1] for f in usable), cache or ArrayCache())
     frames = PosedFrames(tuple(names), cameras, reader, dict(skipped.counts), skipped.first)
-    if bare := without_depth(frames):
+    if bare := frames_without_depth(frames):
         report.notice(f"{path}: {len(bare)} of {len(frames)} frames have no depth file (first {bare[0]})")
     return frames
 
 
 def transforms_points(path: Path | str) -> Path | None:
-    """The point cloud that ``ply_file_path`` names, or None."""
+    """Path of the point cloud in ``ply_file_path``, or None.
+
+    Raises:
+        InputError: the file does not exist.
+    """
     path = transforms_file(path)
     name = _read_json(path).get("ply_file_path")
     if not name:
@@ -118,11 +122,12 @@ def transforms_points(path: Path | str) -> Path | None:
 
 
 def check_depth(path: Path | str) -> None:
-    """Raise `InputError` for a capture that no points can be made of: without depth in any frame and without a point
-    cloud. Reads the JSON alone; a list of frames that is empty or malformed is left to `read_transforms`.
+    """Raise `InputError` for a capture with neither depth images nor a point cloud.
+
+    Reads only the JSON; an empty or malformed list of frames is left to `read_transforms`.
 
     Args:
-        path: ``transforms.json`` or the folder that holds it.
+        path: ``transforms.json`` or its folder.
     """
     path = transforms_file(path)
     entries = _read_json(path).get("frames")
@@ -138,7 +143,7 @@ def check_depth(path: Path | str) -> None:
 
 
 def transforms_file(path: Path | str) -> Path:
-    """``path`` itself, or the ``transforms.json`` in it."""
+    """``path`` itself if it is a JSON file, or its ``transforms.json``."""
     path = Path(path)
     return path if path.suffix == ".json" else path / "transforms.json"
 
@@ -159,7 +164,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _frame(
     path: Path, number: int, entry: dict[str, Any], depth_unit: float
 ) -> tuple[str, FrameFile, NDArray[np.float64], Lens, tuple[int, int]] | str:
-    """One frame (name, files, camera-to-world in OpenCV axes, lens, size), or why it is skipped."""
+    """One frame (name, files, camera-to-world in OpenCV axes, lens, size), or the reason to skip it."""
     where = f"{path}, frame {number}"
     model = str(entry.get("camera_model", "OPENCV")).upper()
     if model not in PINHOLE_MODELS:
@@ -199,7 +204,7 @@ def _frame(
 
 
 def _image_path(folder: Path, name: str) -> Path | None:
-    """The image of ``file_path``, which Blender-style captures write without a suffix."""
+    """Path of the image in ``file_path``, which Blender-style captures write without a suffix."""
     for candidate in (folder / name, *(folder / (name + suffix) for suffix in (".png", ".jpg", ".jpeg"))):
         if candidate.is_file():
             return candidate
@@ -207,7 +212,7 @@ def _image_path(folder: Path, name: str) -> Path | None:
 
 
 def _lens(where: str, entry: dict[str, Any], size: tuple[int, int]) -> tuple[Lens, tuple[int, int]]:
-    """Intrinsics of one frame, and the image size they are meant for (``size`` where the file does not say)."""
+    """Intrinsics of one frame and their image size (``size`` if the file has none)."""
 
     def number(key: str, default: float | None = None) -> float:
         value = entry.get(key, default)

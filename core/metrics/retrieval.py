@@ -13,7 +13,7 @@ from ..errors import InputError
 KS = (1, 5, 10)
 EQUAL = 1e-6
 """Cosines that differ by less are equal: the rounding of float32."""
-_ROWS = 1024
+ROWS_PER_CHUNK = 1024
 
 
 def match_ranks(
@@ -38,7 +38,7 @@ def match_ranks(
     numbers: dict[Hashable, int] = {}
     same_as = None if ids is None else torch.tensor([numbers.setdefault(name, len(numbers)) for name in ids])
     ranks = []
-    for rows in torch.arange(len(q)).split(_ROWS):
+    for rows in torch.arange(len(q)).split(ROWS_PER_CHUNK):
         scores, right = q[rows] @ g.T, target[rows]
         ahead = scores >= scores.gather(1, right[:, None]) - EQUAL
         if same_as is not None:

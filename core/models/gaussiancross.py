@@ -25,7 +25,7 @@ from ..geometry.cameras import Cameras
 from ..geometry.gaussians import Gaussians
 from ..geometry.lattice import CuboidLattice
 from ..geometry.voxels import voxel_mean
-from ..io.pretrained import Pretrained, Stored
+from ..io.pretrained import Pretrained, StoredModel
 from ..losses.contrastive import info_nce
 from ..losses.distillation import (
     depth_l1,
@@ -355,7 +355,7 @@ class GaussianCross(Pretrained):
         return cls(from_dict(GaussianCrossConfig, config, where))
 
     @classmethod
-    def adapt(cls, stored: Stored) -> Stored:
+    def adapt(cls, stored: StoredModel) -> StoredModel:
         """Refuse a backbone alone: it has no heads to render with."""
         if stored.model == "SpUNet":
             raise InputError(stored.path, "a GaussianCross", "a backbone alone", "load it as SpUNet")

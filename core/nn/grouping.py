@@ -22,7 +22,7 @@ GroupBackend = Literal["auto", "numba", "torch", "reference"]
 REACH = 2
 """Largest number of cells that a link spans along an axis: radius / edge = √3 is less than 2."""
 
-_PAIRS = 1 << 22
+PAIRS_PER_CHUNK = 1 << 22
 """Number of point pairs whose distance is computed at a time (backend "torch")."""
 
 
@@ -151,7 +151,7 @@ def _any_link(coord: Tensor, start: Tensor, one: Tensor, other: Tensor, radius: 
     total = int(ends[-1]) if len(ends) else 0
     while done < total:
         # Number all pairs of points consecutively; find the cells p and the points a, b of a chunk of numbers.
-        number = torch.arange(done, min(done + _PAIRS, total), device=coord.device)
+        number = torch.arange(done, min(done + PAIRS_PER_CHUNK, total), device=coord.device)
         p = torch.searchsorted(ends, number, right=True)
         within = number - (ends[p] - pairs[p])
         a = start[one[p]] + torch.div(within, size_other[p], rounding_mode="floor")

@@ -98,7 +98,7 @@ class PatchEncoder(nn.Module):
         # it was added to, which took a sixth of a training step.
         conv, norm, last, shift = _parts(self.first_conv)
         local = F.linear(_dense(patches, conv, norm).relu(), last)  # [P, n, 256]
-        pooled = _maximum(local)[:, None] + shift  # [P, 1, 256]
+        pooled = patch_maximum(local)[:, None] + shift  # [P, 1, 256]
         # The first 256 inputs of the second half are the patch's maximum, equal for all its points: their share of the
         # product is computed once per patch.
         conv, norm, last, end = _parts(self.second_conv)
@@ -107,7 +107,7 @@ class PatchEncoder(nn.Module):
         hidden = F.linear(local, own) + (F.linear(pooled, common, bias) + F.linear(shift, own))  # [P, n, 512]
         if self.training:
             hidden = _normalize(hidden, norm)
-        return _maximum(F.linear(hidden.relu_(), last)) + end
+        return patch_maximum(F.linear(hidden.relu_(), last)) + end
 
 
 class RefineEncoder(nn.Module):
@@ -137,7 +137,7 @@ class RefineEncoder(nn.Module):
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = _dense(x, conv, norm)  # [P, n / strides so far, width]
             x = x.relu() if i < len(self.convs) - 1 else x
-        return _maximum(x)
+        return patch_maximum(x)
 
 
 def in_order(values: Tensor, order: Order) -> Tensor:
@@ -167,7 +167,7 @@ class _Maximum(torch.autograd.Function):
         return hit * (gradient[:, None] / count)
 
 
-def _maximum(x: Tensor) -> Tensor:
+def patch_maximum(x: Tensor) -> Tensor:
     return _Maximum.apply(x) if torch.is_grad_enabled() else x.amax(1)  # type: ignore[return-value]
 
 

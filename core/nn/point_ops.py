@@ -41,7 +41,7 @@ def farthest_point_sample(points: Tensor, count: int, skip: float = 0.0) -> Tens
         out = np.empty((len(xyz), count), np.int64)
         share(_fps, xyz.shape[0] * xyz.shape[1] * count, xyz.contiguous().numpy(), np.float32(skip), out)
         return torch.from_numpy(out)
-    return _fps_torch(xyz, count, skip)
+    return farthest_point_sample_torch(xyz, count, skip)
 
 
 def knn(queries: Tensor, points: Tensor, count: int) -> Tensor:
@@ -65,7 +65,7 @@ def knn(queries: Tensor, points: Tensor, count: int) -> Tensor:
         arrays = (queries.contiguous().numpy(), points.contiguous().numpy())
         share(_knn, queries.shape[0] * queries.shape[1] * points.shape[1], *arrays, out)
         return torch.from_numpy(out)
-    return _knn_torch(queries, points, count)
+    return knn_torch(queries, points, count)
 
 
 def gather(values: Tensor, index: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ _PAIRS = 1 << 27
 """Number of distances in memory at a time (0.5 GB)."""
 
 
-def _fps_torch(points: Tensor, count: int, skip: float) -> Tensor:
+def farthest_point_sample_torch(points: Tensor, count: int, skip: float) -> Tensor:
     """Sample all clouds at once by a sequence of small kernels, without synchronisation."""
     batch = torch.arange(len(points), device=points.device)
     x, y, z = points.unbind(-1)
@@ -253,7 +253,7 @@ def _fps_torch(points: Tensor, count: int, skip: float) -> Tensor:
     return picked
 
 
-def _knn_torch(queries: Tensor, points: Tensor, count: int) -> Tensor:
+def knn_torch(queries: Tensor, points: Tensor, count: int) -> Tensor:
     rows = max(1, _PAIRS // points.shape[1])
     indices = []
     for cloud_queries, cloud in zip(queries, points, strict=True):

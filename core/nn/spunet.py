@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..io.pretrained import Pretrained, Stored
+from ..io.pretrained import Pretrained, StoredModel
 from ..sparse import Backend, SparseConv3d, SparseInverseConv3d, SparseTensor, SubMConv3d, resolve_backend
 from .encode import encode_points
 from .stages import Stages
@@ -226,7 +226,7 @@ class SpUNet(Pretrained):
             raise InputError(where, "what SpUNet is built from", str(error)) from error
 
     @classmethod
-    def adapt(cls, stored: Stored) -> Stored:
+    def adapt(cls, stored: StoredModel) -> StoredModel:
         """Extract the backbone of a stored GaussianCross."""
         if stored.model != "GaussianCross":
             return stored

@@ -1,18 +1,22 @@
-"""Asking a scene: everything between a model's features and an answer that is not a model.
+"""Open-vocabulary queries: compare the features of a scene with text and examples.
 
-- `scoring`: cosine `similarity`, LERF's `relevancy`, several picks in one (`combine`)
-- `store`: `FeatureStore`, a million features answered in a few tens of milliseconds
-- `decide`: `auto_threshold`; "not in this scene" (`present`) with a cut that can be calibrated (`calibrate`)
-- `objects`: selected points → connected `components` with boxes and scores
-- `text`: the `TextEncoder` protocol, prompt templates, a dictionary of precomputed vectors (`TextVectors`)
-- `channels`: words for features that are class scores (`ChannelText`)
-- `ask`: a whole question: words, `Example`s (a crop, a Gaussian) and negatives → scores, presence, unknown words
-- `selection`: scores → the automatic cut and the objects above it
+ask           run a `Query` of phrases, `Example`s and negatives: scores, presence, unknown phrases
+scoring       cosine `similarity`, LERF's `relevancy`, one query vector from several examples (`combine`)
+store         `FeatureStore`: normalised, packed features for repeated queries
+text          `TextEncoder` protocol, prompt templates, precomputed vectors of a vocabulary (`TextVectors`)
+channels      text queries on features that are class scores (`ChannelText`)
+decide        `auto_threshold`; presence in the scene (`present`) and its cut (`calibrate`)
+calibration   files of calibrated cuts
+selection     selection threshold of the scores and the objects above it
+objects       connected `components` of the selected points, with boxes and scores
+index         nearest neighbours in large sets of vectors
+dot           numba kernels of `store`
 
-    words = TextVectors.load("clip_vitb32_lvis.npy")
-    answer = ask(Words.build(gaussians.features, words), Question(("armchair", "lamp")))
-    cut = choose_cut(answer.each[:, 0], floor=0.5)
-    chairs = group(gaussians.means.numpy(), (answer.each[:, 0] > cut.value).numpy(), answer.each[:, 0])
+    encoder = TextVectors.load("clip_vitb32_lvis.npy")
+    answer = ask(QueryableFeatures.build(gaussians.features, encoder), Query(("armchair", "lamp")))
+    scores = answer.phrase_scores[:, 0]
+    cut = choose_cut(scores, floor=0.5)
+    chairs = group(gaussians.means.numpy(), (scores > cut.value).numpy(), scores)
 """
 
 from .ask import (
@@ -43,7 +47,7 @@ from .text import (
     PLAIN,
     SCENE,
     ClosedVocabularyEncoder,
-    Encoded,
+    EncodedPhrases,
     TextEncoder,
     TextVectors,
     UnknownPhrase,
@@ -65,7 +69,7 @@ __all__ = [
     "ChannelText",
     "ClosedVocabularyEncoder",
     "Cut",
-    "Encoded",
+    "EncodedPhrases",
     "Example",
     "FeatureStore",
     "Mode",

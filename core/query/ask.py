@@ -1,4 +1,4 @@
-"""A whole question: words and examples in, scores of every feature out, and an honest word about each of them."""
+"""Score the features of a scene against phrases and examples, and report unknown and absent phrases."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ from .text import CANONICAL, PHOTO, PLAIN, ClosedVocabularyEncoder, TextEncoder,
 Mode = Literal["Relevancy", "Cosine"]
 
 PRESENT = 0.5
-"""Relevancy above which something is said to be in the scene where nothing was calibrated: more like the phrase than
-like any negative."""
+"""Default cut of the peak relevancy for "in this scene", without a calibration: more similar to the phrase than to any
+negative."""
 
 ALIKE = 0.5
-"""Cosine to an example, both less the mean of the scene, that counts as relevancy 0.5: 60°."""
+"""Cosine to an example, both relative to the scene's mean feature, that maps to relevancy 0.5 (an angle of 60°)."""
 
 MAX_PHRASES = 16
+"""Largest number of phrases in one query."""
+
 MAX_LETTERS = 80
-"""Of one phrase. What arrives from a browser has a limit."""
+"""Largest number of characters in one phrase."""
 
 
 @dataclass(frozen=True)
 class QueryableFeatures:
-    """Features of one scene that words can be compared with.
+    """Features of one scene that phrases can be compared with.
 
     Attributes:
-        store: makes, once, the store of the features in the text space, or in coordinates of it.
-        encoder: into the same space.
-        common: [K, D] negatives that always count.
-        channels: the class channels in between, or None where features are text features themselves.
-        calibration: the cut for "not in this scene", or None (`PRESENT`).
+        store: returns the `FeatureStore` of the features in the text space, built on the first call.
+        encoder: encodes phrases into the same space.
+        common: [K, D] negatives of every query.
+        channels: maps class scores to the text space; None if the features lie in it already.
+        calibration: fitted cuts for presence and selection; None uses `PRESENT`.
     """
 
     store: Callable[[], FeatureStore]
@@ -55,53 +57,54 @@ class QueryableFeatures:
         encoder: TextEncoder | None = None,
         channels: Sequence[str] | None = None,
         calibration: Calibration | None = None,
-        keep: Callable[[str, Callable[[], FeatureStore]], FeatureStore] | None = None,
+        memo: Callable[[str, Callable[[], FeatureStore]], FeatureStore] | None = None,
     ) -> QueryableFeatures:
-        """What can be asked of features.
+        """Pair features with the text encoder that they can be compared with.
 
         Args:
-            features: [N, D], in the encoder's space or one column per channel.
-            encoder: the text side of what made the features, or any other where channels have names.
-            channels: [D] names of the columns, if they are classes.
-            calibration: of this model.
-            keep: (name, make) → the store, to share it between questions; by default every `QueryableFeatures` has its own.
+            features: [N, D], in the encoder's space or one column per class.
+            encoder: text tower of the teacher behind the features; any text encoder if ``channels`` are named.
+            channels: [D] class names of the columns, for class scores.
+            calibration: fitted for this model.
+            memo: (name, make) → the store, to share it between queries. By default each `QueryableFeatures` has its
+                own.
 
         Raises:
-            InputError: nothing leads from words to these features; says what is missing.
+            InputError: neither a text encoder of the features' width nor channel names; says what is missing.
         """
         width = features.shape[1]
-        keep = keep or _Once()
+        memo = memo or _Memo()
         if encoder is not None and encoder.dim == width:
-            make = lambda: keep("feature store", lambda: FeatureStore.build(features))  # noqa: E731
+            make = lambda: memo("feature store", lambda: FeatureStore.build(features))  # noqa: E731
             return QueryableFeatures(make, encoder, negatives_of(encoder), None, calibration)
         if channels is not None and len(channels) == width:
             text = ChannelText.build(tuple(channels), encoder)
             return QueryableFeatures(
-                lambda: keep("word store", lambda: text.store(features)), text, text.common(), text, calibration
+                lambda: memo("word store", lambda: text.store(features)), text, text.common(), text, calibration
             )
         if encoder is None:
             raise InputError(
                 f"features of width {width}",
-                "text vectors from the text side of the teacher behind them, or names of their channels",
+                "the text encoder of their teacher, or names of their channels",
                 "neither",
             )
         raise InputError(
             f"features of width {width}",
-            f"text vectors as wide, or channel names that lead from one to the other, not {encoder.dim} values",
-            "features and words of different models",
+            f"text vectors of that width, or names of their channels, not text vectors of width {encoder.dim}",
+            "features and text vectors of different models",
         )
 
     @property
     def cut(self) -> float:
-        """Peak relevancy above which something is in the scene."""
+        """Peak relevancy above which a phrase counts as present in the scene."""
         return PRESENT if self.calibration is None else self.calibration.cut
 
-    def least(self, scores: Tensor) -> float:
-        """The least threshold for the relevancy [N] of a phrase."""
-        return 0.5 if self.calibration is None else self.calibration.least(scores)
+    def min_threshold(self, scores: Tensor) -> float:
+        """Lower bound of the selection threshold for the relevancy [N] of a phrase."""
+        return 0.5 if self.calibration is None else self.calibration.min_threshold(scores)
 
 
-class _Once:
+class _Memo:
     def __init__(self) -> None:
         self._made: dict[str, FeatureStore] = {}
 
@@ -112,24 +115,28 @@ class _Once:
 
 
 def negatives_of(encoder: TextEncoder) -> Tensor:
-    """[K, D] what every phrase has to beat: what all words have in common where the encoder can tell
-    (``encoder.common()``), LERF's canonical words otherwise."""
+    """[K, D] default negatives of an encoder: ``encoder.common()``, the mean direction of its vocabulary, where it has
+    one; LERF's canonical phrases otherwise.
+
+    Raises:
+        InputError: the encoder knows none of the canonical phrases.
+    """
     common = getattr(encoder, "common", None)
     if common is not None:
         return common()
     vectors, known = encode(encoder, CANONICAL)
     if not known.any():
-        raise InputError("text encoder", f"at least one of the canonical words {', '.join(CANONICAL)}", "none known")
+        raise InputError("text encoder", f"at least one of the canonical phrases {', '.join(CANONICAL)}", "none known")
     return vectors[known]
 
 
 @dataclass(frozen=True)
 class Example:
-    """Something to look for that is not words: a crop of an image, a Gaussian, a point.
+    """A query by example: an image crop, a Gaussian or a point.
 
     Attributes:
-        name: what it is called.
-        features: [A, D] of it (tokens of the crop, rows of the scene), in the space of the scene's features.
+        name: label in results.
+        features: [A, D] tokens of the crop or rows of the scene, in the space of the scene's features.
     """
 
     name: str
@@ -138,12 +145,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked.
+    """Phrases and examples to score a scene against.
 
     Attributes:
-        phrases: at least one; words or examples. negatives: what is not meant.
-        template: with one {}, see `text.expand`.
-        mode: what the scores are.
+        phrases: one or more phrases or examples.
+        negatives: phrases to exclude.
+        template: prompt template with one {}, see `text.expand`.
+        mode: kind of the returned scores.
     """
 
     phrases: tuple[str | Example, ...]
@@ -154,17 +162,18 @@ class Query:
 
 @dataclass(frozen=True)
 class PhraseAnswer:
-    """About one phrase.
+    """Result for one phrase.
 
     Attributes:
-        phrase: as asked. meant: as the encoder knows it.
-        unknown: why it could not be asked, or None.
-        presence: whether it is in the scene (by its relevancy, whatever the mode); None if it could not be asked.
-        nearest: with class channels that do not have it by name: the one nearest in meaning, and their cosine.
+        phrase: as in the query.
+        canonical: the encoder's name for it.
+        unknown: why the phrase could not be encoded, or None.
+        presence: whether it is in the scene, by its peak relevancy in either mode; None for an unknown phrase.
+        nearest: for class channels without this name: the channel nearest in meaning and its cosine.
     """
 
     phrase: str
-    meant: str = ""
+    canonical: str = ""
     unknown: UnknownPhrase | None = None
     presence: Presence | None = None
     nearest: tuple[str, float] | None = None
@@ -172,151 +181,163 @@ class PhraseAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores on the CPU, and what to say.
+    """Result of a query; tensors are on the CPU.
 
     Attributes:
-        scores: [N] the best over all known phrases; None when none is known.
-        phrases: P answers, in the order of the question.
-        unknown_negatives: what was not meant, and is not known either.
-        each: [N, P'] of the P' known phrases, in order; None when none is known.
+        scores: [N] highest score over the known phrases; None if no phrase is known.
+        phrases: one result per phrase, in the order of the query.
+        unknown_negatives: negatives that the encoder does not know; they are left out.
+        phrase_scores: [N, P'] scores of the P' known phrases, in order; None if no phrase is known.
     """
 
     scores: Tensor | None
     phrases: tuple[PhraseAnswer, ...]
     unknown_negatives: tuple[UnknownPhrase, ...] = ()
-    each: Tensor | None = None
+    phrase_scores: Tensor | None = None
 
     @property
-    def somewhere(self) -> bool:
+    def any_present(self) -> bool:
         """Whether at least one phrase is in the scene."""
         return any(p.presence is not None and p.presence.present for p in self.phrases)
 
     @property
-    def known(self) -> tuple[PhraseAnswer, ...]:
-        """The phrases that could be asked: the columns of ``each``."""
+    def known_phrases(self) -> tuple[PhraseAnswer, ...]:
+        """The phrases that the encoder knows: the columns of ``phrase_scores``."""
         return tuple(p for p in self.phrases if p.unknown is None)
 
     def classes(self, cuts: Sequence[float]) -> Tensor:
-        """[N] int64: which known phrase scores highest there, of those above their cut; −1 where none does.
+        """[N] int64 index of the best known phrase whose score exceeds its cut; −1 where none does.
 
         Args:
             cuts: P' thresholds, one per known phrase.
+
+        Raises:
+            InputError: no phrase is known.
         """
-        if self.each is None:
+        if self.phrase_scores is None:
             raise InputError("classes of an answer", "at least one known phrase", "none")
-        above = torch.where(self.each > torch.tensor(cuts), self.each, -torch.inf)
+        above = torch.where(self.phrase_scores > torch.tensor(cuts), self.phrase_scores, -torch.inf)
         best, label = above.max(1)
         return torch.where(best > -torch.inf, label, -1)
 
 
-def ask(words: QueryableFeatures, question: Query) -> Answer:
-    """Scores of all features.
+def ask(features: QueryableFeatures, query: Query) -> Answer:
+    """Score every feature against every phrase and example of a query.
 
-    Words: LERF's relevancy against `QueryableFeatures.common` and the question's negatives. Examples: sigmoid(10 (c − max(`ALIKE`,
-    c⁻))), c the cosine with the mean direction of the example and c⁻ those with the question's negatives, all less the
-    mean of the scene (an image is like any other image of the scene more than like any word). Either way 0.5 is where
-    it stops being what was asked for.
+    Phrases: LERF's relevancy against `QueryableFeatures.common` and the negatives of the query. Examples:
+    sigmoid(10 (c − max(`ALIKE`, c⁻))), with c the cosine to the mean direction of the example and c⁻ those to the
+    negatives, all relative to the scene's mean feature (features of one scene resemble each other more than any text).
+    0.5 is the decision boundary in both cases.
+
+    Raises:
+        InputError: no phrase, or a template without exactly one {}.
     """
-    expand("word", [question.template])  # refuses a template without {}
-    if not question.phrases:
-        raise InputError("words", "at least one", "none")
-    texts = [p for p in question.phrases if isinstance(p, str)]
-    known, unknown = _encode_known(words.encoder, texts, question.template)
-    against, unknown_negatives = _encode_known(words.encoder, question.negatives, question.template)
-    asked = [p for p in question.phrases if not isinstance(p, str) or p in known]
-    if not asked:
+    expand("word", [query.template])  # checks the template
+    if not query.phrases:
+        raise InputError("the query", "at least one phrase", "none")
+    texts = [p for p in query.phrases if isinstance(p, str)]
+    vectors_of, unknown = _encode_known(features.encoder, texts, query.template)
+    negatives, unknown_negatives = _encode_known(features.encoder, query.negatives, query.template)
+    usable = [p for p in query.phrases if not isinstance(p, str) or p in vectors_of]
+    if not usable:
         missing = tuple(PhraseAnswer(p, unknown=unknown[p]) for p in texts)
         return Answer(None, missing, (*unknown_negatives.values(),))
-    store = words.store()
-    vectors = torch.stack([known[p] if isinstance(p, str) else _vector(words, p) for p in asked])
-    relevancy = _relevancy(words, store, asked, vectors, against)
-    scores = relevancy if question.mode == "Relevancy" else store.scores(vectors).cpu()
+    store = features.store()
+    vectors = torch.stack([vectors_of[p] if isinstance(p, str) else _vector(features, p) for p in usable])  # [P', D]
+    relevancy = _relevancy(features, store, usable, vectors, [*negatives.values()])  # [N, P']
+    scores = relevancy if query.mode == "Relevancy" else store.scores(vectors).cpu()
     columns = iter(relevancy.unbind(1))
     answers = []
-    for phrase in question.phrases:
-        if isinstance(phrase, str) and phrase in unknown:
-            answers.append(PhraseAnswer(phrase, unknown=unknown[phrase]))
-        elif isinstance(phrase, str):
-            found = present(next(columns), words.cut)
-            answers.append(PhraseAnswer(phrase, _canonical_name(words, phrase), None, found, _nearest(words, phrase)))
-        else:
+    for phrase in query.phrases:
+        if not isinstance(phrase, str):
             answers.append(PhraseAnswer(phrase.name, phrase.name, None, present(next(columns), PRESENT)))
+        elif phrase in unknown:
+            answers.append(PhraseAnswer(phrase, unknown=unknown[phrase]))
+        else:
+            presence = present(next(columns), features.cut)
+            canonical = _canonical_name(features.encoder, phrase)
+            answers.append(PhraseAnswer(phrase, canonical, None, presence, _nearest(features, phrase)))
     return Answer(scores.amax(1), tuple(answers), (*unknown_negatives.values(),), scores)
 
 
 def _relevancy(
-    words: QueryableFeatures,
+    features: QueryableFeatures,
     store: FeatureStore,
-    asked: list[str | Example],
+    phrases: list[str | Example],
     vectors: Tensor,
-    against: dict[str, Tensor],
+    negatives: list[Tensor],
 ) -> Tensor:
-    """[N, P] of words and examples, on the CPU."""
-    unwanted = list(against.values())
-    is_text = torch.tensor([isinstance(p, str) for p in asked])
+    """[N, P] relevancy of P phrases and examples with the vectors [P, D], on the CPU."""
+    rows = [vector[None] for vector in negatives]
+    is_text = torch.tensor([isinstance(p, str) for p in phrases])
     parts = {}
     if is_text.any():
-        negatives = torch.cat([words.common.to(vectors), *(v[None] for v in unwanted)])
-        parts[True] = store.relevancy(vectors[is_text], negatives).cpu()
+        parts[True] = store.relevancy(vectors[is_text], torch.cat([features.common.to(vectors), *rows])).cpu()
     if not is_text.all():
         examples = vectors[~is_text]
-        likeness = centred_cosine(store, torch.cat([examples, *(v[None] for v in unwanted)])).cpu()
-        floor = torch.full((len(likeness), 1), ALIKE)
-        negative = torch.cat([floor, likeness[:, len(examples) :]], 1)
-        parts[False] = margin_to_relevancy(likeness[:, : len(examples)], negative)
+        cosine = centred_cosine(store, torch.cat([examples, *rows])).cpu()
+        floor = torch.full((len(cosine), 1), ALIKE)
+        negative = torch.cat([floor, cosine[:, len(examples) :]], 1)
+        parts[False] = margin_to_relevancy(cosine[:, : len(examples)], negative)
     if len(parts) == 1:
         return next(iter(parts.values()))
-    # query by query, as the store lays it out
-    out = torch.empty(len(asked), len(store)).T
+    # Contiguous per phrase, like the scores of the store.
+    out = torch.empty(len(phrases), len(store)).T
     for kind, part in parts.items():
         out[:, is_text if kind else ~is_text] = part
     return out
 
 
-def _vector(words: QueryableFeatures, example: Example) -> Tensor:
+def _vector(features: QueryableFeatures, example: Example) -> Tensor:
+    """[D] query vector of an example."""
     rows = example.features.detach().float().cpu()
-    if words.channels is not None:
-        rows = words.channels.features(rows)
+    if features.channels is not None:
+        rows = features.channels.features(rows)
     return combine(rows)
 
 
 def _encode_known(
     encoder: TextEncoder, phrases: Sequence[str], template: str
 ) -> tuple[dict[str, Tensor], dict[str, UnknownPhrase]]:
-    """Phrase → vector, and phrase → why there is none."""
+    """Known phrase → vector [D], and unknown phrase → the reason."""
     if not phrases:
         return {}, {}
-    # What knows words does not know sentences about them.
-    vectors, known = encode(encoder, phrases, PLAIN if isinstance(encoder, ClosedVocabularyEncoder) else [template])
-    good = {p: v for p, v, k in zip(phrases, vectors.cpu(), known.tolist(), strict=True) if k}
-    return good, {p: _why(encoder, p) for p in phrases if p not in good}
+    # A closed vocabulary holds phrases, not sentences about them.
+    templates = PLAIN if isinstance(encoder, ClosedVocabularyEncoder) else [template]
+    vectors, known = encode(encoder, phrases, templates)
+    vectors_of = {p: v for p, v, k in zip(phrases, vectors.cpu(), known.tolist(), strict=True) if k}
+    return vectors_of, {p: _unknown_phrase(encoder, p) for p in phrases if p not in vectors_of}
 
 
-def _why(encoder: TextEncoder, phrase: str) -> UnknownPhrase:
-    found = encoder.find(phrase) if isinstance(encoder, ClosedVocabularyEncoder) else phrase
-    return UnknownPhrase(phrase, ()) if isinstance(found, str) else found
+def _unknown_phrase(encoder: TextEncoder, phrase: str) -> UnknownPhrase:
+    name = encoder.find(phrase) if isinstance(encoder, ClosedVocabularyEncoder) else phrase
+    return UnknownPhrase(phrase, ()) if isinstance(name, str) else name
 
 
-def _canonical_name(words: QueryableFeatures, phrase: str) -> str:
-    found = words.encoder.find(phrase) if isinstance(words.encoder, ClosedVocabularyEncoder) else phrase
-    return found if isinstance(found, str) else phrase
+def _canonical_name(encoder: TextEncoder, phrase: str) -> str:
+    name = encoder.find(phrase) if isinstance(encoder, ClosedVocabularyEncoder) else phrase
+    return name if isinstance(name, str) else phrase
 
 
-def _nearest(words: QueryableFeatures, phrase: str) -> tuple[str, float] | None:
-    if words.channels is None or words.channels.channel(phrase) is not None:
+def _nearest(features: QueryableFeatures, phrase: str) -> tuple[str, float] | None:
+    if features.channels is None or features.channels.channel(phrase) is not None:
         return None
-    return words.channels.nearest(phrase)
+    return features.channels.nearest(phrase)
 
 
 def template_for(encoder: TextEncoder | None) -> str:
-    """What a phrase is put into by default: itself for what knows words, "a photo of a {}" for text towers."""
+    """Default prompt template: "{}" for a closed vocabulary or no encoder, "a photo of a {}" for a text tower."""
     return (PLAIN if encoder is None or isinstance(encoder, ClosedVocabularyEncoder) else PHOTO)[0]
 
 
-def read_phrases(text: str, what: str = "words") -> tuple[str, ...]:
-    """ "sofa, Red chair" or one per line → phrases without repetition; `InputError` for too much of it."""
-    found = [" ".join(part.split()) for part in re.split(r"[,;\n]", text[: 10 * MAX_PHRASES * MAX_LETTERS])]
-    phrases = tuple(dict.fromkeys(p for p in found if p))
+def read_phrases(text: str, what: str = "phrases") -> tuple[str, ...]:
+    """Split a comma- or line-separated list into phrases: trimmed, without repetition.
+
+    Raises:
+        InputError: more than `MAX_PHRASES` phrases or a phrase longer than `MAX_LETTERS`.
+    """
+    parts = [" ".join(part.split()) for part in re.split(r"[,;\n]", text[: 10 * MAX_PHRASES * MAX_LETTERS])]
+    phrases = tuple(dict.fromkeys(p for p in parts if p))
     if len(phrases) > MAX_PHRASES or any(len(p) > MAX_LETTERS for p in phrases):
         raise InputError(what, f"at most {MAX_PHRASES} phrases of {MAX_LETTERS} letters", f"{len(text):,} letters")
     return phrases

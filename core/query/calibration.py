@@ -1,4 +1,4 @@
-"""Cuts for "not in this scene", kept beside the model that they were fitted for."""
+"""Read and write files of calibrated cuts (`decide.Calibration`), stored beside the weights of a model."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from .decide import Calibration
 
 FORMAT = "gaussiancross-calibration"
 NAME = "calibration.json"
-"""In a run folder; beside other weights ``<weights>.calibration.json``."""
+"""File name in a run folder. Beside other weights: ``<weights>.calibration.json``."""
 
 
 def save_calibration(path: Path | str, field: str, calibration: Calibration, about: Mapping[str, Any]) -> None:
-    """Write, or replace, the entry of one field in a file; other entries stay.
+    """Write or replace the entry of one source of features; other entries stay.
 
     Args:
-        field: what the scores were computed from: "lifted" (features lifted without training) or "model".
-        about: what it was fitted on: scenes, phrases, counts, command.
+        field: source of the features: "lifted" (teacher features, without training) or "model".
+        about: description of the fit for the file: scenes, phrases, counts, command.
+
+    Raises:
+        InputError: an existing file is damaged.
     """
     path = Path(path)
     entries = _entries(path) if path.is_file() else {}
     entries[field] = {**{k: round(v, 6) for k, v in calibration._asdict().items()}, **about}
-    written = {"format": FORMAT, "version": 1, "fields": entries}
+    content = {"format": FORMAT, "version": 1, "fields": entries}
     with atomic_file(path) as partial:
-        partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def load_calibration(path: Path | str, field: str) -> Calibration | None:
-    """The entry of one field; None where there is no file or no such entry.
+    """Read the entry of one source of features; None if there is no file or no such entry.
 
     Raises:
         InputError: a damaged file.
@@ -45,12 +48,12 @@ def load_calibration(path: Path | str, field: str) -> Calibration | None:
     if entry is None:
         return None
     try:
-        found = Calibration(*(float(entry[k]) for k in Calibration._fields))
+        calibration = Calibration(*(float(entry[k]) for k in Calibration._fields))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"the entry {field!r} without {', '.join(Calibration._fields)}") from error
-    if not (all(map(math.isfinite, found)) and 0 <= found.auc <= 1):
-        raise _damaged(path, str(found._asdict()))
-    return found
+    if not (all(map(math.isfinite, calibration)) and 0 <= calibration.auc <= 1):
+        raise _damaged(path, str(calibration._asdict()))
+    return calibration
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Words for features that are class scores: a teacher with named channels, asked in the space of a text encoder."""
+"""Text queries on class scores: map the named channels of a teacher to the space of a text encoder."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from torch import Tensor
 from ..errors import InputError
 from .scoring import unit
 from .store import FeatureStore
-from .text import PLAIN, Encoded, TextEncoder, TextVectors, UnknownPhrase, encode, spellings
+from .text import PLAIN, EncodedPhrases, TextEncoder, TextVectors, UnknownPhrase, encode, spellings
 
 SHARPNESS = 50.0
-"""Default factor from unit-length class scores to logits. Logits of a segmentation network with C = 32 classes are
-about 50 long; a loss on the cosine forgets that length."""
+"""Default factor from unit-length class scores to logits: the norm of the logits of a segmentation network with 32
+classes, which a cosine loss does not preserve."""
 
 
 @dataclass(frozen=True)
 class ChannelText:
-    """C class channels and the text vectors of their names: a `TextEncoder` whose space the class scores share.
+    """Text vectors of C class names: a `TextEncoder` into a space that class scores can be mapped to.
 
-    A feature with class probabilities p [C] means Σ_c p_c t_c, t_c being the text vector of class c. That vector is
-    never made: what decides every cosine with it are its C coordinates in the span of the t_c. `features` gives those
-    plus a zero, `encode` gives a phrase the same coordinates plus the length of what is left of it outside the span.
-    All cosines between features and phrases are exactly those of the full text space.
+    A feature with class probabilities p [C] stands for Σ_c p_c t_c, with t_c the text vector of class c. Cosines need
+    only its C coordinates in the span of the t_c: `features` returns these plus a zero, `encode` returns the same
+    coordinates of a phrase plus the length of its part outside the span. All cosines between features and phrases equal
+    those in the full text space.
 
-    Class names that the encoder does not know (LVIS has no "wall") get a direction of their own, as near to the other
-    words as these are to each other: a word like any other. Asked for by name, they are known.
+    Class names that the encoder does not know (LVIS has no "wall") get an extra dimension each, with the typical cosine
+    to other names. Queries by that name are known.
 
     Attributes:
-        names: [C] of the channels.
-        vectors: [C, D + U] unit text vectors, U of them with a direction of their own.
-        known: [C] bool, whether the encoder knew the name.
+        names: C names of the channels.
+        vectors: [C, D + U] unit text vectors, with U extra dimensions for U unknown names.
+        known: [C] bool, whether the encoder knows the name.
         root: [C, C] with ``root @ root.T`` the Gram matrix of the vectors.
         map: [C, D + U] from text vectors to coordinates.
-        mean: [D] unit vector of what all words have in common.
+        mean: [D] unit mean direction of the vocabulary.
     """
 
     names: tuple[str, ...]
@@ -55,11 +55,15 @@ class ChannelText:
     def build(
         names: Sequence[str], encoder: TextEncoder | None = None, templates: Sequence[str] = PLAIN
     ) -> ChannelText:
-        """
+        """Compute the text vectors of channel names.
+
         Args:
-            names: [C ≥ 1] of the channels; alternatives may be listed in one name ("chair; seat" or "chair, seat").
-            encoder: gives text vectors of D dimensions. Without one the names are the only words.
-            templates: for the encoder, see `encode`.
+            names: C ≥ 1 names of the channels; alternatives may be listed in one name ("chair; seat" or "chair, seat").
+            encoder: encodes names and phrases into D dimensions. Without one only the names are known.
+            templates: prompt templates for the encoder, see `encode`.
+
+        Raises:
+            InputError: no names.
         """
         if not names:
             raise InputError("channel names", "at least one", "none")
@@ -73,7 +77,7 @@ class ChannelText:
         wide[unknown, vectors.shape[1] + torch.arange(len(unknown))] = math.sqrt(1 - nearness**2)
         wide = wide.double()
         values, axes = torch.linalg.eigh(wide @ wide.T)
-        # Directions that (almost) no vector reaches stay zero: synonyms make the Gram matrix singular.
+        # Synonyms make the Gram matrix singular: axes with (almost) no component stay zero.
         reached = values > 1e-6 * values.max()
         values = values.clamp_min(1e-12)
         inverse = torch.where(reached, values.rsqrt(), 0.0)
@@ -101,8 +105,8 @@ class ChannelText:
         """The `FeatureStore` of `features`."""
         return FeatureStore.build(self.features(scores, sharpness))
 
-    def encode(self, phrases: list[str]) -> Encoded:
-        """[P, C + 1] unit vectors: names of channels first, then what the encoder knows."""
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
+        """[P, C + 1] unit vectors of P phrases: from the channel for channel names, else from the encoder."""
         out = torch.zeros(len(phrases), self.vectors.shape[1])
         known = torch.zeros(len(phrases), dtype=torch.bool)
         rest = []
@@ -113,10 +117,10 @@ class ChannelText:
             else:
                 out[i], known[i] = self.vectors[channel], True
         if rest and self._encoder is not None:
-            found = encode(self._encoder, [phrases[i] for i in rest], self._templates)
-            out[rest, : found.vectors.shape[1]] = found.vectors.cpu()
-            known[rest] = found.known.cpu()
-        return Encoded(self.coordinates(out) * known[:, None], known)
+            encoded = encode(self._encoder, [phrases[i] for i in rest], self._templates)
+            out[rest, : encoded.vectors.shape[1]] = encoded.vectors.cpu()
+            known[rest] = encoded.known.cpu()
+        return EncodedPhrases(self.coordinates(out) * known[:, None], known)
 
     def coordinates(self, vectors: Tensor) -> Tensor:
         """Text vectors [Q, D] or [Q, D + U] → [Q, C + 1] unit coordinates."""
@@ -126,7 +130,7 @@ class ChannelText:
         return torch.cat([inside, outside], -1)
 
     def channel(self, phrase: str) -> int | None:
-        """The channel that a phrase names, whatever its case, article and plural; None when there is none."""
+        """Index of the channel with this name, ignoring case, article and plural; None without one."""
         wanted = set(spellings(phrase))
         for i, name in enumerate(self.names):
             if any(wanted & set(spellings(part)) for part in _alternatives(name)):
@@ -134,28 +138,26 @@ class ChannelText:
         return None
 
     def common(self) -> Tensor:
-        """[1, C + 1] what all words have in common: the negative that says "some other word"."""
+        """[1, C + 1] mean direction of the vocabulary, the default negative."""
         return self.coordinates(self.mean[None])
 
     def find(self, phrase: str) -> str | UnknownPhrase:
-        """The name that a phrase means here, or why not."""
+        """The channel or vocabulary name that a phrase matches, or an `UnknownPhrase` with suggestions."""
         channel = self.channel(phrase)
         if channel is not None:
             return self.names[channel]
-        own = difflib.get_close_matches(phrase.casefold(), self.names, 3, cutoff=0.7)
+        similar = difflib.get_close_matches(phrase.casefold(), self.names, 3, cutoff=0.7)
         if isinstance(self._encoder, TextVectors):
-            found = self._encoder.find(phrase)
-            return (
-                found
-                if isinstance(found, str)
-                else UnknownPhrase(phrase, tuple(dict.fromkeys((*own, *found.suggestions)))[:5])
-            )
+            name = self._encoder.find(phrase)
+            if isinstance(name, str):
+                return name
+            return UnknownPhrase(phrase, tuple(dict.fromkeys((*similar, *name.suggestions)))[:5])
         if self._encoder is not None and bool(self.encode([phrase]).known[0]):
             return phrase
-        return UnknownPhrase(phrase, tuple(own or self.names[:8]))
+        return UnknownPhrase(phrase, tuple(similar or self.names[:8]))
 
     def nearest(self, phrase: str) -> tuple[str, float]:
-        """The channel most like a phrase, and their cosine in [−1, 1]; ("", 0) for an unknown phrase."""
+        """Name of the channel most similar to a phrase and their cosine in [−1, 1]; ("", 0) for an unknown phrase."""
         query, known = self.encode([phrase])
         if not known[0]:
             return "", 0.0
@@ -164,26 +166,26 @@ class ChannelText:
 
 
 NEARNESS = 0.86
-"""Cosine of a word with what all words have in common, where nothing better is known (the median of CLIP ViT-B/32 on
-the 1,203 words of LVIS)."""
+"""Default cosine of a name with the mean direction of the vocabulary: the median of CLIP ViT-B/32 on the 1,203 names of
+LVIS."""
 
 
 def _alternatives(name: str) -> list[str]:
     return [part.strip() for part in re.split(r"[;,/]", name) if part.strip()] or [name]
 
 
-def _common(known: Tensor, encoder: TextEncoder | None) -> tuple[Tensor, float]:
-    """[D] unit vector that words have in common, and the typical cosine of a word with it."""
+def _common(vectors: Tensor, encoder: TextEncoder | None) -> tuple[Tensor, float]:
+    """[D] unit mean direction of the vocabulary, and the typical cosine of a name with it."""
     if isinstance(encoder, TextVectors):
         return encoder.common()[0], encoder.nearness()
-    if len(known) == 0:
-        return torch.nn.functional.one_hot(torch.tensor(0), known.shape[1]).float(), NEARNESS
-    mean = known.mean(0)
+    if len(vectors) == 0:
+        return torch.nn.functional.one_hot(torch.tensor(0), vectors.shape[1]).float(), NEARNESS
+    mean = vectors.mean(0)
     return mean / mean.norm().clamp_min(1e-6), float(mean.norm().clamp_max(0.99))
 
 
 def _name_vectors(names: Sequence[str], encoder: TextEncoder, templates: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """[C, D] unit vectors, the mean over a name's known alternatives, and [C] whether there was one."""
+    """[C, D] unit vectors, each the mean over a name's known alternatives, and [C] bool whether one is known."""
     parts = [_alternatives(name) for name in names]
     vectors, known = encode(encoder, [p for group in parts for p in group], templates)
     owner = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(group) for group in parts]))

@@ -1,4 +1,4 @@
-"""From scores to decisions: which points are meant, and whether the thing is in the scene at all."""
+"""Decide from scores which points a phrase selects and whether its object is in the scene."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from torch import Tensor
 from ..errors import InputError
 
 TWO_GROUPS = 4.0
-"""Separability from which a histogram counts as two groups. Cutting one group in two gives 2.6 (normal, exponential)
-to 3.5 (uniform)."""
+"""Lowest separability (Ashman's D) of two groups. Cutting one group in two gives 2.6 (normal, exponential) to 3.5
+(uniform)."""
 
 FEWEST = 100
-"""Scores that it takes to speak of groups: of 100 draws from one group, 3 % look like two; of 50, 15 %."""
+"""Lowest number of scores to cut into groups. 3 % of samples of 100 from a single group look like two, 15 % of 50."""
 
 BINS = 256
+"""Number of histogram bins."""
 
 TOP = 20
-"""How many of the best points speak for a scene in `present`: one stray point must not."""
+"""Number of highest scores that `peak` averages, so that a single outlier does not decide."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where to cut a score.
+    """A selection threshold.
 
     Attributes:
-        value: points with a score above it are meant.
-        method: "otsu": the scores fall into two groups, cut between them. "otsu above floor": those above the floor
-            do. "floor": neither does; the cut is the floor itself.
-        separability: Ashman's D of the two groups, |μ₁ − μ₂| / √((σ₁² + σ₂²) / 2); with "floor", of the best two that
-            the scores above the floor can be cut into (0 without any). See `TWO_GROUPS`.
+        value: points with a higher score are selected.
+        method: "otsu": all scores fall into two groups and are cut between them. "otsu above floor": the scores above
+            the floor do. "floor": neither; the threshold is the floor.
+        separability: Ashman's D of the two groups, |μ₁ − μ₂| / √((σ₁² + σ₂²) / 2); with "floor", D of the best cut of
+            the scores above the floor (0 without any). See `TWO_GROUPS`.
     """
 
     value: float
@@ -44,7 +45,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Presence:
-    """Whether a scene holds what was asked for: ``present`` = ``score`` > ``cut``."""
+    """Whether a scene contains the object of a query: ``present`` = ``score`` > ``cut``."""
 
     present: bool
     score: float
@@ -52,11 +53,11 @@ class Presence:
 
 
 class Calibration(NamedTuple):
-    """What was fitted on scenes of which the answer is known.
+    """Cuts fitted on labelled scenes.
 
-    ``cut`` for `present`, and the ROC ``auc`` of the scores that it was found on. Of what is present, scores above
-    max(``floor``, ``share`` · `peak`) are selected at least: the relevancy of averaged features stays below a half at
-    the edges of things.
+    ``cut`` is the threshold of `present`; ``auc`` the area under the ROC curve of the scores that it was fitted on.
+    Selection thresholds of present objects are at least max(``floor``, ``share`` · `peak`): the relevancy of averaged
+    features stays below 0.5 at the edges of objects.
     """
 
     cut: float
@@ -64,13 +65,13 @@ class Calibration(NamedTuple):
     floor: float = 0.5
     share: float = 0.0
 
-    def least(self, scores: Tensor | NDArray) -> float:
-        """The least threshold for the scores [N] of a phrase, for `selection.choose_cut`."""
+    def min_threshold(self, scores: Tensor | NDArray) -> float:
+        """Lower bound of the selection threshold for the scores [N] of a phrase, see `selection.choose_cut`."""
         return max(self.floor, self.share * peak(scores))
 
 
 def auto_threshold(scores: Tensor | NDArray, floor: float | None = 0.5) -> Threshold:
-    """A threshold from the scores alone.
+    """Choose a selection threshold from the scores alone.
 
     Otsu's cut of the histogram, if it separates two groups and lies above the floor; otherwise Otsu's cut of the
     scores above the floor, if that separates two groups (a small object in a large scene: Otsu's criterion sees only
@@ -78,9 +79,9 @@ def auto_threshold(scores: Tensor | NDArray, floor: float | None = 0.5) -> Thres
     enough scores (`FEWEST`).
 
     Args:
-        scores: [N]. Scores that are not finite, or exactly 0 (points that carry no feature), are left out.
-        floor: the least value that may be returned. 0.5 for relevancy, "as much as the nearest negative". None, for
-            scores without a natural zero such as cosines: the median plus three robust standard deviations
+        scores: [N]. Scores that are not finite, or exactly 0 (points without a feature), are ignored.
+        floor: lower bound of the threshold. 0.5 for relevancy (as similar to the nearest negative as to the phrase).
+            None, for scores without a natural zero such as cosines: the median plus three robust standard deviations
             (1.4826 · median absolute deviation).
     """
     values = torch.as_tensor(scores).detach().float().flatten()
@@ -98,7 +99,7 @@ def auto_threshold(scores: Tensor | NDArray, floor: float | None = 0.5) -> Thres
 
 
 def otsu(scores: Tensor, bins: int = BINS) -> tuple[float, float]:
-    """Otsu's cut of the histogram of finite scores [N], and Ashman's D of its two sides; (0, 0) without two values.
+    """Otsu's cut of the histogram of finite scores [N] and Ashman's D of its two sides; (0, 0) without scores.
 
     N. Otsu, "A threshold selection method from gray-level histograms", 1979; K. Ashman et al., 1994, for D.
     """
@@ -114,38 +115,43 @@ def otsu(scores: Tensor, bins: int = BINS) -> tuple[float, float]:
     count_a, mean_a, var_a = (m[:-1] for m in below)
     count_b, mean_b, var_b = (m[-2::-1] for m in above)
     between = count_a * count_b * (mean_a - mean_b) ** 2
-    # Every cut inside a gap is equally good; take its middle.
+    # Every cut between two groups of bins is equally good; take the middle one.
     ties = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     k = int(ties[len(ties) // 2])
-    # A group can be as narrow as a bin, but not narrower than we can see.
+    # Add the variance within a bin: the histogram cannot resolve narrower groups.
     spread = (var_a[k] + var_b[k]) / 2 + width**2 / 12
     return low + width * (k + 1), float(abs(mean_a[k] - mean_b[k]) / np.sqrt(spread))
 
 
 def peak(scores: Tensor | NDArray, top: int = TOP) -> float:
-    """One number for a scene: the mean of its ``top`` best finite scores [N]; 0 when there is none."""
+    """Mean of the ``top`` highest finite scores [N] of a scene; 0 without any."""
     values = torch.as_tensor(scores).detach().float().flatten()
     values = values[values.isfinite()]
     return float(values.topk(min(top, len(values))).values.mean()) if len(values) else 0.0
 
 
 def present(scores: Tensor | NDArray, cut: float, top: int = TOP) -> Presence:
-    """Is it in this scene? Compares `peak` of the scores [N] with a cut from `calibrate`."""
+    """Decide whether an object is in the scene: compare `peak` of the scores [N] with a cut from `calibrate`."""
     score = peak(scores, top)
     return Presence(score > cut, score, cut)
 
 
 def calibrate(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArray) -> Calibration:
-    """The cut for `present`, from scenes of which the answer is known.
+    """Fit the cut of `present` on labelled scenes.
 
     Args:
-        positive_scores: [A] `peak` of scenes that hold what was asked for. negative_scores: [B] of scenes that do not.
+        positive_scores: [A] `peak` of scenes that contain the object.
+        negative_scores: [B] `peak` of scenes that do not.
 
     Returns:
-        cut: the value with the best balanced accuracy (Youden's index), half-way between its two neighbouring scores;
-            of several equally good gaps the widest. auc: `roc_auc`.
+        ``cut`` with the best balanced accuracy (Youden's index), half-way between its two neighbouring scores, in the
+        widest of several equally good intervals; ``auc`` from `roc_auc`.
+
+    Raises:
+        InputError: no scores, or scores that are not finite.
     """
-    positive, negative = _finite("positive_scores", positive_scores), _finite("negative_scores", negative_scores)
+    positive = _finite_scores("positive_scores", positive_scores)
+    negative = _finite_scores("negative_scores", negative_scores)
     values = np.unique(np.concatenate([positive, negative]))
     edges = np.concatenate([[values[0] - 1e-6], (values[:-1] + values[1:]) / 2, [values[-1] + 1e-6]])
     gaps = np.concatenate([[0.0], np.diff(values), [0.0]])
@@ -157,8 +163,9 @@ def calibrate(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArr
 
 
 def roc_auc(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArray) -> float:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties counting one half."""
-    positive, negative = _finite("positive_scores", positive_scores), _finite("negative_scores", negative_scores)
+    """Area under the ROC curve: probability that a positive scores above a negative; ties count one half."""
+    positive = _finite_scores("positive_scores", positive_scores)
+    negative = _finite_scores("negative_scores", negative_scores)
     negative = np.sort(negative)
     below = np.searchsorted(negative, positive, side="left")
     not_above = np.searchsorted(negative, positive, side="right")
@@ -166,11 +173,11 @@ def roc_auc(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArray
 
 
 def _moments(counts: NDArray, x: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Count, mean and variance of the first 1, 2, … bins."""
+    """Count, mean and variance of the first 1, 2, … bins [B] with counts [B] and centres x [B]."""
     count = np.cumsum(counts)
     safe = np.maximum(count, 1)
     mean = np.cumsum(counts * x) / safe
-    # About the overall mean, where the difference of squares loses nothing.
+    # Relative to the overall mean, so that the difference of squares does not cancel.
     shift = (counts * x).sum() / max(counts.sum(), 1)
     square = np.cumsum(counts * (x - shift) ** 2) / safe
     return count, mean, np.maximum(square - (mean - shift) ** 2, 0)
@@ -183,7 +190,7 @@ def _standout(values: Tensor) -> float:
     return float(median + 3 * 1.4826 * (values - median).abs().median())
 
 
-def _finite(name: str, scores: Tensor | NDArray) -> NDArray[np.float64]:
+def _finite_scores(name: str, scores: Tensor | NDArray) -> NDArray[np.float64]:
     values = torch.as_tensor(scores).detach().cpu().double().flatten().numpy()
     if len(values) == 0 or not np.isfinite(values).all():
         raise InputError(name, "at least one score, all finite", f"{np.isfinite(values).sum()} of {len(values)} finite")

@@ -1,10 +1,9 @@
-"""Dot products of int8 rows with int16 vectors, and packing into such rows: the kernels of `store.FeatureStore`.
+"""Kernels of `store.FeatureStore`: dot products of int8 rows with int16 vectors, and packing of such rows.
 
-Left to itself, numba widens the products to 32 bits before it multiplies (seen: 42 ms for 1,000,000 × 512 by 8 vectors
-on two cores, where reading the rows takes 11 ms). Written as "multiply 16-bit pairs, add neighbours", LLVM picks the
-machine's instruction for exactly that (vpmaddwd or vpdpwssd on x86; NEON has its own). Sixteen sums, of four rows by
-four vectors, stay in registers, so a loaded chunk serves four products. Integer sums are exact: every machine and
-every order gives the same bits.
+A plain numba loop widens to 32 bits before it multiplies and takes about four times as long as reading the rows. Here
+the products are written in LLVM as "multiply 16-bit pairs, add neighbours", which compiles to one instruction
+(vpmaddwd or vpdpwssd on x86, its equivalent on NEON). Sixteen sums, of four rows by four vectors, stay in registers, so
+that each loaded chunk serves four products. Integer sums are exact, hence equal on every machine.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
 CHUNK = 32
-"""Row length is padded with zeros to a multiple of it."""
+"""Row lengths are padded with zeros to a multiple of this."""
 
 TILE = 4
-"""Rows and vectors are each padded to a multiple of it."""
+"""Numbers of rows and of vectors are padded to a multiple of this."""
 
 _AHEAD = 8192
-"""Bytes between what is multiplied and what is asked for from memory. Four rows at a time is no order that the hardware
-foresees: without asking, 38 ms of core time where 16 ms do (1,000,000 × 512 by 8 vectors, two cores)."""
+"""Prefetch distance in bytes. The hardware does not predict reading four rows at a time; without prefetching the kernel
+takes more than twice as long."""
 
-_LANES = CHUNK // 2  # a chunk's products, added in pairs; also TILE², which the reduction below relies on
+_LANES = CHUNK // 2  # products of a chunk, added in pairs; equals TILE², which the reduction below relies on
 _sums = ir.VectorType(ir.IntType(32), _LANES)
 _tile_ir = ir.ArrayType(_sums, TILE * TILE)
 
 
 class _Tile(types.Type):
-    """Partial sums of TILE rows by TILE vectors, sixteen int32 lanes each, in registers."""
+    """Partial sums of TILE rows by TILE vectors in registers, each of sixteen int32 lanes."""
 
     def __init__(self) -> None:
         super().__init__(name="int32x16tile")
@@ -98,7 +97,7 @@ def _add_products(typingctx, tile, codes, i, vectors, j, dim):
 
 @intrinsic
 def _write_totals(typingctx, tile, out):
-    """out[TILE · row + vector] = the sum of that lane group; ``out`` is int32, of TILE² entries."""
+    """out[TILE · row + vector] = the sum of that lane group; ``out`` is int32 with TILE² entries."""
 
     def codegen(context, builder, signature, args):
         # Adding even lanes to odd lanes of two vectors halves both into one; four rounds leave one lane per sum.
@@ -115,7 +114,7 @@ def _write_totals(typingctx, tile, out):
 
 @intrinsic
 def _prefetch(typingctx, array, index):
-    """Ask for the cache line of array[index], which may lie past the end: asking never faults."""
+    """Prefetch the cache line of array[index]; an index past the end is harmless."""
 
     def codegen(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -139,7 +138,7 @@ def int8_scores(codes, scale, vectors, vector_scale, vector_offset, out):
         vectors: [Q, D] int16, Q a multiple of TILE, contiguous. vector_scale, vector_offset: [Q] float32.
         out: [Q, N] float32, written.
 
-    The caller sees to it that no sum leaves 32 bits.
+    The caller guarantees that every sum fits 32 bits.
     """
     count, dim = codes.shape
     rows, columns = codes.reshape(-1), vectors.reshape(-1)
@@ -179,7 +178,7 @@ def _largest(row):
 
 @numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
 def int8_pack(features, mean, codes, scale, square_error):
-    """Each row x → x / |x| ≈ mean + scale · code; a row that is zero or not finite gets scale −1.
+    """Quantise each row x: x / |x| ≈ mean + scale · code. A row that is zero or not finite gets scale −1.
 
     Args:
         features: [N, D] float32. mean: [D] float32.
@@ -200,7 +199,7 @@ def int8_pack(features, mean, codes, scale, square_error):
         inverse = np.float32(1) / step if step > 1e-30 else np.float32(0)
         error = np.float32(0)
         for k in range(dim):
-            # Positive before it is cut off: that rounds, in plain vector instructions.
+            # The offset makes the value positive, so that truncation rounds; this vectorises.
             code = np.float32(np.int32(rest[k] * inverse + np.float32(127.5))) - np.float32(127)
             codes[n, k] = np.int8(code)
             difference = code * step - rest[k]

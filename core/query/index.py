@@ -1,4 +1,4 @@
-"""Nearest vectors of a large set: exact while that is quick, an inverted file of faiss beyond."""
+"""Nearest neighbours by cosine in a large set of vectors: exact for small sets, an inverted file of faiss for large."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch.nn import functional as F
 from ..errors import InputError
 
 EXACT_BYTES = 64 << 20
-"""Vectors of so many bytes are compared one by one: a few milliseconds."""
+"""Size in bytes of float32 vectors up to which the search is exact (a few milliseconds)."""
 RECALL = 0.97
-"""Share of the true ten nearest that an inexact index must find, measured on itself when it is built."""
+"""Lowest share of the true ten nearest neighbours that an approximate index must find; measured when it is built."""
 
 _CHECKED, _NEIGHBOURS = 64, 10
 _ROWS = 1 << 16
 _NOISE = 0.3
-"""Length of what is added to stored vectors to make the questions that recall is measured with."""
+"""Norm of the noise added to stored vectors to make the queries that recall is measured with."""
 
 
 class Neighbours(NamedTuple):
-    """The k nearest of Q questions, best first.
+    """The k nearest vectors of Q queries, best first.
 
     Attributes:
         scores: [Q, k] cosines.
-        rows: [Q, k] int64 which vectors.
+        rows: [Q, k] int64 indices of the vectors.
     """
 
     scores: Tensor
@@ -37,36 +37,36 @@ class Neighbours(NamedTuple):
 
 
 class VectorIndex:
-    """Vectors to be searched by cosine.
+    """Search vectors by cosine.
 
     Args:
-        vectors: [N, D] of any length but zero.
-        exact_bytes: up to so many bytes as float32 the search is exact; beyond, it uses faiss-cpu (the extra
-            ``index``) where it is installed, and stays exact where it is not, with a warning.
+        vectors: [N, D], of any length except zero.
+        exact_bytes: size of the float32 vectors up to which the search is exact. Beyond, it uses faiss-cpu (the extra
+            ``index``); without it, it stays exact and warns.
         recall: see `RECALL`.
 
     Attributes:
-        exact: whether it is.
-        recall: share of the true ten nearest found in a check with noisy copies of the vectors; 1 when exact.
-        probes: how many of its lists are read per question; 0 when exact.
+        exact: whether the search is exact.
+        recall: share of the true ten nearest neighbours found for noisy copies of the vectors; 1 if exact.
+        probes: number of lists read per query; 0 if exact.
 
     Raises:
-        InputError: not [N, D], none, or vectors that are zero or not finite.
+        InputError: a shape other than [N ≥ 1, D], or vectors that are zero or not finite.
     """
 
     def __init__(
         self, vectors: Tensor | NDArray[np.float32], exact_bytes: int = EXACT_BYTES, recall: float = RECALL
     ) -> None:
-        given = torch.as_tensor(vectors).detach().float().cpu()
-        if given.ndim != 2 or 0 in given.shape:
-            raise InputError("vectors", "shape [N, D] with N ≥ 1", str(tuple(given.shape)))
-        length = given.norm(dim=1, keepdim=True)
+        rows = torch.as_tensor(vectors).detach().float().cpu()
+        if rows.ndim != 2 or 0 in rows.shape:
+            raise InputError("vectors", "shape [N, D] with N ≥ 1", str(tuple(rows.shape)))
+        length = rows.norm(dim=1, keepdim=True)
         if not bool((length.isfinite() & (length > 0)).all()):
             raise InputError("vectors", "finite vectors that are not zero", "others")
-        self._vectors = (given / length).contiguous()
+        self._vectors = (rows / length).contiguous()
         self._lists: Any = None
         self.recall, self.probes = 1.0, 0
-        if self._vectors.nbytes > exact_bytes and (faiss := _faiss(len(given))) is not None:
+        if self._vectors.nbytes > exact_bytes and (faiss := _faiss(len(rows))) is not None:
             self._lists = self._build(faiss, recall)
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class VectorIndex:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """D, the width of the vectors."""
         return self._vectors.shape[1]
 
     @property
@@ -87,24 +87,23 @@ class VectorIndex:
         Raises:
             InputError: queries of another width, or k below 1.
         """
-        asked = torch.as_tensor(queries).detach().float().cpu()
-        asked = asked[None] if asked.ndim == 1 else asked
-        if asked.ndim != 2 or asked.shape[1] != self.dim:
-            raise InputError("queries", f"shape [Q, {self.dim}]", str(tuple(asked.shape)))
+        query = torch.as_tensor(queries).detach().float().cpu()
+        query = query[None] if query.ndim == 1 else query
+        if query.ndim != 2 or query.shape[1] != self.dim:
+            raise InputError("queries", f"shape [Q, {self.dim}]", str(tuple(query.shape)))
         if k < 1:
             raise InputError("k", "at least 1 neighbour", str(k))
-        asked, k = F.normalize(asked, dim=1).contiguous(), min(k, len(self))
+        query, k = F.normalize(query, dim=1).contiguous(), min(k, len(self))
         if self._lists is None:
-            return exact_nearest(self._vectors, asked, k)
-        scores, rows = self._lists.search(asked.numpy(), k)
-        found = Neighbours(torch.from_numpy(scores), torch.from_numpy(rows))
-        short = (found.rows < 0).any(1)  # the lists that were read hold fewer than k
+            return exact_nearest(self._vectors, query, k)
+        scores, rows = self._lists.search(query.numpy(), k)
+        neighbours = Neighbours(torch.from_numpy(scores), torch.from_numpy(rows))
+        short = (neighbours.rows < 0).any(1)  # the lists that were read hold fewer than k vectors
         if bool(short.any()):
-            again = exact_nearest(self._vectors, asked[short], k)
-            found.scores[short], found.rows[short] = again
-        return found
+            neighbours.scores[short], neighbours.rows[short] = exact_nearest(self._vectors, query[short], k)
+        return neighbours
 
-    def _build(self, faiss: Any, wanted: float) -> Any:
+    def _build(self, faiss: Any, recall: float) -> Any:
         vectors = self._vectors.numpy()
         count = int(np.clip(2 * np.sqrt(len(vectors)), 1, len(vectors) // 39 + 1))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(self.dim), self.dim, count, faiss.METRIC_INNER_PRODUCT)
@@ -115,25 +114,25 @@ class VectorIndex:
         index.train(vectors[rng.permutation(len(vectors))[: 40 * count]])
         for rows in np.array_split(vectors, max(1, len(vectors) // _ROWS)):
             index.add(rows)
-        # How many lists must be read depends on how the vectors lie: found by asking what the exact search knows.
+        # The number of lists to read depends on the distribution of the vectors: compare with the exact search.
         picked = torch.from_numpy(rng.choice(len(vectors), min(_CHECKED, len(vectors)), replace=False))
         noise = F.normalize(torch.from_numpy(rng.normal(size=(len(picked), self.dim))).float(), dim=1)
-        asked = F.normalize(self._vectors[picked] + _NOISE * noise, dim=1)
+        query = F.normalize(self._vectors[picked] + _NOISE * noise, dim=1)
         k = min(_NEIGHBOURS, len(vectors))
-        true = exact_nearest(self._vectors, asked, k).rows
+        true = exact_nearest(self._vectors, query, k).rows
         probes = 4
         while True:
             index.nprobe = min(probes, count)
-            found = torch.from_numpy(index.search(asked.numpy(), k)[1])
+            found = torch.from_numpy(index.search(query.numpy(), k)[1])
             self.recall = float((found[:, :, None] == true[:, None]).any(2).float().mean())
             self.probes = index.nprobe
-            if self.recall >= wanted or probes >= count:
+            if self.recall >= recall or probes >= count:
                 return index
             probes *= 2
 
 
 def exact_nearest(vectors: Tensor, queries: Tensor, k: int) -> Neighbours:
-    """The definition: all cosines of unit vectors [N, D] with unit queries [Q, D], and the k largest."""
+    """Reference search: the k largest cosines of unit queries [Q, D] with all unit vectors [N, D]."""
     parts = [(queries[a : a + 64] @ vectors.T).topk(k, dim=1) for a in range(0, len(queries), 64)]
     if not parts:
         return Neighbours(torch.zeros(0, k), torch.zeros(0, k, dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""Selected points → objects: connected components with boxes and scores."""
+"""Group selected points into objects: connected components with boxes and scores."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class QueryObject:
     """One connected group of selected points.
 
     Attributes:
-        indices: [K] int64, ascending: which of the N points.
+        indices: [K] int64 indices of the points, ascending.
         box_min, box_max: [3] corners of the axis-aligned box of the points, world, metres.
         centroid: [3] mean of the points, world, metres.
         size: K.
-        score_mean, score_max: of the points' scores; NaN when no scores were given.
+        score_mean, score_max: mean and maximum of the points' scores; NaN without scores.
     """
 
     indices: NDArray[np.int64]
@@ -40,18 +40,20 @@ def components(
     scores: NDArray | Tensor | None = None,
     minimum: int = 10,
 ) -> list[QueryObject]:
-    """Group the selected points: two belong together when a chain of selected points, each step ≤ ``radius``, joins
-    them (single linkage).
+    """Group the selected points by single linkage: points within ``radius`` of each other are connected.
 
     Args:
-        coord: [N, 3] points, world, metres. Points that are not finite are never selected.
+        coord: [N, 3] points, world, metres. Points that are not finite are ignored.
         selected: [N] bool.
         radius: metres, > 0.
         scores: [N], or None.
-        minimum: smaller groups are dropped.
+        minimum: number of points below which a group is dropped.
 
     Returns:
-        Best first: by mean score; by size where scores are equal or not given.
+        objects by decreasing mean score, then by decreasing size.
+
+    Raises:
+        InputError: wrong shapes or types, or a radius that is not positive or too small for the extent of the points.
     """
     coord, selected = _numpy(coord), _numpy(selected)
     n = len(coord)
@@ -76,17 +78,17 @@ def components(
 
 
 def connected_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
-    """Component number [n] of every point [n, 3], exact: the brute-force answer, without the n² distances.
+    """Component number [n] of every point [n, 3] under single linkage; exact, without n² distances.
 
-    Points are sorted into cells whose diagonal is the radius, so a cell is connected in itself; what remains is
-    whether two cells at most two steps apart hold a pair of points near enough, and that is looked at only while the
-    cells are not connected already.
+    Points are sorted into cells with the radius as their diagonal, so that all points of a cell are connected. Two
+    cells at most two steps apart are joined if they hold a pair of points within the radius; pairs of cells that are
+    already connected are skipped.
     """
     if len(points) == 0:
         return np.empty(0, np.int64)
     side = radius / np.sqrt(3) * (1 - 1e-9)
-    # From the median, so that a stray far away does not cost the others their digits; and a gap of any width counts
-    # as three cells, so that it does not cost memory or overflow the key.
+    # Relative to the median, so that a distant outlier does not cost the other points precision. Empty space of any
+    # width counts as three cells, so that it costs no memory and does not overflow the key.
     cells = [_close_gaps(np.floor(x / side)) for x in (points - np.median(points, 0)).T]
     spans = [int(c.max()) + 3 for c in cells]  # two empty cells at the end, so that neighbours never wrap around
     if np.prod([float(s) for s in spans]) > 2.0**62:

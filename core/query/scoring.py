@@ -1,4 +1,4 @@
-"""How well a feature answers a query: cosine, LERF's relevancy, and queries made of several picks."""
+"""Scores of features for a query: cosine, LERF's relevancy, and query vectors from several examples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from ..errors import InputError
 
 TEMPERATURE = 10.0
-"""Sharpness of the relevancy (LERF; not CLIP's logit scale)."""
+"""Factor of the cosines in the relevancy (LERF's value, not CLIP's logit scale)."""
 
 
 class CosineStore(Protocol):
-    """What `centred_cosine` needs of a `store.FeatureStore`."""
+    """Interface of `store.FeatureStore` that `centred_cosine` needs."""
 
     @property
     def device(self) -> torch.device: ...
@@ -25,14 +25,13 @@ class CosineStore(Protocol):
 
 
 def unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors that survive anything.
+    """Normalise vectors of any length, including very short, very long and invalid ones.
 
     Args:
         vectors: [N, D], any floating dtype; half precision is raised to float32.
 
     Returns:
-        unit vectors [N, D], and usable [N] bool: False where the row was zero or held a NaN or infinity; such a row
-        becomes zero.
+        unit vectors [N, D], and usable [N] bool: False for rows that are zero or not finite, which become zero.
     """
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     peak = vectors.abs().amax(-1)
@@ -46,7 +45,8 @@ def similarity(features: Tensor, queries: Tensor) -> Tensor:
     """Cosine of every feature with every query.
 
     Args:
-        features: [N, D]. queries: [Q, D]. Any lengths; both are normalised here.
+        features: [N, D] of any length.
+        queries: [Q, D] of any length.
 
     Returns:
         [N, Q] in [−1, 1]; 0 where a feature or a query is zero or not finite.
@@ -58,22 +58,23 @@ def similarity(features: Tensor, queries: Tensor) -> Tensor:
 
 
 def relevancy(features: Tensor, phrases: Tensor, negatives: Tensor) -> Tensor:
-    """LERF's relevancy: how much more a feature is the phrase than the nearest of the negatives.
+    """LERF's relevancy: how much more similar a feature is to the phrase than to the nearest negative.
 
     For unit vectors φ (feature), q (phrase) and canon_i (negatives)::
 
         min_i exp(10 φ·q) / (exp(10 φ·q) + exp(10 φ·canon_i))  =  sigmoid(10 (φ·q − max_i φ·canon_i))
 
-    (Kerr et al., "LERF: Language Embedded Radiance Fields", ICCV 2023, §3.4.) 0.5 means "as much as the nearest
-    negative". The other phrases never act as negatives.
+    (Kerr et al., "LERF: Language Embedded Radiance Fields", ICCV 2023, §3.4.) 0.5 means as similar
+    to the phrase as to the nearest negative. Other phrases of the query do not act as negatives.
 
     Args:
-        features: [N, D]. phrases: [P, D]. negatives: [K, D]: the canonical words (`text.CANONICAL`) and whatever the
-            user excludes, K ≥ 1. All are normalised here.
+        features: [N, D] of any length.
+        phrases: [P, D] of any length.
+        negatives: [K ≥ 1, D] of any length: the canonical phrases (`text.CANONICAL`) and those the user excludes.
 
     Returns:
-        [N, P] in (0, 1); exactly 0 where the feature or the phrase is zero or not finite. Unusable negatives are
-        left out.
+        [N, P] in (0, 1); exactly 0 where the feature or the phrase is zero or not finite. Negatives that are zero or
+        not finite are ignored.
     """
     check_widths(features.shape, phrases=phrases, negatives=negatives)
     phrase, known = unit(phrases)
@@ -83,7 +84,7 @@ def relevancy(features: Tensor, phrases: Tensor, negatives: Tensor) -> Tensor:
 
 
 def relevancy_reference(features: Tensor, phrases: Tensor, negatives: Tensor) -> Tensor:
-    """`relevancy` as it is written in the paper, one pair at a time in float64. For tests."""
+    """Reference of `relevancy`: the paper's formula, one pair at a time in float64. For tests."""
     out = torch.zeros(len(features), len(phrases), dtype=torch.float64)
     canon = [c.double() / c.double().norm() for c in negatives]
     for n, feature in enumerate(features.double()):
@@ -97,49 +98,50 @@ def relevancy_reference(features: Tensor, phrases: Tensor, negatives: Tensor) ->
 
 
 def combine(include: Tensor, exclude: Tensor | None = None, exclude_weight: float = 0.5) -> Tensor:
-    """One query vector from several picks (Rocchio's formula on unit vectors).
+    """Combine several examples into one query vector (Rocchio's formula on unit vectors).
 
-    ``mean(include) − exclude_weight · mean(exclude)``, each mean scaled to unit length, and the result too. For the
-    cosine heat map that is all; for the relevancy, give the excluded picks as negatives instead, where each counts
-    by itself: ``relevancy(features, combine(include)[None], torch.cat([negatives, exclude]))``.
+    ``mean(include) − exclude_weight · mean(exclude)``, with each mean and the result scaled to unit length. For the
+    relevancy, pass the excluded examples as negatives instead, where each counts separately:
+    ``relevancy(features, combine(include)[None], torch.cat([negatives, exclude]))``.
 
     Args:
-        include: [A, D] picked features or text vectors, A ≥ 1. exclude: [B, D] or None; B may be 0.
-        exclude_weight: 1 would ask for the direction *between* the two, which for similar picks is mostly noise;
-            0.5 keeps the query on the side of what was picked.
+        include: [A ≥ 1, D] features or text vectors.
+        exclude: [B ≥ 0, D] features or text vectors, or None.
+        exclude_weight: weight of the excluded direction. With 1 the difference of similar examples is mostly noise.
 
     Returns:
         [D] of unit length.
 
     Raises:
-        InputError: no usable pick to include, or the picks cancel out.
+        InputError: no usable example to include, or examples that cancel out.
     """
     query = _mean_direction("picks to include", include)
     if query is None:
         raise InputError("picks to include", "at least one finite, non-zero vector", f"{len(include)} unusable ones")
     if exclude is not None:
         check_widths(include.shape, exclude=exclude)
-        unwanted = _mean_direction("picks to exclude", exclude)
-        if unwanted is not None:
-            query = query - exclude_weight * unwanted.to(query)
+        excluded = _mean_direction("picks to exclude", exclude)
+        if excluded is not None:
+            query = query - exclude_weight * excluded.to(query)
     if query.norm() < 1e-4:
         raise InputError("picks", "a direction in common", "vectors that cancel out", "remove one of the picks")
     return query / query.norm()
 
 
 def centred_cosine(store: CosineStore, queries: Tensor) -> Tensor:
-    """Cosines of unit features φ and unit queries q once the features' mean m is taken off both::
+    """Cosines of unit features φ and unit queries q relative to the features' mean m::
 
         (φ − m)·(q − m) / (|φ − m| |q − m|)
 
-    from the cosines φ·q and φ·m alone, without a second store. What all features share (walls of class scores, CLIP's
-    common direction) would otherwise leave every cosine between 0.9 and 1.
+    computed from the cosines φ·q and φ·m, without a second store. Without it the common direction of the features
+    (such as CLIP's) leaves every cosine between 0.9 and 1.
 
     Args:
-        store: of the features. queries: [Q, D] of any length, in the same space.
+        store: the features.
+        queries: [Q, D] of any length, in the space of the features.
 
     Returns:
-        [N, Q] in [−1, 1]; 0 for features without a direction.
+        [N, Q] in [−1, 1]; 0 for features that are zero or not finite.
     """
     query, mean = unit(queries.to(store.device, torch.float32))[0], store.center()
     length = mean.norm()
@@ -157,12 +159,12 @@ def centred_cosine(store: CosineStore, queries: Tensor) -> Tensor:
 
 
 def margin_to_relevancy(positive: Tensor, negative: Tensor) -> Tensor:
-    """Cosines with the phrases [N, P] and the negatives [N, K] → relevancy [N, P]."""
+    """Relevancy [N, P] from the cosines with the phrases [N, P] and with the negatives [N, K]."""
     return torch.sigmoid(TEMPERATURE * (positive - negative.amax(-1, keepdim=True)))
 
 
 def usable_negatives(negatives: Tensor) -> Tensor:
-    """[K', D] unit vectors of the negatives that have a direction; InputError if none has."""
+    """[K', D] unit vectors of the negatives that are finite and not zero; `InputError` without any."""
     vectors, usable = unit(negatives)
     if not usable.any():
         raise InputError("negatives", "at least one finite, non-zero vector", f"none among {len(negatives)}")
@@ -170,7 +172,7 @@ def usable_negatives(negatives: Tensor) -> Tensor:
 
 
 def check_widths(shape: tuple[int, ...], **others: Tensor) -> None:
-    """InputError unless the features are [N, D ≥ 1] and all others [·, D]."""
+    """Raise `InputError` unless the features have shape [N, D ≥ 1] and all others [·, D]."""
     if len(shape) != 2 or shape[1] == 0:
         raise InputError("features", "shape [N, D] with D ≥ 1", str(list(shape)))
     for name, value in others.items():

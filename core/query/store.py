@@ -1,4 +1,4 @@
-"""Features kept ready for many queries: normalised once, small, and read at the speed of memory."""
+"""Store of normalised, packed features for fast repeated queries."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .scoring import TEMPERATURE, check_widths, margin_to_relevancy, unit, usabl
 
 Precision = Literal["float32", "float16", "int8"]
 
-_BLOCK = 8192  # rows per piece of work: a piece's scores and temporaries stay in the L2 cache
+_BLOCK = 8192  # rows per task: scores and temporaries of a task stay in the L2 cache
 _SMALL = 64 << 20  # bytes of float32 up to which plain float32 is fast enough
-_SAMPLE = 4096  # rows at most, about, that the mean direction is taken from
+_SAMPLE = 4096  # approximate number of rows that the mean direction is computed from
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """N unit feature vectors of D dimensions, to be asked again and again. Make one with `build`.
+    """N unit feature vectors of D dimensions for repeated queries. Made by `build`.
 
     Attributes:
         shape: (N, D).
-        precision: how they are kept: "float32", "float16" or "int8".
-        rows: float32/float16: [N, D] unit vectors. int8: [N', D'] codes, zero-padded to what the kernel wants.
-        mean: int8: [D] float32; the codes hold what is left of a unit vector after the mean is taken off. CLIP-like
-            features share a strong common direction; without it the same 8 bits cost half the error or less, and it
-            comes back exactly, as one constant per query. Otherwise empty.
+        precision: storage type: "float32", "float16" or "int8".
+        rows: float32/float16: [N, D] unit vectors. int8: [N', D'] codes, zero-padded to the kernel's tile size.
+        mean: int8: [D] float32; the codes hold the difference of a unit vector from this mean. CLIP-like features
+            share a strong common direction; without it the 8-bit error is at most half. Its contribution is added
+            exactly, as one constant per query. Otherwise empty.
         scale: int8: [N'] float32; row n is ``mean + scale[n] · rows[n]``. Otherwise empty.
-        unusable: [M] rows that were zero or not finite; their scores are 0.
-        error_bound: the largest ‖stored − exact‖ of any row: no cosine with any query is off by more (float16 and
-            int8; 0 for float32, whose own rounding is not counted).
-        error_typical: the rms error of a cosine with a query of random direction.
+        unusable: [M] indices of rows that were zero or not finite; their scores are 0.
+        error_bound: the largest ‖stored − exact‖ of any row, an upper bound on the error of a cosine (0 for float32,
+            whose rounding is not counted).
+        error_typical: rms error of a cosine with a query of random direction.
     """
 
     shape: tuple[int, int]
@@ -53,13 +53,15 @@ class FeatureStore:
 
     @staticmethod
     def build(features: Tensor, precision: Precision | None = None) -> FeatureStore:
-        """Normalise and pack.
+        """Normalise and pack features, block by block.
 
         Args:
-            features: [N, D] of any lengths, any floating dtype, on any device; not kept. Works in blocks, so the
-                memory needed on top is the store's own.
-            precision: None picks float16 on a GPU; on a CPU int8 from 64 MiB of float32 up, float32 below. int8 is
+            features: [N, D] of any length, any floating dtype, on any device; not referenced afterwards.
+            precision: None chooses float16 on a GPU; on a CPU int8 above 64 MiB of float32, float32 below. int8 is
                 for the CPU only; float16 is slow there.
+
+        Raises:
+            InputError: wrong shape or type, or int8 for features on a GPU.
         """
         check_widths(tuple(features.shape))
         if not features.is_floating_point():
@@ -79,7 +81,7 @@ class FeatureStore:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
+        """Size in memory, bytes."""
         tensors = (self.rows, self.mean, self.scale, self.unusable)
         return sum(t.numel() * t.element_size() for t in tensors)
 
@@ -88,16 +90,13 @@ class FeatureStore:
         return self.rows.device
 
     def center(self) -> Tensor:
-        """[D] mean of the unit vectors (int8: of the sample that the codes are relative to)."""
+        """[D] mean of the unit vectors (int8: of the sample that gave ``mean``)."""
         if self.precision == "int8":
             return self.mean
         return self.rows.sum(0, dtype=torch.float32) / max(1, len(self) - len(self.unusable))
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Cosines with the queries [Q, D] → [N, Q] float32; as `scoring.similarity`.
-
-        The result is laid out query by query: ``scores(v)[:, q]`` is contiguous.
-        """
+        """Cosines with the queries [Q, D], as `scoring.similarity`: [N, Q] float32, contiguous per query."""
         check_widths(self.shape, queries=vectors)
         query = unit(vectors.to(self.device, torch.float32))[0]
         if self.precision != "int8":
@@ -111,7 +110,7 @@ class FeatureStore:
         return out.T
 
     def relevancy(self, phrases: Tensor, negatives: Tensor) -> Tensor:
-        """`scoring.relevancy` of every feature: phrases [P, D], negatives [K, D] → [N, P] float32, phrase by phrase."""
+        """`scoring.relevancy` to phrases [P, D] with negatives [K, D]: [N, P] float32, one phrase after another."""
         check_widths(self.shape, phrases=phrases, negatives=negatives)
         phrase, known = unit(phrases.to(self.device, torch.float32))
         query = torch.cat([phrase, usable_negatives(negatives.to(self.device, torch.float32))])
@@ -124,7 +123,7 @@ class FeatureStore:
             target = out.numpy()
 
             def finish(start: int, block: NDArray[np.float32]) -> None:
-                # sigmoid in place while the block is in the cache; cosines are 2 apart at most, so exp stays small.
+                # Sigmoid in place, while the block is in the cache. Cosines differ by at most 2: exp cannot overflow.
                 part = target[:, start : start + block.shape[1]]
                 np.subtract(block[count:].max(0), block[:count], out=part)
                 np.exp(np.multiply(part, TEMPERATURE, out=part), out=part)
@@ -138,8 +137,8 @@ class FeatureStore:
         """[N, Q] float32."""
         return (self.rows @ query.to(self.rows.dtype).T).float()
 
-    def _int8_blocks(self, query: Tensor, take: Callable[[int, NDArray[np.float32]], None]) -> None:
-        """Call ``take(first row, cosines [Q, rows])`` for every block of rows, from several threads."""
+    def _int8_blocks(self, query: Tensor, receive: Callable[[int, NDArray[np.float32]], None]) -> None:
+        """Call ``receive(first row, cosines [Q, rows])`` for every block of rows, from several threads."""
         count = len(query)
         offset = query @ self.mean
         codes, step = _quantise_queries(query, self.rows.shape[1])
@@ -151,16 +150,16 @@ class FeatureStore:
             stop = min(start + _BLOCK, len(rows))
             block = np.empty((len(codes), stop - start), np.float32)
             int8_scores(rows[start:stop], scale[start:stop], *arguments, block)
-            take(start, block[:count, : len(self) - start])
+            receive(start, block[:count, : len(self) - start])
 
         _in_threads(work, range(0, len(rows), _BLOCK))
 
 
 def _in_threads(work: Callable[[int], None], starts: range) -> None:
-    """``work(start)`` for every start, on as many threads as torch may use.
+    """Call ``work(start)`` for every start, on as many threads as torch uses.
 
-    Plain threads: the kernels let go of the GIL, and numba's own pool must not be entered by two threads at once,
-    which a viewer beside a training loop would do.
+    Plain threads: the kernels release the GIL, and numba's thread pool does not support concurrent callers such as a
+    viewer and a training loop.
     """
     with ThreadPoolExecutor(min(torch.get_num_threads(), os.cpu_count() or 1)) as pool:
         for _ in pool.map(work, starts):
@@ -201,14 +200,14 @@ def _build_int8(features: Tensor) -> FeatureStore:
     unusable = (scale < 0).nonzero()[:, 0]
     scale[unusable] = 0
     store = FeatureStore((n, dim), "int8", codes, mean, scale, unusable, *_error(square_error, dim))
-    store.scores(torch.zeros(1, dim))  # compile now, not at the user's first question
+    store.scores(torch.zeros(1, dim))  # compile now, not at the first query
     return store
 
 
 def _quantise_queries(query: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Unit vectors [Q, D] → int16 codes [Q', width] and step [Q'], Q' a multiple of TILE.
 
-    Sixteen bits, or what 32-bit sums leave of them for very wide features: the queries add no error worth counting.
+    Sixteen bits, or fewer for very wide features so that 32-bit sums do not overflow; the error is negligible.
     """
     levels = min(32767, (2**31 - 1) // (127 * width))
     step = query.abs().amax(-1).clamp_min(1e-30) / levels
@@ -222,7 +221,7 @@ def _round_up(n: int, multiple: int) -> int:
 
 
 def _error(square_error: Tensor, dim: int) -> tuple[float, float]:
-    """(bound, typical) from the squared length of every row's error: a random direction sees 1/√D of a length."""
+    """(bound, typical) from the squared norm of every row's error; a random query direction sees 1/√D of the norm."""
     if len(square_error) == 0:
         return 0.0, 0.0
     return float(square_error.max().sqrt()), float((square_error.mean() / dim).sqrt())

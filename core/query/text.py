@@ -1,4 +1,4 @@
-"""Phrases → query vectors: what a text tower must offer, prompt templates, and a dictionary of precomputed vectors."""
+"""Encode phrases as query vectors: text encoders, prompt templates, vocabularies of precomputed vectors."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ..errors import InputError
 from .scoring import unit
 
 CANONICAL = ("object", "things", "stuff", "texture")
-"""LERF's canonical phrases: the negatives that every phrase has to beat."""
+"""LERF's canonical phrases, the default negatives."""
 
 PLAIN = ("{}",)
 PHOTO = ("a photo of a {}",)
 SCENE = ("a photo of a {}", "a photo of a {} in a room", "a {} in a scene", "a close-up of a {}", "a 3D render of a {}")
-"""Templates for text towers; more of them average away the wording, at one encoding each."""
+"""Prompt templates for text towers; several reduce the effect of the wording and cost one encoding each."""
 
 
-class Encoded(NamedTuple):
-    """Vectors [P, D] float32 of P phrases, any length, and which of them are known [P] bool; unknown ones are zero."""
+class EncodedPhrases(NamedTuple):
+    """Vectors [P, D] float32 of P phrases, of any length, and known [P] bool; vectors of unknown phrases are zero."""
 
     vectors: Tensor
     known: Tensor
@@ -37,46 +37,49 @@ class Encoded(NamedTuple):
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """The text side of a teacher: whatever turns phrases into vectors of its feature space."""
+    """Text tower of a teacher: encodes phrases into its feature space."""
 
     @property
     def dim(self) -> int:
         """D, the width of the vectors."""
         ...
 
-    def encode(self, phrases: list[str]) -> Encoded:
-        """One vector per phrase. A phrase that the encoder cannot answer for is marked unknown, never guessed."""
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
+        """One vector per phrase; phrases that the encoder does not know are marked unknown."""
         ...
 
 
 @runtime_checkable
 class ClosedVocabularyEncoder(TextEncoder, Protocol):
-    """A `TextEncoder` that knows so many words and no others, and says which."""
+    """A `TextEncoder` with a fixed vocabulary."""
 
     def find(self, phrase: str) -> str | UnknownPhrase:
-        """What a phrase means here, or why it means nothing."""
+        """The vocabulary name that a phrase matches, or an `UnknownPhrase` with suggestions."""
         ...
 
 
 @dataclass(frozen=True)
 class UnknownPhrase:
-    """An encoder's "I don't know this word", with what it does know that looks or reads alike, nearest first.
+    """A phrase that an encoder does not know, with similar phrases of its vocabulary, nearest first.
 
-    ``str()`` of it is the sentence to show.
+    ``str()`` returns the message for the user.
     """
 
     phrase: str
     suggestions: tuple[str, ...]
 
     def __str__(self) -> str:
-        near = f" Near it: {', '.join(self.suggestions)}." if self.suggestions else ""
-        return f"I don't know '{self.phrase}'.{near}"
+        similar = f" Similar: {', '.join(self.suggestions)}." if self.suggestions else ""
+        return f"Unknown phrase '{self.phrase}'.{similar}"
 
 
 def expand(phrase: str, templates: Iterable[str] = PHOTO) -> list[str]:
-    """The phrase in every template: ``expand("red chair", ["a photo of a {}"])`` → ``["a photo of a red chair"]``.
+    """Insert a phrase into every template: ("red chair", ["a photo of a {}"]) → ["a photo of a red chair"].
 
-    "a" becomes "an" before a vowel. Braces in the phrase stay as they are.
+    "a" becomes "an" before a vowel. Braces in the phrase are not templates.
+
+    Raises:
+        InputError: a template without exactly one {}.
     """
     out = []
     for template in templates:
@@ -87,11 +90,14 @@ def expand(phrase: str, templates: Iterable[str] = PHOTO) -> list[str]:
     return out
 
 
-def encode(encoder: TextEncoder, phrases: Sequence[str], templates: Iterable[str] = PLAIN) -> Encoded:
-    """Unit vectors of phrases: each the mean direction over the templates; known only if every filled-in template is.
+def encode(encoder: TextEncoder, phrases: Sequence[str], templates: Iterable[str] = PLAIN) -> EncodedPhrases:
+    """Encode phrases as unit vectors, the mean direction over the templates; known if every filled-in template is.
 
     Args:
-        templates: `PLAIN` for `TextVectors` and other encoders that take the bare word.
+        templates: `PLAIN` for closed vocabularies, which do not know sentences.
+
+    Raises:
+        InputError: no phrase or no template.
     """
     filled = [expand(phrase, templates) for phrase in phrases]
     if not filled or not filled[0]:
@@ -102,15 +108,15 @@ def encode(encoder: TextEncoder, phrases: Sequence[str], templates: Iterable[str
     known = (known.to(usable.device) & usable).unflatten(0, shape).all(1)
     mean, usable = unit(directions.unflatten(0, shape).mean(1))
     known = known & usable
-    return Encoded(mean * known[:, None], known)
+    return EncodedPhrases(mean * known[:, None], known)
 
 
 class TextVectors:
-    """A dictionary of precomputed text vectors: a `TextEncoder` without a model, and without guesses.
+    """Precomputed text vectors of a vocabulary: a `ClosedVocabularyEncoder` without a model.
 
-    Names are matched whatever their case, hyphens, underscores, spaces, leading article and plural ("The Book-cases"
-    finds "bookcase"); synonyms count as names, and a note in brackets may be left out where that leaves no doubt
-    ("glass" finds "glass_(drink_container)").
+    Matching ignores case, hyphens, underscores, spaces, a leading article and the plural ("The Book-cases" matches
+    "bookcase"). Synonyms count as names, and a note in brackets may be omitted if the rest is unique ("glass" matches
+    "glass_(drink_container)").
     """
 
     def __init__(
@@ -118,8 +124,12 @@ class TextVectors:
     ):
         """
         Args:
-            vectors: [V, D], any lengths; all rows finite and not zero.
-            names: V names. synonyms: V lists of further names, or None.
+            vectors: [V, D], of any length; all rows finite and not zero.
+            names: V names.
+            synonyms: V lists of further names, or None.
+
+        Raises:
+            InputError: another number of names, or vectors that are zero or not finite.
         """
         self._vectors, usable = unit(torch.as_tensor(vectors).float().reshape(len(vectors), -1))
         if len(names) != len(vectors) or (synonyms is not None and len(synonyms) != len(names)):
@@ -135,6 +145,9 @@ class TextVectors:
 
         Args:
             names: ``X_names.json`` beside the vectors by default.
+
+        Raises:
+            InputError: a missing or damaged file.
         """
         path = Path(vectors)
         names_path = Path(names) if names is not None else path.with_name(f"{path.stem}_names.json")
@@ -164,22 +177,22 @@ class TextVectors:
         return len(self.names)
 
     def find(self, phrase: str) -> str | UnknownPhrase:
-        """The name that a phrase means here, or why not."""
+        """The name that a phrase matches, or an `UnknownPhrase` with suggestions."""
         i = self._find(phrase)
         return self.names[i] if i is not None else UnknownPhrase(phrase, self._suggest(phrase))
 
-    def encode(self, phrases: list[str]) -> Encoded:
-        """Unit vectors [P, D] of the phrases; zero and not ``known`` where a phrase is not in the dictionary."""
-        found = [self._find(p) for p in phrases]
-        known = torch.tensor([i is not None for i in found], dtype=torch.bool)
-        return Encoded(self._vectors[[i or 0 for i in found]] * known[:, None], known)
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
+        """Unit vectors [P, D] of the phrases; zero and not ``known`` for phrases outside the vocabulary."""
+        rows = [self._find(p) for p in phrases]
+        known = torch.tensor([i is not None for i in rows], dtype=torch.bool)
+        return EncodedPhrases(self._vectors[[i or 0 for i in rows]] * known[:, None], known)
 
     def common(self) -> Tensor:
-        """[1, D] unit vector of what all names share: the negative to use where the dictionary lacks `CANONICAL`."""
+        """[1, D] unit mean direction of all names, the default negative of a vocabulary."""
         return unit(self._vectors.mean(0, keepdim=True))[0]
 
     def nearness(self) -> float:
-        """The median cosine of a name with `common`."""
+        """Median cosine of a name with `common`."""
         return float((self._vectors @ self.common()[0]).median())
 
     def _find(self, phrase: str) -> int | None:
@@ -188,27 +201,27 @@ class TextVectors:
     def _suggest(self, phrase: str, limit: int = 5) -> tuple[str, ...]:
         key = _normal(phrase)
         words = set(key.split())
-        # Names within the phrase ("chair" in "red chair") and names that hold it ("wall clock" for "wall") say more
-        # than those that are spelt alike.
+        # Names within the phrase ("chair" in "red chair") and names that contain it ("wall clock" for "wall") come
+        # before names with a similar spelling.
         within = sorted((k for k in self._index if words.issuperset(k.split())), key=len, reverse=True)
         around = sorted((k for k in self._index if words and words.issubset(k.split())), key=len)
         near = within + around + difflib.get_close_matches(key, self._index, limit, cutoff=0.7)
-        # Several spellings lead to one name; dict keeps the first place of each.
+        # Several spellings lead to one name; dict.fromkeys keeps the first of each.
         return tuple(dict.fromkeys(self.names[self._index[k]] for k in near))[:limit]
 
 
 def _index(names: Sequence[str], synonyms: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Spelling → number. Names win over synonyms, those over forms without brackets, those over singulars and forms in
-    one word; a form without brackets that would mean two entries means none."""
+    """Spelling → index of the name. In order of precedence: names, synonyms, forms without brackets (if unique),
+    singulars and forms in one word."""
     index: dict[str, int] = {}
     for i, name in enumerate(names):
         index.setdefault(_normal(name), i)
     for i, others in enumerate(synonyms):
         for name in others:
             index.setdefault(_normal(name), i)
-    written = [(i, n) for i, (name, others) in enumerate(zip(names, synonyms, strict=True)) for n in (name, *others)]
+    spelled = [(i, n) for i, (name, others) in enumerate(zip(names, synonyms, strict=True)) for n in (name, *others)]
     owners: dict[str, set[int]] = {}
-    for i, name in written:
+    for i, name in spelled:
         owners.setdefault(_normal(re.sub(r"[_ ]*\(.*?\)", "", name)), set()).add(i)
     for key, numbers in owners.items():
         if len(numbers) == 1 and key:
@@ -237,8 +250,8 @@ _IRREGULAR = {
 
 
 def spellings(phrase: str) -> list[str]:
-    """What phrases of the same meaning share: the normal form, what its singular may be (English, last word only), and
-    all of them in one word."""
+    """Spellings under which a phrase is matched: its normal form, possible English singulars of the last word, and all
+    of them written as one word."""
     key = _normal(phrase)
     head, _, last = key.rpartition(" ")
     forms = []

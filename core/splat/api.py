@@ -15,7 +15,7 @@ from ..geometry.gaussians import Gaussians
 
 Backend = Literal["auto", "reference", "numba", "gsplat"]
 _MODULES = {"reference": "reference", "numba": "cpu", "gsplat": "cuda"}
-_DEVICES = {"numba": "cpu", "gsplat": "cuda"}
+BACKEND_DEVICES = {"numba": "cpu", "gsplat": "cuda"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def default_backend(device: torch.device | str) -> str:
         InputError: the package is not installed (with what to install), or there is no backend for the device.
     """
     kind = torch.device(device).type
-    for backend, name in _DEVICES.items():
+    for backend, name in BACKEND_DEVICES.items():
         if name == kind:
             _require(backend)
             return backend
@@ -176,8 +176,8 @@ def _resolve(backend: str, gaussians: Gaussians) -> str:
         return default_backend(kind)
     if backend not in _MODULES:
         raise InputError("backend", "one of auto, " + ", ".join(_MODULES), repr(backend))
-    if _DEVICES.get(backend, kind) != kind:
-        raise InputError(f'backend="{backend}"', f"Gaussians on {_DEVICES[backend]}", f"Gaussians on {kind}")
+    if BACKEND_DEVICES.get(backend, kind) != kind:
+        raise InputError(f'backend="{backend}"', f"Gaussians on {BACKEND_DEVICES[backend]}", f"Gaussians on {kind}")
     _require(backend)
     return backend
 

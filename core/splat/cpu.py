@@ -72,7 +72,7 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _project(inputs, viewmats, Ks, width, height, near, far, eps2d) -> _Lists:
+def project_records(inputs, viewmats, Ks, width, height, near, far, eps2d) -> _Lists:
     means, quats, scales, opacities, colors, features = (_array(x) for x in inputs)
     views, intrinsics = _array(viewmats.double()), _array(Ks.double())
     C, n, F = len(views), len(means), features.shape[1]
@@ -94,7 +94,7 @@ class _Splat(torch.autograd.Function):
         transmittance, last = np.empty(size, np.float32), np.empty(size, np.int32)
         inputs = (means, quats, scales, opacities, colors, features)
         with _kernels():
-            lists = _project(inputs, viewmats, Ks, width, height, near, far, eps2d)
+            lists = project_records(inputs, viewmats, Ks, width, height, near, far, eps2d)
             used = np.empty(len(lists.starts) - 1, np.int64)
             composite_tiles(
                 lists.starts, lists.members, lists.records, lists.table, width, height,
@@ -157,6 +157,6 @@ def pick(
     index, depth = torch.empty(size, dtype=torch.int64), torch.empty(size)
     with _kernels():
         inputs = (g.means, g.quats, g.scales, g.opacities, g.colors, g.means.new_empty(len(g), 0))
-        lists = _project(inputs, viewmats, Ks, width, height, near, far, eps2d)
+        lists = project_records(inputs, viewmats, Ks, width, height, near, far, eps2d)
         pick_tiles(lists.starts, lists.members, lists.records, width, height, index.numpy(), depth.numpy())
     return index, depth

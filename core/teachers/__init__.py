@@ -1,13 +1,15 @@
-"""Frozen 2D teachers: an image in, a feature map out.
+"""Frozen 2D networks that map images to dense features.
 
-base          what a teacher is, and `make_teacher`
-precomputed   arrays of anybody's network, one per frame
-builtin       the model that comes with the project
-transformer   checkpoints of the `transformers` library: `families` lists them, `dense` gets maps out of them, `windows`
-              slides and scales, `text` has their text towers, `options` what may follow a checkpoint's name,
-              `checkpoint` what can go wrong
-pooled        whole pictures and phrases as unit vectors
-cache         a dataset's features on the disk (`shards`), one file per scene; `kept` does it during a training
+registry      `make_teacher`: the teacher of a name on the command line
+base          interfaces `Teacher` and `ImageTeacher`
+builtin       bundled image/text model; its words in `vocabulary`
+builtin_ssl   bundled label-free model
+transformer   checkpoints of the `transformers` library: `families` lists them, `options` parses their options,
+              `checkpoint` loads them, `dense` computes features, `windows` slides and scales, `text` encodes phrases
+precomputed   feature arrays of any network, one file per frame
+pooled        unit vectors of whole images and of phrases
+cache         features of a dataset on disk, one file per scene (`shards`)
+memoized      features stored during a training
 """
 
 from .base import ImageTeacher, Teacher, TeacherInfo

@@ -1,4 +1,4 @@
-"""What a teacher is, and how one is named on the command line."""
+"""Interfaces of teachers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..query.text import TextEncoder
 
 @dataclass(frozen=True)
 class TeacherInfo:
-    """What is known of a teacher before it has seen a frame.
+    """Description of a teacher.
 
     Attributes:
-        name: for logs and checkpoints.
-        dim: width D of its features.
-        licence: of its weights or features.
-        resolution: (h, w) of its token grid, which covers the whole image; None where it follows the image.
-        label_free: whether it was trained without manual labels (what a "self-supervised" claim needs).
+        name: name in logs and checkpoints.
+        dim: width D of the features.
+        licence: licence of the weights or features.
+        resolution: (h, w) of the token grid, which covers the whole image; None if it depends on the image.
+        label_free: whether it was trained without manual labels, as self-supervised pre-training requires.
     """
 
     name: str
@@ -34,7 +34,7 @@ class TeacherInfo:
 
 
 class Teacher(Protocol):
-    """A frozen 2D network, or what it once computed.
+    """Source of 2D features: a frozen network or its stored output.
 
     Attributes:
         info: see `TeacherInfo`.
@@ -43,7 +43,7 @@ class Teacher(Protocol):
     info: TeacherInfo
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
-        """Features of frames ``index`` of a scene: [C, h, w, D] float32 on the CPU, not normalised.
+        """Features of C frames ``index`` of a scene: [C, h, w, D] float32 on the CPU, not normalised.
 
         Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
         """
@@ -55,14 +55,14 @@ TeacherFactory = Callable[[str], "Teacher | None"]
 
 
 class ImageTeacher(ABC):
-    """A frozen 2D network that can be asked about any image: a `Teacher` whose features are computed.
+    """A `Teacher` that computes features of any image with a frozen network.
 
     Subclasses set ``info`` and ``text`` and implement `maps`.
 
     Attributes:
         info: see `TeacherInfo`.
-        text: its text tower into the same space, or None.
-        size: (width, height) at which frames are read for it.
+        text: text tower into the same space, or None.
+        size: (width, height) at which frames are read, in pixels.
     """
 
     info: TeacherInfo
@@ -71,30 +71,30 @@ class ImageTeacher(ABC):
 
     @abstractmethod
     def maps(self, images: Tensor) -> Tensor:
-        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D] float32 on the CPU, not normalised.
+        """Dense features of images [C, H, W, 3] RGB in [0, 1]: [C, h, w, D] float32 on the CPU, not normalised.
 
         Token (i, j) covers the image's rows i·H/h … (i+1)·H/h and columns j·W/w … (j+1)·W/w.
         """
         ...
 
     def embed(self, images: Tensor) -> Tensor:
-        """[B, H, W, 3] RGB in [0, 1] → [B, D] float32 on the CPU, unit length: whole pictures, in the space of the
-        text tower where there is one. Unless a subclass pools otherwise, the mean of its tokens."""
+        """Features of whole images [B, H, W, 3] RGB in [0, 1]: [B, D] float32 on the CPU, unit length, in the space of
+        the text tower if there is one. By default the mean of the tokens."""
         return F.normalize(self.maps(images).mean((1, 2)), dim=-1)
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the features on disk: short, usable in a file name, different whenever the features of an image
-        differ, and independent of where and when the weights were stored."""
+        """Identifier of stored features: short, valid in a file name, different for different features, and independent
+        of the location and time of the weights."""
         return self.info.name
 
     @property
     def former_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprints that older versions of this package gave the same teacher; caches that carry one stay valid."""
+        """Fingerprints of the same teacher in older versions of this package, whose caches stay valid."""
         return ()
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
-        """(width, height) at which a scene's frames are read for it: ``size``, unless a subclass follows the frames."""
+        """(width, height) at which a scene's frames are read, in pixels; ``size`` by default."""
         return self.size
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The built-in image/text teacher: a demonstration vocabulary of rooms and their things, not CLIP."""
+"""The bundled image/text teacher, a small model with a vocabulary of rooms and objects."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
-from ..query.text import Encoded, UnknownPhrase
+from ..query.text import EncodedPhrases, UnknownPhrase
 from .base import ImageTeacher, TeacherInfo
 from .vocabulary import Vocabulary
 
 WIDTH = 320
-"""Pixels that frames are wide for it, as in its training."""
+"""Width of its input frames in pixels, as in its training."""
 SCALES = (1.0, 1.5)
-"""Sizes at which a picture is looked at; the features are averaged. Enlarged, small things cover more tokens (20 rooms
-never seen, lifted: the best point lies on a right thing in 5 % more of the questions than with the first alone)."""
+"""Scales of the image whose features are averaged; at larger ones small objects cover more tokens."""
 WEIGHTS, CARD = "builtin.safetensors", "builtin.json"
 
 
 class BuiltinTeacher(ImageTeacher):
-    """Dense features of the small image tower that `trainers.teachers.two_tower` trained on renders of the built-in rooms.
+    """Image tower trained by `trainers.teachers.two_tower` on renders of procedural rooms and objects.
 
-    Its training saw class names, colours and materials: nothing learned from it is label-free.
+    Its training used class names, colours and materials, so that models distilled from it are not label-free.
 
     Args:
-        folder: with ``builtin.safetensors`` and ``builtin.json``; the project's assets by default.
+        folder: folder of ``builtin.safetensors`` and ``builtin.json``; the bundled model by default.
+
+    Attributes:
+        card: content of the JSON file.
 
     Raises:
-        InputError: files missing or damaged.
+        InputError: missing or damaged files.
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
@@ -49,7 +51,7 @@ class BuiltinTeacher(ImageTeacher):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in teacher", repr(error)) from error
         weights = load_weights(folder / WEIGHTS)
-        with torch.random.fork_rng(devices=[]):  # building draws numbers that a run may be counting on
+        with torch.random.fork_rng(devices=[]):  # initialisation must not change the random state of a run
             self._model = TwoTower(config)
         try:
             self._model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
@@ -72,17 +74,17 @@ class BuiltinTeacher(ImageTeacher):
 
     @property
     def fingerprint(self) -> str:
-        """The name with a digest of the weights, and the sizes."""
+        """Name, digest of the weights, and scales."""
         return self._fingerprint
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
-        """`WIDTH` pixels wide, in the frames' own proportions."""
+        """(width, height): `WIDTH` pixels wide, with the aspect ratio of the frames."""
         return WIDTH, STRIDE * max(1, round(WIDTH / frames.cameras.width * frames.cameras.height / STRIDE))
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
-        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D], the mean over `SCALES` of unit features; h and w are those of the
-        last scale, round(1.5 H / 8) and round(1.5 W / 8)."""
+        """Mean over `SCALES` of unit features: [C, H, W, 3] RGB in [0, 1] → [C, h, w, D] on the grid of the last scale,
+        h = round(1.5 H / 8) and w = round(1.5 W / 8)."""
         x = images.float().permute(0, 3, 1, 2)
         sizes = [[max(1, round(scale * side / STRIDE)) for side in x.shape[-2:]] for scale in SCALES]
         height, width = sizes[-1]
@@ -93,12 +95,12 @@ class BuiltinTeacher(ImageTeacher):
         return (total / len(SCALES)).permute(0, 2, 3, 1)
 
     def _maps(self, x: Tensor, height: int, width: int) -> Tensor:
-        """[C, 3, H, W] → [C, height, width, D], one size."""
+        """Features at one scale: [C, 3, H, W] → [C, height, width, D]."""
         if x.shape[-2:] != (STRIDE * height, STRIDE * width):
             x = F.interpolate(
                 x, (STRIDE * height, STRIDE * width), mode="bilinear", align_corners=False, antialias=True
             )
-        below, beside = -height % 4, -width % 4  # the tower halves five times
+        below, beside = -height % 4, -width % 4  # the tower halves the image five times
         x = F.pad(x, (0, STRIDE * beside, 0, STRIDE * below), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
         maps = [self._model.image.dense(self._model.image(part))[:, :height, :width] for part in x.split(8)]
@@ -106,19 +108,19 @@ class BuiltinTeacher(ImageTeacher):
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
-        """[B, H, W, 3] RGB in [0, 1] → [B, D] unit features of whole pictures, which are resized to the nearest
-        multiples of 32 pixels."""
+        """Unit features of whole images, resized to the nearest multiples of 32 pixels: [B, H, W, 3] RGB in [0, 1] →
+        [B, D]."""
         x = images.float().permute(0, 3, 1, 2)
         size = tuple(32 * max(1, round(side / 32)) for side in x.shape[-2:])
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
         pooled = self._model.image(x.contiguous(memory_format=torch.channels_last))
-        everything = torch.ones(len(images), pooled.values.shape[1])
-        return F.normalize(self._model.image.pool(pooled, everything, torch.arange(len(images))), dim=-1)
+        mask = torch.ones(len(images), pooled.values.shape[1])
+        return F.normalize(self._model.image.pool(pooled, mask, torch.arange(len(images))), dim=-1)
 
 
 class BuiltinText:
-    """The text tower as a `query.TextEncoder` that knows its words and says so."""
+    """Text tower of the bundled teacher, a `query.ClosedVocabularyEncoder`."""
 
     def __init__(self, model: TwoTower, vocabulary: Vocabulary) -> None:
         self._model, self.vocabulary = model, vocabulary
@@ -128,17 +130,17 @@ class BuiltinText:
         return self._model.config.dim
 
     @torch.no_grad()
-    def encode(self, phrases: list[str]) -> Encoded:
-        """[P, D] unit vectors; zero and not known where a word of the phrase is not in the vocabulary."""
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
+        """[P, D] unit vectors; zero and not known for phrases with a word outside the vocabulary."""
         table, known = self.vocabulary.table(phrases)
-        return Encoded(F.normalize(self._model.text(table), dim=-1) * known[:, None], known)
+        return EncodedPhrases(F.normalize(self._model.text(table), dim=-1) * known[:, None], known)
 
     def find(self, phrase: str) -> str | UnknownPhrase:
-        """The phrase, or which word of it is not known."""
+        """The phrase, or the word of it that is not in the vocabulary."""
         numbers = self.vocabulary.numbers(phrase)
         return numbers if isinstance(numbers, UnknownPhrase) else phrase
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """All that it knows."""
+        """All words of the vocabulary."""
         return self.vocabulary.words

@@ -1,4 +1,4 @@
-"""The built-in label-free teacher: a small network that learned from pictures alone."""
+"""The bundled label-free teacher, a small network trained by self-distillation."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ..nn.tokens import CELL, STRIDE, TokenNet, TokenNetConfig
 from .base import ImageTeacher, TeacherInfo
 
 WIDTH = 320
-"""Pixels that frames are wide for it, as in its training."""
+"""Width of its input frames in pixels, as in its training."""
 WEIGHTS, CARD = "builtin_ssl.safetensors", "builtin_ssl.json"
 _BATCH = 8
-"""Images at once; the features of an image do not depend on it."""
+"""Number of images per pass; the features of an image do not depend on it."""
 
 
 class BuiltinSslTeacher(ImageTeacher):
-    """Dense features of the network that `trainers.teachers.self_distillation` trained, without labels, captions, depth or poses, on
-    colour images of the built-in rooms. A token is 8 × 8 pixels of an image `WIDTH` wide; the channels of the features
-    have mean 0 and variance 1 over the training images.
+    """Network trained by `trainers.teachers.self_distillation` on colour images of procedural rooms.
 
-    It knows rendered rooms: on photographs it is a texture and shape descriptor, and no rival of DINOv2.
+    The training uses neither labels, captions, depth nor poses. A token covers 8 × 8 pixels of an image of `WIDTH`; the
+    channels have mean 0 and variance 1 over the training images. Trained on renders only, it is no replacement for
+    DINOv2 on photographs.
 
     Args:
-        folder: with ``builtin_ssl.safetensors`` and ``builtin_ssl.json``; the project's assets by default.
+        folder: folder of ``builtin_ssl.safetensors`` and ``builtin_ssl.json``; the bundled model by default.
 
     Attributes:
-        card: what the JSON file says: training command, seeds, held-out scores.
+        card: content of the JSON file: training command, seeds, held-out scores.
 
     Raises:
-        InputError: files missing, damaged or of another network.
+        InputError: files that are missing, damaged or of another network.
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
@@ -53,7 +53,7 @@ class BuiltinSslTeacher(ImageTeacher):
                 folder / CARD, "the description of the label-free built-in teacher", repr(error), "restore the file"
             ) from error
         weights = load_weights(folder / WEIGHTS)
-        with torch.random.fork_rng(devices=[]):  # building draws numbers that a run may be counting on
+        with torch.random.fork_rng(devices=[]):  # initialisation must not change the random state of a run
             self._net = TokenNet(config)
         try:
             self._net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
@@ -68,21 +68,21 @@ class BuiltinSslTeacher(ImageTeacher):
 
     @property
     def fingerprint(self) -> str:
-        """The name with a digest of the weights."""
+        """Name and digest of the weights."""
         return self._fingerprint
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
-        """`WIDTH` pixels wide, in the frames' own proportions."""
+        """(width, height): `WIDTH` pixels wide, with the aspect ratio of the frames."""
         return WIDTH, CELL * max(1, round(WIDTH / frames.cameras.width * frames.cameras.height / CELL))
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
-        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D] with h = 2 round(H / 16), w = 2 round(W / 16), at least 2 each.
+        """Dense features: [C, H, W, 3] RGB in [0, 1] → [C, h, w, D] with h = 2 round(H / 16), w = 2 round(W / 16).
 
-        Images whose sides are no multiples of 16 are resized to the nearest ones.
+        Images are resized to the nearest positive multiples of 16 pixels.
 
         Raises:
-            InputError: not [C, H, W, 3].
+            InputError: a shape other than [C, H, W, 3].
         """
         if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
             raise InputError("images", "colour images [C, H, W, 3]", f"{tuple(images.shape)}")

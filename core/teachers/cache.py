@@ -1,13 +1,13 @@
-"""Features of a whole dataset, computed once: one file per scene, checksummed, resumable.
+"""Compute and store the features of a dataset: one file per scene, with checksums, resumable.
 
 Layout::
 
     <folder>/cache.json                    teacher, channels, text tower, storage
     <folder>/<split>/<scene>.safetensors   features of its frames, their names and cameras
-    <folder>/SHA256SUMS                    as `sha256sum -c` reads it
+    <folder>/SHA256SUMS                    checksums in the format of `sha256sum -c`
 
-Size, for ScanNet as the paper uses it (at most 30 frames of 640×480 per scene, tokens of 16 pixels: 30×40), in GB
-(10⁹ bytes) per 1,000 scenes, of which training and validation have 1,513:
+Size for ScanNet in the paper's setting (at most 30 frames of 640×480 per scene, tokens of 16 pixels: 30×40), in GB
+(10⁹ bytes) per 1,000 scenes (training and validation have 1,513):
 
 ======  =======  ====
 D       float16  int8
@@ -46,25 +46,25 @@ from .text import LateText
 FORMAT = 1
 MANIFEST = "cache.json"
 SAME_CAMERA = 1e-3
-"""How far world-to-camera matrices of the same frame may be apart: metres, and entries of the rotation."""
+"""Tolerance between world-to-camera matrices of the same frame: metres, and entries of the rotation."""
 
 
 class CachedTeacher:
-    """Features that `write_cache` stored, as a `Teacher`. Every file's checksum is checked when it is first touched.
+    """A `Teacher` that reads features stored by `write_cache`. Checksums are verified when a file is first read.
 
     Args:
-        folder: that holds ``cache.json``.
-        make_teacher: makes the teacher again, for its text tower.
+        folder: folder of ``cache.json``.
+        make_teacher: makes the original teacher, for its text tower.
         max_bytes: memory for recently used frames.
 
     Attributes:
-        info: of the teacher that computed them.
+        info: description of the teacher that computed the features.
         channels: names of its channels, or None.
-        text: its text tower. Of a checkpoint, loaded when first asked, which needs the checkpoint.
-        spec: what makes the teacher again.
+        text: its text tower, or None. That of a checkpoint is loaded on first use.
+        spec: argument of `make_teacher` for the original teacher.
 
     Raises:
-        InputError: no such cache, or a damaged one.
+        InputError: no cache, or a damaged one.
     """
 
     def __init__(self, folder: Path | str, make_teacher: TeacherFactory, max_bytes: int = 512 << 20) -> None:
@@ -84,7 +84,7 @@ class CachedTeacher:
         """[C, h, w, D] float32 on the CPU.
 
         Raises:
-            InputError: a frame that is not stored, was stored from another camera, or lies in a damaged file.
+            InputError: a frame that is not stored or was stored with another camera, or a damaged file.
         """
         if not index:
             return torch.zeros(0, *(self.info.resolution or (0, 0)), self.info.dim)
@@ -103,17 +103,17 @@ class CachedTeacher:
             if not np.allclose(cameras[rows[frame]], viewmat, atol=SAME_CAMERA):
                 raise InputError(
                     self.folder / name,
-                    f"features of frame {frame} from where it was taken",
+                    f"features of frame {frame} for its camera",
                     "those of another camera",
-                    "the capture has changed: compute them again into another folder",
+                    "the capture has changed: compute the features again, into another folder",
                 )
             return self._row(name, rows[frame])
-        known = any(shard_name(split, scene) in self._shards for split in self._splits)
+        has_scene = any(shard_name(split, scene) in self._shards for split in self._splits)
         raise InputError(
             self.folder,
             f"features of frame {frame} of {scene}",
-            "only other frames of it" if known else "no such scene",
-            "run `gaussiancross features` on this dataset; it makes what is missing",
+            "only other frames of it" if has_scene else "no such scene",
+            "run `gaussiancross features` on this dataset: it computes the missing features",
         )
 
     def _row(self, name: str, row: int) -> NDArray[np.float32]:
@@ -135,7 +135,7 @@ class CachedTeacher:
 
         late = LateText(make, self.info.dim, f"teacher {self.spec}, for text")
         if self.spec.partition(":")[0] in FAMILIES:
-            return late  # gigabytes, and perhaps not on this machine
+            return late  # large, and perhaps not on this machine
         try:
             return make()
         except InputError:
@@ -144,14 +144,16 @@ class CachedTeacher:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `write_cache` would do.
+    """Extent of the work of `write_cache`.
 
     Attributes:
-        scenes: how many there are. missing: how many of them are yet to be made.
-        frames: per scene, mean of those looked at.
+        scenes: number of scenes.
+        missing: number of scenes without stored features.
+        frames: mean number of frames of the sampled scenes.
         tokens: (h, w, D) of a frame.
-        nbytes: on the disk when all is done. needed: of them, what is yet to be written.
-        free: bytes of the disk.
+        nbytes: size of the complete cache in bytes.
+        needed: bytes yet to be written.
+        free: free bytes on the disk.
     """
 
     scenes: int
@@ -165,29 +167,35 @@ class Plan:
 
 @dataclass(frozen=True)
 class SceneDone:
-    """One scene of `write_cache`: its split and name, and the cosine error of its tokens (mean, max)."""
+    """Progress of `write_cache`: one stored scene.
+
+    Attributes:
+        split, scene: split and name of the scene.
+        frames: number of frames.
+        error: cosine error of the stored tokens (mean, max).
+        made: whether the features were computed now; False if they existed.
+    """
 
     split: str
     scene: str
     frames: int
     error: tuple[float, float]
     made: bool
-    """Whether it was computed now; False if it was there."""
 
 
 def plan_cache(
-    folder: Path, teacher: ImageTeacher, datasets: Mapping[str, SceneDataset], storage: Storage, look_at: int = 4
+    folder: Path, teacher: ImageTeacher, datasets: Mapping[str, SceneDataset], storage: Storage, samples: int = 4
 ) -> Plan:
-    """Size before the work, from the frames of ``look_at`` scenes per split and one map.
+    """Estimate the size of a cache from ``samples`` scenes per split and the features of one frame.
 
     Raises:
-        InputError: no scene with frames.
+        InputError: none of the sampled scenes has frames.
     """
     shards = ShardFolder(folder)
     counts: list[int] = []
     shape: tuple[int, int, int] | None = None
     for dataset in datasets.values():
-        for i in evenly_spaced(list(range(len(dataset))), look_at):
+        for i in evenly_spaced(list(range(len(dataset))), samples):
             frames = dataset.frames(i)
             counts.append(0 if frames is None else len(frames))
             if frames is not None and len(frames) and shape is None:
@@ -199,7 +207,7 @@ def plan_cache(
     missing = sum(name not in shards for name in names)
     mean = sum(counts) / len(counts)
     per_scene = stored_bytes(1, *shape, storage) * mean + 4096
-    free = shutil.disk_usage(_existing(folder)).free
+    free = shutil.disk_usage(_existing_parent(folder)).free
     return Plan(len(names), missing, mean, shape, round(per_scene * len(names)), round(per_scene * missing), free)
 
 
@@ -211,15 +219,15 @@ def write_cache(
     storage: Storage = "float16",
     group: int = 8,
 ) -> Iterator[SceneDone]:
-    """Compute and store what is missing, scene by scene; each is on the disk when it is handed out.
+    """Compute and store missing features, scene by scene; yields each scene once it is stored.
 
     Args:
-        folder: of the cache; one teacher's.
-        teacher: see `ImageTeacher`.
-        spec: what `make_teacher` makes it from.
+        folder: folder of the cache, for the features of one teacher.
+        teacher: computes the features.
+        spec: argument of `make_teacher` for this teacher.
         datasets: split → scenes.
         storage: see `pack`.
-        group: frames at a time.
+        group: number of frames per pass.
 
     Raises:
         InputError: the folder holds other features, the disk is full, or a frame cannot be read.
@@ -234,7 +242,7 @@ def write_cache(
         "fingerprint": _stored_fingerprint(teacher.fingerprint),
         "splits": sorted(datasets),
     }
-    _claim(folder, manifest, [_stored_fingerprint(name) for name in teacher.former_fingerprints])
+    _write_manifest(folder, manifest, [_stored_fingerprint(name) for name in teacher.former_fingerprints])
     shards = ShardFolder(folder)
     for split, dataset in datasets.items():
         for i, scene in enumerate(dataset.names):
@@ -246,15 +254,15 @@ def write_cache(
             frames = dataset.frames(i)
             if frames is None or len(frames) == 0:
                 continue
-            arrays, error = _packed(teacher, scene, frames, storage, group)
+            arrays, error = _pack_scene(teacher, scene, frames, storage, group)
             shards.write(name, arrays, {"frames": list(frames.names), "error": error})
             yield SceneDone(split, scene, len(frames), error, True)
 
 
-def _packed(
+def _pack_scene(
     teacher: ImageTeacher, scene: str, frames: PosedFrames, storage: Storage, group: int
 ) -> tuple[dict[str, NDArray], tuple[float, float]]:
-    """Arrays of a scene's shard, and the cosine error (mean, max) of its tokens."""
+    """Arrays of a scene's file, and the cosine error (mean, max) of its tokens."""
     packed: list[dict[str, NDArray]] = []
     total, count, worst = 0.0, 0, 0.0
     for k in range(0, len(frames), group):
@@ -268,43 +276,50 @@ def _packed(
 
 
 def shard_name(split: str, scene: str) -> str:
-    """File of a scene, relative to the folder. Captures have the same scenes in every split, with other frames."""
+    """File of a scene, relative to the folder. Splits of captures have the same scenes with different frames."""
     return f"{split}/{scene}.safetensors"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """``cache.json``, checked."""
+    """Read and check ``cache.json``.
+
+    Raises:
+        InputError: missing, damaged, or of another format.
+    """
     path = folder / MANIFEST
-    wanted = "a feature cache, as `gaussiancross features` writes it"
+    expected = "a feature cache, as `gaussiancross features` writes it"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(path, wanted, "no such file") from None
+        raise InputError(path, expected, "no such file") from None
     except (OSError, ValueError) as error:
-        raise InputError(path, wanted, f"a damaged file ({error})") from error
+        raise InputError(path, expected, f"a damaged file ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise InputError(path, f"{wanted}, format {FORMAT}", f"{found}")
+        raise InputError(path, f"{expected}, format {FORMAT}", f"{found}")
     keys = {"spec": str, "teacher": dict, "text": bool, "storage": str, "splits": list}
     bad = [k for k, kind in keys.items() if not isinstance(manifest.get(k), kind)]
     if bad or set(manifest["teacher"]) != set(TeacherInfo.__dataclass_fields__) or "channels" not in manifest:
-        raise InputError(path, wanted, f"no usable {bad[0] if bad else 'teacher'}")
+        raise InputError(path, expected, f"no usable {bad[0] if bad else 'teacher'}")
     return manifest
 
 
 def _stored_fingerprint(fingerprint: str) -> str:
-    """A teacher's fingerprint as the manifest keeps it."""
+    """Fingerprint of a teacher as stored in the manifest."""
     return hashlib.sha256(fingerprint.encode()).hexdigest()
 
 
-def _claim(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence[str]) -> None:
-    """Write the manifest; a folder that has one may only get further splits of the same features.
+def _write_manifest(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence[str]) -> None:
+    """Write the manifest. An existing one may only be extended by splits with the same features.
 
     Args:
-        former_fingerprints: of the same teacher, as manifests of older versions keep them.
+        former_fingerprints: stored fingerprints of the same teacher in older versions of this package.
+
+    Raises:
+        InputError: the folder has features of another teacher or storage.
     """
     if (folder / MANIFEST).is_file():
-        old, new = read_manifest(folder), json.loads(json.dumps(manifest))  # tuples as JSON gives them back
+        old, new = read_manifest(folder), json.loads(json.dumps(manifest))  # tuples become lists, as in the file
         if old.get("fingerprint") in former_fingerprints:
             old["fingerprint"] = new["fingerprint"]
         differs = [k for k in new if k not in ("splits", "spec") and new[k] != old.get(k)]
@@ -316,7 +331,7 @@ def _claim(folder: Path, manifest: dict[str, Any], former_fingerprints: Sequence
     replace_file(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _existing(folder: Path) -> Path:
+def _existing_parent(folder: Path) -> Path:
     folder = folder.absolute()
     while not folder.is_dir():
         folder = folder.parent

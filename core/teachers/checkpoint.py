@@ -1,4 +1,4 @@
-"""Loading checkpoints with the `transformers` library: from the disk only, and whatever goes wrong in one sentence."""
+"""Load checkpoints with the `transformers` library, from disk only; errors become `InputError`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _TOKENIZER = ("tokenizer.json", "vocab.*", "*.model")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCheckpoint:
     """A checkpoint in memory, in eval mode and float32 on the CPU.
 
     Attributes:
-        model: of the library's class, or of the checkpoint's own code.
-        mean, std: of the channels, for pixels in [0, 1]; None where the network normalises them itself.
-        tokenizer: of its text tower, or None.
+        model: model of the library or of the checkpoint's own code.
+        mean, std: normalisation per channel for pixels in [0, 1]; None if the network normalises.
+        tokenizer: tokenizer of the text tower, or None.
         digest: see `content_digest`.
-        former_version: what older versions of this package told checkpoints apart by: commit, or files with sizes and
+        former_version: identifier of the checkpoint in older versions of this package: commit, or files with sizes and
             times.
     """
 
@@ -41,12 +41,12 @@ class Loaded:
     former_version: str
 
 
-def load_checkpoint(kind: str, checkpoint: str, family: Family, options: TeacherConfig) -> Loaded:
-    """A checkpoint by name, from what was downloaded before, or from a folder. Never touches the network.
+def load_checkpoint(kind: str, checkpoint: str, family: Family, options: TeacherConfig) -> LoadedCheckpoint:
+    """Load a checkpoint from a folder or, by name, from earlier downloads. Does not use the network.
 
     Raises:
-        InputError: the library is missing, the checkpoint is missing, incomplete, damaged, of another family or in
-            need of code that was not trusted; each with what to do.
+        InputError: the library is missing; the checkpoint is missing, incomplete, damaged, of another family, or needs
+            code that was not trusted. The message has the remedy.
     """
     spec = f"teacher {kind}:{checkpoint}"
     if not checkpoint:
@@ -54,16 +54,16 @@ def load_checkpoint(kind: str, checkpoint: str, family: Family, options: Teacher
     library = _library(spec)
     where = str(Path(checkpoint).expanduser()) if Path(checkpoint).expanduser().is_dir() else checkpoint
     common = {"local_files_only": True, "trust_remote_code": options.trust_remote_code, "revision": options.revision}
-    with _explained(spec, kind, where, options), _quiet(library):
+    with _translate_errors(spec, kind, where, options), _silence(library):
         config = library.AutoConfig.from_pretrained(where, **common)
-        found = getattr(config, "model_type", "")
-        if found not in family.model_types:
+        model_type = getattr(config, "model_type", "")
+        if model_type not in family.model_types:
             expected = " or ".join(t for t in family.model_types if t)
-            raise InputError(spec, f"a checkpoint of type {expected}", found or "none")
+            raise InputError(spec, f"a checkpoint of type {expected}", model_type or "none")
         if options.adaptor:
-            _ask_for_adaptor(spec, config, options)
+            _select_adaptor(spec, config, options)
         model, info = library.AutoModel.from_pretrained(where, config=config, output_loading_info=True, **common)
-        # a LayerScale of one is what RADIO's checkpoints leave out
+        # RADIO's checkpoints omit LayerScales of one.
         missing = sorted(k for k in info["missing_keys"] if not (kind == "radio" and "layer_scale" in k))
         bad = [*missing, *sorted(str(k) for k in info.get("mismatched_keys", ()))]
         if bad:
@@ -72,7 +72,7 @@ def load_checkpoint(kind: str, checkpoint: str, family: Family, options: Teacher
         tokenizer = library.AutoTokenizer.from_pretrained(where, **common) if family.text else None
         digest = content_digest(_folder(library, where, options))
     model = model.float().eval().requires_grad_(False)
-    return Loaded(model, mean, std, tokenizer, digest, _former_version(where, config))
+    return LoadedCheckpoint(model, mean, std, tokenizer, digest, _former_version(where, config))
 
 
 def _library(spec: str) -> ModuleType:
@@ -85,7 +85,7 @@ def _library(spec: str) -> ModuleType:
     return transformers
 
 
-def _ask_for_adaptor(spec: str, config: Any, options: TeacherConfig) -> None:
+def _select_adaptor(spec: str, config: Any, options: TeacherConfig) -> None:
     names = adaptors_of(config)
     if options.adaptor not in names:
         remote = hasattr(config, "auto_map") and not options.trust_remote_code
@@ -110,7 +110,7 @@ def _normalisation(library: ModuleType, spec: str, where: str, common: dict[str,
 
 
 def _folder(library: ModuleType, where: str, options: TeacherConfig) -> Path:
-    """The folder that holds the files of a checkpoint: itself, or that of the downloaded commit."""
+    """Folder of a checkpoint's files: the folder itself, or that of the downloaded commit."""
     if Path(where).is_dir():
         return Path(where)
     config = library.utils.cached_file(where, "config.json", revision=options.revision, local_files_only=True)
@@ -118,9 +118,9 @@ def _folder(library: ModuleType, where: str, options: TeacherConfig) -> Path:
 
 
 def content_digest(folder: Path) -> str:
-    """SHA-256 of what decides a checkpoint's features, hexadecimal: names and bytes of its configs, weights and code.
+    """SHA-256 of names and content of a checkpoint's configs, weights and code, hexadecimal.
 
-    The digest does not depend on the folder's path nor on times. Files are read once per process.
+    The digest is independent of the folder's path and of times. Files are read once per process.
     """
     weights = next((found for p in _WEIGHTS if (found := list(folder.glob(p)))), [])
     others = [*folder.glob("config.json"), *folder.glob("p*processor_config.json"), *folder.glob("*.py")]
@@ -133,7 +133,7 @@ def content_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _file_digest(path: Path, size: int, time: int) -> str:
-    """SHA-256 of a file; its size and time are arguments so that a changed file is read again."""
+    """SHA-256 of a file. Size and time are part of the cache key, so that a changed file is read again."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -142,7 +142,7 @@ def _file_digest(path: Path, size: int, time: int) -> str:
 
 
 def _former_version(where: str, config: Any) -> str:
-    """See `Loaded.former_version`."""
+    """See `LoadedCheckpoint.former_version`."""
     folder = Path(where)
     if not folder.is_dir():
         return str(getattr(config, "_commit_hash", None) or "unknown")
@@ -150,8 +150,8 @@ def _former_version(where: str, config: Any) -> str:
     return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
 
 
-def _absent(folder: Path, family: Family) -> list[str]:
-    """What a checkpoint of the family needs and this folder lacks."""
+def _missing_files(folder: Path, family: Family) -> list[str]:
+    """Files that a checkpoint of the family needs and this folder lacks."""
     needed = {"config.json": ("config.json",), "weights (.safetensors or .bin)": _WEIGHTS}
     if not family.normalises:
         needed["preprocessor_config.json"] = ("p*processor_config.json",)
@@ -161,8 +161,8 @@ def _absent(folder: Path, family: Family) -> list[str]:
 
 
 @contextmanager
-def _quiet(library: ModuleType) -> Iterator[None]:
-    """Without the library's progress bars and load reports: what matters of them is raised."""
+def _silence(library: ModuleType) -> Iterator[None]:
+    """Switch off the progress bars and load reports of the library."""
     logging = library.utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -176,8 +176,8 @@ def _quiet(library: ModuleType) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(spec: str, kind: str, where: str, options: TeacherConfig) -> Iterator[None]:
-    """Errors of the library as `InputError`."""
+def _translate_errors(spec: str, kind: str, where: str, options: TeacherConfig) -> Iterator[None]:
+    """Convert errors of the library to `InputError`."""
     from safetensors import SafetensorError
 
     try:
@@ -185,21 +185,21 @@ def _explained(spec: str, kind: str, where: str, options: TeacherConfig) -> Iter
     except InputError:
         raise
     except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
-        said = str(error).strip().split("\n")[0].rstrip(".: ") or type(error).__name__
+        message = str(error).strip().split("\n")[0].rstrip(".: ") or type(error).__name__
         if "trust_remote_code" in str(error):
             hint = "read the code in its repository, then add ,trust_remote_code"
             raise InputError(spec, "a checkpoint without code of its own", "one that brings code", hint) from error
         if isinstance(error, ImportError):
-            raise InputError(spec, "the packages that its code imports", said) from error
+            raise InputError(spec, "the packages that its code imports", message) from error
         if (folder := Path(where)).is_dir():
-            absent = _absent(folder, FAMILIES[kind])
-            found = f"one without {' and '.join(absent)}" if absent else f"a damaged one ({said})"
+            absent = _missing_files(folder, FAMILIES[kind])
+            found = f"one without {' and '.join(absent)}" if absent else f"a damaged one ({message})"
             raise InputError(spec, "a whole checkpoint", found, "download it again") from error
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", where):
             hint = "give a folder that exists, or a checkpoint as owner/name"
             raise InputError(spec, "a checkpoint", "no such folder", hint) from error
         if not isinstance(error, OSError):
-            raise InputError(spec, "a checkpoint that this version of transformers reads", said) from error
+            raise InputError(spec, "a checkpoint that this version of transformers reads", message) from error
         revision = "" if options.revision == "main" else f" --revision {options.revision}"
         hint = f"run `hf download {where}{revision}` once, with a network"
         if kind == "dinov3":

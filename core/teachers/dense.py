@@ -1,8 +1,8 @@
-"""Vision transformers of the `transformers` library as dense networks: normalised pixels in, one vector per patch out.
+"""Dense features of vision transformers of the `transformers` library.
 
-A network is callable, [B, 3, H, W] → [B, H/patch, W/patch, D] with H and W multiples of ``patch``, and says its
-``patch``. Position embeddings follow the resolution by interpolation (or are rotary). `pooled` gives one vector for
-the whole picture, the one that its checkpoint was trained to compare with text.
+Networks map normalised pixels [B, 3, H, W], with H and W multiples of ``patch``, to [B, H/patch, W/patch, D]. Position
+embeddings are interpolated to the resolution (or rotary). ``pooled`` returns one vector per image, the one that the
+checkpoint was trained to compare with text.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from ..errors import InputError
 
 
 class DenseNetwork(Protocol):
-    """What turns pixels into tokens.
+    """Interface of dense networks.
 
     Attributes:
-        patch: pixels per token, along either axis.
-        native: side of the square pictures that it was trained on, pixels.
+        patch: side of a token in pixels.
+        native: side of the square training images in pixels.
     """
 
     patch: int
     native: int
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """[B, 3, H, W], normalised → [B, H/patch, W/patch, D]."""
+        """Features of patches: [B, 3, H, W], normalised → [B, H/patch, W/patch, D]."""
         ...
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        """[B, 3, H, W], normalised → [B, D]."""
+        """Features of whole images: [B, 3, H, W], normalised → [B, D]."""
         ...
 
 
 class ClipDense:
     """CLIP without its last attention: MaskCLIP's value path (Zhou et al., "Extract Free Dense Labels from CLIP").
 
-    The class token is what CLIP compares with text, and in the last block all that reaches it of a patch x is what
-    attention lets through: ``out_proj(v_proj(layer_norm1(x)))``, weighted. So that vector, followed by what follows
-    for the class token (``post_layernorm`` and ``visual_projection``), lives in the space of the text tower; it is
-    what the last layer would give if each patch attended to itself alone.
+    CLIP compares the class token with text. In the last block a patch x contributes to it the weighted value
+    ``out_proj(v_proj(layer_norm1(x)))``. This vector, followed by ``post_layernorm`` and ``visual_projection`` like the
+    class token, lies in the space of the text tower; it is the output of the last attention if each patch attends only
+    to itself.
 
-    MaskCLIP's released ViT code adds the block's residual and MLP to it. Here both are left out, as in F3RM and
-    ClearCLIP (Lan et al. 2024): the residual carries the bulk of the activation and little of the meaning.
+    Unlike MaskCLIP's released ViT code, the residual and the MLP of the block are omitted, as in F3RM and ClearCLIP
+    (Lan et al. 2024): the residual dominates the activation and carries little semantics.
     """
 
     def __init__(self, model: Any) -> None:
         """
         Args:
-            model: a ``CLIPModel``, or one with its module names. Its last vision layer is taken off the tower.
+            model: a ``CLIPModel``, or one with its module names. Its last vision layer is removed from the tower.
         """
         layers = model.vision_model.encoder.layers
         self.patch = int(model.config.vision_config.patch_size)
@@ -66,23 +66,23 @@ class ClipDense:
         return _grid(self._projection(self._vision.post_layernorm(x)), pixels, self.patch)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        """The class token, through the last layer too."""
+        """The class token after all layers."""
         last, x = self._last, self._before(pixels)
         x = x + last.self_attn(hidden_states=last.layer_norm1(x), attention_mask=None)[0]
         x = x + last.mlp(last.layer_norm2(x))
         return self._projection(self._vision.post_layernorm(x[:, 0]))
 
     def _before(self, pixels: Tensor) -> Tensor:
-        """[B, 1 + h·w, D'] what enters the last layer."""
+        """Input of the last layer: [B, 1 + h·w, D']."""
         return self._vision(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
 
 
 class SiglipDense:
     """SigLIP and SigLIP 2, fixed-size and NaFlex: the value path of the attention-pooling head.
 
-    The head asks all patches with one learned query. With all attention on patch x it returns
-    ``y + mlp(layernorm(y))`` for ``y = out_proj(W_v x + b_v)``; that is computed for every patch. Unlike a last
-    block's, this residual and MLP lie between the value and the space of the text tower, so they stay.
+    The head attends to all patches with one learned query. With all attention on patch x it returns
+    ``y + mlp(layernorm(y))`` for ``y = out_proj(W_v x + b_v)``, which is computed here for every patch. This residual
+    and MLP are needed, because they map the value to the space of the text tower.
     """
 
     def __init__(self, model: Any) -> None:
@@ -98,7 +98,7 @@ class SiglipDense:
         self._vision = model.vision_model
         self._head: Any = getattr(model.vision_model, "head", None)
         self._flexible = model.config.model_type == "siglip2"
-        # NaFlex has so many patches, in whatever grid
+        # NaFlex fixes the number of patches, not their grid.
         self.native = round(config.num_patches**0.5) * self.patch if self._flexible else int(config.image_size)
         if self._head is None:
             raise InputError("SigLIP checkpoint", "an attention-pooling head", "none (vision_use_head is off)")
@@ -110,7 +110,7 @@ class SiglipDense:
         return _grid(y + head.mlp(head.layernorm(y)), pixels, self.patch)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        """What the head makes of all patches."""
+        """Output of the head for all patches."""
         return self._run(pixels).pooler_output
 
     def _run(self, pixels: Tensor) -> Any:
@@ -118,7 +118,7 @@ class SiglipDense:
             return self._vision(pixel_values=pixels, interpolate_pos_encoding=True)
         b, p = len(pixels), self.patch
         h, w = pixels.shape[2] // p, pixels.shape[3] // p
-        # NaFlex takes patches as rows of (row, column, channel) and the grid they come from
+        # NaFlex takes flattened patches (row, column, channel) and the shape of their grid.
         patches = pixels.unflatten(2, (h, p)).unflatten(4, (w, p)).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
         shapes = torch.tensor([[h, w]], device=pixels.device).expand(b, 2)
         mask = torch.ones(b, h * w, dtype=torch.long, device=pixels.device)
@@ -136,7 +136,7 @@ class DinoDense:
             model: a ``Dinov2Model``, ``Dinov2WithRegistersModel``, ``DINOv3ViTModel`` or ``DINOv3ConvNextModel``.
         """
         config = model.config
-        # a ConvNeXt halves the image once more per stage after a stem of 4
+        # A ConvNeXt reduces by 4 in the stem and by 2 per further stage.
         self.patch = int(getattr(config, "patch_size", 0) or 4 * 2 ** (len(getattr(config, "hidden_sizes", ())) - 1))
         self._model, self._skip = model, 1 + int(getattr(config, "num_register_tokens", 0))
 
@@ -145,16 +145,15 @@ class DinoDense:
         return _grid(tokens[:, self._skip :], pixels, self.patch)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        """The class token; of a ConvNeXt, the mean."""
+        """The class token; for a ConvNeXt, the mean."""
         return self._model(pixel_values=pixels).pooler_output
 
 
 class RadioDense:
-    """RADIO and C-RADIO: spatial features of the backbone, or of them what an adaptor makes.
+    """RADIO and C-RADIO: spatial features of the backbone, optionally mapped by an adaptor.
 
-    An adaptor has two heads, one for the summary token and one for patches. Text is compared with the summary, so
-    patches go through the *summary* head: the same trick as a value path (used by RayFronts and RADSeg). Adaptors
-    are code of the checkpoint's own repository.
+    An adaptor has one head for the summary token and one for patches. Text is compared with the summary, so patches go
+    through the *summary* head (as in RayFronts and RADSeg). Adaptors are code of the checkpoint's repository.
     """
 
     native = 432
@@ -162,8 +161,8 @@ class RadioDense:
     def __init__(self, model: Any, adaptor: str = "") -> None:
         """
         Args:
-            model: the library's ``RadioModel``, or the one of the checkpoint's repository. It normalises pixels itself.
-            adaptor: name of one of the latter's adaptors; "" for the backbone's features.
+            model: the library's ``RadioModel`` or that of the checkpoint's repository; both normalise pixels.
+            adaptor: name of an adaptor of the latter; "" for the features of the backbone.
         """
         self.patch = int(model.patch_size)
         self._model, self._adaptor = model, adaptor
@@ -177,7 +176,7 @@ class RadioDense:
         return _grid(tokens if self._head is None else self._head(tokens), pixels, self.patch)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        """The adaptor's summary; of the backbone alone, the mean of its patches, as its summary is wider."""
+        """Summary of the adaptor; without one, the mean of the patches, because the backbone's summary is wider."""
         if self._adaptor:
             return self._model(pixels)[self._adaptor].summary
         return self(pixels).mean((1, 2))

@@ -1,4 +1,4 @@
-"""The model families that teachers come from, one line each."""
+"""Model families of teachers, and licences of checkpoints."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .dense import ClipDense, DenseNetwork, DinoDense, RadioDense, SiglipDense
 
 @dataclass(frozen=True)
 class Family:
-    """What sets one family of checkpoints apart.
+    """Properties of one family of checkpoints.
 
     Attributes:
-        model_types: ``model_type`` in ``config.json``, any of them.
-        dense: its model → a dense network.
-        label_free: trained without manual labels and without text.
-        text: how its text tower wants phrases: "clip" (as they are), "siglip" (small letters, no punctuation, padded
-            to full length), or None without one.
-        normalises: whether the network normalises pixels itself.
+        model_types: accepted values of ``model_type`` in ``config.json``.
+        dense: model → dense network.
+        label_free: whether it was trained without manual labels and text.
+        text: format of phrases for the text tower: "clip" (unchanged), "siglip" (lower case, no punctuation, padded to
+            full length), or None without a text tower.
+        normalises: whether the network normalises pixels.
         example: a checkpoint to name in messages.
     """
 
@@ -42,8 +42,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "radio": Family(("radio", ""), RadioDense, False, None, True, "nvidia/C-RADIOv4-H"),
 }
-"""Kind on the command line → family. Image–text pairs count as labels here, and RADIO learnt from models trained on
-those and on masks."""
+"""Name on the command line → family. Image–text pairs count as labels; RADIO is distilled from models trained on such
+pairs and on masks."""
 
 ADAPTOR_TEXT = {
     "clip": "clip:apple/DFN5B-CLIP-ViT-H-14-378",
@@ -68,19 +68,19 @@ _LICENCES = (
 
 
 def licence_of(checkpoint: str) -> str:
-    """Licence of a checkpoint's weights: what the model card in its folder says, else what is known of the name."""
+    """Licence of a checkpoint's weights, from the model card in its folder, else by its name."""
     card = Path(checkpoint).expanduser() / "README.md"
     if card.is_file():
         head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0]
-        found = {k: v.strip(" '\"") for k, v in re.findall(r"^(license|license_name):(.+)$", head, re.MULTILINE)}
-        if found and found.get("license") != "other":
-            return found.get("license") or found["license_name"]
-        if "license_name" in found:
-            return found["license_name"]
-    known = (licence for pattern, licence in _LICENCES if re.search(pattern, checkpoint))
-    return next(known, "unknown: see the checkpoint's model card")
+        entries = {k: v.strip(" '\"") for k, v in re.findall(r"^(license|license_name):(.+)$", head, re.MULTILINE)}
+        if entries and entries.get("license") != "other":
+            return entries.get("license") or entries["license_name"]
+        if "license_name" in entries:
+            return entries["license_name"]
+    matches = (licence for pattern, licence in _LICENCES if re.search(pattern, checkpoint))
+    return next(matches, "unknown: see the checkpoint's model card")
 
 
 def adaptors_of(config: Any) -> tuple[str, ...]:
-    """Names of the adaptors that a RADIO checkpoint's config lists."""
+    """Names of the adaptors in the config of a RADIO checkpoint."""
     return tuple(getattr(config, "adaptor_configs", None) or ())

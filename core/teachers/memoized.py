@@ -1,4 +1,4 @@
-"""Each frame's features computed once: a teacher that remembers, in memory and on the disk, while a training runs."""
+"""Compute the features of each frame once during a training, and store them in memory and on disk."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from .cache import SAME_CAMERA
 from .shards import PACKED, ShardFolder, pack, unpack
 
 SPARE = 5 << 30
-"""Bytes of the disk that are left alone: from there on, features stay in memory only."""
+"""Free bytes to leave on the disk; with less, features stay in memory only."""
 
 
 class MemoizingTeacher(ImageTeacher):
-    """An `ImageTeacher` whose features of a dataset's frames are kept, as float16 (int8 where that overflows).
+    """Store the features of an `ImageTeacher` as float16 (int8 if they overflow).
 
-    What it gives is what was stored, also the first time, and frames are shown to the teacher one at a time: a
-    batch does not depend on what was computed when.
+    Features are computed frame by frame and returned as stored, also the first time, so that they do not depend on the
+    order of requests.
 
     Args:
-        teacher: computes what is not there yet.
-        data: names the dataset; another dataset's frames are kept apart.
-        root: folder to keep features in; None keeps them in memory only.
+        teacher: computes missing features.
+        data: name of the dataset; each dataset has its own folder.
+        root: parent of the folder of features; None stores them in memory only.
         max_bytes: memory for recently used frames.
     """
 
@@ -60,7 +60,7 @@ class MemoizingTeacher(ImageTeacher):
         return self._teacher.frame_size(frames)
 
     def maps(self, images: Tensor) -> Tensor:
-        """As the teacher gives them; nothing is kept of images that are no frames."""
+        """Features of any images, see `ImageTeacher.maps`; they are not stored."""
         return self._teacher.maps(images)
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
@@ -89,9 +89,9 @@ class MemoizingTeacher(ImageTeacher):
             return None
         try:
             arrays = self._shards.read(name, (*PACKED, "viewmats"))
-        except InputError:  # damaged, or being replaced by another run: it is computed again
+        except InputError:  # damaged, or being replaced by another run: compute it again
             return None
-        same = np.allclose(arrays.pop("viewmats"), viewmat, atol=SAME_CAMERA)  # or the capture was exported anew
+        same = np.allclose(arrays.pop("viewmats"), viewmat, atol=SAME_CAMERA)  # False if the capture was exported again
         return arrays if same else None
 
     def _store(self, name: str, arrays: dict[str, NDArray]) -> None:
@@ -103,11 +103,11 @@ class MemoizingTeacher(ImageTeacher):
             if shutil.disk_usage(folder).free < SPARE:
                 raise InputError(folder, f"{SPARE / 1e9:.0f} GB of free disk", "less")
             self._shards.write(name, arrays, {})
-        except (InputError, OSError) as error:  # a convenience: without it they are computed anew in the next run
+        except (InputError, OSError) as error:  # optional: the next run computes them again
             warnings.warn(f"Features of the teacher are kept in memory only: {error}", stacklevel=2)
             self._shards = None
 
 
 def memoize_features(teacher: Teacher | None, data: str, root: Path | None) -> Teacher | None:
-    """``teacher``, remembering what it computes (see `MemoizingTeacher`); unchanged if it computes nothing."""
+    """Wrap an `ImageTeacher` in a `MemoizingTeacher`; other teachers are returned unchanged."""
     return MemoizingTeacher(teacher, data, root) if isinstance(teacher, ImageTeacher) else teacher

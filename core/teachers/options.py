@@ -1,4 +1,4 @@
-"""How a checkpoint is asked: options that follow it on the command line."""
+"""Options of checkpoints, written after their name on the command line."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Options of a teacher from a checkpoint, written after it and separated by commas:
+    """Options of a checkpoint, written after its name and separated by commas:
     ``clip:openai/clip-vit-base-patch16,short=640,window=224,trust_remote_code``."""
 
     short: int = 480
-    """Shorter side of the frames it sees, pixels, rounded to whole patches; the longer follows from the camera."""
+    """Shorter side of the input frames in pixels, rounded to whole patches."""
     window: int = 0
-    """Side of a sliding window, pixels; 0 shows it the whole image. Small windows on large frames find small
-    objects."""
+    """Side of a sliding window in pixels; 0 for the whole image. Small windows resolve small objects."""
     stride: int = 0
-    """From window to window, pixels; half a window by default. Overlaps are averaged."""
+    """Distance between windows in pixels; half a window by default. Overlaps are averaged."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes of the frame whose features are averaged, joined by +, as in ``scales=1+2``."""
+    """Scales of the frame whose features are averaged, joined by +, as in ``scales=1+2``."""
     batch: int = 8
-    """Images or windows at a time."""
+    """Number of images or windows per pass."""
     dtype: Precision = "auto"
-    """Arithmetic: bfloat16 (autocast) on CUDA and float32 on the CPU, unless given."""
+    """Precision; "auto" is bfloat16 (autocast) on CUDA and float32 on the CPU."""
     device: str = "auto"
-    """"cuda" where there is one, unless given."""
+    """Device; "auto" is CUDA if available."""
     trust_remote_code: bool = False
-    """Run the Python code that comes with the checkpoint (RADIO before v4, and RADIO's adaptors)."""
+    """Run the Python code of the checkpoint (needed for RADIO before v4 and for RADIO's adaptors)."""
     adaptor: str = ""
-    """RADIO: the adaptor whose space features are taken to, for text ("clip", "siglip2-g", …)."""
+    """RADIO: adaptor that maps features to the space of a text tower ("clip", "siglip2-g", …)."""
     text: str = ""
-    """RADIO: the teacher whose text tower belongs to the adaptor, where it is not known."""
+    """RADIO: teacher whose text tower belongs to the adaptor; needed for adaptors not listed in `ADAPTOR_TEXT`."""
     revision: str = "main"
     """Branch, tag or commit of the checkpoint."""
 
@@ -51,28 +50,28 @@ class TeacherConfig:
 
 
 def parse_options(argument: str) -> tuple[str, TeacherConfig]:
-    """``"CHECKPOINT,name=value,flag"`` → the checkpoint and its options.
+    """Split ``"CHECKPOINT,name=value,flag"`` into the checkpoint and its options.
 
     Raises:
         InputError: an unknown option or an impossible value; lists the options.
     """
     checkpoint, *parts = argument.split(",")
     fields = {f.name: type(f.default) for f in dataclasses.fields(TeacherConfig)}
-    given = {}
+    values = {}
     for part in parts:
         name, equals, value = part.strip().partition("=")
         kind = fields.get(name)
         if kind is None:
             raise InputError(f"teacher option {name!r}", "one of " + ", ".join(fields), "an unknown option")
         try:
-            given[name] = _parsed(kind, value if equals else "true")
+            values[name] = _parse_value(kind, value if equals else "true")
         except ValueError:
-            wanted = {bool: "true or false", int: "a whole number", tuple: "numbers joined by +"}.get(kind, "text")
-            raise InputError(f"teacher option {name}", wanted, repr(value)) from None
-    return checkpoint, TeacherConfig(**given)
+            expected = {bool: "true or false", int: "a whole number", tuple: "numbers joined by +"}.get(kind, "text")
+            raise InputError(f"teacher option {name}", expected, repr(value)) from None
+    return checkpoint, TeacherConfig(**values)
 
 
-def _parsed(kind: type, value: str) -> object:
+def _parse_value(kind: type, value: str) -> object:
     if kind is bool:
         if value.lower() not in ("true", "false"):
             raise ValueError(value)

@@ -1,4 +1,4 @@
-"""Whole pictures and phrases → unit vectors of one space: what objects made of Gaussians are compared with."""
+"""Unit vectors of whole images and of phrases in the space of a teacher, to compare objects with."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..query.text import Encoded
+from ..query.text import EncodedPhrases
 from .base import ImageTeacher, Teacher
 
 BATCH = 16
-"""Pictures shown to a teacher at a time."""
+"""Number of images per pass."""
 
 
 def image_vectors(teacher: Teacher | None, images: Tensor | NDArray[np.uint8]) -> Tensor:
-    """Pictures as the teacher pools them.
+    """Encode whole images with a teacher.
 
     Args:
-        teacher: of `make_teacher`.
-        images: [V, H, W, 3] RGB, bytes or in [0, 1].
+        teacher: an `ImageTeacher`.
+        images: [V, H, W, 3] RGB, uint8 or floating point in [0, 1].
 
     Returns:
         [V, D] float32 on the CPU, unit length.
 
     Raises:
-        InputError: a teacher that is no network, pictures of another shape, or features that are not finite.
+        InputError: a teacher that does not compute features, images of another shape, or features that are zero or not
+            finite.
     """
     if not isinstance(teacher, ImageTeacher):
-        raise InputError("teacher", "a network that looks at pictures", _name(teacher))
-    given = torch.as_tensor(images)
-    if given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape[1:]:
-        raise InputError("pictures", "RGB [V, H, W, 3]", str(tuple(given.shape)))
-    scale = 1.0 if given.is_floating_point() else 1 / 255
-    rows = [teacher.embed(part.float() * scale).float().cpu() for part in given.split(BATCH)] if len(given) else []
+        raise InputError("teacher", "a network that encodes images", _name(teacher))
+    pixels = torch.as_tensor(images)
+    if pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape[1:]:
+        raise InputError("images", "RGB [V, H, W, 3]", str(tuple(pixels.shape)))
+    scale = 1.0 if pixels.is_floating_point() else 1 / 255
+    rows = [teacher.embed(part.float() * scale).float().cpu() for part in pixels.split(BATCH)] if len(pixels) else []
     vectors = torch.cat(rows) if rows else torch.zeros(0, teacher.info.dim)
     length = vectors.norm(dim=-1)
     if not bool((length.isfinite() & (length > 0)).all()):
@@ -45,11 +46,11 @@ def image_vectors(teacher: Teacher | None, images: Tensor | NDArray[np.uint8]) -
     return vectors / length[:, None]
 
 
-def text_vectors(teacher: Teacher | None, phrases: Sequence[str]) -> Encoded:
-    """Phrases as the teacher's text tower encodes them.
+def text_vectors(teacher: Teacher | None, phrases: Sequence[str]) -> EncodedPhrases:
+    """Encode phrases with the text tower of a teacher.
 
     Returns:
-        Vectors [P, D] float32 on the CPU, unit length, and which phrases are known [P]; those of others are zero.
+        vectors [P, D] float32 on the CPU, of unit length or zero for unknown phrases, and known [P] bool.
 
     Raises:
         InputError: a teacher without a text tower.
@@ -61,7 +62,7 @@ def text_vectors(teacher: Teacher | None, phrases: Sequence[str]) -> Encoded:
     vectors = vectors.float().cpu()
     known = known.cpu() & vectors.isfinite().all(-1) & (vectors.norm(dim=-1) > 0)
     vectors = torch.where(known[:, None], vectors, 0.0)
-    return Encoded(F.normalize(vectors, dim=-1), known)
+    return EncodedPhrases(F.normalize(vectors, dim=-1), known)
 
 
 def _name(teacher: Teacher | None) -> str:

@@ -1,4 +1,4 @@
-"""A teacher whose features were computed beforehand, one array per frame."""
+"""Read features that any network computed beforehand, one array per frame."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .base import TeacherInfo
 class PrecomputedTeacher:
     """Features from ``<folder>/<scene>/<frame>.npy`` or, for a single scene, ``<folder>/<frame>.npy``.
 
-    Each file holds [h, w, D] float16 or float32, h × w tokens that cover the whole image. Optional beside them:
-    ``channels.json``, a list of D channel names. Recently used files stay in memory.
+    Each file is an array [h, w, D] float16 or float32 of h × w tokens that cover the whole image. An optional
+    ``channels.json`` in the folder lists D channel names.
 
     Args:
-        folder: where the arrays are.
-        licence: of the features.
-        label_free: whether the network behind them was trained without manual labels (unknown: False).
+        folder: folder of the arrays.
+        licence: licence of the features.
+        label_free: whether the network was trained without manual labels.
         max_bytes: memory for recently used files.
 
     Attributes:
-        info: dimensions as found in the first file.
-        channels: names of the D channels, or None.
+        info: description with the dimensions of the first file.
+        channels: D names of the channels, or None.
 
     Raises:
-        InputError: no array in the folder, or channel names that do not match.
+        InputError: no array in the folder, or a wrong number of channel names.
     """
 
     def __init__(
@@ -45,13 +45,17 @@ class PrecomputedTeacher:
         if first is None:
             found = "none" if self.folder.is_dir() else "no such folder"
             raise InputError(self.folder, "feature arrays as <frame>.npy or <scene>/<frame>.npy", found)
-        height, width, dim = self._checked(first).shape
+        height, width, dim = self._read_checked(first).shape
         self.info = TeacherInfo(f"precomputed:{self.folder.name}", dim, licence, (height, width), label_free)
         self.channels = _channels(self.folder / "channels.json", dim)
         self._cache = ArrayCache(max_bytes)
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
-        """[C, h, w, D] float32; raises `InputError` for a missing, damaged or differently shaped file."""
+        """Features [C, h, w, D] float32.
+
+        Raises:
+            InputError: a missing or damaged file, or one of another shape.
+        """
         paths = [self._path(scene_name, frames.names[i]) for i in index]
         arrays = [self._cache.get(path, lambda p=path: (self._load(p),))[0] for path in paths]
         shape = (0, *(self.info.resolution or ()), self.info.dim)
@@ -69,7 +73,7 @@ class PrecomputedTeacher:
         )
 
     def _load(self, path: Path) -> np.ndarray:
-        array = self._checked(path)
+        array = self._read_checked(path)
         expected = (*(self.info.resolution or ()), self.info.dim)
         if array.shape != expected:
             raise InputError(path, f"features of shape {expected}, like the first file's", str(array.shape))
@@ -78,7 +82,7 @@ class PrecomputedTeacher:
         return array
 
     @staticmethod
-    def _checked(path: Path) -> np.ndarray:
+    def _read_checked(path: Path) -> np.ndarray:
         array = read_array(path, shape=(-1, -1, -1))
         if array.dtype not in (np.float16, np.float32) or array.size == 0:
             raise InputError(path, "features [h, w, D] in float16 or float32", f"{array.dtype} of shape {array.shape}")

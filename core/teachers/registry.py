@@ -12,23 +12,23 @@ from .families import FAMILIES
 
 
 def make_teacher(spec: str | Path) -> Teacher | None:
-    """The teacher that ``spec`` names.
+    """Make the teacher that ``spec`` names; None for "none".
 
     Args:
         spec: "none" (no feature loss); "builtin" or "builtin-ssl"; "<family>:<checkpoint>" with one of `FAMILIES`
-            and, after commas, options of `TeacherConfig`; "precomputed:<folder>"; "cached:<folder>", as `gaussiancross
-            features` wrote it; or just an existing folder of either.
+            and, after commas, options of `TeacherConfig`; "precomputed:<folder>"; "cached:<folder>", written by
+            `gaussiancross features`; or the path of either folder.
 
     Raises:
-        InputError: an unknown teacher; lists the known ones.
+        InputError: an unknown teacher; lists the kinds.
     """
     text = str(spec)
     kind, _, argument = text.partition(":")
-    if kind in _KINDS:
-        return _KINDS[kind](argument)
+    if kind in KINDS:
+        return KINDS[kind](argument)
     if text and (folder := Path(text).expanduser()).is_dir():
         return (_cached if (folder / "cache.json").is_file() else _precomputed)(text)
-    raise InputError(f"teacher {text!r}", f"one of {', '.join(_KINDS)}, or a folder of features", "neither")
+    raise InputError(f"teacher {text!r}", f"one of {', '.join(KINDS)}, or a folder of features", "neither")
 
 
 def _none(argument: str) -> None:
@@ -66,7 +66,7 @@ def _transformer(kind: str, argument: str) -> Teacher:
     return load_transformer(kind, argument, make_teacher)
 
 
-_KINDS: dict[str, Callable[[str], Teacher | None]] = {
+KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "none": _none,
     "builtin": _builtin,
     "builtin-ssl": _builtin_ssl,
@@ -74,4 +74,4 @@ _KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "cached": _cached,
     **{kind: partial(_transformer, kind) for kind in FAMILIES},
 }
-"""Kind → what makes it from the text after the colon. Modules are imported when asked for."""
+"""Kind → function that makes a teacher from the text after the colon; it imports the module that it needs."""

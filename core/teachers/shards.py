@@ -1,4 +1,4 @@
-"""Features on a disk: packed, in files that are whole or absent, with checksums that `sha256sum -c` reads too."""
+"""Packed features in safetensors files, written atomically, with checksums in the format of `sha256sum -c`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ..io.atomic import atomic_file
 Storage = Literal["float16", "int8"]
 SUMS = "SHA256SUMS"
 PACKED = ("features", "scale")
-"""What `pack` makes; the second for int8 only."""
-_AGAIN = "delete the file and run `gaussiancross features` as before: it makes what is missing"
+"""Keys of the arrays of `pack`; the second for int8 only."""
+_HINT = "delete the file and run `gaussiancross features` as before: it computes the missing features"
 
 
 def pack(features: Tensor, storage: Storage) -> dict[str, NDArray]:
-    """[F, h, w, D] → arrays to store: "features" [F, h, w, D] and, for int8, "scale" [F, h, w] float32, the value of
-    one step (each token's largest component is 127 of them).
+    """Pack features [F, h, w, D]: "features" [F, h, w, D] and, for int8, "scale" [F, h, w] float32, the value of one
+    step (the largest component of a token is 127 steps).
 
     Raises:
-        InputError: NaN or inf, or values that half precision does not hold.
+        InputError: an unknown storage, values that are not finite, or values beyond the range of float16.
     """
     if storage not in get_args(Storage):
         raise InputError("storage", "one of " + ", ".join(get_args(Storage)), repr(storage))
@@ -49,38 +49,37 @@ def pack(features: Tensor, storage: Storage) -> dict[str, NDArray]:
 
 
 def unpack(arrays: dict[str, NDArray]) -> NDArray[np.float32]:
-    """What `pack` was given, but for rounding: [F, h, w, D] float32."""
+    """Inverse of `pack`, up to rounding: [F, h, w, D] float32."""
     values = arrays["features"].astype(np.float32)
     return values * arrays["scale"][..., None] if "scale" in arrays else values
 
 
 def cosine_error(features: Tensor, stored: NDArray[np.float32]) -> Tensor:
-    """1 − cosine of each token with its stored form: [F, h, w, D] twice → [F, h, w]; 0 for tokens of zeros."""
+    """1 − cosine between the tokens [F, h, w, D] and their stored values: [F, h, w]; 0 for tokens of zeros."""
     a, b = features.double(), torch.from_numpy(stored).double()
     lengths = a.norm(dim=-1) * b.norm(dim=-1)
     return torch.where(lengths > 0, 1 - (a * b).sum(-1) / lengths.clamp_min(1e-300), 0.0).clamp_min(0)
 
 
 def stored_bytes(frames: int, height: int, width: int, dim: int, storage: Storage) -> int:
-    """Bytes of the packed features of that many maps (a file's header comes on top, some kilobytes)."""
+    """Bytes of packed features, without the header of the file (some kilobytes)."""
     return frames * height * width * (2 * dim if storage == "float16" else dim + 4)
 
 
 class ShardFolder:
-    """A folder of safetensors files with a list of their checksums. Thread-safe.
+    """A folder of safetensors files and a list of their checksums. Thread-safe.
 
-    A file appears whole or not at all (temporary file + rename), its line in ``SHA256SUMS`` after it: killed at any
-    time, the folder holds finished files, and the unfinished one is made again. Files and list come out byte for byte
-    the same, however often the work was interrupted.
+    Files are written atomically, and their line in ``SHA256SUMS`` after them: a process killed at any time leaves only
+    complete files. Files and list do not depend on the number of interruptions.
 
     Args:
-        folder: created when something is written.
+        folder: made when the first file is written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._whole: dict[str, tuple[int, int]] = {}  # name → (time, size) of files whose checksum held
+        self._verified: dict[str, tuple[int, int]] = {}  # name → (time, size) of verified files
         self._sums = self._read_sums()
 
     def __contains__(self, name: str) -> bool:
@@ -88,17 +87,17 @@ class ShardFolder:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the files that were finished, in the order written."""
+        """Names of the complete files, in the order of writing."""
         return tuple(self._sums)
 
     def write(self, name: str, arrays: dict[str, NDArray], about: dict[str, Any]) -> None:
-        """Store arrays as ``name`` with a JSON description.
+        """Write arrays to the file ``name`` with a JSON description.
 
         Raises:
             InputError: the disk is full or not writable.
         """
-        # safetensors stores memory as it lies, whatever the strides; one key, because the order of several would differ
-        # from run to run
+        # safetensors ignores strides, so arrays must be contiguous. One key of metadata: the order of several would
+        # vary from run to run.
         content = save(
             {key: np.ascontiguousarray(array) for key, array in arrays.items()},
             {"about": json.dumps(about, sort_keys=True)},
@@ -114,29 +113,32 @@ class ShardFolder:
                     file.write(_line((name, digest)))
 
     def about(self, name: str) -> dict[str, Any]:
-        """The description of a file."""
+        """Read the description of a file.
+
+        Raises:
+            InputError: missing or damaged.
+        """
         self._check(name)
         with self._open(name) as file:
             return json.loads((file.metadata() or {})["about"])
 
     def read(self, name: str, keys: Sequence[str], rows: Sequence[int] | None = None) -> dict[str, NDArray]:
-        """Those arrays of a file that it has; all rows of the first axis or some. Only they are read.
+        """Read the arrays ``keys`` that a file has, all rows of the first axis or those in ``rows``.
 
         Raises:
-            InputError: missing, or not the bytes that were written. Checked when a file is first touched, and again
-                if it changes.
+            InputError: missing, or a wrong checksum. It is verified when a file is first read, and again if it changes.
         """
         self._check(name)
         with self._open(name) as file:
-            held = [key for key in keys if key in set(file.keys())]
+            present = [key for key in keys if key in set(file.keys())]
             if rows is None:
-                return {key: file.get_tensor(key) for key in held}
-            return {key: np.concatenate([file.get_slice(key)[r : r + 1] for r in rows]) for key in held}
+                return {key: file.get_tensor(key) for key in present}
+            return {key: np.concatenate([file.get_slice(key)[r : r + 1] for r in rows]) for key in present}
 
     def verify(self) -> Iterator[tuple[str, InputError | None]]:
-        """(name, what is wrong with it or None) of every file, all bytes read anew."""
+        """Verify all files again; yields (name, error or None)."""
         for name in self.names:
-            self._whole.pop(name, None)
+            self._verified.pop(name, None)
             try:
                 self._check(name)
                 yield name, None
@@ -147,39 +149,39 @@ class ShardFolder:
         try:
             return safe_open(self.folder / name, "np")
         except (SafetensorError, OSError) as error:  # deleted or replaced since the check
-            raise InputError(self.folder / name, "stored features", str(error), _AGAIN) from error
+            raise InputError(self.folder / name, "stored features", str(error), _HINT) from error
 
     def _check(self, name: str) -> None:
         path = self.folder / name
-        wanted = self._sums.get(name)
-        if wanted is None:
-            raise InputError(path, f"a line in {SUMS}", "none", _AGAIN)
+        expected = self._sums.get(name)
+        if expected is None:
+            raise InputError(path, f"a line in {SUMS}", "none", _HINT)
         try:
             stat = path.stat()
             state = stat.st_mtime_ns, stat.st_size
-            if self._whole.get(name) == state:
+            if self._verified.get(name) == state:
                 return
-            found = _sha256(path)
+            actual = _sha256(path)
         except OSError as error:
-            raise InputError(path, "stored features", f"no readable file ({error.strerror})", _AGAIN) from error
-        if found != wanted:
-            raise InputError(path, f"the bytes with SHA-256 {wanted[:12]}…", f"{found[:12]}…, damaged", _AGAIN)
-        self._whole[name] = state
+            raise InputError(path, "stored features", f"no readable file ({error.strerror})", _HINT) from error
+        if actual != expected:
+            raise InputError(path, f"the bytes with SHA-256 {expected[:12]}…", f"{actual[:12]}…, damaged", _HINT)
+        self._verified[name] = state
 
     def _read_sums(self) -> dict[str, str]:
         path = self.folder / SUMS
         if not path.is_file():
             return {}
         text = path.read_text(encoding="utf-8", errors="replace")
-        whole = text[: text.rfind("\n") + 1]  # a line that was cut off never was
-        sums = {name: digest for digest, _, name in (line.partition("  ") for line in whole.splitlines()) if name}
-        if whole != text:
-            replace_file(path, whole.encode())
+        complete = text[: text.rfind("\n") + 1]  # without an incomplete last line
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in complete.splitlines()) if name}
+        if complete != text:
+            replace_file(path, complete.encode())
         return sums
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is the old one or the new one, never a part.
+    """Write or replace a file atomically, see `core.io.atomic`.
 
     Raises:
         InputError: the disk is full or not writable.

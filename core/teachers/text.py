@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..query.text import Encoded, TextEncoder
+from ..query.text import EncodedPhrases, TextEncoder
 
 _CHUNK = 256
-"""Phrases per call of a tower."""
+"""Number of phrases per pass."""
 
 
 class TransformerText:
-    """The text side of a CLIP or SigLIP checkpoint. It knows every phrase that is not blank.
+    """Text tower of a CLIP or SigLIP checkpoint. Every phrase is known except blank ones.
 
     Args:
-        model: with ``get_text_features``.
-        tokenizer: of the same checkpoint.
-        style: see `Family.text`.
-        dim: width of its vectors.
-        autocast: makes the context in which the model computes.
+        model: a model with ``get_text_features``.
+        tokenizer: tokenizer of the same checkpoint.
+        style: format of phrases, see `Family.text`.
+        dim: width of the vectors.
+        autocast: makes the autocast context of the model.
     """
 
     def __init__(self, model: Any, tokenizer: Any, style: str, dim: int, autocast: Callable[[], Any]) -> None:
@@ -37,16 +37,16 @@ class TransformerText:
         return self._dim
 
     @torch.no_grad()
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         """Vectors [P, D] float32 on the CPU, not normalised; blank phrases are unknown."""
         known = torch.tensor([bool(p.strip()) for p in phrases], dtype=torch.bool)
         chunks = [self._encode(phrases[k : k + _CHUNK]) for k in range(0, len(phrases), _CHUNK)]
         vectors = torch.cat(chunks) if chunks else torch.zeros(0, self._dim)
-        return Encoded(vectors * known[:, None], known)
+        return EncodedPhrases(vectors * known[:, None], known)
 
     def _encode(self, phrases: list[str]) -> Tensor:
         siglip = self._style == "siglip"
-        texts = [plain(p) for p in phrases] if siglip else phrases
+        texts = [normalize_phrase(p) for p in phrases] if siglip else phrases
         batch = self._tokenizer(
             texts,
             padding="max_length" if siglip else True,
@@ -54,21 +54,21 @@ class TransformerText:
             max_length=self._length,
             return_tensors="pt",
         )
-        # SigLIP was trained with its padding in sight: a mask would be wrong
+        # SigLIP was trained without masking the padding.
         names = ("input_ids",) if siglip else ("input_ids", "attention_mask")
         with self._autocast():
             out = self._model.get_text_features(**{k: batch[k].to(self._model.device) for k in names if k in batch})
-        # a plain tensor before version 5 of the library
+        # A plain tensor before version 5 of the library.
         return (out if isinstance(out, Tensor) else out.pooler_output).float().cpu()
 
 
 class LateText:
-    """A text tower that is loaded when it is first asked: the one thing of a teacher that its cached features lack.
+    """A text tower that is loaded on first use.
 
     Args:
-        make: makes it; an `InputError` of it is what `encode` raises.
-        dim: width that its vectors must have.
-        where: whose text tower, for messages.
+        make: loads the text tower; `encode` passes on its `InputError`.
+        dim: required width of the vectors.
+        where: name of the teacher, for messages.
     """
 
     def __init__(self, make: Callable[[], TextEncoder | None], dim: int, where: str) -> None:
@@ -79,7 +79,7 @@ class LateText:
     def dim(self) -> int:
         return self._dim
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         if self._encoder is None:
             encoder = self._make()
             if encoder is None or encoder.dim != self._dim:
@@ -89,7 +89,7 @@ class LateText:
         return self._encoder.encode(phrases)
 
 
-def plain(phrase: str) -> str:
-    """A phrase as SigLIP was trained on it: small letters, no punctuation, single spaces."""
+def normalize_phrase(phrase: str) -> str:
+    """Normalise a phrase as in the training of SigLIP: lower case, no punctuation, single spaces."""
     letters = phrase.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
     return " ".join(letters.lower().split())

@@ -19,25 +19,25 @@ from ..device import default_device
 from ..errors import InputError
 from ..query.text import TextEncoder
 from .base import ImageTeacher, TeacherFactory, TeacherInfo
-from .checkpoint import Loaded, load_checkpoint
+from .checkpoint import LoadedCheckpoint, load_checkpoint
 from .dense import DenseNetwork, RadioDense
 from .families import ADAPTOR_TEXT, FAMILIES, Family, licence_of
 from .options import Precision, TeacherConfig, parse_options
 from .text import LateText, TransformerText
-from .windows import multi_scale, resized, sliding
+from .windows import multi_scale, resize_images, sliding
 
 
 class TransformerTeacher(ImageTeacher):
     """Dense features of a CLIP, SigLIP 2, DINO or RADIO checkpoint.
 
-    Frames are shown at their own shape, the shorter side `TeacherConfig.short` pixels; token maps follow. Images given
-    to `maps` are resampled to whole patches. Thread-safe.
+    Frames keep their aspect ratio, with a shorter side of `TeacherConfig.short` pixels. Images passed to `maps` are
+    resampled to whole patches. Thread-safe.
 
     Args:
-        kind: of `FAMILIES`.
-        checkpoint: its name or folder.
+        kind: key of `FAMILIES`.
+        checkpoint: name or folder of the checkpoint.
         options: see `TeacherConfig`.
-        make_teacher: makes the teacher whose text tower a RADIO adaptor shares.
+        make_teacher: makes the teacher whose text tower belongs to a RADIO adaptor.
 
     Raises:
         InputError: see `load_checkpoint`.
@@ -57,9 +57,9 @@ class TransformerTeacher(ImageTeacher):
         self._mean, self._std = (
             None if v is None else torch.tensor(v, device=self.device)[:, None, None] for v in (loaded.mean, loaded.std)
         )
-        self._lock = threading.Lock()  # a training thread and a viewer may ask at once
+        self._lock = threading.Lock()  # a training thread and a viewer may call at once
         p = self.patch = self._network.patch
-        dim = self._tokens(torch.zeros(1, 3, 2 * p, 2 * p)).shape[-1]  # no config tells it for all of them
+        dim = self._tokens(torch.zeros(1, 3, 2 * p, 2 * p)).shape[-1]  # no config has the width for all families
         self.info = TeacherInfo(
             _name(kind, checkpoint, self.options), dim, licence_of(checkpoint), None, family.label_free
         )
@@ -68,8 +68,8 @@ class TransformerTeacher(ImageTeacher):
 
     @property
     def fingerprint(self) -> str:
-        """The family with a digest of the checkpoint's content and of the options that change features: the same for a
-        copy of the checkpoint elsewhere."""
+        """Family, and a digest of the checkpoint's content and of the options that change features; independent of the
+        checkpoint's location."""
         return self._fingerprint
 
     @property
@@ -78,13 +78,17 @@ class TransformerTeacher(ImageTeacher):
         return (repr((self.spec, options, self._loaded.former_version)),)
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
-        """(width, height) at which a scene's frames are read: their own shape in whole patches."""
+        """(width, height) at which a scene's frames are read: their aspect ratio, in whole patches."""
         width, height = frames.cameras.width, frames.cameras.height
         factor = self.options.short / min(width, height)
         return self._whole(width * factor), self._whole(height * factor)
 
     def maps(self, images: Tensor) -> Tensor:
-        """[C, H, W, 3] RGB in [0, 1] → [C, h, w, D] float32 on the CPU; h and w are H and W in patches, rounded."""
+        """Dense features: [C, H, W, 3] RGB in [0, 1] → [C, h, w, D] float32 on the CPU; h × w patches cover the image.
+
+        Raises:
+            InputError: images of another shape.
+        """
         if images.ndim != 4 or images.shape[-1] != 3:
             raise InputError("images", "a tensor [C, H, W, 3]", str(tuple(images.shape)))
         h, w = (self._whole(n) for n in images.shape[1:3])
@@ -95,8 +99,12 @@ class TransformerTeacher(ImageTeacher):
             return torch.cat([self._maps(images[k : k + group], h, w) for k in range(0, len(images), group)])
 
     def embed(self, images: Tensor) -> Tensor:
-        """[B, H, W, 3] RGB in [0, 1] → [B, D] float32 on the CPU, unit length: pictures as the checkpoint compares them
-        with text, the shorter side resized to that of its training and the middle cut out."""
+        """Features of whole images, for comparison with text: [B, H, W, 3] RGB in [0, 1] → [B, D] float32 on the CPU,
+        unit length. The centre is cropped after resizing the shorter side to that of the training.
+
+        Raises:
+            InputError: images of another shape.
+        """
         if images.ndim != 4 or images.shape[-1] != 3:
             raise InputError("images", "a tensor [C, H, W, 3]", str(tuple(images.shape)))
         side, (h, w) = self._network.native, images.shape[1:3]
@@ -105,7 +113,7 @@ class TransformerTeacher(ImageTeacher):
         rows = [torch.zeros(0, self.info.dim)]
         with self._lock, torch.no_grad():
             for part in images.split(self.options.batch) if len(images) else ():
-                pixels = resized(part.to(self.device, torch.float32).permute(0, 3, 1, 2), *longer)
+                pixels = resize_images(part.to(self.device, torch.float32).permute(0, 3, 1, 2), *longer)
                 pixels = self._normalised(pixels[..., top : top + side, left : left + side])
                 with self._autocast():
                     pooled = self._network.pooled(pixels)
@@ -113,7 +121,7 @@ class TransformerTeacher(ImageTeacher):
         return torch.cat(rows)
 
     def _text_tower(self, make_teacher: TeacherFactory) -> TextEncoder | None:
-        """The text tower into the same space; None for DINO, and for RADIO without an adaptor that has one."""
+        """Text tower into the same space; None for DINO, and for RADIO without a suitable adaptor."""
         loaded, style, dim = self._loaded, self._family.text, self.info.dim
         if style is not None:
             return TransformerText(loaded.model, loaded.tokenizer, style, dim, self._autocast)
@@ -123,9 +131,9 @@ class TransformerTeacher(ImageTeacher):
         return LateText(lambda: getattr(make_teacher(spec), "text", None), dim, f"teacher {spec}")
 
     def _maps(self, images: Tensor, height: int, width: int) -> Tensor:
-        """Some images at a time: pixels of all frames of a scene need not lie on the GPU together."""
+        """Features [C, height / patch, width / patch, D] of a group of images [C, H, W, 3]."""
         options = self.options
-        pixels = resized(images.to(self.device, torch.float32).permute(0, 3, 1, 2), height, width)
+        pixels = resize_images(images.to(self.device, torch.float32).permute(0, 3, 1, 2), height, width)
 
         def whole(pixels: Tensor) -> Tensor:
             return sliding(self._tokens, pixels, self.patch, options.window, options.stride, options.batch)
@@ -139,7 +147,7 @@ class TransformerTeacher(ImageTeacher):
             return self._network(self._normalised(pixels.to(self.device)))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] as the network wants them."""
+        """Normalise pixels [B, 3, H, W] in [0, 1] for the network."""
         if self._mean is None or self._std is None:
             return pixels
         return (pixels - self._mean) / self._std
@@ -155,7 +163,7 @@ class TransformerTeacher(ImageTeacher):
 
 
 def load_transformer(kind: str, argument: str, make_teacher: TeacherFactory) -> TransformerTeacher:
-    """The teacher of ``kind:CHECKPOINT,options``."""
+    """Make the teacher of ``kind:CHECKPOINT,options``."""
     checkpoint, options = parse_options(argument)
     return TransformerTeacher(kind, checkpoint, options, make_teacher)
 
@@ -173,21 +181,21 @@ def _fingerprint(kind: str, digest: str, options: TeacherConfig) -> str:
     return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def _dense(family: Family, loaded: Loaded, options: TeacherConfig) -> DenseNetwork:
+def _dense(family: Family, loaded: LoadedCheckpoint, options: TeacherConfig) -> DenseNetwork:
     if family.dense is RadioDense:
         return RadioDense(loaded.model, options.adaptor)
     return family.dense(loaded.model)
 
 
-def _device(wanted: str) -> str:
-    if wanted == "auto":
+def _device(device: str) -> str:
+    if device == "auto":
         return default_device().type
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("teacher option device", "a device of this machine", f"{wanted}, and no CUDA device")
-    return wanted
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("teacher option device", "a device of this machine", f"{device}, and no CUDA device")
+    return device
 
 
-def _dtype(wanted: Precision, device: torch.device) -> torch.dtype:
-    if wanted == "auto":
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return getattr(torch, wanted)
+    return getattr(torch, precision)

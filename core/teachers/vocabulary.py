@@ -1,4 +1,4 @@
-"""Words of the built-in text tower: phrases → word numbers, and an honest word about those it has never seen."""
+"""Vocabulary of the bundled text tower: phrases → word numbers, with a report of unknown words."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from ..query.text import UnknownPhrase, spellings
 
 IGNORED = frozenset(["a", "an", "the", "some", "this", "that", "of", "in", "with", "and", "is", "are", "my"])
-"""Words that carry nothing here."""
+"""Words that are skipped."""
 
 
 class Vocabulary:
     """The words of one text tower; word ``i`` has number ``i + 1``, 0 is padding.
 
     Args:
-        words: in the order of the tower's table.
-        length: most words of a phrase.
+        words: words in the order of the tower's embedding table.
+        length: largest number of words in a phrase.
     """
 
     def __init__(self, words: Sequence[str], length: int) -> None:
@@ -28,21 +28,21 @@ class Vocabulary:
         self._number = {word: i + 1 for i, word in enumerate(self.words)}
 
     def numbers(self, phrase: str) -> list[int] | UnknownPhrase:
-        """Word numbers of a phrase, or which word of it is not known and what is like it."""
-        found = []
+        """Word numbers of a phrase, or its first unknown word with suggestions."""
+        numbers = []
         for word in re.findall(r"[^\W_]+", phrase.casefold()):
             if word in IGNORED:
                 continue
             spelling = next((s for s in spellings(word) if s in self._number), None)
             if spelling is None:
                 return UnknownPhrase(word, tuple(difflib.get_close_matches(word, self.words, 5, cutoff=0.7)))
-            found.append(self._number[spelling])
-        if not found or len(found) > self.length:
+            numbers.append(self._number[spelling])
+        if not numbers or len(numbers) > self.length:
             return UnknownPhrase(phrase, ())
-        return found
+        return numbers
 
     def table(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """[P, L] word numbers padded with 0, and [P] bool which phrases are known; unknown rows hold word 1."""
+        """[P, L] word numbers padded with 0, and known [P] bool; rows of unknown phrases hold word 1."""
         rows = [self.numbers(phrase) for phrase in phrases]
         known = torch.tensor([isinstance(row, list) for row in rows], dtype=torch.bool)
         lists = [row if isinstance(row, list) else [1] for row in rows]

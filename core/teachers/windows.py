@@ -1,4 +1,4 @@
-"""Dense networks over images that are larger than what they were trained on, or hold small objects."""
+"""Dense features of large images and small objects: sliding windows and several scales."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Tokens = Callable[[Tensor], Tensor]
-"""[B, 3, H, W] → [B, H/patch, W/patch, D]."""
+"""Dense network: [B, 3, H, W] → [B, H/patch, W/patch, D]."""
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin so that they cover ``length``, the last one flush with the end (all in the same unit)."""
+    """Start positions of windows that cover ``length``; the last window ends at the end. All in the same unit."""
     if window >= length:
         return [0]
     return [*range(0, length - window, stride), length - window]
 
 
 def sliding(network: Tokens, images: Tensor, patch: int, window: int, stride: int, batch: int) -> Tensor:
-    """Tokens of images seen through overlapping windows; where windows overlap, the mean of what they say.
+    """Tokens of images from overlapping windows, averaged where windows overlap.
 
-    Windows begin at multiples of the patch, so that every window's tokens fall on the image's.
+    Windows start at multiples of the patch, so that their tokens coincide with those of the image.
 
     Args:
         network: see `Tokens`.
         images: [C, 3, H, W], H and W multiples of ``patch``.
-        window, stride: pixels, rounded to whole patches (at least one). A window of 0 is the whole image.
-        batch: windows (of all images together) per call of the network.
+        window, stride: pixels, rounded to at least one whole patch. A window of 0 is the whole image.
+        batch: number of windows per pass of the network.
 
     Returns:
         [C, H/patch, W/patch, D] float32 on the device of the network's output.
@@ -55,13 +55,13 @@ def sliding(network: Tokens, images: Tensor, patch: int, window: int, stride: in
 
 
 def multi_scale(tokens: Tokens, images: Tensor, patch: int, scales: Sequence[float]) -> Tensor:
-    """The mean of the tokens at several sizes of the image, on the token grid of the first size.
+    """Mean of the tokens at several scales of the image, on the token grid of scale 1.
 
     Args:
-        tokens: whole images to tokens (`sliding` with its settings filled in).
+        tokens: maps whole images to tokens, such as `sliding` with its settings.
         images: [C, 3, H, W], H and W multiples of ``patch``.
-        scales: of the image; 1.0 is as given. Rounded to whole patches. The grid stays that of scale 1, whose tokens
-            are then means over finer ones (scales above 1) or interpolated from coarser ones (below).
+        scales: factors of the image size, rounded to whole patches. Finer tokens (scales above 1) are averaged,
+            coarser ones interpolated to the grid of scale 1.
 
     Returns:
         [C, H/patch, W/patch, D].
@@ -70,16 +70,16 @@ def multi_scale(tokens: Tokens, images: Tensor, patch: int, scales: Sequence[flo
     mean: Tensor | None = None
     for scale in scales:
         sh, sw = max(1, round(h * scale)), max(1, round(w * scale))
-        values = tokens(resized(images, sh * patch, sw * patch))
+        values = tokens(resize_images(images, sh * patch, sw * patch))
         if (sh, sw) != (h, w):
-            values = resized(values.permute(0, 3, 1, 2), h, w).permute(0, 2, 3, 1)
+            values = resize_images(values.permute(0, 3, 1, 2), h, w).permute(0, 2, 3, 1)
         mean = values / len(scales) if mean is None else mean + values / len(scales)
     assert mean is not None, "no scale"
     return mean
 
 
-def resized(images: Tensor, height: int, width: int) -> Tensor:
-    """[C, K, H, W] bilinearly resampled to ``height`` × ``width``, low-pass filtered where it shrinks."""
+def resize_images(images: Tensor, height: int, width: int) -> Tensor:
+    """Resample [C, K, H, W] bilinearly to ``height`` × ``width``, with a low-pass filter when shrinking."""
     if images.shape[2:] == (height, width):
         return images
     return F.interpolate(images, (height, width), mode="bilinear", antialias=True)

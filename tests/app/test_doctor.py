@@ -1,4 +1,4 @@
-"""`gaussiancross doctor` on machines that this one is not."""
+"""`gaussiancross doctor` on simulated machines."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ class FakeTensor:
 
 
 class TestHere:
-    def test_cpu_path_works_and_exit_status_says_so(self, capsys):
+    def test_the_exit_status_is_zero_where_the_cpu_path_works(self, capsys):
         assert doctor.main(["--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["ok"] is True
@@ -123,7 +123,7 @@ class TestPackages:
         assert doctor.version_tuple("2.15.0+cu130") == (2, 15, 0)
         assert doctor.version_tuple("") == ()
 
-    def test_commands_suit_what_is_at_hand(self, versions):
+    def test_suggested_commands_fit_the_machine(self, versions):
         assert "uv pip install --python" in doctor.install("gsplat>=1.4,<1.6")
         assert doctor.install("gsplat>=1.4,<1.6").endswith("'gsplat>=1.4,<1.6'")
         versions["pip"] = "25.0"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class TestBench:
-    def test_lists_what_there_is(self, capsys):
+    def test_lists_the_benchmarks(self, capsys):
         assert cli.main(["bench"]) == 0
         out = capsys.readouterr().out
         assert all(name in out for name in ("gpu", "tiny_step", "livingroom")) and "_parts" not in out

@@ -1,4 +1,4 @@
-"""objects-bench from the objects to the shipped model, in small; Gaussians without an optimiser."""
+"""objects-bench at a small size, from objects to the bundled model; Gaussians without an optimiser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from gaussiancross.benchmarks import objects as bench
 from gaussiancross.core.config import from_dict
-from gaussiancross.core.datasets.objects.point_clouds import CloudTriplets, draw_points
+from gaussiancross.core.datasets.objects.point_clouds import CloudTriplets, sample_surface
 from gaussiancross.core.datasets.objects.triplets import Triplets
 from gaussiancross.core.datasets.procedural_triplets import (
     ObjectTripletsConfig,
@@ -23,10 +23,10 @@ from gaussiancross.core.geometry.gaussians import Gaussians, quat_to_rotmat
 from gaussiancross.core.metrics import psnr
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import CARD, load_builtin_clipgs, save_builtin_clipgs
-from gaussiancross.core.query.text import Encoded
+from gaussiancross.core.query.text import EncodedPhrases
 from gaussiancross.core.splat import rasterize
 from gaussiancross.core.synthetic.objects import build_object, light_object, object_gaussians
-from gaussiancross.core.synthetic.objects.gaussians import _nearest_farthest_points
+from gaussiancross.core.synthetic.objects.gaussians import nearest_farthest_points
 from gaussiancross.core.synthetic.objects.render import front, render_object
 from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
 from gaussiancross.trainers.clipgs.config import ClipGSRun
@@ -42,7 +42,7 @@ class QueryableFeatures:
     def encode(self, phrases):
         vectors = [torch.stack([self.word(w) for w in p.split()]).sum(0) for p in phrases]
         known = torch.tensor(["photo" not in p and "model" not in p and "{" not in p for p in phrases])
-        return Encoded(torch.nn.functional.normalize(torch.stack(vectors), dim=-1), known)
+        return EncodedPhrases(torch.nn.functional.normalize(torch.stack(vectors), dim=-1), known)
 
     @staticmethod
     def word(word):
@@ -112,11 +112,11 @@ class TestGaussians:
             near = ((points[:, None] - points[picked]) ** 2).sum(-1).min(1)
             picked.append(int(near.argmax()))
         expected = ((points[:, None] - points[picked]) ** 2).sum(-1).argmin(1)
-        np.testing.assert_array_equal(_nearest_farthest_points(points, 10), expected)
+        np.testing.assert_array_equal(nearest_farthest_points(points, 10), expected)
 
 
 class TestClouds:
-    def test_points_lie_where_gaussians_do(self):
+    def test_points_are_sampled_from_the_gaussians(self):
         flat = Gaussians(
             means=torch.tensor([[0.0, 0, 0], [10, 0, 0]]),
             quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
@@ -124,7 +124,7 @@ class TestClouds:
             opacities=torch.ones(2),
             colors=torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
         )
-        cloud = draw_points(flat, 4000, np.random.default_rng(0))
+        cloud = sample_surface(flat, 4000, np.random.default_rng(0))
         first = cloud.means[:, 0] < 5
         assert 0.98 < float(first.float().mean()) < 0.998  # 100 times the area
         spread = cloud.means[first].std(0)
@@ -180,7 +180,7 @@ class TestBench:
         assert "4 × chance" in (finished.out / "objects.md").read_text()
         assert (finished.out / "objects.png").is_file() and (finished.out / "objects_search.png").is_file()
 
-    def test_what_is_done_is_not_done_again(self, finished, monkeypatch):
+    def test_finished_work_is_skipped(self, finished, monkeypatch):
         def never(*_args, **_kwargs):
             raise AssertionError("trained again")
 
@@ -218,7 +218,9 @@ class TestBench:
         with pytest.raises(InputError, match="some of clouds, points"):
             bench.run(replace(finished, rows=("uni3d",)), Thumbnails())
         teacher = Thumbnails()
-        teacher.text.encode = lambda phrases: Encoded(torch.zeros(len(phrases), DIM), torch.zeros(len(phrases)) > 0)
+        teacher.text.encode = lambda phrases: EncodedPhrases(
+            torch.zeros(len(phrases), DIM), torch.zeros(len(phrases)) > 0
+        )
         with pytest.raises(InputError, match="none of"):
             bench.run(finished, teacher)
 

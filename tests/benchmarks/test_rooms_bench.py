@@ -1,4 +1,4 @@
-"""rooms-bench: jobs that are never done twice, the contrastive baseline, and what the table says of the numbers."""
+"""rooms-bench: tasks that run once, the contrastive baseline, the table and its text."""
 
 from __future__ import annotations
 
@@ -186,10 +186,10 @@ def test_time_that_was_interrupted_counts(boxes, tmp_path, monkeypatch):
     def ends(self, job, task, work):
         raise Interrupted
 
-    monkeypatch.setattr(TaskRunner, "_do", ends)
+    monkeypatch.setattr(TaskRunner, "execute", ends)
     with pytest.raises(Interrupted):
         place.run(job, "probe-last")
-    monkeypatch.setattr(TaskRunner, "_do", lambda *given: {"miou": 0.5})
+    monkeypatch.setattr(TaskRunner, "execute", lambda *given: {"miou": 0.5})
     assert place.run(job, "probe-last") == {"miou": 0.5, "seconds": 9.0}
 
 
@@ -224,7 +224,7 @@ class TestRows:
         with pytest.raises(InputError, match="mask-25"):
             choose_rows(("mask-26",))
 
-    def test_what_is_done_for_a_row(self):
+    def test_the_tasks_of_a_row(self):
         by = {row.name: row.tasks(SIZE) for row in ROWS}
         assert by["lifted-builtin"] == ("probe-lifted",)
         assert "pretrain" not in by["random"] and "instances" in by["random"]
@@ -330,7 +330,7 @@ class TestReport:
         row = next(c for c in cells if c[0].startswith("GaussianCross, image/text"))
         assert row[header.index("linear probe")] == "52.0 ± 2.0" and row[-1] == "20.0 (62%)" and "" in row
 
-    def test_words_follow_the_numbers(self, table):
+    def test_the_text_follows_the_numbers(self, table):
         said = " ".join(sentences(table))
         helps = "Colour beside the point loss (ablated): last layer helps, -9.0 ± 1.0; hypercolumn helps, -9.0"
         assert helps in said

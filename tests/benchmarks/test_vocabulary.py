@@ -1,4 +1,4 @@
-"""The open-vocabulary benchmark's questions and figures, on rooms that are made up."""
+"""The open-vocabulary benchmark: queries and scores on synthetic rooms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def truth() -> RoomTruth:
     return RoomTruth.of(scene, THINGS)
 
 
-def test_everything_that_shows_is_asked_for_and_everything_that_is_not_there(truth):
+def test_queries_cover_the_visible_and_the_absent_classes(truth):
     asked = {kind: {q.phrase for q in truth.questions() if q.kind == kind} for kind in ("present", "color", "absent")}
     assert asked["present"] == {"chair", "office chair", "bed"}  # no walls, and the cup hardly shows
     assert asked["color"] == {"red chair", "black chair"}  # among several chairs; there is one bed

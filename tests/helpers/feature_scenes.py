@@ -1,4 +1,4 @@
-"""A teacher and scenes for tests of stored features: no files, no checkpoint, computed in no time."""
+"""A teacher and scenes for tests of stored features, without files or checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.geometry.cameras import Cameras
 from gaussiancross.core.query import TextEncoder
-from gaussiancross.core.query.text import Encoded
+from gaussiancross.core.query.text import EncodedPhrases
 from gaussiancross.core.teachers import ImageTeacher, TeacherInfo, write_cache
 
 H, W, D = 3, 4, 16
@@ -20,9 +20,9 @@ class QueryableFeatures:
 
     dim = D
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         known = torch.tensor([p == "chair" for p in phrases])
-        return Encoded(known[:, None] * torch.ones(1, D), known)
+        return EncodedPhrases(known[:, None] * torch.ones(1, D), known)
 
 
 class Averages(ImageTeacher):

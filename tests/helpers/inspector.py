@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,12 +142,12 @@ def free_camera(width: int = 40, height: int = 30) -> Cameras:
     return Cameras(view[None], intrinsics(1.2, width, height)[None], width, height)
 
 
-def grey_run(folder: Path) -> TimelineSource:
-    """A run whose Gaussians turned from black to white over three steps."""
+def grey_run(folder: Path, model: Grey | None = None) -> TimelineSource:
+    """A run of three stored steps (0, 10, 20) whose Gaussians have the grey levels 0.1, 0.5 and 0.9."""
     timeline = Timeline(folder, 10**6)
     for step, grey in ((0, 0.1), (10, 0.5), (20, 0.9)):
         timeline.offer(step, lambda grey=grey: {"grey": torch.tensor(grey)})
-    return TimelineSource(ModelSource(Grey(), Boxes(), title="run"), folder)  # type: ignore[arg-type]
+    return TimelineSource(ModelSource(model or Grey(), Boxes(), title="run"), folder)  # type: ignore[arg-type]
 
 
 class Furnished:
@@ -207,9 +208,6 @@ def weights(value: float = 1.0, size: int = 64) -> dict[str, torch.Tensor]:
     return {"w": torch.full((size, size), value), "b": torch.full((3,), 1e-7), "n": torch.tensor(5)}
 
 
-def grey_timeline(folder: Path) -> TimelineSource:
-    """A run of three stored steps (0, 10, 20), of grey levels 0.1, 0.5 and 0.9."""
-    timeline = Timeline(folder, 10**6)
-    for step, grey in ((0, 0.1), (10, 0.5), (20, 0.9)):
-        timeline.offer(step, lambda grey=grey: {"grey": torch.tensor(grey)})
-    return TimelineSource(ModelSource(Grey(), Boxes(), title="run"), folder)  # type: ignore[arg-type]
+def control(session: Any, label: str) -> Any:
+    """The first control of a page with this label, as viser's handle."""
+    return next(h for h in session.client.gui._gui_input_handle_from_uuid.values() if getattr(h, "label", "") == label)

@@ -1,4 +1,4 @@
-"""Small labelled scenes whose classes can be told by shape and colour, and a network that learns them in seconds."""
+"""Small labelled scenes whose classes differ in shape and colour, and a network that learns them in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the sample data lies."""
+"""Location of the sample data."""
 
 from __future__ import annotations
 

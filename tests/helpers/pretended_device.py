@@ -1,4 +1,4 @@
-"""A device that is none: its tensors hold CPU tensors, and code that mixes the two is told, as it would be by CUDA.
+"""A simulated device: its tensors hold CPU tensors, and mixing both is an error, as with CUDA.
 
 Importing this registers the device with torch for the whole process, so that the checks that use it
 (``device_checks.py``) run in one of their own.

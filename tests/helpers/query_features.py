@@ -14,14 +14,14 @@ DATA = SHARED_DATA
 BAD_ROWS = {3: 0.0, 7: float("nan"), 11: float("inf")}
 
 
-def _features(n: int, dim: int, seed: int = 0) -> torch.Tensor:
+def random_features(n: int, dim: int, seed: int = 0) -> torch.Tensor:
     """CLIP-like: a strong common direction, lengths far from 1."""
     g = torch.Generator().manual_seed(seed)
     common = torch.randn(dim, generator=g)
     return (common + torch.randn(n, dim, generator=g)) * torch.rand(n, 1, generator=g).mul(6).exp()
 
 
-def _with_bad_rows(features: torch.Tensor) -> torch.Tensor:
+def with_bad_rows(features: torch.Tensor) -> torch.Tensor:
     features = features.clone()
     for row, value in BAD_ROWS.items():
         features[row, :] = 0 if value == 0 else features[row]
@@ -29,7 +29,7 @@ def _with_bad_rows(features: torch.Tensor) -> torch.Tensor:
     return features
 
 
-def _data(*parts: str) -> Path:
+def sample_data(*parts: str) -> Path:
     path = DATA.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"no {'/'.join(parts)} in the sample data")

@@ -1,4 +1,4 @@
-"""Small ScanNet and S3DIS downloads, written in the exact layout of the real ones."""
+"""Small ScanNet and S3DIS downloads in the layout of the real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a class can be told from a point's height or colour alone.
+"""Classification by a point's height or colour alone.
 
 A data set on which such shortcuts work teaches nothing. Both classifiers here are the best possible ones for their
 single feature: Bayes' rule on histograms.

@@ -17,7 +17,7 @@ from ...core.data.augment import augment_scene, mix3d, sphere_crop, voxelize
 from ...core.data.batch import PointBatch, make_points
 from ...core.data.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from ...core.datasets import PointceptDataset, open_dataset
-from ...core.datasets.scenes.splits import draw_points, draw_scenes, is_drawn, with_labels_at
+from ...core.datasets.scenes.splits import sample_points, sample_scenes, was_sampled, with_labels_at
 from ...core.errors import InputError
 from .config import LabelConfig, SemanticTraining
 
@@ -143,7 +143,7 @@ def uses_sampled_labels(config: LabelConfig) -> bool:
     """Whether reduced labels are not the benchmark's: sampled here, or by `gaussiancross prepare`."""
     scenes, points = _lists(config)
     lists = [scenes] * (config.scenes < 100) + [points] * (config.points > 0)
-    return any(not path.is_file() or is_drawn(path) for path in lists)
+    return any(not path.is_file() or was_sampled(path) for path in lists)
 
 
 def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> SceneDataset:
@@ -155,7 +155,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
     scenes, points = _lists(config)
     index = list(range(len(dataset)))
     if config.scenes < 100 and not scenes.is_file():
-        sampled = set(draw_scenes(dataset.names, config.scenes, seed))
+        sampled = set(sample_scenes(dataset.names, config.scenes, seed))
         index = [i for i, name in enumerate(dataset.names) if name in sampled]
     if not config.points or points.is_file():
         return dataset if len(index) == len(dataset) else SceneSubset(dataset, index)
@@ -163,7 +163,7 @@ def fewer_labels(dataset: SceneDataset, config: LabelConfig, seed: int = 0) -> S
     def relabel(scene: PointScene) -> PointScene:
         # The key depends on the name alone, so the sample does not depend on the other scenes.
         return with_labels_at(
-            scene, draw_points(labels_of(scene).numpy(), config.points, seed, crc32(scene.name.encode()))
+            scene, sample_points(labels_of(scene).numpy(), config.points, seed, crc32(scene.name.encode()))
         )
 
     return SceneSubset(dataset, index, relabel)

@@ -156,9 +156,9 @@ class QueryPanel:
         label = "relevancy, 0.5 = equal to the negatives" if relevancy else "cosine to the phrases"
         phrases = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
         result = QueryResult.of(
-            answer.scores, state, index, label, phrases, features.least(answer.scores) if relevancy else None
+            answer.scores, state, index, label, phrases, features.min_threshold(answer.scores) if relevancy else None
         )
-        self._actions.show_result(state, result, present=answer.somewhere, again=again)
+        self._actions.show_result(state, result, present=answer.any_present, again=again)
 
     def _greeting(self, features: QueryableFeatures | str) -> str:
         """HTML shown before the first query."""
@@ -187,7 +187,7 @@ def _answer_html(answer: Answer, features: QueryableFeatures) -> str:
         if calibration is None
         else f"calibrated on scenes with and without the phrase (AUC {calibration.auc:.2f})"
     )
-    if answer.known:
+    if answer.known_phrases:
         rows += f'<div style="grid-column:1/-1;opacity:.6">threshold: {how}</div>'
     return (
         '<div style="padding:.2em .9em .4em;font-size:.85em;display:grid;gap:.25em .7em;'

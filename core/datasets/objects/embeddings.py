@@ -1,7 +1,7 @@
-"""Triplets' embeddings: renders and captions through the frozen towers, once, resumably.
+"""Compute the embeddings of triplets with frozen towers, resumably.
 
-While at work the rows of images lie in ``image.partial.npy``, NaN where they are still to come. ``embedding.json`` says
-which model they are of and whose they are, so that a set that grew is embedded where it is new.
+Unfinished embeddings of images are in ``image.partial.npy``, with NaN for missing rows. ``embedding.json`` has the
+model and the ids of the rows, so that only new objects of a set are embedded.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ ABOUT = "embedding.json"
 PARTIAL, PARTIAL_ABOUT = "image.partial.npy", "embedding.partial.json"
 
 Pictures = Callable[[TripletObject], NDArray[np.uint8]]
-"""An object's renders [V, H, W, 3], the same number for all objects."""
+"""Function that returns the renders [V, H, W, 3] of an object; V is the same for all objects."""
 
 
-class Embedded(NamedTuple):
-    """What became of a set.
+class EmbeddingResult(NamedTuple):
+    """Result of `embed_triplets`.
 
     Attributes:
-        objects: those that are in it.
-        classes: the class names that the text tower knows.
-        left_out: sentences about objects and class names that are not.
-        computed: objects whose renders were looked at now; the others' vectors were there.
+        objects: objects of the set.
+        classes: class names that the text tower knows.
+        left_out: messages about skipped objects and class names.
+        computed: number of objects whose renders were embedded now; the others had stored embeddings.
     """
 
     objects: tuple[TripletObject, ...]
@@ -53,89 +53,92 @@ def embed_triplets(
     tower: str,
     classes: Sequence[str] = (),
     progress: Callable[[int], object] | None = None,
-) -> Embedded:
-    """Make a folder of objects one of triplets: embeddings of captions, renders and class names, and the index.
+) -> EmbeddingResult:
+    """Write the embeddings of captions, renders and class names of a folder of objects, and its index.
 
-    Interrupted, the same call goes on. Objects whose caption the text tower does not know are left out.
+    Another call continues after an interruption. Objects with a caption that the text tower does not know are skipped.
 
     Args:
-        root: the set's folder; objects' files are relative to it.
-        objects: all of them. An id stands for the same pictures in every call.
-        pictures: reads or renders them.
+        root: folder of the set; files of objects are relative to it.
+        objects: all objects. An id must have the same renders in every call.
+        pictures: reads or makes the renders of an object.
         teacher: the frozen towers.
-        tower: what `make_teacher` makes the teacher from again.
-        classes: names of the classes.
-        progress: called with the number of objects done.
+        tower: argument of `make_teacher` for the teacher.
+        classes: class names.
+        progress: called with the number of finished objects.
 
     Raises:
-        InputError: no object left, different numbers of renders, one id twice, or a teacher without a text tower.
+        InputError: no usable object, different numbers of renders, an id that occurs twice, or a teacher without a text
+            tower.
     """
     root = Path(root)
     if len({o.id for o in objects}) != len(objects):
         raise InputError(root, "another id for each object", "one id twice")
     captions = list(dict.fromkeys(o.caption for o in objects))
     encoded = text_vectors(teacher, captions)
-    assert teacher.text is not None  # text_vectors has asked
+    assert teacher.text is not None  # checked by text_vectors
     row = {caption: i for i, caption in enumerate(captions)}
     left_out = []
-    find = getattr(teacher.text, "find", lambda phrase: "the text tower knows nothing of it")
+    find = getattr(teacher.text, "find", lambda phrase: "unknown to the text tower")
     for caption in (c for c in captions if not bool(encoded.known[row[c]])):
         ids = [o.id for o in objects if o.caption == caption]
         left_out.append(f"{', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}, {caption!r}: {find(caption)}")
-    kept = [o for o in objects if bool(encoded.known[row[o.caption]])]
-    if not kept:
+    usable = [o for o in objects if bool(encoded.known[row[o.caption]])]
+    if not usable:
         raise InputError(root, "objects whose captions the text tower knows", f"none of {len(objects)}")
-    named, vectors = [], []
+    known_classes, vectors = [], []
     for name in classes:
         try:
             vectors.append(class_vectors(teacher.text, [name], TEMPLATES)[0].numpy())
-            named.append(name)
+            known_classes.append(name)
         except InputError as error:
             left_out.append(str(error))
-    kept = [o if o.class_name in named else replace(o, class_name=None) for o in kept]
+    usable = [o if o.class_name in known_classes else replace(o, class_name=None) for o in usable]
     root.mkdir(parents=True, exist_ok=True)
-    computed = _images(root, kept, pictures, teacher, progress or (lambda done: None))
-    np.save(root / TEXT, encoded.vectors[[row[o.caption] for o in kept]].numpy())
+    computed = _images(root, usable, pictures, teacher, progress or (lambda done: None))
+    np.save(root / TEXT, encoded.vectors[[row[o.caption] for o in usable]].numpy())
     (root / CLASSES).unlink(missing_ok=True)
     if vectors:
         np.save(root / CLASSES, np.stack(vectors))
-    write_index(root, kept, tower, named)
-    return Embedded(tuple(kept), tuple(named), tuple(left_out), computed)
+    write_index(root, usable, tower, known_classes)
+    return EmbeddingResult(tuple(usable), tuple(known_classes), tuple(left_out), computed)
 
 
 def _images(
     root: Path, objects: Sequence[TripletObject], pictures: Pictures, teacher: ImageTeacher, progress: Callable
 ) -> int:
-    """``image.npy`` of the objects; how many were not there."""
+    """Write ``image.npy``; returns the number of objects embedded now."""
     about = {"teacher": teacher.fingerprint, "ids": [o.id for o in objects]}
     if _about(root / ABOUT) == about and (root / IMAGE).is_file():
         progress(len(objects))
         return 0
-    known = _known(root, {teacher.fingerprint, *teacher.former_fingerprints})
-    first = next((known[o.id] for o in objects if o.id in known), None)
+    stored = _stored_rows(root, {teacher.fingerprint, *teacher.former_fingerprints})
+    first = next((stored[o.id] for o in objects if o.id in stored), None)
     if first is None:
         first = image_vectors(teacher, pictures(objects[0])).numpy().astype(np.float16)
-        known[objects[0].id] = first
+        stored[objects[0].id] = first
         computed = 1
     else:
         computed = 0
-    # Known rows stay readable through their maps while the new file takes the old one's name.
+    # Stored rows stay readable through their memory maps while the new file replaces the old one.
     rows = np.lib.format.open_memmap(
         root / f"new.{PARTIAL}", mode="w+", dtype=np.float16, shape=(len(objects), *first.shape)
     )
     rows[:] = np.nan
     for i, o in enumerate(objects):
-        if o.id in known and known[o.id].shape == first.shape:
-            rows[i] = known[o.id]
+        if o.id in stored and stored[o.id].shape == first.shape:
+            rows[i] = stored[o.id]
     rows.flush()
     os.replace(root / f"new.{PARTIAL}", root / PARTIAL)
     (root / PARTIAL_ABOUT).write_text(json.dumps(about), encoding="utf-8")
     for i, o in enumerate(objects):
         if not bool(np.isfinite(rows[i]).all()):
-            found = image_vectors(teacher, pictures(o)).numpy()
-            if found.shape != first.shape:
-                raise InputError(f"renders of {o.id}", f"{len(first)} of them, as other objects have", str(len(found)))
-            rows[i] = found
+            vectors = image_vectors(teacher, pictures(o)).numpy()
+            if vectors.shape != first.shape:
+                raise InputError(
+                    f"renders of {o.id}", f"{len(first)} of them, as other objects have", str(len(vectors))
+                )
+            rows[i] = vectors
             computed += 1
         progress(i + 1)
     rows.flush()
@@ -145,20 +148,20 @@ def _images(
     return computed
 
 
-def _known(root: Path, fingerprints: Collection[str]) -> dict[str, NDArray]:
-    """Id → finished rows [V, D] that a teacher of these fingerprints made, of a whole set or of an interrupted one."""
-    known: dict[str, NDArray] = {}
+def _stored_rows(root: Path, fingerprints: Collection[str]) -> dict[str, NDArray]:
+    """Id → stored embeddings [V, D] of teachers with these fingerprints, from a complete or an interrupted set."""
+    stored: dict[str, NDArray] = {}
     for about, file in ((root / ABOUT, root / IMAGE), (root / PARTIAL_ABOUT, root / PARTIAL)):
-        said = _about(about)
-        if said.get("teacher") not in fingerprints or not file.is_file():
+        description = _about(about)
+        if description.get("teacher") not in fingerprints or not file.is_file():
             continue
         try:
             rows = np.load(file, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError):
-            continue  # cut off while it was made: computed again
-        if rows.ndim == 3 and len(rows) == len(said["ids"]):
-            known |= {k: r for k, r in zip(said["ids"], rows, strict=True) if bool(np.isfinite(r).all())}
-    return known
+            continue  # incomplete: computed again
+        if rows.ndim == 3 and len(rows) == len(description["ids"]):
+            stored |= {k: r for k, r in zip(description["ids"], rows, strict=True) if bool(np.isfinite(r).all())}
+    return stored
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""A folder of objects as files: which there are, what they are called, what is said of them.
+"""Find the object files in a folder, with their captions, classes and splits.
 
-Words come from file names ("loungeSofa.glb" → "lounge sofa"; "point_cloud.ply" and the like take their folder's name),
-the class from the first folder above (``chairs/a.glb`` → "chairs") or, lying loose, from the name. A JSON file says it
-better: ``{"loungeSofa": "a red sofa", "chairs/a.glb": {"caption": "…", "class": "chair", "split": "val"}}``.
+Captions come from file names ("loungeSofa.glb" → "lounge sofa"), or from the folder for names such as
+"point_cloud.ply"; classes from the top folder (``chairs/a.glb`` → "chairs"), or from the name. A JSON file overrides
+them:
+``{"loungeSofa": "a red sofa", "chairs/a.glb": {"caption": "…", "class": "chair", "split": "val"}}``.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from ...io.ply_table import vertex_fields
 from .meshes.read import SUFFIXES
 
 SPLATS = (".ply", ".splat")
-"""Endings of what may hold Gaussians."""
+"""Suffixes of files that may contain Gaussians."""
 _NAMELESS = {"point_cloud", "point_cloud_30000", "model", "mesh", "scene", "object", "textured", "untitled", "splat"}
 _SPLIT_FOLDERS = {"train", "val", "test"}
 
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """One object as found.
+    """One object file.
 
     Attributes:
-        id: its path without ending, fit for a folder's name; unique.
+        id: path without suffix as a valid folder name; unique.
         path: the file.
-        caption: what is said of it.
-        class_name: what kind of thing it is, or None.
+        caption: description of the object.
+        class_name: class of the object, or None.
         split: "train", "val", ….
-        is_splat: whether the file holds Gaussians and no triangles.
+        is_splat: whether the file contains Gaussians instead of triangles.
     """
 
     id: str
@@ -50,17 +51,17 @@ class ObjectFile:
 def find_object_files(
     folder: Path | str, captions: Path | str | None = None, val: float = 0.0, only: Sequence[str] = ()
 ) -> list[ObjectFile]:
-    """All objects under a folder, by path.
+    """Find all object files under a folder, sorted by path.
 
     Args:
-        folder: searched with all folders in it.
-        captions: a JSON file, see above; names it does not mention keep theirs.
-        val: share of the objects that are for validation, drawn by their names, where nothing says otherwise.
-        only: ids or file names to take; all by default.
+        folder: searched recursively.
+        captions: JSON file of captions, see the module's docstring.
+        val: share of the objects without a split that become "val", chosen by a hash of their ids.
+        only: ids or file names to return; all by default.
 
     Raises:
-        InputError: nothing there, a caption file that cannot be used or names objects that are not there, a name of
-            ``only`` that is not there, or a share outside [0, 1).
+        InputError: no objects, an unusable file of captions or one that names missing objects, a missing name in
+            ``only``, or a share outside [0, 1).
     """
     folder = Path(folder)
     if not 0 <= val < 1:
@@ -70,34 +71,34 @@ def find_object_files(
     if not files:
         found = "none in it" if folder.is_dir() else "no such folder"
         raise InputError(folder, f"objects as {', '.join(sorted(endings))}", found)
-    said = {} if captions is None else _read_captions(Path(captions))
+    described = {} if captions is None else _read_captions(Path(captions))
     stems = [re.sub(r"[^\w.-]+", "_", "__".join(f.relative_to(folder).with_suffix("").parts)) for f in files]
-    often = Counter(stems)
+    counts = Counter(stems)
     objects, used = [], set()
     for file, stem in zip(files, stems, strict=True):
         path = file.relative_to(folder)
-        key = stem if often[stem] == 1 else f"{stem}.{file.suffix[1:].lower()}"
+        key = stem if counts[stem] == 1 else f"{stem}.{file.suffix[1:].lower()}"
         above = [p for p in path.parts[:-1] if p not in _SPLIT_FOLDERS]
         named = [p for p in above if any(c.isalpha() for c in p)]
         words = _words(named[-1] if named and file.stem.lower() in _NAMELESS else file.stem)
         entry: dict[str, Any] = {}
         for name in (path.as_posix(), key, file.name, file.stem):
-            if name in said:
+            if name in described:
                 used.add(name)
-                entry = entry or said[name]
+                entry = entry or described[name]
         split = next((p for p in path.parts[:-1] if p in _SPLIT_FOLDERS), None)
-        drawn = "val" if zlib.crc32(key.encode()) / 2**32 < val else "train"
+        default_split = "val" if zlib.crc32(key.encode()) / 2**32 < val else "train"
         objects.append(
             ObjectFile(
                 key,
                 file,
                 entry.get("caption") or words,
                 entry.get("class") or (_words(above[0]) if above else words),
-                entry.get("split") or split or drawn,
+                entry.get("split") or split or default_split,
                 _is_splat(file),
             )
         )
-    unknown = sorted(set(said) - used)
+    unknown = sorted(set(described) - used)
     if unknown:
         found = f"{unknown[0]!r}" + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
         raise InputError(Path(str(captions)), f"names of objects in {folder}", found)
@@ -124,10 +125,10 @@ def _read_captions(path: Path) -> dict[str, dict[str, str]]:
         raise InputError(path, "a JSON file of captions", f"a damaged one ({error})") from error
     if not isinstance(table, dict):
         raise InputError(path, "a JSON object of names and captions", type(table).__name__)
-    said = {}
+    captions = {}
     for name, entry in table.items():
         entry = {"caption": entry} if isinstance(entry, str) else entry
-        if isinstance(entry, list) and entry:  # Cap3D and others give several: the first
+        if isinstance(entry, list) and entry:  # Cap3D and others have several: use the first
             entry = {"caption": entry[0]}
         if not isinstance(entry, dict) or not all(
             k in ("caption", "class", "split") and isinstance(v, str) and v.strip() for k, v in entry.items()
@@ -135,8 +136,8 @@ def _read_captions(path: Path) -> dict[str, dict[str, str]]:
             raise InputError(
                 path, "a text, or an object of caption, class and split, for each name", f"another for {name!r}"
             )
-        said[name] = {k: v.strip() for k, v in entry.items()}
-    return said
+        captions[name] = {k: v.strip() for k, v in entry.items()}
+    return captions
 
 
 def _is_splat(path: Path) -> bool:
@@ -147,4 +148,4 @@ def _is_splat(path: Path) -> bool:
     try:
         return {"f_dc_0", "scale_0", "rot_0"} <= set(vertex_fields(path))
     except InputError:
-        return False  # whatever it is: reading it as a mesh will say
+        return False  # damaged: reported when it is read as a mesh

@@ -1,12 +1,12 @@
-"""The sets on which object classifiers are compared, in the layouts in which they are published.
+"""Read the published test sets of object classification.
 
 modelnet40        ``test_pc.npy, test_split.json`` [, ``modelnet40_shape_names.txt``]   (OpenShape, Uni3D)
-objaverse_lvis    ``lvis_testset.txt`` and the files that it lists                      (OpenShape, Uni3D)
+objaverse_lvis    ``lvis_testset.txt`` and the listed files                             (OpenShape, Uni3D)
 scanobjectnn      ``*.h5`` with ``data`` and ``label``, or ``xyz_label.npy``
 shapesplats       ``<class>/<split>/<id>/point_cloud.ply``                              (ModelSplat)
 
-Points become round Gaussians (`core.data.objects.points_as_gaussians`). Point-BERT's few-shot folds are read by
-`read_fold`. All come Y up where the set says which way is up.
+Points become isotropic Gaussians (`core.data.objects.points_as_gaussians`), with Y up. `read_fold` reads Point-BERT's
+few-shot folds.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ SCANOBJECTNN = (
     *("bag", "bin", "box", "cabinet", "chair", "desk", "display", "door"),
     *("shelf", "table", "bed", "pillow", "sink", "sofa", "toilet"),
 )
-"""Its 15 classes in the order of their numbers."""
+"""The 15 classes of ScanObjectNN in the order of their labels."""
 
 
 @dataclass(frozen=True)
 class ObjectSet:
-    """M labelled objects, loaded one at a time.
+    """M labelled objects, loaded on demand.
 
     Attributes:
-        name: of the set.
+        name: name of the set.
         classes: C class names.
-        labels: [M] int64 rows of ``classes``.
+        labels: [M] int64 indices into ``classes``.
         ids: M names, unique within the set.
-        load: number → Gaussians, Y up, as large as the set has them.
+        load: index → Gaussians, Y up, in the units of the set.
     """
 
     name: str
@@ -55,15 +55,15 @@ class ObjectSet:
 
 
 def open_object_set(path: Path | str, split: str = "test", up: Up = "y") -> ObjectSet:
-    """The set that lies at ``path``, recognised by its files.
+    """Open a set; its kind is recognised by its files.
 
     Args:
-        path: the set's folder, or its h5 or ``lvis_testset.txt`` itself.
-        split: of ShapeSplats; the others are test sets.
-        up: the axis that points up in the files.
+        path: folder of the set, or its h5 file or ``lvis_testset.txt``.
+        split: split of ShapeSplats; the others are test sets.
+        up: axis that points up in the files.
 
     Raises:
-        InputError: nothing of the above; says what was looked for.
+        InputError: none of the layouts; lists them.
     """
     path = Path(path)
     if path.is_dir():
@@ -79,15 +79,15 @@ def open_object_set(path: Path | str, split: str = "test", up: Up = "y") -> Obje
         return scanobjectnn(path, up)
     elif path.suffix == ".txt" and path.is_file():
         return objaverse_lvis(path, up)
-    known = f"test_pc.npy, lvis_testset.txt, xyz_label.npy or <class>/{split}/<id>/point_cloud.ply"
+    layouts = f"test_pc.npy, lvis_testset.txt, xyz_label.npy or <class>/{split}/<id>/point_cloud.ply"
     found = "neither" if path.exists() else "no such file or folder"
-    raise InputError(path, f"an .h5 file, or a folder with {known}", found)
+    raise InputError(path, f"an .h5 file, or a folder with {layouts}", found)
 
 
 def modelnet40(folder: Path | str, up: Up = "y") -> ObjectSet:
-    """ModelNet40's test clouds as OpenShape published them: a list of ``{"xyz", "rgb" 0–255}``, and their categories.
+    """Open ModelNet40's test clouds as published by OpenShape: a list of ``{"xyz", "rgb" 0–255}``, and categories.
 
-    Class names and their order are those of ``modelnet40_shape_names.txt``, or else alphabetical.
+    The order of classes is that of ``modelnet40_shape_names.txt``, or alphabetical without it.
     """
     folder = Path(folder)
     clouds = read_object_array(folder / "test_pc.npy")
@@ -111,8 +111,11 @@ def modelnet40(folder: Path | str, up: Up = "y") -> ObjectSet:
 
 
 def objaverse_lvis(file: Path | str, up: Up = "y") -> ObjectSet:
-    """Objaverse-LVIS as OpenShape and Uni3D list it: lines of ``class number,class name,object id,path``, where the
-    path of a ``.npy`` of ``{"xyz", "rgb" 0–1}`` (or of a PLY or .npz of Gaussians) continues the list's folder."""
+    """Open Objaverse-LVIS as published by OpenShape and Uni3D: lines of ``class number,class name,object id,path``.
+
+    Paths are relative to the folder of the list and name a ``.npy`` of ``{"xyz", "rgb" 0–1}`` or a PLY or .npz of
+    Gaussians.
+    """
     file = Path(file)
     if not file.is_file():
         raise InputError(file, "the list lvis_testset.txt", "no such file")
@@ -130,7 +133,7 @@ def objaverse_lvis(file: Path | str, up: Up = "y") -> ObjectSet:
     for row in rows:
         if names.setdefault(int(row[0]), row[1]) != row[1]:
             raise InputError(file, f"one name of class {row[0]}", f"{names[int(row[0])]!r} and {row[1]!r}")
-    # Numbers as the list gives them, so that scores agree with others'; classes without objects keep an empty place.
+    # Class numbers of the list, for comparable scores; classes without objects keep their number.
     classes = [names.get(i, f"class {i}") for i in range(max(names) + 1)]
 
     def load(i: int) -> Gaussians:
@@ -145,8 +148,8 @@ def objaverse_lvis(file: Path | str, up: Up = "y") -> ObjectSet:
 
 
 def scanobjectnn(file: Path | str, up: Up = "y") -> ObjectSet:
-    """ScanObjectNN's test clouds: an h5 with ``data`` [M, N, 3] and ``label`` [M], or OpenShape's ``xyz_label.npy``,
-    one dict of ``xyz, label`` [and ``rgb`` 0–1]."""
+    """Open ScanObjectNN's test clouds: an h5 with ``data`` [M, N, 3] and ``label`` [M], or OpenShape's
+    ``xyz_label.npy``, a dict of ``xyz``, ``label`` and optional ``rgb`` 0–1."""
     file = Path(file)
     table = _h5(file) if file.suffix == ".h5" else read_object_array(file)
     if not isinstance(table, dict) or "xyz" not in table or "label" not in table:
@@ -166,7 +169,7 @@ def scanobjectnn(file: Path | str, up: Up = "y") -> ObjectSet:
 
 
 def shapesplats(folder: Path | str, split: str = "test", up: Up = "y") -> ObjectSet:
-    """ModelSplat of ShapeSplats: Gaussians as ``<class>/<split>/<id>/point_cloud.ply``."""
+    """Open ModelSplat of ShapeSplats: Gaussians as ``<class>/<split>/<id>/point_cloud.ply``."""
     folder = Path(folder)
     files = sorted(folder.glob(f"*/{split}/*/point_cloud.ply"))
     if not files:
@@ -192,8 +195,13 @@ class Fold(NamedTuple):
 
 
 def read_fold(folder: Path | str, ways: int, shots: int, fold: int) -> Fold:
-    """Point-BERT's ``<ways>way_<shots>shot/<fold>.pkl``: ``{"train": [(points, label, …)], "test": […]}``, the points'
-    first three columns being coordinates. Read without running the pickle."""
+    """Read Point-BERT's ``<ways>way_<shots>shot/<fold>.pkl``: ``{"train": [(points, label, …)], "test": […]}``.
+
+    The first three columns of points are coordinates. The pickle is not run (`core.io.pickles`).
+
+    Raises:
+        InputError: missing, damaged, or another number of examples or classes.
+    """
     path = Path(folder) / f"{ways}way_{shots}shot" / f"{fold}.pkl"
     table = read_pickle(path)
     if not isinstance(table, dict) or not {"train", "test"} <= set(table):
@@ -215,7 +223,7 @@ def read_fold(folder: Path | str, ways: int, shots: int, fold: int) -> Fold:
 
 
 def _cloud(entry: Any, where: str, white: float, up: Up) -> Gaussians:
-    """``{"xyz" [N, 3], "rgb" [N, 3] up to ``white``}`` as Gaussians, Y up."""
+    """Convert ``{"xyz" [N, 3], "rgb" [N, 3] up to ``white``}`` to Gaussians, Y up."""
     if not isinstance(entry, dict) or "xyz" not in entry:
         raise InputError(where, 'a dict with "xyz"', type(entry).__name__)
     coord = np.asarray(entry["xyz"], np.float32)

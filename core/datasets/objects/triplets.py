@@ -1,13 +1,13 @@
-"""Triplets of objects, texts and images with the embeddings of frozen towers: what CLIP-GS is trained on.
+"""Triplets of objects, captions and images with embeddings of frozen towers: the training data of CLIP-GS.
 
-    <root>/triplets.json   what is there, and which tower looked at it
+    <root>/triplets.json   objects, and name of the tower
     <root>/text.npy        [M, D] embeddings of the captions
     <root>/image.npy       [M, V, D] embeddings of V renders of each object
     <root>/classes.npy     [C, D] embeddings of the class names (optional)
     <root>/…               one file of Gaussians per object (`core.data.objects.read_object`)
 
 ``triplets.json``: ``{"format", "version", "tower", "classes": […], "objects": [{"id", "file", "caption", "split",
-"class"}]}``; "split" is any word ("train", "val", …), "class" a name of "classes" or null.
+"class"}]}``; "split" is any name ("train", "val", …), "class" one of "classes" or null.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ...io.lru import ArrayCache
 FORMAT, VERSION = "gaussiancross-triplets", 1
 INDEX, TEXT, IMAGE, CLASSES = "triplets.json", "text.npy", "image.npy", "classes.npy"
 CACHE_BYTES = 2 << 30
-"""Objects kept in memory."""
+"""Memory for recently used objects, bytes."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class TripletObject:
 
     Attributes:
         id: unique within the set.
-        file: of its Gaussians, relative to the set's folder; Y up.
-        caption: what ``text.npy`` embeds.
+        file: file of its Gaussians, relative to the set's folder; Y up.
+        caption: text whose embedding is in ``text.npy``.
         split: "train", "val", ….
         class_name: one of the set's classes, or None.
     """
@@ -54,23 +54,23 @@ class TripletObject:
 
 
 class Triplets:
-    """The objects of one split.
+    """The objects of one split with their embeddings.
 
     Args:
-        root: the set's folder.
-        split: which of its objects.
+        root: folder of the set.
+        split: name of the split.
 
     Attributes:
-        objects: M of them.
-        tower: name of the image/text model whose embeddings these are.
-        text: [M, D] float32, unit length.
-        image: [M, V, D] floating point as stored, unit length not promised; mapped, not read.
-        classes: C names, and class_vectors [C, D] (None without ``classes.npy``).
-        labels: [M] int64, rows of ``classes``, −1 without a class.
-        caption_ids: [M] int64, equal where captions are.
+        objects: M objects.
+        tower: name of the image/text model of the embeddings.
+        text: [M, D] float32 embeddings of the captions, unit length.
+        classes: C class names.
+        class_vectors: [C, D] embeddings of the class names, or None.
+        labels: [M] int64 indices into ``classes``, −1 without a class.
+        caption_ids: [M] int64, equal for equal captions.
 
     Raises:
-        InputError: missing, damaged or contradictory files, or no object of the split.
+        InputError: missing, damaged or inconsistent files, or no object of the split.
     """
 
     def __init__(self, root: Path | str, split: str = "train") -> None:
@@ -106,21 +106,21 @@ class Triplets:
 
     @property
     def dim(self) -> int:
-        """D, width of the embeddings."""
+        """D, the width of the embeddings."""
         return self.text.shape[1]
 
     @property
     def views(self) -> int:
-        """V, renders per object."""
+        """V, the number of renders per object."""
         return self._image.shape[1]
 
     def images(self, index: int, views: Sequence[int] | NDArray[np.int64] | slice = slice(None)) -> Tensor:
-        """[K, D] float32 embeddings of some renders of one object, unit length."""
+        """Embeddings [K, D] float32, unit length, of the renders ``views`` of one object; all by default."""
         picked = np.asarray(self._image[self._rows[index]][views], np.float32)
         return _unit(picked, f"{self.root / IMAGE}[{self._rows[index]}]")
 
     def gaussians(self, index: int) -> Gaussians:
-        """One object, normalised; read once, then kept in memory."""
+        """The Gaussians of one object, normalised; cached in memory."""
 
         def load() -> tuple[NDArray, ...]:
             g = self._read(index)
@@ -140,7 +140,7 @@ class Triplets:
 
 
 def splits(root: Path | str) -> tuple[str, ...]:
-    """The splits of a set, in alphabetical order."""
+    """Names of the splits of a set, sorted."""
     path = Path(root) / INDEX
     return tuple(sorted({_object(path, entry).split for entry in _read_index(path)["objects"]}))
 
@@ -154,10 +154,19 @@ def write_triplets(
     classes: Sequence[str] = (),
     class_vectors: ArrayLike | None = None,
 ) -> None:
-    """Write everything but the objects' own files.
+    """Write the embeddings and the index of a set; the files of Gaussians must exist.
 
     Args:
-        text: [M, D]. image: [M, V, D] (kept in half precision). class_vectors: [C, D].
+        root: folder of the set.
+        objects: M objects.
+        text: [M, D] embeddings of the captions.
+        image: [M, V, D] embeddings of the renders, stored in half precision.
+        tower: name of the image/text model.
+        classes: C class names.
+        class_vectors: [C, D] embeddings of the class names, or None.
+
+    Raises:
+        InputError: inconsistent shapes, or an id that occurs twice.
     """
     root = Path(root)
     text, image = np.asarray(text, np.float32), np.asarray(image, np.float16)
@@ -175,7 +184,7 @@ def write_triplets(
 
 
 def write_index(root: Path, objects: Sequence[TripletObject], tower: str, classes: Sequence[str] = ()) -> None:
-    """``triplets.json``, as the last of the files: what it lists is there."""
+    """Write ``triplets.json``. Call it after all other files are written."""
     rows = [{("class" if k == "class_name" else k): v for k, v in asdict(o).items()} for o in objects]
     index = {"format": FORMAT, "version": VERSION, "tower": tower, "classes": list(classes), "objects": rows}
     (root / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,12 +1,11 @@
-"""S3DIS as it is downloaded (Stanford3dDataset_v1.2) → the files that `core.datasets.scenes.pointcept` reads.
+"""Convert the raw download of S3DIS (Stanford3dDataset_v1.2) to the layout of `scenes.pointcept`.
 
     <root>/Area_k/<room>/Annotations/<class>_<n>.txt    one line "x y z r g b" per point, metres and 0–255
-    <root>/Area_k/Area_k_alignmentAngle.txt             degrees that turn each room to the axes
+    <root>/Area_k/Area_k_alignmentAngle.txt             rotation of each room off the axes, degrees
 
-A room is all its annotation files together; each is one instance. Some lines of the release hold a control character
-inside a number ("103.0\\x100000"): it is taken out, which is right up to the digit that it may have replaced. The
-download has no normals: they are estimated (`core.geometry.normals`), where Pointcept's optional ones come from the building's
-mesh, a download of its own.
+Every annotation file is one instance of its room. Some lines of the release have a control character inside a number
+("103.0\\x100000"), which is removed. The download has no normals; they are estimated (`core.geometry.normals`), whereas
+Pointcept's optional ones come from the mesh of the building, a separate download.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from ...errors import InputError
 from ...geometry.normals import estimate_normals
 
 BYTES_PER_POINT = 12 + 3 + 12 + 2 * 8
-"""Of what `read_room` gives, as NumPy files."""
+"""Size per point of the arrays of `read_room` in bytes."""
 
 BYTES_PER_LINE = 30
-"""Of a point as text, about."""
+"""Approximate size of a point as text in bytes."""
 
 _NUMBER = b"0123456789.+-eE \t\r\n"
 
@@ -37,9 +36,9 @@ class RawRoom:
     """One downloaded room.
 
     Attributes:
-        area: such as "Area_1".
-        name: such as "office_1"; areas share names.
-        folder: holds ``Annotations``.
+        area: name such as "Area_1".
+        name: name such as "office_1"; not unique across areas.
+        folder: folder of ``Annotations``.
     """
 
     area: str
@@ -47,16 +46,16 @@ class RawRoom:
     folder: Path
 
     def objects(self) -> list[Path]:
-        """Its annotation files, by class and number."""
+        """Annotation files of the room, by class and number."""
         files = (self.folder / "Annotations").glob("*.txt")
         return sorted((f for f in files if not f.name.startswith(".")), key=_object_order)
 
 
 def find_rooms(root: Path | str) -> list[RawRoom]:
-    """The rooms of every area, by area and name.
+    """Find the rooms of all areas, sorted by area and name.
 
     Raises:
-        InputError: none there.
+        InputError: no rooms.
     """
     root = Path(root)
     folders = sorted(f.parent for f in root.glob("Area_*/*/Annotations") if f.is_dir())
@@ -67,14 +66,15 @@ def find_rooms(root: Path | str) -> list[RawRoom]:
 
 
 def read_room(room: RawRoom, angle: float = 0.0) -> dict[str, NDArray]:
-    """What a Pointcept scene folder holds: coord, color, normal, segment, instance.
+    """Arrays of a Pointcept scene: coord, color, normal, segment, instance.
 
     Args:
-        angle: degrees of `read_alignment`, by which the room is turned back about the vertical through the middle of
-            its bounding box.
+        room: the room.
+        angle: angle of `read_alignment` in degrees; the room is rotated back by it about the vertical axis through the
+            centre of its bounding box.
 
     Raises:
-        InputError: no annotations, or a file that cannot be read.
+        InputError: no annotations, or an unreadable file.
     """
     parts, kinds, counts = [], [], []
     for path in room.objects():
@@ -86,7 +86,7 @@ def read_room(room: RawRoom, angle: float = 0.0) -> dict[str, NDArray]:
     if not sum(counts):
         raise InputError(room.folder / "Annotations", "annotated points as <class>_<n>.txt", "none")
     points = np.concatenate(parts)
-    coord = turned(points[:, :3], -angle)
+    coord = rotate_about_vertical(points[:, :3], -angle)
     color = points[:, 3:]
     if color.min() < 0 or color.max() > 255:
         raise InputError(room.folder, "colour in 0–255", f"values from {color.min():g} to {color.max():g}")
@@ -100,20 +100,20 @@ def read_room(room: RawRoom, angle: float = 0.0) -> dict[str, NDArray]:
 
 
 def read_object(path: Path | str) -> NDArray[np.float64]:
-    """[N, 6] the points of one annotation file, x y z r g b.
+    """Read the points [N, 6] of one annotation file: x y z r g b.
 
-    Lines with stray bytes are mended where that leaves six numbers: by taking the bytes out, else by reading them as
-    spaces. Lines that have not six numbers are left out, and counted in a warning.
+    Stray bytes in a line are removed, or read as spaces if only that leaves six numbers. Other lines are skipped with a
+    warning.
 
     Raises:
-        InputError: missing, or not a line of six numbers.
+        InputError: missing, or no line of six numbers.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(path, "a text file of points", f"{error}") from error
-    if not data.translate(None, _NUMBER) and _six_each(data):  # as nearly always: parsed as one
+    if not data.translate(None, _NUMBER) and _six_each(data):  # the usual case: parse all lines at once
         try:
             return np.array(data.split(), np.float64).reshape(-1, 6)
         except ValueError:  # such as "1.2.3"
@@ -133,17 +133,17 @@ def read_object(path: Path | str) -> NDArray[np.float64]:
 
 
 def read_alignment(root: Path | str, area: str) -> dict[str, float]:
-    """Room → degrees by which the room is off the axes, of one area.
+    """Read room → rotation off the axes in degrees, of one area.
 
     Raises:
-        InputError: missing, or a line that is no name and angle.
+        InputError: missing, or a line other than a name and an angle.
     """
     path = Path(root) / area / f"{area}_alignmentAngle.txt"
     angles: dict[str, float] = {}
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        hint = "rooms stay as they were scanned without --align"
+        hint = "without --align rooms keep the orientation of the scan"
         raise InputError(path, "the angle of each room", "no such file", hint) from None
     for line in text.splitlines():
         words = line.split("#")[0].split()
@@ -157,23 +157,23 @@ def read_alignment(root: Path | str, area: str) -> dict[str, float]:
     return angles
 
 
-def turned(coord: NDArray[np.floating], degrees: float) -> NDArray[np.float64]:
-    """Points [N, 3] turned counter-clockwise about the vertical through the middle of their bounding box."""
+def rotate_about_vertical(coord: NDArray[np.floating], degrees: float) -> NDArray[np.float64]:
+    """Rotate points [N, 3] counter-clockwise about the vertical axis through the centre of their bounding box."""
     coord = np.asarray(coord, np.float64)
     if degrees % 360 == 0:
         return coord
     angle = np.deg2rad(degrees)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    middle = (coord.min(0) + coord.max(0)) / 2
-    return (coord - middle) @ turn.T + middle
+    rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    center = (coord.min(0) + coord.max(0)) / 2
+    return (coord - center) @ rotation.T + center
 
 
 def _six_each(data: bytes) -> bool:
     """Whether every line has six words."""
     text = np.frombuffer(data, np.uint8)
-    gap = text <= ord(" ")
-    starts = ~gap
-    starts[1:] &= gap[:-1]
+    space = text <= ord(" ")
+    starts = ~space
+    starts[1:] &= space[:-1]
     so_far = np.cumsum(starts, dtype=np.int64)
     ends = so_far[text == ord("\n")]
     counts = np.diff(ends if data.endswith(b"\n") else np.append(ends, so_far[-1:]), prepend=0)

@@ -1,12 +1,12 @@
-"""ScanNet as it is downloaded → the files that `core.datasets.scenes.pointcept` and `core.datasets.scenes.rgbd` read.
+"""Convert the raw download of ScanNet to the layouts of `scenes.pointcept` and `scenes.rgbd`.
 
     <root>/scans/<scene>/        <scene>_vh_clean_2.ply, <scene>.aggregation.json, <scene>.sens,
                                  <scene>_vh_clean_2.0.010000.segs.json
-    <root>/scans_test/<scene>/   the mesh and the recording, no labels
+    <root>/scans_test/<scene>/   mesh and recording, without labels
     <root>/scannetv2-labels.combined.tsv
 
-Labels go from raw names over the table's ``nyu40id`` to the 20 classes and over its ``id`` to the 200. Instances are
-the annotated objects, numbered as in the aggregation; unlike classes they are kept for every object.
+The table maps raw names by ``nyu40id`` to the 20 classes and by ``id`` to the 200. Instances are the annotated objects,
+numbered as in the aggregation; objects of other classes keep their instance.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from .scannet_benchmark import NYU40_IDS, SCANNET200_IDS, TEST_LOCATIONS, VAL_LO
 
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
 BYTES_PER_POINT = 12 + 3 + 12 + 3 * 8
-"""Of what `read_scene` gives, as NumPy files."""
+"""Size per point of the arrays of `read_scene` in bytes."""
 
 JPEG_QUALITY = 90
+"""Quality of exported colour images."""
 
 _SCENE = re.compile(r"scene(\d{4})_\d\d")
 
@@ -45,8 +46,8 @@ class RawScene:
     """One downloaded scene.
 
     Attributes:
-        name: such as "scene0000_00".
-        folder: its files.
+        name: name such as "scene0000_00".
+        folder: folder of its files.
         split: "train", "val" or "test".
     """
 
@@ -67,25 +68,29 @@ class RawScene:
 
 
 def find_scenes(root: Path | str) -> list[RawScene]:
-    """The scenes under ``scans``, ``scans_test`` and the root itself, by name.
+    """Find the scenes in ``scans``, ``scans_test`` and the root, sorted by name.
 
     Raises:
-        InputError: none there.
+        InputError: no scenes.
     """
     root = Path(root)
-    found: dict[str, RawScene] = {}
+    scenes: dict[str, RawScene] = {}
     for parent in (root, root / "scans_test", root / "scans"):
         for folder in parent.iterdir() if parent.is_dir() else ():
             match = _SCENE.fullmatch(folder.name)
             if match and folder.is_dir():
-                found[folder.name] = RawScene(folder.name, folder, split_of(folder.name))
-    if not found:
+                scenes[folder.name] = RawScene(folder.name, folder, split_of(folder.name))
+    if not scenes:
         raise InputError(root, f"scenes as {root / 'scans' / 'scene0000_00'}", "0 scenes", "give the download's folder")
-    return [found[name] for name in sorted(found)]
+    return [scenes[name] for name in sorted(scenes)]
 
 
 def split_of(scene: str) -> str:
-    """The split of a scene, "train", "val" or "test", by the benchmark's lists."""
+    """Split of a scene in the benchmark: "train", "val" or "test".
+
+    Raises:
+        InputError: not a scene name of ScanNet.
+    """
     match = _SCENE.fullmatch(scene)
     if match is None:
         raise InputError(scene, "a name such as scene0000_00", "another")
@@ -94,7 +99,7 @@ def split_of(scene: str) -> str:
 
 
 def read_label_table(path: Path | str) -> dict[str, tuple[int, int]]:
-    """Raw category → its class among the 20 and among the 200, `IGNORE` where it is none.
+    """Read raw category → (index among the 20 classes, index among the 200), `IGNORE` for others.
 
     Raises:
         InputError: missing, or without the columns ``raw_category``, ``id`` and ``nyu40id``.
@@ -111,17 +116,17 @@ def read_label_table(path: Path | str) -> dict[str, tuple[int, int]]:
         raise InputError(path, f"tab-separated columns {', '.join(columns)}", "others")
     twenty, two_hundred = ({n: i for i, n in enumerate(ids)} for ids in (NYU40_IDS, SCANNET200_IDS))
     table: dict[str, tuple[int, int]] = {}
-    for row in rows:  # the first row of a name counts
+    for row in rows:  # the first row of a category counts
         values = (twenty.get(int(row["nyu40id"] or 0), IGNORE), two_hundred.get(int(row["id"] or 0), IGNORE))
         table.setdefault(row["raw_category"], values)
     return table
 
 
 def read_scene(scene: RawScene, table: dict[str, tuple[int, int]]) -> dict[str, NDArray]:
-    """What a Pointcept scene folder holds: coord, color, normal; segment20, segment200 and instance outside "test".
+    """Arrays of a Pointcept scene: coord, color, normal; except for "test" also segment20, segment200 and instance.
 
     Raises:
-        InputError: a file is missing, damaged, or does not belong to the mesh.
+        InputError: a file is missing, damaged, or belongs to another mesh.
     """
     vertices = read_vertices(scene.mesh)
     names = ("x", "y", "z", "red", "green", "blue")
@@ -140,8 +145,11 @@ def read_scene(scene: RawScene, table: dict[str, tuple[int, int]]) -> dict[str, 
 
 
 def read_labels(scene: RawScene, table: dict[str, tuple[int, int]], points: int) -> dict[str, NDArray[np.int64]]:
-    """segment20, segment200 and instance [N] from the annotated groups of segments; of groups that overlap, the last
-    one counts."""
+    """Labels segment20, segment200 and instance [N] from the annotated groups of segments; later groups override.
+
+    Raises:
+        InputError: a file is missing, damaged, or belongs to another mesh.
+    """
     segments_file = scene.file("_vh_clean_2.0.010000.segs.json")
     segments = np.asarray(_json(segments_file, "segIndices"))
     if segments.shape != (points,) or segments.dtype.kind not in "iu":
@@ -180,15 +188,15 @@ def export_frames(recording: Path | str, out: Path, count: int, width: int) -> i
 
     Args:
         recording: a ``.sens`` file.
-        out: the folder to fill.
-        count: frames at most; those without a usable pose are passed over.
-        width: of the colour images, pixels; smaller ones stay as they are. Depth keeps its size.
+        out: folder to fill.
+        count: largest number of frames; frames without a usable pose are skipped.
+        width: largest width of the colour images, pixels. Depth keeps its size.
 
     Returns:
-        how many were written.
+        number of frames written.
 
     Raises:
-        InputError: the recording cannot be read, or no frame of it has a usable pose.
+        InputError: the recording cannot be read, or no frame has a usable pose.
     """
     sens = read_sens(recording)
     usable = [f for f in sens.frames if f.depth_bytes and f.color_bytes and pose_problem(f.pose) is None]
@@ -204,13 +212,13 @@ def export_frames(recording: Path | str, out: Path, count: int, width: int) -> i
         color.save(out / "color" / f"{frame.index}.jpg", quality=JPEG_QUALITY)
         write_depth(out / "depth" / f"{frame.index}.png", depth)
         np.savetxt(out / "pose" / f"{frame.index}.txt", frame.pose, fmt="%.6f")
-    np.savetxt(out / "intrinsic" / "intrinsic_color.txt", _scaled(sens, size), fmt="%.6f")
+    np.savetxt(out / "intrinsic" / "intrinsic_color.txt", _scale_intrinsics(sens, size), fmt="%.6f")
     np.savetxt(out / "intrinsic" / "intrinsic_depth.txt", sens.depth_intrinsics, fmt="%.6f")
     return len(chosen)
 
 
-def _scaled(sens: Sens, size: tuple[int, int]) -> NDArray[np.float64]:
-    """The colour intrinsics of images shrunk to ``size``; pixel indices count centres, so the corner is at −0.5."""
+def _scale_intrinsics(sens: Sens, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Colour intrinsics of images resized to ``size``; pixel centres are integers, so the corner is at −0.5."""
     K = sens.color_intrinsics.copy()
     for axis in (0, 1):
         scale = size[axis] / sens.color_size[axis]
@@ -220,7 +228,7 @@ def _scaled(sens: Sens, size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def frame_bytes(recording: Path | str, count: int, width: int) -> int:
-    """About how much `export_frames` will write, judged by the first frame: its colour shrinks by area."""
+    """Approximate number of bytes that `export_frames` writes, from the size of the first frame."""
     sens = read_sens(recording, most=1)
     scale = min(1.0, width / sens.color_size[0])
     return sum(round(count * (f.color_bytes * scale**2 + f.depth_bytes)) for f in sens.frames)

@@ -1,4 +1,4 @@
-"""The ScanNet benchmark's fixed choices: which scenes validate, and which raw labels its classes are."""
+"""Definitions of the ScanNet benchmark: validation and test scenes, raw labels of its classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCANNET200_IDS = _numbers(
 """``id`` of the 200 classes in the label table, in the order of `classes.SCANNET200`."""
 
 TEST_LOCATIONS = range(707, 807)
-"""scene0707 to scene0806 are the hidden test set."""
+"""Location numbers of the hidden test set, scene0707 to scene0806."""
 
 VAL_LOCATIONS = frozenset(
     _numbers(
@@ -37,4 +37,4 @@ VAL_LOCATIONS = frozenset(
 """
     )
 )
-"""The 142 places whose 312 scans validate ScanNet v2; the scans of the other 565 train. No place is in both."""
+"""Location numbers of the validation set: 142 locations with 312 scans. The other 565 are for training."""

@@ -1,4 +1,4 @@
-"""Many scenes, one after the other or several at once: each is written whole or not at all, and never twice."""
+"""Run tasks that write one folder each, atomically, resumably, and in several processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...errors import InputError
 from ...io.atomic import staged_dir
 
 PARTIAL = ".partial"
-"""Folder for what is being written, beside the targets' parents: whoever reads those meets whole scenes only."""
+"""Name of the folder of unfinished folders, beside the targets' parents."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_ROOM = 1 << 20
@@ -32,10 +32,10 @@ class Task:
     """One folder to write.
 
     Attributes:
-        name: what progress and errors call it.
-        target: the folder; it exists when the work is done, and only then.
-        work: fills the folder that it is given. Must be picklable: a module's function, or a partial of one.
-        size: about how many bytes it will write.
+        name: name in progress and errors.
+        target: the folder; exists if and only if the task is done.
+        work: fills the folder passed to it. Must be picklable: a function of a module, or a partial of one.
+        size: approximate number of bytes to write.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Task:
 
     @property
     def partial(self) -> Path:
-        """The folder that is filled, and then becomes the target."""
+        """Temporary folder that is filled and then renamed to the target."""
         return self.target.parent.parent / PARTIAL / f"{self.target.parent.name}-{self.target.name}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: ``error`` is None, or why the scene cannot be used; ``full`` when the disk is."""
+    """Result of a task: ``error`` is None or the reason of the failure; ``full`` is True for a full disk."""
 
     task: Task
     error: str | None = None
@@ -63,46 +63,46 @@ class Outcome:
 
 
 def run_tasks(tasks: Sequence[Task], workers: int = 1) -> Iterator[Outcome]:
-    """Do every task that is not done yet, and say so as they finish.
+    """Run all tasks that are not done yet; yields their outcomes as they finish.
 
-    Scenes that cannot be used, whatever their readers raise, are outcomes with an error, and leave nothing behind.
-    Closing the iterator, Ctrl-C or a killed process lose no more than the scenes at work; the same tasks again go on
-    from there.
+    Any exception of a task becomes an outcome with an error and leaves no files. Closing the iterator, Ctrl-C or a
+    killed process lose only unfinished tasks; another call with the same tasks continues.
 
     Args:
-        workers: processes; 1 works in this one.
+        tasks: tasks with different targets.
+        workers: number of processes; 1 runs in the calling process.
 
     Raises:
-        InputError: the disk is full, or one of several processes was killed.
+        InputError: the disk is full, or a worker process was killed.
     """
     todo = [task for task in tasks if not task.done]
     try:
         for outcome in map(do, todo) if workers <= 1 or len(todo) <= 1 else _in_processes(todo, workers):
             if outcome.full:
-                hint = "free some space: the same command goes on"
+                hint = "free some space: the same command continues"
                 raise InputError(outcome.task.target, "room for a scene", "a full disk", hint)
             yield outcome
     except BrokenProcessPool as error:
-        for task in todo:  # what was at work when the other processes were ended with it
+        for task in todo:  # unfinished tasks of the other processes
             shutil.rmtree(task.partial, ignore_errors=True)
-        found = "one that was killed, most often for want of memory"
-        hint = "use fewer --workers; the same command goes on"
-        raise InputError(f"{workers} workers", "processes that live to the end", found, hint) from error
+        found = "one that was killed, usually for lack of memory"
+        hint = "use fewer --workers; the same command continues"
+        raise InputError(f"{workers} workers", "processes that finish", found, hint) from error
     finally:
         for folder in {task.partial.parent for task in todo}:
-            with suppress(OSError):  # something else is at work there
+            with suppress(OSError):  # another process uses it
                 folder.rmdir()
 
 
 def _in_processes(todo: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    # Not forked: torch's threads do not survive that. Ctrl-C is the parent's business.
+    # Spawned, because torch's threads do not survive a fork. Only the parent handles Ctrl-C.
     context, ignore = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(min(workers, len(todo)), context, signal.signal, ignore)
     try:
         pending: set[Future[Outcome]] = set()
         waiting = iter(todo)
         while True:
-            # A few ahead of the workers, so that an interruption has little to wait for.
+            # Submit few tasks in advance, so that an interruption does not wait for many.
             while len(pending) < 2 * workers and (task := next(waiting, None)) is not None:
                 pending.add(pool.submit(do, task))
             if not pending:
@@ -115,40 +115,40 @@ def _in_processes(todo: Sequence[Task], workers: int) -> Iterator[Outcome]:
 
 
 def do(task: Task) -> Outcome:
-    """One task, here and now."""
+    """Run one task in this process."""
     partial = task.partial
     try:
         with staged_dir(task.target, partial):
             task.work(partial)
-    except Exception as error:  # a file that no reader foresaw costs its scene, not the night
+    except Exception as error:  # an unexpected error skips one scene, not all
         return Outcome(task, reason(error), full=_is_full(error, partial))
     return Outcome(task)
 
 
 def reason(error: Exception) -> str:
-    """Why a scene is left out, in one line; of what is no sentence for people, also what was raised where."""
+    """Describe an error in one line; for unexpected exceptions with type and position."""
     if isinstance(error, (InputError, OSError)):
         return str(error)
     where = traceback.extract_tb(error.__traceback__)[-1]
-    said = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
-    return f"{said} ({Path(where.filename).name}, line {where.lineno})"
+    message = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+    return f"{message} ({Path(where.filename).name}, line {where.lineno})"
 
 
 def _is_full(error: Exception, folder: Path) -> bool:
-    """Whether there was no room for it. NumPy and Pillow raise what does not say so."""
+    """Whether the disk is full. NumPy and Pillow raise errors without errno for it."""
     if getattr(error, "errno", None) in _FULL:
         return True
     return not isinstance(error, InputError) and shutil.disk_usage(existing_parent(folder)).free < _NO_ROOM
 
 
 def write_arrays(arrays: dict[str, NDArray], folder: Path) -> None:
-    """``<folder>/<name>.npy`` for each."""
+    """Write each array to ``<folder>/<name>.npy``."""
     for name, values in arrays.items():
         np.save(folder / f"{name}.npy", values, allow_pickle=False)
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above that exists: where ``path`` would take its space from."""
+    """The nearest existing folder at or above ``path``."""
     path = path.absolute()
     while not path.is_dir():
         path = path.parent

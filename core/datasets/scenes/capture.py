@@ -1,4 +1,4 @@
-"""Real captures: posed RGB-D frames that become a scene by fusing their depth.
+"""Captures: posed RGB-D frames whose depth is fused into a scene of points.
 
 One capture is a folder in ScanNet's RGB-D layout (`rgbd`) or with a nerfstudio ``transforms.json``
 (`core.io.transforms`); a folder of such folders (also ``<path>/rgbd/<scene>``) is a dataset of several.
@@ -34,30 +34,29 @@ from .rgbd import check_layout, is_rgbd_export, read_rgbd_export
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
 _FUSED_VERSION = 1
-"""Part of the cache key: raise it when `fuse_points` changes its result."""
+"""Part of the cache key; increase it when the result of `fuse_points` changes."""
 
 
 class Capture:
-    """One or more captures as a `SceneDataset`; train and val share the scenes and split the frames.
+    """One or more captures as a `SceneDataset`. All splits have the same scenes, with different frames.
 
-    Every ``holdout``-th frame (n % holdout == holdout // 2) is kept back: ``frames`` returns the others for "train",
-    and only those for "val" and "test". ``scene`` is always fused from the train frames, so held-out views stay unseen.
-    It is computed once and kept in `cache_folder`.
+    Every ``holdout``-th frame (n % holdout == holdout // 2) is held out: ``frames`` returns the others for "train" and
+    the held-out ones for "val" and "test". ``scene`` is always fused from the training frames; it is cached in
+    `cache_folder`.
 
     Args:
         path: a capture, ``transforms.json``, or a folder of captures.
         split: "train", "val" or "test".
-        holdout: keep every so many-th frame back; 0 keeps none back.
-        up_axis: the world axis that points up. The world is turned (points and cameras alike) so that it becomes z,
-            which the lattice needs; "z" leaves the world as it is. "auto" takes the axis nearest to the cameras' mean
-            up vector.
+        holdout: distance between held-out frames; 0 holds none out.
+        up_axis: the world axis that points up. Points and cameras are rotated so that it becomes z, as the lattice
+            requires. "auto" chooses the axis nearest to the cameras' mean up vector.
         voxel, max_depth: see `fuse_points`, metres.
-        max_frames: use at most so many frames per capture, evenly spaced.
+        max_frames: largest number of frames per capture, evenly spaced; all by default.
         depth_unit: metres per unit of the depth files of a ``transforms.json``.
-        report: told the progress, the frames that are skipped or lack depth, and the normals that are estimated.
+        report: receives progress and notices of skipped frames, missing depth and estimated normals.
 
     Raises:
-        InputError: no capture under ``path``, or one with neither depth nor a point cloud.
+        InputError: no capture under ``path``, or one with neither depth images nor a point cloud.
     """
 
     class_names: tuple[str, ...] = ()
@@ -80,13 +79,13 @@ class Capture:
         if up_axis != "auto" and up_axis not in _UP_ROTATIONS:
             raise InputError("up_axis", f"auto or one of {', '.join(_UP_ROTATIONS)}", repr(up_axis))
         if holdout < 0 or holdout == 1:
-            raise InputError("holdout", "0 (keep none back), or 2 and more", str(holdout))
+            raise InputError("holdout", "0 (hold none out), or at least 2", str(holdout))
         self.folders = find_captures(path)
         if not self.folders:
             raise InputError(
                 path, "a capture (color/ and pose/, or transforms.json) or a folder of captures", "found 0 scenes"
             )
-        for folder in self.folders:  # now, by what is listed: a training or a page would stumble over it later
+        for folder in self.folders:  # fail now, not in the middle of a training
             if is_rgbd_export(folder):
                 check_layout(folder)
             else:
@@ -108,20 +107,20 @@ class Capture:
         return len(self.folders)
 
     def scene(self, index: int) -> PointScene:
-        last = self._last  # one read: another thread may replace it meanwhile
+        last = self._last  # read once: another thread may replace it
         if last is None or last[0] != index:
             last = self._last = (index, self._fused(index))
         return last[1]
 
     def frames(self, index: int) -> PosedFrames | None:
-        """The frames of this split; None where none is held out (a capture of one frame, or ``holdout=0``)."""
+        """The frames of this split; None if there are none ("val" with one frame or ``holdout=0``)."""
         frames = self._all_frames(index)
         train, held = hold_out(len(frames), self.holdout)
-        picked = train if self.split == "train" else held
-        return frames.subset(picked) if picked else None
+        index_of_split = train if self.split == "train" else held
+        return frames.subset(index_of_split) if index_of_split else None
 
     def rotation(self, index: int) -> Tensor:
-        """[4, 4] from the capture's own world to the one handed out here (z up)."""
+        """Rotation [4, 4] from the world of the capture's files to that of this data set (z up)."""
         return _rotation(self._raw_frames(index), self.up_axis)
 
     def _raw_frames(self, index: int) -> PosedFrames:
@@ -142,8 +141,10 @@ class Capture:
         train, _ = hold_out(len(frames), self.holdout)
         if not has_depth(frames) and not is_rgbd_export(folder) and (points := transforms_points(folder)) is not None:
             scene = replace(read_points(points), name=folder.name)
-            turn = self.rotation(index)[:3, :3].numpy()
-            return replace(scene, coord=scene.coord @ turn.T, normal=scene.normal @ turn.T).validated(str(points))
+            rotation = self.rotation(index)[:3, :3].numpy()
+            return replace(scene, coord=scene.coord @ rotation.T, normal=scene.normal @ rotation.T).validated(
+                str(points)
+            )
         settings = (_FUSED_VERSION, self.holdout, self.up_axis, self.voxel, self.max_depth, self.depth_unit)
         cached = cache_folder() / "fused" / f"{_fingerprint(folder, (*settings, frames.names))}.safetensors"
         scene = _load(cached, folder.name)
@@ -159,22 +160,22 @@ class Capture:
 
 
 def find_captures(path: Path | str) -> list[Path]:
-    """The captures at, or one level below, ``path`` (or ``path/rgbd``), by name; empty when there is none."""
+    """Folders of the captures at ``path`` or one level below it (or ``path/rgbd``), by name."""
     path = Path(path)
     if path.name == "transforms.json":
         path = path.parent
     if _is_capture(path):
         return [path]
     for parent in (path, path / "rgbd"):
-        if parent.is_dir() and (found := [p for p in sorted(parent.iterdir()) if p.is_dir() and _is_capture(p)]):
-            return found
+        if parent.is_dir() and (captures := [p for p in sorted(parent.iterdir()) if p.is_dir() and _is_capture(p)]):
+            return captures
     return []
 
 
 def hold_out(count: int, every: int) -> tuple[list[int], list[int]]:
-    """Indices of ``count`` frames to train on and to keep back: n % every == every // 2.
+    """Split ``count`` frames into indices for training and held-out ones, n % every == every // 2.
 
-    A capture of few frames keeps its last one back; one of a single frame keeps none.
+    Captures of fewer frames hold out the last one; a single frame is never held out.
     """
     held = [n for n in range(count) if n % every == every // 2] if every else []
     if every and not held and count > 1:
@@ -184,7 +185,7 @@ def hold_out(count: int, every: int) -> tuple[list[int], list[int]]:
 
 def guess_up(frames: PosedFrames) -> Up:
     """The world axis nearest to the mean of the cameras' up vectors (−y of the camera)."""
-    up = -frames.cameras.viewmats[:, 1, :3].mean(0)  # row 1 of world → camera is the camera's y axis in the world
+    up = -frames.cameras.viewmats[:, 1, :3].mean(0)  # row 1 of world-to-camera is the camera's y axis in the world
     axis = int(up.abs().argmax())
     return ("x", "y", "z", "-x", "-y", "-z")[axis + (3 if up[axis] < 0 else 0)]
 
@@ -197,13 +198,13 @@ _UP_ROTATIONS: dict[str, list[list[int]]] = {
     "x": [[0, 0, -1], [0, 1, 0], [1, 0, 0]],
     "-x": [[0, 0, 1], [0, 1, 0], [-1, 0, 0]],
 }
-"""Rotations (determinant 1, exact in floating point) that take the named axis to +z."""
+"""Axis → rotation that maps it to +z (determinant 1, exact in floating point)."""
 
 
 def _rotation(frames: PosedFrames, up_axis: Up) -> Tensor:
-    turn = torch.eye(4)
-    turn[:3, :3] = torch.tensor(_UP_ROTATIONS[guess_up(frames) if up_axis == "auto" else up_axis])
-    return turn
+    rotation = torch.eye(4)
+    rotation[:3, :3] = torch.tensor(_UP_ROTATIONS[guess_up(frames) if up_axis == "auto" else up_axis])
+    return rotation
 
 
 def _is_capture(folder: Path) -> bool:
@@ -211,7 +212,7 @@ def _is_capture(folder: Path) -> bool:
 
 
 def _fingerprint(folder: Path, settings: tuple) -> str:
-    """Changes with every file's name, size and time of change, and with the settings."""
+    """Digest of the names, sizes and modification times of all files, and of the settings."""
     digest = hashlib.sha256(repr((str(folder.resolve()), settings)).encode())
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         stat = file.stat()
@@ -220,7 +221,7 @@ def _fingerprint(folder: Path, settings: tuple) -> str:
 
 
 def _load(path: Path, name: str) -> PointScene | None:
-    """A fused scene from the cache; None when it is not there or damaged (it is made again)."""
+    """A fused scene from the cache; None if it is missing or damaged."""
     try:
         arrays = load_file(path)
         return PointScene(name, arrays["coord"], arrays["color"], arrays["normal"])
@@ -234,5 +235,5 @@ def _store(path: Path, scene: PointScene) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as part:
             part.write_bytes(save(arrays))
-    except OSError as error:  # a cache is a convenience: without it scenes are fused anew each time
+    except OSError as error:  # optional: without the cache scenes are fused again
         warnings.warn(f"{path.parent}: fused scenes cannot be kept here ({error}).", stacklevel=2)

@@ -1,4 +1,4 @@
-"""Posed RGB-D frames → one point cloud with colours and normals."""
+"""Fuse posed RGB-D frames into a point cloud with colours and normals."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 from ...data.scene import PointScene, PosedFrames
 from ...errors import InputError
-from ...io.frames import without_depth
+from ...io.frames import frames_without_depth
 from ...report import SILENT, Report
 
 COLUMNS = 320
-"""About how many pixels of a row are used: at 3 m, one per centimetre of a common depth camera's view."""
+"""Approximate number of pixels used per row: one per centimetre at 3 m for common depth cameras."""
 
 STEEPEST = np.tan(np.deg2rad(85.0))
-"""Neighbouring pixels on one surface seen at up to 85° differ in depth by at most z / f · tan(85°)."""
+"""Largest slope of a surface, 85°: its neighbouring pixels differ in depth by at most z / f · tan(85°)."""
 
 NOISE = 0.01
-"""… plus this share of z, for the sensor's noise."""
+"""Additional tolerance of that difference as a share of z, for sensor noise."""
 
 ROWS = 2_000_000
-"""Sums of voxels, of 88 bytes each, that are held before those of the same voxel are added up."""
+"""Number of partial voxel sums (88 bytes each) above which those of the same voxel are added up."""
 
 BASELINE = 2
-"""Pixels to each side over which normals are differenced: one drowns in the noise of real sensors, and is used only
-where two would reach past an edge."""
+"""Distance in pixels to each side for the differences of normals. A distance of one, more sensitive to sensor noise, is
+used only where this one crosses an edge."""
 
 
 def fuse_points(
@@ -39,25 +39,25 @@ def fuse_points(
     name: str = "capture",
     report: Report = SILENT,
 ) -> PointScene:
-    """Back-project the frames and average what falls into each voxel.
+    """Back-project frames and average the pixels in each voxel.
 
     Args:
         frames: posed frames with depth.
         index: the frames to use; all by default.
-        voxel: edge of the voxels in metres: one point each, at the mean of its pixels.
-        max_depth: metres beyond which sensors are not trusted.
-        stride: use every so many-th pixel of every so many-th row; by default such that about 320 columns are used.
-        min_cover: voxels whose pixels, all frames together, would cover less than this share of one voxel's face are
-            taken for outliers (unlike a number of pixels, this holds for any resolution and distance).
+        voxel: edge length of the voxels in metres; each gives one point, at the mean of its pixels.
+        max_depth: largest depth used, metres.
+        stride: distance of the pixels used in rows and columns; by default about `COLUMNS` columns are used.
+        min_cover: voxels whose pixels in all frames cover less than this share of a voxel's face are outliers. Unlike
+            a number of pixels, it is independent of resolution and distance.
         name: name of the scene.
-        report: told the progress, and the frames without valid depth.
+        report: receives progress and a notice of frames without valid depth.
 
     Returns:
-        points in the frames' world, ordered by voxel. ``normal`` is the mean of the depth images' gradients' cross
-        products, facing the cameras; zero where every pixel lies beside a depth edge.
+        points in the frames' world, ordered by voxel. ``normal`` is the mean of the normals of the depth images, facing
+        the cameras; zero where every pixel is beside a depth edge.
 
     Raises:
-        InputError: no frame, or no valid depth in any.
+        InputError: no frame, or no valid depth in any frame.
     """
     picked = list(range(len(frames)) if index is None else index)
     if not picked:
@@ -66,28 +66,28 @@ def fuse_points(
     stride = stride or max(1, round(width / COLUMNS))
     c2ws = np.linalg.inv(frames.cameras.viewmats.double().numpy())
     Ks = frames.cameras.Ks.double().numpy()
-    # read in full and thinned out here: the exact ray of every pixel used is known
+    # Read at full size and subsampled here, so that the rays of the pixels are exact.
     thin = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     parts: list[tuple[NDArray, NDArray, NDArray]] = []
-    held, most, empty = 0, ROWS, []
+    stored, limit, empty = 0, ROWS, []
     for i in report.steps(f"{name}: fusing depth images", picked):
         frame, c2w = frames.read(i, width, height), c2ws[i]
-        K = _thinned(Ks[i], stride)
+        K = _subsample_intrinsics(Ks[i], stride)
         points, normals, valid = _surface(frame.depth[thin], K, max_depth)
         if not valid.any():
             empty.append(frames.names[i])
         points, normals = points[valid], normals[valid]
         world = np.einsum("nj,ij->ni", points, c2w[:3, :3]) + c2w[:3, 3]
         cover = (points[:, 2] / voxel) ** 2 / (K[0, 0] * K[1, 1])
-        turned = np.einsum("nj,ij->ni", normals, c2w[:3, :3])
-        values = np.column_stack([world, frame.color[thin][valid], turned, cover])
+        rotated = np.einsum("nj,ij->ni", normals, c2w[:3, :3])
+        values = np.column_stack([world, frame.color[thin][valid], rotated, cover])
         parts.append(_sum_by_key(_pack(np.floor(world / voxel).astype(np.int64), name), values))
-        held += len(parts[-1][0])
-        if held > most:  # long captures see the same voxels again and again
-            parts = [_merged(parts)]
-            held = len(parts[0][0])
-            most = max(ROWS, 2 * held)
-    measured = set(empty) - set(without_depth(frames))
+        stored += len(parts[-1][0])
+        if stored > limit:  # long captures see the same voxels repeatedly
+            parts = [_merge_sums(parts)]
+            stored = len(parts[0][0])
+            limit = max(ROWS, 2 * stored)
+    measured = set(empty) - set(frames_without_depth(frames))
     if measured:
         first = next(frame for frame in empty if frame in measured)
         found = f"{len(measured)} of {len(picked)} frames have no depth between 0 and {max_depth:g} m"
@@ -101,11 +101,11 @@ def fuse_points(
             "check the depth images' unit (millimetres) and max_depth",
         )
     keys, sums = _sum_by_key(keys, np.column_stack([sums, counts]))[:2]
-    seen = sums[:, 9] >= min_cover
-    if not seen.any():
-        seen[:] = True  # a handful of pixels: better a sparse scene than none
-    mean = sums[seen, :6] / sums[seen, 10:]
-    normal = sums[seen, 6:9]
+    covered = sums[:, 9] >= min_cover
+    if not covered.any():
+        covered[:] = True  # few pixels: a sparse scene is better than none
+    mean = sums[covered, :6] / sums[covered, 10:]
+    normal = sums[covered, 6:9]
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     normal = np.where(length > 1e-6, normal / np.maximum(length, 1e-6), 0)
     color = (mean[:, 3:] * 255 + 0.5).clip(0, 255).astype(np.uint8)
@@ -115,9 +115,9 @@ def fuse_points(
 def _surface(
     depth: NDArray[np.float32], K: NDArray[np.float64], max_depth: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Camera-frame points and normals [H, W, 3] and where the points are valid [H, W].
+    """Points and normals [H, W, 3] in the camera frame, and validity [H, W] of the points.
 
-    Pixels beside a depth edge are dropped: sensors put points into the air there.
+    Pixels beside a depth edge are invalid, because sensors interpolate across edges.
     """
     h, w = depth.shape
     z = depth.astype(np.float64)
@@ -130,7 +130,7 @@ def _surface(
     for axis in (0, 1):
         a, b = _halves(valid, axis, 1), _halves(valid, axis, -1)
         jump = np.abs(z[a] - z[b]) > np.minimum(limit[a], limit[b])
-        jump &= valid[a] & valid[b]  # a missing neighbour is no edge
+        jump &= valid[a] & valid[b]  # a missing neighbour is not an edge
         edge[a] |= jump
         edge[b] |= jump
     valid &= ~edge
@@ -142,8 +142,8 @@ def _surface(
 def _normals(
     points: NDArray[np.float64], valid: NDArray[np.bool_], limit: NDArray[np.float64], reach: int
 ) -> NDArray[np.float64]:
-    """Unit normals [H, W, 3] that face the camera, from pixels ``reach`` to each side; zero where one of them is
-    missing or lies on another surface."""
+    """Unit normals [H, W, 3] facing the camera, from differences over ``reach`` pixels to each side; zero where a pixel
+    is missing or on another surface."""
     z, smooth, tangents = points[..., 2], valid.copy(), []
     for axis in (1, 0):
         tangent, inner = np.zeros_like(points), np.zeros_like(valid)
@@ -162,13 +162,13 @@ def _normals(
 
 
 def _halves(array: NDArray, axis: int, shift: int) -> tuple[slice, ...]:
-    """The index of an image without its first (shift > 0) or last (shift < 0) ``|shift|`` entries along ``axis``."""
+    """Index of an image without its first (shift > 0) or last (shift < 0) ``|shift|`` entries along ``axis``."""
     part = slice(shift, None) if shift > 0 else slice(None, shift)
     return tuple(part if a == axis else slice(None) for a in range(array.ndim))
 
 
 def _pack(cells: NDArray[np.int64], name: str) -> NDArray[np.int64]:
-    """Voxel indices [N, 3] → one sortable key each (21 bits per axis: ±20 km at 2 cm)."""
+    """Sortable keys [N] of voxel indices [N, 3] (21 bits per axis: ±20 km at 2 cm)."""
     if len(cells) and np.abs(cells).max() >= 1 << 20:
         raise InputError(
             name, "camera positions within some kilometres of the origin", f"voxel {cells.max(0).tolist()}"
@@ -177,8 +177,8 @@ def _pack(cells: NDArray[np.int64], name: str) -> NDArray[np.int64]:
     return (shifted[:, 0] << 42) | (shifted[:, 1] << 21) | shifted[:, 2]
 
 
-def _merged(parts: list[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
-    """Several results of `_sum_by_key` as one."""
+def _merge_sums(parts: list[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
+    """Merge several results of `_sum_by_key`."""
     keys, sums, counts = (np.concatenate(p) for p in zip(*parts, strict=True))
     keys, both = _sum_by_key(keys, np.column_stack([sums, counts]))[:2]
     return keys, both[:, :-1], both[:, -1]
@@ -187,7 +187,7 @@ def _merged(parts: list[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDA
 def _sum_by_key(
     keys: NDArray[np.int64], values: NDArray
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Unique keys [K] in order, the sums of their values [K, D] and how many there were [K]."""
+    """Sorted unique keys [K], the sums of their values [K, D], and their counts [K]."""
     if len(keys) == 0:
         return keys, values, keys
     order = np.argsort(keys, kind="stable")
@@ -196,8 +196,8 @@ def _sum_by_key(
     return keys[starts], np.add.reduceat(values[order], starts), np.diff(starts, append=len(keys))
 
 
-def _thinned(K: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
-    """K of the image of every ``stride``-th pixel from s = ``stride // 2`` on: u = stride · (u' − 0.5) + s + 0.5."""
+def _subsample_intrinsics(K: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
+    """Intrinsics of every ``stride``-th pixel from s = ``stride // 2`` on: u = stride · (u' − 0.5) + s + 0.5."""
     K = K.copy()
     K[:2, 2] = (K[:2, 2] - 0.5 - stride // 2) / stride + 0.5
     K[0, 0] /= stride

@@ -1,9 +1,9 @@
-"""Point clouds preprocessed by Pointcept: ScanNet, ScanNet200 and S3DIS.
+"""Read point clouds preprocessed by Pointcept: ScanNet, ScanNet200 and S3DIS.
 
     <root>/<split>/<scene>/{coord, color, normal, segment20, segment200, instance}.npy     ScanNet
     <root>/Area_k/<room>/{coord, color, normal, segment, instance}.npy                     S3DIS
 
-Joined with ``<root>/rgbd/<scene>`` or ``<root>/../rgbd/<scene>`` (`core.datasets.scenes.rgbd`) where that exists.
+Posed frames are read from ``<root>/rgbd/<scene>`` or ``<root>/../rgbd/<scene>`` (`core.datasets.scenes.rgbd`).
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from .rgbd import is_rgbd_export, read_rgbd_export
 from .splits import read_point_lists, with_labels_at
 
 CLASS_NAMES = {"segment20": SCANNET20, "segment200": SCANNET200, "segment": S3DIS}
-"""Label file → the names of its classes."""
+"""Label file → class names."""
 
 S3DIS_SPLITS = {"train": "Area_1-2-3-4-6", "val": "Area_5", "test": "Area_5"}
-"""The usual reading of S3DIS: Area 5 is held out."""
+"""Usual splits of S3DIS, with Area 5 held out."""
 
 
 class PointceptDataset:
     """A split of preprocessed scenes as a `SceneDataset`.
 
     Args:
-        root: the folder with the splits or areas in it.
+        root: folder of the splits or areas.
         split: "train", "val", "test"; for S3DIS also areas, such as "Area_5" or "Area_1-2-3-4-6".
-        labels: which file holds the classes: "segment20", "segment200" or "segment" (S3DIS). None takes "segment" for
-            S3DIS and "segment20" otherwise.
-        rgbd_root: folder of RGB-D exports by scene name; found beside or in ``root`` by default.
-        max_frames: frames per scene, evenly spaced.
-        require_frames: leave out scenes without an RGB-D export, and say so once. None does so when at least one scene
-            of the split has one.
-        scene_list: text file with one scene name per line (data-efficient splits): only those scenes.
-        point_list: file of `splits.write_point_lists` or of the data-efficient benchmark: only the points that it
-            lists keep their labels.
-        report: told the progress, the frames that are skipped and the scenes without normals.
+        labels: label file: "segment20", "segment200" or "segment" (S3DIS). By default "segment" for S3DIS, "segment20"
+            otherwise.
+        rgbd_root: folder of RGB-D exports by scene name; ``rgbd`` in or beside ``root`` by default.
+        max_frames: largest number of frames per scene, evenly spaced.
+        require_frames: skip scenes without an RGB-D export, with a warning. By default if any scene of the split has
+            one.
+        scene_list: text file with one scene name per line, to use only these scenes (data-efficient splits).
+        point_list: file of `splits.write_point_lists` or of the data-efficient benchmark; only the listed points keep
+            their labels.
+        report: receives progress and notices of skipped frames and scenes without normals.
 
     Attributes:
-        skipped: scenes left out, by reason.
+        skipped: number of skipped scenes by reason.
 
     Raises:
         InputError: no scene found.
@@ -81,14 +81,14 @@ class PointceptDataset:
         if not folders:
             expected = self.root / (areas or [split])[0] / "<scene>" / "coord.npy"
             raise InputError(self.root, f"scenes as {expected}", "0 scenes", "give the folder that holds the splits")
-        # rooms of different areas share names in S3DIS
+        # rooms of different areas have equal names in S3DIS
         named = {f"{f.parent.name}_{f.name}" if areas else f.name: f for f in folders}
         if scene_list is not None:
-            named = _listed(named, Path(scene_list))
+            named = _select_scenes(named, Path(scene_list))
         self._point_list = point_list
         self._points = None if point_list is None else read_point_lists(point_list)
         self._rgbd = self._find_rgbd(named, rgbd_root)
-        self._leave_out_frameless(named, require_frames, split)
+        self._skip_frameless(named, require_frames, split)
         self._folders = named
         self.names = tuple(named)
         self._images = ArrayCache()
@@ -117,7 +117,7 @@ class PointceptDataset:
         return self._frames[index]
 
     def _find_rgbd(self, named: dict[str, Path], rgbd_root: Path | str | None) -> dict[str, Path]:
-        """Scene name → its RGB-D export, for the scenes that have one."""
+        """Scene name → folder of its RGB-D export, for scenes that have one."""
         if rgbd_root is not None:
             roots = [Path(rgbd_root)]
             if not roots[0].is_dir():
@@ -126,7 +126,7 @@ class PointceptDataset:
             roots = [r for r in (self.root / "rgbd", self.root.parent / "rgbd") if r.is_dir()]
         return {n: r / f.name for r in reversed(roots) for n, f in named.items() if is_rgbd_export(r / f.name)}
 
-    def _leave_out_frameless(self, named: dict[str, Path], require: bool | None, split: str) -> None:
+    def _skip_frameless(self, named: dict[str, Path], require: bool | None, split: str) -> None:
         without = [n for n in named if n not in self._rgbd]
         if require is False or not without or (require is None and not self._rgbd):
             return
@@ -150,13 +150,13 @@ class PointceptDataset:
 def read_pointcept_scene(
     folder: Path | str, labels: str | None = None, name: str | None = None, num_classes: int | None = None
 ) -> PointScene:
-    """One preprocessed scene.
+    """Read one preprocessed scene.
 
     Args:
-        folder: holds ``coord.npy`` and ``color.npy``; ``normal``, the labels and ``instance`` may be absent.
-        labels: stem of the label file; by default the first of `CLASS_NAMES` that is there.
-        name: scene name; the folder's by default.
-        num_classes: labels must lie below it; any are accepted by default.
+        folder: folder of ``coord.npy`` and ``color.npy``; ``normal``, the labels and ``instance`` are optional.
+        labels: stem of the label file; by default the first existing one of `CLASS_NAMES`.
+        name: name of the scene; that of the folder by default.
+        num_classes: number of classes, to check the labels; unchecked by default.
 
     Raises:
         InputError: a file is missing, damaged, of wrong type or shape; colour in 0–1; coordinates not finite; fewer
@@ -167,7 +167,7 @@ def read_pointcept_scene(
         raise InputError(folder, f"a scene with {folder / 'coord.npy'}", "no such file")
     coord = read_array(folder / "coord.npy", np.float32, (-1, 3))
     n = len(coord)
-    labels = labels or next((known for known in CLASS_NAMES if (folder / f"{known}.npy").is_file()), "segment")
+    labels = labels or next((stem for stem in CLASS_NAMES if (folder / f"{stem}.npy").is_file()), "segment")
     color = _color(folder / "color.npy", n)
     normal = np.zeros((n, 3), np.float32)
     if (folder / "normal.npy").is_file():
@@ -197,7 +197,7 @@ def _color(path: Path, n: int) -> NDArray[np.uint8]:
 
 
 def _labels(path: Path, n: int) -> NDArray[np.int64] | None:
-    """Labels [N], every negative one as `IGNORE`; None where the file is absent (test splits)."""
+    """Labels [N] with `IGNORE` for negative ones; None without the file (test splits)."""
     if not path.is_file():
         return None
     array = read_array(path)
@@ -208,7 +208,7 @@ def _labels(path: Path, n: int) -> NDArray[np.int64] | None:
 
 
 def _areas(root: Path, split: str) -> list[str]:
-    """The S3DIS areas that ``split`` means, or none when this is no S3DIS root."""
+    """Names of the S3DIS areas of ``split``; empty if this is not a root of S3DIS."""
     if not split.startswith("Area_"):
         if (root / split).is_dir() or not any(root.glob("Area_*")):
             return []
@@ -223,12 +223,12 @@ def _scene_folders(folder: Path) -> list[Path]:
     return [f.parent for f in sorted(folder.glob("*/coord.npy"))]
 
 
-def _listed(named: dict[str, Path], path: Path) -> dict[str, Path]:
+def _select_scenes(named: dict[str, Path], path: Path) -> dict[str, Path]:
     if not path.is_file():
         raise InputError(path, "a text file with one scene name per line", "no such file")
-    wanted = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    missing = [name for name in wanted if name not in named]
-    if missing or not wanted:
+    listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    missing = [name for name in listed if name not in named]
+    if missing or not listed:
         found = f"no scene {missing[0]} (and {len(missing) - 1} more)" if missing else "an empty list"
         raise InputError(path, "names of scenes of this split", found)
-    return {name: named[name] for name in wanted}
+    return {name: named[name] for name in listed}

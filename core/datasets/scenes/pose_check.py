@@ -1,4 +1,4 @@
-"""Do the poses of a capture fit its depth images? Catches the usual mix-ups of conventions before training does."""
+"""Check that the poses of a capture agree with its depth images, to detect confused conventions."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from ...errors import InputError
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
 MIX_UPS = {
-    "world-to-camera matrices where camera-to-world is meant": np.linalg.inv,
+    "world-to-camera matrices instead of camera-to-world": np.linalg.inv,
     "the other camera convention (OpenGL and OpenCV swapped)": lambda c2w: c2w @ _FLIP,
     "world-to-camera matrices in the other camera convention": lambda c2w: np.linalg.inv(c2w) @ _FLIP,
 }
-"""What the poses may really be → how to turn them into camera-to-world with OpenCV axes."""
+"""Actual convention of the poses → conversion to camera-to-world with OpenCV axes."""
 
 EVIDENCE = 0.1
-"""Share of pixels that must agree under a mix-up before it is reported …"""
+"""Lowest share of agreeing pixels under another convention for an error."""
 
 CLEARLY = 0.6
-"""… while the poses as they are reach less than this part of it."""
+"""Largest ratio of the share under the assumed convention to that share for an error."""
 
 
 def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64) -> None:
-    """Raise when a known mix-up explains the depth images clearly better than the poses as they are.
+    """Compare the agreement of poses and depth images under several pose conventions.
 
-    Frames some steps apart are projected into one another; a pixel agrees when its depth there is within 5 % of what
-    the other frame measured. Captures with little motion agree either way and pass.
+    Pixels of a frame are projected into a later one; a pixel agrees if its depth is within 5 % of the measured one.
+    Captures with little motion agree under every convention and pass.
 
     Args:
         frames: posed frames with depth.
-        where: the capture's path, for the error.
-        pairs: frame pairs to compare.
-        width: of the small depth images that are compared.
+        where: path of the capture, for the error.
+        pairs: number of frame pairs.
+        width: width of the resized depth images, pixels.
+
+    Raises:
+        InputError: another convention agrees clearly better than the assumed one.
     """
     count = len(frames)
     if count < 2:
@@ -50,13 +53,13 @@ def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64
         shares = [_agreement(depths[i], depths[j], K[i], K[j], np.linalg.inv(poses[j]) @ poses[i]) for i, j in chosen]
         return float(np.mean(shares))
 
-    given = agreement(c2w)
-    scores = {name: agreement(turn(c2w)) for name, turn in MIX_UPS.items()}
+    assumed = agreement(c2w)
+    scores = {name: agreement(convert(c2w)) for name, convert in MIX_UPS.items()}
     best = max(scores, key=lambda name: scores[name])
-    if scores[best] >= EVIDENCE and given < CLEARLY * scores[best]:
+    if scores[best] >= EVIDENCE and assumed < CLEARLY * scores[best]:
         raise InputError(
             where,
-            f"poses that fit the depth images (they agree on {given:.0%} of the pixels)",
+            f"poses that fit the depth images (they agree on {assumed:.0%} of the pixels)",
             f"{best} ({scores[best]:.0%} when read so)",
             "convert the poses",
         )
@@ -69,7 +72,7 @@ def _agreement(
     other_K: NDArray[np.float64],
     motion: NDArray[np.float64],
 ) -> float:
-    """Share of the valid pixels of ``depth`` [H, W] that, moved by ``motion`` [4, 4], lie on ``other`` [H, W]."""
+    """Share of the valid pixels of ``depth`` [H, W] that agree with ``other`` [H, W] after ``motion`` [4, 4]."""
     h, w = depth.shape
     v, u = np.nonzero(depth > 0)
     if len(v) == 0:

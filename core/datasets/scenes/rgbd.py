@@ -1,15 +1,15 @@
-"""Posed RGB-D frames in ScanNet's export layout.
+"""Read posed RGB-D frames in ScanNet's export layout.
 
     <scene>/color/<i>.jpg|png           8-bit RGB
     <scene>/depth/<i>.png               16-bit, millimetres, 0 = no measurement
     <scene>/pose/<i>.txt                4×4 camera-to-world, OpenCV axes, metres
     <scene>/intrinsic/intrinsic_{color,depth}.txt
 
-**The camera is the depth camera.** Colour may be of another size and field of view (ScanNet: 1296×968 beside 640×480):
-it is resampled to what the depth camera sees. Both share one pose, as in ScanNet.
+**The camera is the depth camera.** Colour images of another size and field of view (ScanNet: 1296×968 with 640×480) are
+resampled to the view of the depth camera. Both cameras share one pose, as in ScanNet.
 
-**Pixel centres.** These files count pixels by index: the centre of the first pixel is (0, 0), so the middle of a
-640-pixel row is 319.5. Our cameras put that centre at 0.5 (`core.geometry.cameras`): cx and cy grow by 0.5 on the way in.
+**Pixel centres.** In these files the centre of the first pixel is (0, 0), so that the middle of a 640-pixel row is
+319.5. In `core.geometry.cameras` it is (0.5, 0.5): reading adds 0.5 to cx and cy.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def read_rgbd_export(
     cache: ArrayCache | None = None,
     report: Report = SILENT,
 ) -> PosedFrames:
-    """The usable frames of one scene. Image headers are read now, pixels when asked for.
+    """Read the usable frames of one scene: image headers now, pixels on demand.
 
     Args:
-        folder: see the module's layout.
-        max_frames: keep at most so many, evenly spaced over the capture.
-        cache: where small decoded frames are kept; its own, of 256 MB, by default.
-        report: told the progress, and the frames that are skipped.
+        folder: folder in the layout above.
+        max_frames: largest number of frames, evenly spaced; all by default.
+        cache: cache of decoded, resized frames; one of 256 MB by default.
+        report: receives progress and a notice of skipped frames.
 
     Returns:
-        frames whose ``skipped`` counts those left out: without a depth image or a pose, with a pose that is not finite
-        or not rigid, with images of another size.
+        frames; ``skipped`` counts unusable ones: without a depth image or pose, with a pose that is not finite or
+        rigid, with images of another size.
 
     Raises:
-        InputError: no such layout, unreadable intrinsics, or no usable frame.
+        InputError: another layout, unreadable intrinsics, or no usable frame.
     """
     folder = Path(folder)
     check_layout(folder)
@@ -93,30 +93,30 @@ def read_rgbd_export(
     sizes = [_sizes(colors[name], folder / "depth" / f"{name}.png") for name, _ in read]
     usual = Counter(s for s in sizes if s is not None).most_common(1)
     usual_size = usual[0][0] if usual else None
-    kept: list[tuple[str, NDArray[np.float64]]] = []
+    usable: list[tuple[str, NDArray[np.float64]]] = []
     for frame, size in zip(posed, sizes, strict=True):
         if size is not None and size == usual_size:
-            kept.append(frame)
+            usable.append(frame)
         else:
             skipped.add("unreadable image" if size is None else "images of another size", frame[0])
-    if not kept or usual_size is None:
+    if not usable or usual_size is None:
         raise no_usable_frame(folder, skipped.counts)
     if skipped.counts:
         report.notice(skipped_frames(folder, skipped.counts, skipped.first))
 
     (color_w, color_h), (w, h) = usual_size
     K, box = _intrinsics(folder / "intrinsic", (w, h), (color_w, color_h))
-    files = tuple(FrameFile(colors[name], folder / "depth" / f"{name}.png", box=box) for name, _ in kept)
-    viewmats = torch.from_numpy(np.linalg.inv(np.stack([pose for _, pose in kept])).astype(np.float32))
-    Ks = torch.from_numpy(K.astype(np.float32)).expand(len(kept), 3, 3).clone()
+    files = tuple(FrameFile(colors[name], folder / "depth" / f"{name}.png", box=box) for name, _ in usable)
+    viewmats = torch.from_numpy(np.linalg.inv(np.stack([pose for _, pose in usable])).astype(np.float32))
+    Ks = torch.from_numpy(K.astype(np.float32)).expand(len(usable), 3, 3).clone()
     reader = FrameReader(files, cache or ArrayCache())
     return PosedFrames(
-        tuple(name for name, _ in kept), Cameras(viewmats, Ks, w, h), reader, dict(skipped.counts), skipped.first
+        tuple(name for name, _ in usable), Cameras(viewmats, Ks, w, h), reader, dict(skipped.counts), skipped.first
     )
 
 
 def frame_order(name: str) -> tuple[int, int, str]:
-    """Sort key that puts frame 9 before frame 10, and names that are no numbers last."""
+    """Sort key of frame names: numbers by value, other names after them."""
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
@@ -144,10 +144,10 @@ def _sizes(color: Path, depth: Path) -> tuple[tuple[int, int], tuple[int, int]] 
 def _intrinsics(
     folder: Path, size: tuple[int, int], color_size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], tuple[float, float, float, float] | None]:
-    """The depth camera's K [3, 3] and the part of the colour image that it sees (None = all of it).
+    """Intrinsics [3, 3] of the depth camera, and its view in the colour image (None for the whole image).
 
-    Exports exist whose colour images were shrunk to the depth's size while ``intrinsic_color.txt`` still describes the
-    original: intrinsics that cannot belong to an image of this size are not used, and the images count as registered.
+    Some exports have colour images resized to the depth's size and an ``intrinsic_color.txt`` of the original size:
+    intrinsics that cannot belong to an image of this size are ignored, and the images are taken as registered.
     """
     K = _read_intrinsics(folder / "intrinsic_depth.txt")
     if not _plausible(K, size):
@@ -162,7 +162,7 @@ def _intrinsics(
     C = _read_intrinsics(folder / "intrinsic_color.txt")
     if not _plausible(C, color_size):
         return K, None
-    # A depth pixel u sees along (u − cx) / fx; the colour camera has that ray at u' = C.cx + C.fx (u − cx) / fx.
+    # Depth pixel u has the ray (u − cx) / fx, which the colour camera sees at u' = C.cx + C.fx (u − cx) / fx.
     sx, sy = C[0, 0] / K[0, 0], C[1, 1] / K[1, 1]
     left, top = C[0, 2] - sx * K[0, 2], C[1, 2] - sy * K[1, 2]
     box = (float(left), float(top), float(left + sx * size[0]), float(top + sy * size[1]))
@@ -171,7 +171,7 @@ def _intrinsics(
 
 
 def _read_intrinsics(path: Path) -> NDArray[np.float64]:
-    """A 3×3 or 4×4 text matrix → K [3, 3] with pixel centres at half integers."""
+    """Read a 3×3 or 4×4 text matrix as K [3, 3] with pixel centres at half integers."""
     expected = "a 3×3 or 4×4 matrix of intrinsics in text"
     try:
         values = np.array(path.read_text().split(), np.float64)
@@ -190,5 +190,5 @@ def _read_intrinsics(path: Path) -> NDArray[np.float64]:
 
 
 def _plausible(K: NDArray[np.float64], size: tuple[int, int]) -> bool:
-    """Whether the principal point lies in the middle half of such an image."""
+    """Whether the principal point is in the middle half of an image of this size."""
     return all(0.25 < K[axis, 2] / size[axis] < 0.75 for axis in (0, 1))

@@ -1,12 +1,12 @@
-"""Data-efficient splits: few scenes, or few labelled points in each.
+"""Data-efficient splits: few scenes, or few labelled points per scene.
 
     <root>/splits/{train,val,test}.txt          scene names
-    <root>/tasks/scenes/{1,5,10,20}.txt         per cent of the training scenes
+    <root>/tasks/scenes/{1,5,10,20}.txt         percentages of the training scenes
     <root>/tasks/points/points{20,50,100,200}   scene → indices of its labelled points, saved by torch
 
-The layout is that of ScanNet's data-efficient benchmark, whose lists are to be preferred where they are at hand:
-figures are comparable on equal splits alone. `draw_scenes` and `draw_points` make others of the same kind, which
-<root>/tasks/drawn.json tells from the benchmark's.
+The layout is that of ScanNet's data-efficient benchmark, whose lists should be preferred: only results on equal splits
+are comparable. `sample_scenes` and `sample_points` make similar lists; <root>/tasks/drawn.json records which lists were
+sampled here.
 """
 
 from __future__ import annotations
@@ -26,27 +26,36 @@ from ...errors import InputError
 from ...io.torch_files import load_tensors_only
 
 SCENE_SHARES = (1, 5, 10, 20)
-"""Per cent of the training scenes."""
+"""Percentages of the training scenes."""
 
 POINT_COUNTS = (20, 50, 100, 200)
-"""Labelled points per scene."""
+"""Numbers of labelled points per scene."""
 
-DRAWN = "drawn.json"
-"""File in ``tasks`` with the digests of the lists that were drawn: one that is replaced is no longer among them."""
+SAMPLED = "drawn.json"
+"""File in ``tasks`` with the digests of sampled lists, so that a list that was replaced is recognised."""
 
 
-def draw_scenes(names: Sequence[str], percent: int, seed: int = 0) -> list[str]:
-    """So many per cent of the scenes, at least one, by name. Of one seed, smaller shares lie in larger ones."""
+def sample_scenes(names: Sequence[str], percent: int, seed: int = 0) -> list[str]:
+    """Sample a percentage of the scenes, at least one, sorted by name.
+
+    With equal seeds, smaller samples are subsets of larger ones.
+    """
     order = np.random.default_rng([seed, 1]).permutation(len(names))
     ordered = sorted(names)
     return sorted(ordered[i] for i in order[: max(1, len(names) * percent // 100)])
 
 
-def draw_points(segment: NDArray[np.integer], count: int, seed: int = 0, key: int = 0) -> NDArray[np.int64]:
-    """Indices, ascending, of ``count`` labelled points of a scene [N], or all of them where there are fewer.
+def sample_points(segment: NDArray[np.integer], count: int, seed: int = 0, key: int = 0) -> NDArray[np.int64]:
+    """Sample ``count`` labelled points of a scene [N]; all of them if there are fewer.
 
     Args:
-        seed, key: the draw; ``key`` tells scenes apart. Of one draw, smaller counts lie in larger ones.
+        segment: [N] class labels.
+        count: number of points.
+        seed, key: seed of the sample; ``key`` distinguishes scenes. With equal seeds, smaller samples are subsets of
+            larger ones.
+
+    Returns:
+        indices of the points, ascending.
     """
     labelled = np.flatnonzero(np.asarray(segment) != IGNORE)
     order = np.random.default_rng([seed, 2, key]).permutation(len(labelled))
@@ -54,22 +63,22 @@ def draw_points(segment: NDArray[np.integer], count: int, seed: int = 0, key: in
 
 
 def write_names(path: Path, names: Sequence[str]) -> None:
-    """One name per line."""
+    """Write one name per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def write_point_lists(path: Path, points: Mapping[str, NDArray[np.integer]]) -> None:
-    """Scene → indices, as `read_point_lists` reads them."""
+    """Write scene → indices of labelled points, for `read_point_lists`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({name: torch.from_numpy(np.asarray(index, np.int64)) for name, index in points.items()}, path)
 
 
 def read_point_lists(path: Path | str) -> dict[str, NDArray[np.int64]]:
-    """Scene → indices of its labelled points, from a file of `write_point_lists` or of the benchmark.
+    """Read scene → indices of labelled points, from a file of `write_point_lists` or of the benchmark.
 
     Raises:
-        InputError: missing, damaged, or no such mapping.
+        InputError: missing, damaged, or without such a mapping.
     """
     path = Path(path)
     content = load_tensors_only(path, arrays=True)
@@ -84,19 +93,19 @@ def read_point_lists(path: Path | str) -> dict[str, NDArray[np.int64]]:
     return points
 
 
-def mark_drawn(tasks: Path, lists: Sequence[Path], seed: int) -> None:
-    """Write down that these lists, files under ``tasks``, were drawn with that seed."""
+def mark_sampled(tasks: Path, lists: Sequence[Path], seed: int) -> None:
+    """Record that these lists, files under ``tasks``, were sampled with that seed."""
     digests = {path.relative_to(tasks).as_posix(): _digest(path) for path in lists}
-    (tasks / DRAWN).write_text(json.dumps({"seed": seed, "sha256": digests}, indent=1), encoding="utf-8")
+    (tasks / SAMPLED).write_text(json.dumps({"seed": seed, "sha256": digests}, indent=1), encoding="utf-8")
 
 
-def is_drawn(path: Path) -> bool:
-    """Whether a list of scenes or points was drawn by us (`mark_drawn`), and has not been replaced since."""
+def was_sampled(path: Path) -> bool:
+    """Whether a list of scenes or points was sampled (`mark_sampled`) and not replaced since."""
     tasks = path.parent.parent
     try:
-        digests = json.loads((tasks / DRAWN).read_text(encoding="utf-8"))["sha256"]
+        digests = json.loads((tasks / SAMPLED).read_text(encoding="utf-8"))["sha256"]
         return digests.get(path.relative_to(tasks).as_posix()) == _digest(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or not one of ours
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or another content
         return False
 
 
@@ -105,13 +114,15 @@ def _digest(path: Path) -> str:
 
 
 def with_labels_at(scene: PointScene, index: NDArray[np.integer], where: Path | str = "points") -> PointScene:
-    """The scene with classes and instances of the listed points alone.
+    """Remove the classes and instances of all points except the listed ones.
 
     Args:
-        where: the list's file, for errors.
+        scene: N labelled points.
+        index: indices of the points that keep their labels.
+        where: file of the list, for errors.
 
     Raises:
-        InputError: an index that is no point of the scene.
+        InputError: an index outside the scene.
     """
     if len(index) and not 0 <= index.min() <= index.max() < len(scene):
         found = f"{index.min()} to {index.max()}"

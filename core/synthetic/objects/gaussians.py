@@ -59,7 +59,7 @@ def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> 
     seen = np.concatenate(
         [place, NORMAL_WEIGHT / np.sqrt(2) * points.normal, COLOR_WEIGHT / np.sqrt(3) * color], 1, dtype=np.float32
     )
-    owner = _nearest_farthest_points(np.ascontiguousarray(seen), count)
+    owner = nearest_farthest_points(np.ascontiguousarray(seen), count)
     size = np.bincount(owner, minlength=count)
 
     def mean(values: NDArray) -> NDArray:
@@ -86,7 +86,7 @@ def object_gaussians(obj: ProceduralObject | Lit, count: int, seed: int = 0) -> 
 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
-def _nearest_farthest_points(points: NDArray, count: int) -> NDArray:
+def nearest_farthest_points(points: NDArray, count: int) -> NDArray:
     """[N] index of the nearest of ``count`` farthest points for points [N, D]; each farthest point has itself."""
     n, d = points.shape
     owner = np.zeros(n, np.int64)

@@ -1,4 +1,4 @@
-"""`gaussiancross convert`."""
+"""`gaussiancross convert`: weights of other layouts in and out."""
 
 from __future__ import annotations
 

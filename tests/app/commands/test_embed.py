@@ -1,4 +1,4 @@
-"""`gaussiancross embed`."""
+"""`gaussiancross embed`: features of points, splats, runs and their scenes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestEmbed:
         np.testing.assert_allclose(features, expected.numpy(), atol=1e-4)
         assert (tmp_path / "points.ply").stat().st_size > 500 * 20
 
-    def test_the_model_that_ships_is_the_default(self, tmp_path):
+    def test_the_bundled_model_is_the_default(self, tmp_path):
         scene, out = room(), tmp_path / "features.npy"
         write_points(tmp_path / "room.ply", scene)
         assert cli.main(["embed", str(tmp_path / "room.ply"), "--out", str(out), "--device", "cpu"]) == 0
@@ -82,7 +82,7 @@ class TestEmbed:
         about = read_pretrained("builtin").about
         assert about["label_free"] is False and about["scores_on_held_out_rooms"]["probe-hypercolumn"]["miou"] > 0.5
 
-    def test_what_cannot_be_done_is_said(self, tmp_path, model, capsys):
+    def test_impossible_requests_are_refused(self, tmp_path, model, capsys):
         write_points(tmp_path / "room.ply", room())
         scene, out = str(tmp_path / "room.ply"), str(tmp_path / "f.npy")
         assert cli.main(["embed", scene, "--out", out, "--model", str(tmp_path / "nothing")]) == 2

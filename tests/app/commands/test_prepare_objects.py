@@ -219,7 +219,7 @@ def test_triplets(raw, out, capsys):
     (raw.parent / "said.json").write_text(json.dumps({k: {"caption": v, "class": v} for k, v in said.items()}))
     assert prepare(raw, out, "--captions", raw.parent / "said.json", "--tower", "builtin") == 0
     text = capsys.readouterr().out
-    assert "left out: lamps__val__17__point_cloud, 'gnu': I don't know 'gnu'" in text.replace("\n", " ")
+    assert "left out: lamps__val__17__point_cloud, 'gnu': Unknown phrase 'gnu'" in text.replace("\n", " ")
     assert "zero-shot over its class names" in text
     triplets = Triplets(out)
     assert (len(triplets), triplets.views, triplets.tower) == (3, VIEWS, "builtin")
@@ -254,7 +254,7 @@ def test_renders_come_back(tmp_path):
     (tmp_path / "transforms.json").write_text("{}")
     with pytest.raises(InputError, match="a damaged file"):
         read_renders(tmp_path)
-    with pytest.raises(InputError, match="cameras of pictures, found no such file"):
+    with pytest.raises(InputError, match="cameras of images, found no such file"):
         read_renders(tmp_path / "none")
 
 

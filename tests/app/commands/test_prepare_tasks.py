@@ -1,4 +1,4 @@
-"""Preparing many scenes when something goes wrong, or when the same folder is asked for with other options."""
+"""Preparing many scenes: failures, interruption, other options for the same folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_out_of_room(folder: Path) -> None:
     raise OSError("1000 requested and 12 written")  # NumPy's words
 
 
-def test_whatever_a_scene_raises_costs_that_scene_alone(tmp_path):
+def test_an_error_in_one_scene_leaves_the_other_scenes_alone(tmp_path):
     works = {"x": meet_the_unforeseen, "y": partial(write_number, 1)}
     outcomes = {o.task.name: o.error for o in run_tasks([Task(n, tmp_path / "a" / n, w) for n, w in works.items()])}
     assert re.fullmatch(r"KeyError: 'segIndices' \(test_prepare_tasks\.py, line \d+\)", outcomes["x"] or "")
@@ -57,7 +57,7 @@ def test_a_killed_process_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_context", lambda kind: fork)
     tasks = [Task("x", tmp_path / "a" / "x", be_killed)]
     tasks += [Task(str(i), tmp_path / "a" / str(i), partial(write_number, i)) for i in (0, 1)]
-    with pytest.raises(InputError, match="fewer --workers; the same command goes on"):
+    with pytest.raises(InputError, match="fewer --workers; the same command continues"):
         list(run_tasks(tasks, workers=2))
     assert not (tmp_path / ".partial").exists()
     list(run_tasks(tasks[1:]))
@@ -97,7 +97,7 @@ def test_a_scene_that_cannot_even_be_measured_is_left_out(download, tmp_path, mo
     assert f"left out: {SCENE}: [Errno 13] Permission denied" in said.out and "none of 1 usable" in said.err
 
 
-def test_the_options_that_decide_are_kept_and_others_refused(download, tmp_path, capsys):
+def test_other_options_for_the_same_folder_are_refused(download, tmp_path, capsys):
     out = tmp_path / "out"
     assert run("scannet", download, "--out", out, "--frames", 0) == 0  # points alone, frames may come later
     assert json.loads((out / OPTIONS).read_text()) == {"data": "scannet"}

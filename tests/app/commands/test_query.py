@@ -1,4 +1,4 @@
-"""`gaussiancross query` from end to end, on a small room whose teacher is a fake, and on files."""
+"""`gaussiancross query` on a small room with a fake teacher, and on files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app.cli import main
-from gaussiancross.app.commands.query import file_names, labels_of
-from gaussiancross.app.query.report import write_labels, write_selection
-from gaussiancross.app.scenes import open as fields
+from gaussiancross.app.query.answer import best_phrase
+from gaussiancross.app.query.report import file_names, write_labels, write_selection
+from gaussiancross.app.scenes import open as opening
+from gaussiancross.app.scenes.open import SceneSpec, open_scene
 from gaussiancross.app.scenes.source import SceneState
 from gaussiancross.core.datasets import Capture
 from gaussiancross.core.errors import InputError
@@ -59,7 +60,7 @@ def splats(tmp_path_factory) -> Path:
     features = words[torch.from_numpy(scene.segment)]
     path = tmp_path_factory.mktemp("splats") / "box.ply"
     write_gaussians(path, replace(as_gaussians(scene), features=features))
-    np.save(path.with_name("words.npy"), color_words()._vectors.numpy())
+    np.save(path.with_name("words.npy"), color_words().encode(NAMES).vectors.numpy())
     path.with_name("words_names.json").write_text(json.dumps(NAMES))
     return path
 
@@ -75,7 +76,7 @@ def test_splats_with_features(splats, tmp_path):
     assert giraffe["selected"] == 0 and giraffe["objects"] == [] and "ply" not in giraffe
     assert unicorn["known"] is False and unicorn["unknown_word"] == "unicorn"
     assert len(red["objects"]) == 2 and 0.5 <= red["threshold"] <= 1
-    assert report["unknown_negatives"][0].startswith("I don't know 'okapi'")
+    assert report["unknown_negatives"][0].startswith("Unknown phrase 'okapi'")
     segment = box_room(16).segment
     gaussians, label = read_labelled_gaussians(out / "labels.ply")
     assert (label == np.select([segment <= 1, segment == 5], [0, 1], -1)).all()  # in the order of the file
@@ -113,8 +114,8 @@ def test_a_capture_is_lifted(monkeypatch, tmp_path):
         def frames(self, index: int):
             return frames
 
-    monkeypatch.setattr(fields, "open_scenes", lambda data, split, report: Dataset())
-    monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
+    monkeypatch.setattr(opening, "open_scenes", lambda data, split, report: Dataset())
+    monkeypatch.setattr(opening, "make_teacher", lambda spec: ColorTeacher())
     crop = tmp_path / "crop.png"
     color = frames.read(0, 64, 48).color
     Image.fromarray((color[:8, :8] * 255).astype(np.uint8)).save(crop)
@@ -198,14 +199,14 @@ def test_as_many_gaussians_as_points_by_chance(tmp_path):
 
 
 def test_one_room_of_a_split_by_name(monkeypatch):
-    monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
-    opened = fields.open_field(fields.OpenField("rooms:test:3", "lifted"))
+    monkeypatch.setattr(opening, "make_teacher", lambda spec: ColorTeacher())
+    opened = open_scene(SceneSpec("rooms:test:3", features_from="lifted", needs_features=True))
     assert opened.source.scene_names == ("room_test_000003",) and opened.index == 0
-    opened = fields.open_field(fields.OpenField("rooms:8", "lifted", split="test", index=3))
+    opened = open_scene(SceneSpec("rooms:8", 3, "lifted", split="test", needs_features=True))
     assert opened.source.scene_names[opened.index] == "room_test_000003"
 
 
-def test_the_field_that_ships_needs_frames(tmp_path, capsys):
+def test_the_bundled_feature_field_needs_frames(tmp_path, capsys):
     scene = box_room(8)
     folder = tmp_path / "val" / "box"
     folder.mkdir(parents=True)
@@ -233,28 +234,28 @@ def test_labels_take_the_best_of_those_that_select():
 
     first = Stub([0.9, 0.6, 0.8], [True, True, False])
     second = Stub([0.7, 0.8, 0.9], [True, True, False])
-    assert labels_of([first, second], [0, 2]).tolist() == [0, 2, -1]
+    assert best_phrase([first, second], [0, 2]).tolist() == [0, 2, -1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], "at least one phrase"),
-        (["red", "--field", "model", "--teacher", "precomputed:x"], "a run, for the field of a model"),
+        (["red", "--field", "model", "--teacher", "precomputed:x"], "a run, for features of a model"),
         (["red", "--index", "7"], "0 to 0"),
         (["red", "--teacher", "none"], "one that has features"),
     ],
 )
-def test_what_cannot_be_asked(arguments, words, capsys, monkeypatch):
+def test_impossible_queries_are_refused(arguments, words, capsys, monkeypatch):
     if "--index" in arguments:
-        monkeypatch.setattr(fields, "make_teacher", lambda spec: ColorTeacher())
+        monkeypatch.setattr(opening, "make_teacher", lambda spec: ColorTeacher())
     assert main(["query", "rooms:1", *arguments]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_splats_without_features_or_words(splats, tmp_path):
+def test_splats_without_features_or_text_vectors(splats, tmp_path):
     plain = tmp_path / "plain.ply"
     write_gaussians(plain, as_gaussians(box_room(8)))
     with pytest.raises(InputError, match="feat_0"):
-        fields.open_field(fields.OpenField(str(plain)))
+        open_scene(SceneSpec(str(plain), needs_features=True))
     assert main(["query", str(splats), "red", "--out", str(tmp_path)]) == 2

@@ -71,19 +71,19 @@ class TestPretrain:
         assert given.config.model.channels == TINY.model.channels
         assert tyro.cli(Full | Tiny, args=["full"]).config == FULL
 
-    def test_missing_device_is_said(self, capsys, tmp_path):
+    def test_a_missing_device_is_an_input_error(self, capsys, tmp_path):
         if torch.cuda.is_available():
             pytest.skip("this machine has a CUDA device")
         assert cli.main(["pretrain", "tiny", "--device", "cuda", "--run-dir", str(tmp_path)]) == 2
         assert "doctor" in capsys.readouterr().err
 
     @pytest.mark.parametrize("option", ["--data", "--data.data"])
-    def test_missing_data_is_said(self, option, capsys, tmp_path):
+    def test_missing_data_is_an_input_error(self, option, capsys, tmp_path):
         args = ["pretrain", "tiny", option, str(tmp_path / "none"), "--run-dir", str(tmp_path), "--no-view"]
         assert cli.main(args) == 2
         assert "no such folder" in capsys.readouterr().err
 
-    def test_a_run_without_a_teacher_says_so(self, monkeypatch, tmp_path):
+    def test_a_run_without_a_teacher_prints_a_warning(self, monkeypatch, tmp_path):
         from gaussiancross.app.commands import pretrain
         from gaussiancross.trainers.pretraining.presets import FULL, TINY
 
@@ -155,9 +155,9 @@ class TestEval:
 
 class TestView:
     def open(self, what, **options):
-        from gaussiancross.app.commands.view import View, open_source
+        from gaussiancross.app.scenes.open import SceneSpec, open_scene
 
-        return open_source(View(str(what), **options))
+        return open_scene(SceneSpec(str(what), **options)).source
 
     def test_run_and_checkpoint(self, run_dir):
         for path in (run_dir, run_dir / "checkpoints" / f"step-{SMALL.steps:09d}"):
@@ -167,7 +167,7 @@ class TestView:
             assert state.gaussians is not None and len(state.gaussians) > 0 and state.frames is not None
 
     @pytest.mark.parametrize("command", ["view", "query", "eval"])
-    def test_the_model_that_ships(self, capture, tmp_path, command):
+    def test_the_bundled_model(self, capture, tmp_path, command):
         """By name; its teacher is in its card, the scenes are given."""
         if command == "view":
             state = self.open("builtin", data=str(capture), device="cpu").load(0)
@@ -206,7 +206,7 @@ class TestView:
         """As `export` and `embed` open it, too."""
         assert self.open("rooms:test:3", teacher="none").scene_names == ("room_test_000003",)
 
-    def test_which_scene_is_asked_alike(self):
+    def test_all_sources_take_the_same_scene_option(self):
         import tyro
         from gaussiancross.app.commands import embed, export, query
 
@@ -280,7 +280,7 @@ class TestView:
         assert state.points is not None and len(state.points) > 100 and state.gaussians is not None
 
     @pytest.mark.parametrize("what", ["missing.ply", "missing.splat", "missing", "here.txt"])
-    def test_what_cannot_be_shown(self, what, tmp_path, capsys):
+    def test_unusable_inputs_are_refused(self, what, tmp_path, capsys):
         (tmp_path / "here.txt").write_text("hello")
         assert cli.main(["view", str(tmp_path / what)]) == 2
         assert what in capsys.readouterr().err

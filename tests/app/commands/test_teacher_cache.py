@@ -20,7 +20,7 @@ from helpers.feature_scenes import Averages, Scenes, content, fill
 # --- the command ---------------------------------------------------------------------------------------------------
 @pytest.fixture
 def scenes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
+    monkeypatch.setitem(registry.KINDS, "averages", lambda _: Averages())
     splits = {"train": Scenes(3), "val": Scenes(2, seed=1)}
 
     def opened(data: str, split: str) -> Scenes:

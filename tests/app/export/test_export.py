@@ -1,4 +1,4 @@
-"""What the inspector gives away: files that other programs, and this one, can read again."""
+"""Exported images, videos, splats, features and offline pages, read back."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def turned_state() -> SceneState:
 
 class TestPictures:
     def test_png_of_strips_is_the_picture(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.export.pictures._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.pictures.STRIP_PIXELS", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, RenderOptions(layer="RGB"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -68,7 +68,7 @@ class TestPictures:
         assert np.abs(read - whole).max() <= 10 and np.abs(read - whole).mean() < 0.5
 
     def test_legend_is_drawn_once(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.export.pictures._STRIP", 400_000)
+        monkeypatch.setattr("gaussiancross.app.export.pictures.STRIP_PIXELS", 400_000)
         renderer, pose = room(), inside()
         download = finish(picture_work(renderer, 0, RenderOptions(layer="Depth"), pose, 1300, 900, "x"))
         read = np.asarray(Image.open(io.BytesIO(download.content)).convert("RGB")).astype(int)
@@ -284,11 +284,11 @@ class TestPage:
         text = finish(page_work(renderer, 0, inside(), np.zeros(3), None, "x")).content.decode()
         assert "alert(1)</script>" not in text and text.count("<script") == room_scripts()
 
-    def test_paths_stay_at_home(self):
+    def test_titles_contain_no_local_path(self):
         assert page_title("step 600 of /home/me/secret/run", "room") == "step 600 of run: room"
         assert page_title("room.ply", "room.ply") == "room.ply"
 
-    def test_the_largest_are_kept(self):
+    def test_the_largest_gaussians_are_exported(self):
         g = as_gaussians(box_room(8))
         g.scales[10:20] = 1.0
         g.means[15] = torch.nan
@@ -299,7 +299,7 @@ class TestPage:
 def room_scripts() -> int:
     from gaussiancross.app.export import offline
 
-    return offline._TEMPLATE.read_text(encoding="utf-8").count("<script")
+    return Path(offline.__file__).with_name("offline.html").read_text(encoding="utf-8").count("<script")
 
 
 class FakeWorker:

@@ -1,4 +1,4 @@
-"""The inspector in a real browser. Looks at pixels."""
+"""The inspector in Chromium: images, live training, two pages, foreign pages. Compares pixels."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_foreign_pages_are_refused():
         assert refused.value.rcvd.code == 1008
 
 
-def test_next_free_port_is_taken_and_said(capsys):
+def test_the_next_free_port_is_used_and_printed(capsys):
     with Inspector(room_source(), port=0) as first:
         wanted = int(first.url.rsplit(":", 1)[1])
         with Inspector(room_source(), port=wanted) as second:

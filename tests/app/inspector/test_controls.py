@@ -1,8 +1,9 @@
-"""A control that a page and the viewer both move."""
+"""Controls that both the page and the inspector change."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,21 +36,25 @@ class Handle:
         return lambda: self.callback(SimpleNamespace(client="a page"))
 
 
+def link_to(handle: Handle, change: Callable[[int], None]) -> Link:
+    context: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
+    return Link(handle, context, change)
+
+
 @pytest.fixture
 def linked():
     handle, changes = Handle(1, min=0, max=9), []
-    session: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
-    return handle, changes, Link(handle, session, changes.append)
+    return handle, changes, link_to(handle, changes.append)
 
 
 class TestLink:
-    def test_what_is_chosen_elsewhere_is_shown_and_not_heard(self, linked):
+    def test_a_value_set_elsewhere_is_shown_without_a_callback(self, linked):
         handle, changes, link = linked
         link.show(3)
         link.show(3)
         assert handle.sent == [3] and changes == []
 
-    def test_what_a_page_sends_is_heard_once_and_not_sent_back(self, linked):
+    def test_a_value_from_the_page_calls_back_once_without_an_echo(self, linked):
         handle, changes, link = linked
         callback = handle.page(4)
         callback()
@@ -73,13 +78,12 @@ class TestLink:
         second()
         assert changes == [4, 5] and handle.sent == []
 
-    def test_what_is_refused_is_put_back(self, linked):
-        handle, _, link = linked
-
+    def test_a_refused_value_is_reset(self):
         def refuse(value: int) -> None:
             raise ValueError(value)
 
-        link._change = refuse
+        handle = Handle(1, min=0, max=9)
+        link = link_to(handle, refuse)
         with pytest.raises(ValueError, match="4"):
             handle.page(4)()
         link.show(1)
@@ -92,14 +96,14 @@ class TestLink:
         link.show(1, min=1, max=5)
         assert handle.sent == [1]
 
-    def test_new_limits_do_not_cost_what_a_page_sends(self, linked):
+    def test_new_limits_keep_a_value_from_the_page(self, linked):
         handle, changes, link = linked
         callback = handle.page(4)
         link.show(2, max=5)
         callback()
         assert changes == [4] and (handle.value, handle.max) == (4, 5)
 
-    def test_the_first_option_stands_for_what_is_none(self):
+    def test_the_first_option_replaces_an_unknown_value(self):
         handle, changes = Handle("a", options=("a", "b")), []
         session: Any = SimpleNamespace(lock=threading.RLock(), guarded=lambda callback: callback)
         link = Link(handle, session, changes.append)
@@ -107,7 +111,7 @@ class TestLink:
         assert handle.value == "c" and handle.options == ("c", "d") and changes == []
 
 
-def test_only_what_differs_is_assigned():
+def test_equal_properties_are_not_assigned_again():
     handle = Handle(1)
     handle.on_update(lambda _: None)
     assign(handle, "value", 1)

@@ -1,4 +1,4 @@
-"""Scrubbing, comparing and exporting in a real browser. Looks at pixels."""
+"""Time line, comparison and exports in Chromium. Compares pixels."""
 
 from __future__ import annotations
 

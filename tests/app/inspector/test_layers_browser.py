@@ -1,4 +1,4 @@
-"""Layers, split and opacity in a real browser. Looks at pixels."""
+"""Layers, split and opacity in Chromium. Compares pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a browser may not do, whatever it sends: texts, files, sizes, paths, tunnels, foreign pages."""
+"""Limits on browser input: texts, files, sizes, paths, tunnels, foreign pages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_large_files_are_dropped_while_they_arrive(robot, monkeypatch, honest):
     monkeypatch.setattr(uploads, "MAX_UPLOAD", 2_000_000)
     monkeypatch.setattr(session_module, "MAX_UPLOAD", 2_000_000)
     with Robot(robot.inspector) as sender:
-        button = sender.handle("Open a .ply or .splat file")._impl.uuid
+        button = sender.uuid("Open a .ply or .splat file")
         size, chunk = 5_000_000, bytes(1_000_000)
         sender.send(m.FileTransferStartUpload(button, "t", "../big.ply", "", 5, size if honest else 10))
         for i in range(5):
@@ -100,7 +100,7 @@ def test_no_path_from_a_browser_is_opened(robot, tmp_path):
         for label in (*labels, "Open", "Render", "Up", "Path", "Format", "Content", "Score"):
             robot.enter(label, str(secret))
         robot.enter("Search", True)
-        upload = robot.handle("Open a .ply or .splat file")._impl.uuid
+        upload = robot.uuid("Open a .ply or .splat file")
         robot.send(m.FileTransferStartUpload(upload, "s", str(secret), "", 1, 3))
         robot.send(m.FileTransferPart(upload, "s", 0, b"ply"))
         robot.hears(f"{SECRET}.ply: expected")  # what was sent is no PLY; the file of that name was left alone
@@ -189,7 +189,7 @@ def test_listening_to_the_network_prints_a_warning(host, warned, capsys):
         assert ("Warning: anybody who can reach 0.0.0.0" in capsys.readouterr().out) == warned
 
 
-def test_the_command_asks_for_no_tunnel_by_default(monkeypatch):
+def test_the_command_opens_no_tunnel_by_default(monkeypatch):
     from gaussiancross.app.commands import view
 
     made: list[bool] = []
@@ -199,7 +199,7 @@ def test_the_command_asks_for_no_tunnel_by_default(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(view, "Inspector", fake)
-    monkeypatch.setattr(view, "open_source", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(view, "open_scene", lambda *_: SimpleNamespace(source=None, run=None))
     for args in ([], ["--share"]):
         with pytest.raises(KeyboardInterrupt):
             view.main(args)

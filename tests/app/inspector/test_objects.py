@@ -6,34 +6,37 @@ from gaussiancross.app.inspector import Inspector, SplatsSource
 from helpers.inspector import as_gaussians, box_room
 from helpers.robot import Robot, wait_for
 
+RESULTS = [str(i) for i in range(1, 10)]
+"""Buttons of the nine nearest objects."""
+
 
 class TestPage:
     def test_open_name_search_and_open_a_result(self, desk, folder):
         source = SplatsSource(as_gaussians(box_room(16)), "box", device="cpu")
         with Inspector(source, port=0, recognizer=desk) as inspector, Robot(inspector) as robot:
-            panel = robot.session.panels["objects"]
-            panel._text.value = "plate"
-            panel._search_text()
-            wait_for(lambda: panel._sheet.visible, "results")
-            assert len(panel._results) == 9 and panel._pick.options[-1] == "9" and "plate" in panel._status.content
-            panel._open_result(0)
-            wait_for(lambda: panel._picture.visible, "an opened object")
+            robot.submit("Text", "plate")
+            wait_for(lambda: robot.shows("plate: nearest of 12"), "results")
+            robot.press("1", among=RESULTS)
+            wait_for(lambda: robot.shows("of 3 labels"), "an opened object")
             wait_for(lambda: len(robot.session.browser.renderer.scene_names) == 2, "a scene of its own")
             wait_for(lambda: robot.session.view.scene == 1, "the object in the canvas")
             wait_for(lambda: robot.session.browser.renderer.state(1), "its state")
             assert robot.session.view.up == "+z"
-            panel._candidates.value = "ball, stick"
-            panel._relabel()
-            wait_for(lambda: "of 2 labels" in panel._scores.content, "two labels")
-            panel._candidates.value = "ball, zebra"
-            panel._relabel()
+            robot.submit("Labels", "ball, stick")
+            wait_for(lambda: robot.shows("of 2 labels"), "two labels")
+            robot.submit("Labels", "ball, zebra")
             robot.hears("zebra")
-            panel._search_similar()
-            wait_for(lambda: "similar to" in panel._status.content, "its neighbours")
-            assert desk.gallery.names[panel._results[0]] == panel._object.name
+            robot.submit("Labels", "")
+            wait_for(lambda: robot.shows("of 3 labels"), "the model's own labels")
+            opened = robot.session.browser.renderer.scene_names[1]
+            robot.press("Similar to the open object")
+            wait_for(lambda: robot.shows(f"similar to {opened}: nearest"), "its neighbours")
+            robot.press("1", among=RESULTS)
+            wait_for(lambda: len(robot.session.browser.renderer.scene_names) == 3, "the nearest, itself")
+            assert robot.session.browser.renderer.scene_names[2] == f"{opened}-2"
 
     def test_without_a_desk_there_is_no_tab(self):
         source = SplatsSource(as_gaussians(box_room(8)), "box", device="cpu")
         with Inspector(source, port=0) as inspector, Robot(inspector) as robot:
             assert "objects" not in robot.session.panels
-            assert not robot.session.panels["search"].result._classify.visible
+            assert not robot.control("Classify")["visible"]

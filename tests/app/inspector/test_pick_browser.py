@@ -1,4 +1,4 @@
-"""Clicks, words and boxes in a real browser. Looks at pixels."""
+"""Clicks, text queries and boxes in Chromium. Compares pixels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ask(page, text: str) -> None:
     box.press("Enter")
 
 
-def test_click_marks_and_colours_what_resembles_it(page):
+def test_a_click_colours_similar_gaussians(page):
     with Inspector(NamedRoom(), port=0) as inspector:
         before = open_and_wait(page, inspector)
         assert edges(page) == 0
@@ -80,13 +80,13 @@ def test_click_marks_and_colours_what_resembles_it(page):
         assert session.model.selection is None and session.view.layer == "RGB"
 
 
-def test_words_colour_the_scene_or_say_why_not(page):
+def test_text_queries_colour_the_scene_or_show_the_reason(page):
     with Inspector(NamedRoom(), port=0, text=words()) as inspector:
         before = open_and_wait(page, inspector)
         session = inspector.sessions[0]
         page.get_by_role("tab", name="Search").click()
         ask(page, "zebra")
-        page.get_by_text("I don't know 'zebra'").first.wait_for(timeout=10_000)
+        page.get_by_text("Unknown phrase 'zebra'").first.wait_for(timeout=10_000)
         assert session.model.heat is None
         ask(page, "giraffe")
         page.get_by_text("not in this scene").first.wait_for(timeout=10_000)

@@ -1,4 +1,4 @@
-"""Classes, scenes, keys and curves in a real browser. Looks at pixels."""
+"""Classes, uploads, keys and curves in Chromium. Compares pixels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_probe_legend_hides_and_recolours(page):
         wait_for(lambda: differs(page, shown), "other colours")
 
 
-def test_upload_is_shown_and_a_bad_one_said(page, tmp_path):
+def test_an_upload_is_shown_and_a_damaged_one_reported(page, tmp_path):
     bare = np.full((8, 3), [2, 1, 1], np.float32) + np.eye(8, 3, dtype=np.float32) * 0.01
     write_points(tmp_path / "mine.ply", box_room(30))
     (tmp_path / "broken.ply").write_bytes(b"ply\nnot really")

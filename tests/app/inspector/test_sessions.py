@@ -1,4 +1,4 @@
-"""What belongs to one browser alone, and what it is told; without a browser."""
+"""State of one browser session: time line, curves, rate limit, unavailable layers, colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.render.catalog import available, missing
 from helpers.inspector import Furnished, box_room, grey_run
 from helpers.robot import Robot, wait_for
-from viser import _messages as messages
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +24,15 @@ def grey(robot: Robot) -> float:
     return -1.0 if state is None or state.gaussians is None else float(state.gaussians.colors.mean())
 
 
-def press(robot: Robot, group, option: str) -> None:
-    robot.send(messages.GuiUpdateMessage(group._impl.uuid, {"value": option}))
-
-
 def test_two_browsers_scrub_and_compare_on_their_own(tmp_path):
     with Inspector(grey_run(tmp_path), port=0) as inspector, Robot(inspector) as one, Robot(inspector) as two:
         wait_for(lambda: grey(one) > 0.85 and grey(two) > 0.85, "the newest step in both")
         newest = one.session.browser.renderer.state(0)
         assert two.session.browser.renderer.state(0) is newest  # shared, with all that is memorised in it
-        press(one, one.session.panels["timeline"]._moves, "‹ older")
+        one.press("‹ older")
         wait_for(lambda: abs(grey(one) - 0.5) < 0.02, "the step before in one")
-        press(two, two.session.panels["timeline"]._moves, "‹ older")
-        press(two, two.session.panels["timeline"]._moves, "‹ older")
+        two.press("‹ older")
+        two.press("‹ older")
         wait_for(lambda: grey(two) < 0.15, "the first step in the other")
         assert abs(grey(one) - 0.5) < 0.02 and grey(two) < 0.15
         one.session.panels["compare"].toggle()
@@ -55,14 +50,12 @@ def test_curves_of_a_run_that_is_over(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 10, "loss/to')  # cut off
     with Inspector(grey_run(tmp_path), port=0, metrics=metrics) as inspector, Robot(inspector) as robot:
-        charts = robot.session.panels["curves"]._charts
-        wait_for(lambda: len(charts) == 2, "two charts")
-        data = charts["Training/Losses (unweighted, except the total)"][1].data
-        assert (
-            np.allclose(data[1], [1 / (i + 1) for i in range(10)]) and not robot.session.panels["curves"]._empty.visible
-        )
+        wait_for(lambda: len(robot.charts()) == 2, "two charts")
+        data = robot.charts()["Losses (unweighted, except the total)"]["data"]
+        assert np.allclose(data[1], [1 / (i + 1) for i in range(10)])
+        wait_for(lambda: not robot.shows("no curves"), "the note to go")
         metrics.write_text("".join(json.dumps(row | {"lr": 0.1}) + "\n" for row in rows))
-        wait_for(lambda: len(charts) == 3, "the chart of a file that has grown")
+        wait_for(lambda: len(robot.charts()) == 3, "the chart of a file that has grown")
 
 
 def test_pictures_per_second_have_a_cap(furnished):
@@ -73,7 +66,7 @@ def test_pictures_per_second_have_a_cap(furnished):
         robot.enter("Max. images per second", 5)
         wait_for(lambda: session.requests.rate == 5, "the new cap")
         wait_for(lambda: session.loader.placed_scene == 0, "the camera to be put where it sees the scene")
-        wait_for(lambda: session.camera.pending.goal is None, "the page to be believed about its camera")
+        wait_for(lambda: session.camera.pending.goal is None, "the camera's move to be over")
         time.sleep(0.5)
         drawn.clear()
         begun = time.monotonic()
@@ -86,32 +79,32 @@ def test_pictures_per_second_have_a_cap(furnished):
         wait_for(lambda: session.requests.rate == 60, "a cap on the cap")
 
 
-def test_what_cannot_be_shown_says_why():
+def test_unavailable_layers_are_listed_with_the_reason():
     bare, taught = Furnished().state, Furnished(teacher=True).state
     why = missing(bare, available(bare))
     assert set(why) == {"Heat", "Teacher", "Cosine", "Classes"} and "--teacher" in why["Cosine"]
     assert set(missing(taught, available(taught, heat=True, classes=True))) == set()
     assert missing(None, available(None)) == {}
     with Inspector(Furnished(), port=0) as inspector, Robot(inspector) as robot:
-        absent = robot.session.panels["view"]._absent
-        wait_for(lambda: absent.visible, "the greyed layers")
-        assert "Cosine" in absent.options and "Teacher, Cosine: no features of a 2D" in absent.hint
+        wait_for(lambda: robot.control("Not available")["visible"], "the greyed layers")
+        wait_for(lambda: robot.control("Not available")["hint"], "the reasons")
+        absent = robot.control("Not available")
+        assert "Cosine" in absent["options"] and "Teacher, Cosine: no features of a 2D" in absent["hint"]
         robot.session.model.choose_layer("Cosine")  # by a command, all the same
         assert "Cosine" not in available(robot.session.browser.renderer.state(0))
 
 
-def test_a_class_is_recoloured_where_it_stands(furnished):
+def test_a_class_is_recoloured_in_the_legend(furnished):
     with Robot(furnished) as robot:
-        session, panel = robot.session, robot.session.panels["probe"]
-        wait_for(lambda: len(panel._swatches) == len(Furnished.class_names), "the legend")
-        assert list(panel._swatches) == sorted(Furnished.class_names)
-        name = list(panel._swatches)[1]
-        swatch = panel._swatches[name].handle
-        robot.send(messages.GuiUpdateMessage(swatch._impl.uuid, {"value": (255, 0, 255)}))
+        session = robot.session
+        wait_for(lambda: len(robot.labels("Rgb")) == len(Furnished.class_names), "the legend")
+        assert robot.labels("Rgb") == sorted(Furnished.class_names)
+        name = robot.labels("Rgb")[1]
+        robot.enter(name, (255, 0, 255), "Rgb")
         wait_for(lambda: (name, (255, 0, 255)) in session.view.style.colors, "the colour")
         points = box_room(24)
         colors = session.view.style.paint(Furnished.class_names, points.segment)
         assert (colors[points.segment == Furnished.class_names.index(name)] * 255).round().tolist()[0] == [255, 0, 255]
         robot.enter("Original colours", True)
         wait_for(lambda: not session.view.style.colors, "the original colours")
-        wait_for(lambda: swatch.value != (255, 0, 255), "the swatch, too")
+        wait_for(lambda: tuple(robot.control(name, "Rgb")["value"]) != (255, 0, 255), "the swatch, too")

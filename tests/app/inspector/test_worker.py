@@ -12,7 +12,7 @@ from helpers.inspector import Clock
 
 # --- worker ---------------------------------------------------------------------------------------------------
 class TestBudget:
-    def test_share_is_kept_over_time(self):
+    def test_the_share_of_render_time_holds_over_time(self):
         clock = Clock()
         budget = RenderBudget(0.25, burst=0.5, clock=clock)
         spent = 0.0
@@ -106,7 +106,7 @@ class TestWorker:
         worker.submit("load", slow, "background")
         assert 1 < worker.run_one() < 60 and len(done) == 5
 
-    def test_what_one_lane_leaves_the_other_uses(self):
+    def test_unused_time_of_one_lane_goes_to_the_other(self):
         clock = Clock()
         worker = RenderWorker(share=0.2, clock=clock)
 
@@ -140,7 +140,7 @@ class TestWorker:
             pass
         assert done == [1]
 
-    def test_disconnect_cancels_what_waits(self):
+    def test_a_disconnect_cancels_waiting_jobs(self):
         worker, done = RenderWorker(), []
         worker.submit((1, "canvas"), lambda: done.append(1))
         worker.submit((2, "canvas"), lambda: done.append(2))

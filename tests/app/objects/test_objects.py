@@ -1,4 +1,4 @@
-"""Objects on the page, without a browser: opened, named, searched; parts of a scene named."""
+"""CLIP-GS on single objects: files, labels, search, classes of a scene's parts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app.inspector import SplatsSource
-from gaussiancross.app.objects.gallery import has_builtin, open_clipgs, open_desk
+from gaussiancross.app.objects import recognizer
+from gaussiancross.app.objects.gallery import has_builtin, open_clipgs, open_recognizer
 from gaussiancross.app.objects.load_object import read_any_object
 from gaussiancross.app.objects.recognizer import (
     PICTURE,
     Gallery,
+    ObjectRecognizer,
     label_list,
     object_picture,
     result_sheet,
@@ -41,7 +43,7 @@ class TestDesk:
         assert [s for _, s in scores] == sorted((s for _, s in scores), reverse=True)
         assert [name for name, _ in desk.scores(found.vector[None], ("ball",))[0]] == ["ball"]
 
-    def test_words_and_pictures(self, desk, monkeypatch):
+    def test_text_and_image_queries(self, desk, monkeypatch):
         torch.testing.assert_close(desk.words("plate"), torch.eye(DIM)[SHAPES.index("plate")])
         with pytest.raises(InputError, match="words that the text tower knows"):
             desk.words("zebra")
@@ -49,6 +51,8 @@ class TestDesk:
         Image.new("RGB", (40, 30), (255, 0, 0)).save(file, "PNG")
         with pytest.raises(InputError, match="which knows words only"):
             desk.picture("red.png", file.getvalue())
+        model = desk.model
+        desk = ObjectRecognizer(lambda: (model, "colours", SHAPES), desk.gallery)
         words = TextVectors(torch.eye(DIM)[:3], list(SHAPES))
         seen = []
 
@@ -56,7 +60,7 @@ class TestDesk:
             seen.append(pixels)
             return pixels.mean((1, 2)) @ torch.ones(3, DIM)
 
-        monkeypatch.setitem(vars(desk), "_tower", Tower("colours", words, look))
+        monkeypatch.setattr(recognizer, "open_tower", lambda *_: Tower("colours", words, look))
         assert desk.picture("red.png", file.getvalue()).norm() == pytest.approx(1)
         assert (
             seen[0].shape == (1, 224, 224, 3)
@@ -74,7 +78,7 @@ class TestDesk:
             with pytest.raises(InputError, match="at most 300 of 80 letters"):
                 label_list(text)
 
-    def test_bad_files_are_named_as_the_person_knows_them(self, desk):
+    def test_errors_name_the_uploaded_file(self, desk):
         with pytest.raises(InputError, match=r"^thing\.txt: .*the ending '\.txt'"):
             desk.read("../thing.txt", b"")
         with pytest.raises(InputError, match=r"^bad\.npz"):
@@ -137,13 +141,13 @@ class TestFiles:
 
 
 class TestOpening:
-    def test_a_folder_is_embedded_and_nothing_is_said_of_nothing(self, folder, desk, monkeypatch, tmp_path):
+    def test_a_folder_is_embedded_and_an_empty_one_is_refused(self, folder, desk, monkeypatch, tmp_path):
         monkeypatch.setattr("gaussiancross.app.objects.gallery.open_clipgs", lambda spec: (desk.model, "t", SHAPES))
-        opened = open_desk("builtin", folder)
+        opened = open_recognizer("builtin", folder)
         assert opened is not None and len(opened.gallery) == 12 and opened.labels == SHAPES
         with pytest.raises(InputError, match="objects as"):
-            open_desk("builtin", tmp_path)
-        assert (open_desk("builtin", None) is None) == (not has_builtin())
+            open_recognizer("builtin", tmp_path)
+        assert (open_recognizer("builtin", None) is None) == (not has_builtin())
 
     def test_a_run_that_is_not_there(self, tmp_path):
         with pytest.raises(InputError, match="a CLIP-GS run folder"):

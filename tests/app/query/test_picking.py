@@ -1,4 +1,4 @@
-"""Picks without a browser: what a click meets, what resembles it, what a box selects."""
+"""Picks without a browser: click targets, similarity, box selections."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_click_on_points(points, camera):
     assert coord[0] > 2  # in front, not behind the camera
 
 
-def test_scores_tell_walls_apart_despite_what_they_share(splats, camera):
+def test_scores_separate_walls_with_a_common_component(splats, camera):
     wall = pick(splats, camera, 80.0, 60.0)
     scores = pick_scores(splats, [wall])
     segment = torch.from_numpy(splats.points.segment)
@@ -119,7 +119,7 @@ def test_label_of_the_nearest_labelled_point(splats):
 
 
 @pytest.mark.parametrize("which", ["splats", "points"])
-def test_box_selects_what_is_seen_inside_it(which, request, camera):
+def test_a_box_selects_the_visible_points_inside(which, request, camera):
     state = request.getfixturevalue(which)
     inside = in_rectangle(state, camera, (60.0, 40.0), (100.0, 80.0))
     coord = state.points.coord

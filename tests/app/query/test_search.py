@@ -1,4 +1,4 @@
-"""Questions without a browser: which words can be asked, what they answer, thresholds and objects."""
+"""Text queries without a browser: queryable phrases, scores, thresholds, objects."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def words(state: SceneState, encoder: TextVectors | None, channels=NAMES) -> Que
     return found
 
 
-def test_class_channels_answer_to_words(state, encoder):
+def test_class_channels_answer_text_queries(state, encoder):
     answer = ask(words(state, encoder), Query(("the floors", "giraffe", "zebra")))
     floor, giraffe, zebra = answer.phrases
-    assert floor.meant == "floor" and floor.presence.present
+    assert floor.canonical == "floor" and floor.presence.present
     assert not giraffe.presence.present and giraffe.presence.score < 0.5 and giraffe.nearest is not None
-    assert zebra.unknown is not None and str(zebra.unknown).startswith("I don't know 'zebra'")
-    assert answer.somewhere
+    assert zebra.unknown is not None and str(zebra.unknown).startswith("Unknown phrase 'zebra'")
+    assert answer.any_present
     segment = torch.from_numpy(state.points.segment)
     assert answer.scores[segment == 4].min() > 0.5 > answer.scores[segment != 4].max()
 
 
-def test_nothing_known_gives_no_scores(state, encoder):
+def test_unknown_phrases_give_no_scores(state, encoder):
     answer = ask(words(state, encoder), Query(("zebra", "red")))
-    assert answer.scores is None and not answer.somewhere
+    assert answer.scores is None and not answer.any_present
     assert "red_chair" in answer.phrases[1].unknown.suggestions
 
 
@@ -81,12 +81,12 @@ def test_features_of_the_text_width_are_compared_directly(state, encoder):
     assert [p.presence.present for p in answer.phrases] == [True, False]
 
 
-def test_names_alone_are_words_too(state):
+def test_class_names_are_queryable_without_an_encoder(state):
     answer = ask(words(state, None), Query(("ceiling", "giraffe")))
     assert answer.phrases[0].presence.present and answer.phrases[1].unknown is not None
 
 
-def test_what_is_missing_is_said(state, encoder):
+def test_missing_parts_of_a_query_are_reported(state, encoder):
     assert "points only" in words_for(SceneState("p", points=state.points), encoder, NAMES)
     assert "carry none" in words_for(replace(state, embeddings=None), encoder, NAMES)
     assert "--text-vectors" in words_for(state, None, None)

@@ -1,4 +1,4 @@
-"""Which text side a page asks with, and which cut comes with it."""
+"""Choice of the text encoder and of its threshold."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Still:
 @pytest.fixture(autouse=True)
 def builtin(monkeypatch):
     """A built-in text side of a known width."""
-    monkeypatch.setattr(search, "_has_builtin", lambda: True)
-    monkeypatch.setattr(search, "_builtin", lambda: vectors(12, ("sofa", "tv")))
+    monkeypatch.setattr(search, "has_builtin", lambda: True)
+    monkeypatch.setattr(search, "builtin_encoder", lambda: vectors(12, ("sofa", "tv")))
 
 
 def state(width: int | None) -> SceneState:
@@ -61,16 +61,16 @@ def test_the_model_behind_the_features_is_taken():
     assert models.get(None) is None and models.get(VECTORS).dim == 10
 
 
-def test_the_built_in_words_are_not_asked_of_other_features(monkeypatch):
+def test_the_builtin_encoder_is_offered_for_its_own_features_only(monkeypatch):
     models = TextEncoderChoice(Still(), None)
     assert models.names() == (BUILTIN,)
     assert models.fitting(state(12)) == BUILTIN
     assert models.fitting(state(6)) is None and models.fitting(state(None)) is None
-    monkeypatch.setattr(search, "_has_builtin", lambda: False)
+    monkeypatch.setattr(search, "has_builtin", lambda: False)
     assert TextEncoderChoice(Still(), None).names() == () and models.get(BUILTIN) is None
 
 
-def test_a_calibration_belongs_to_the_teachers_own_words():
+def test_a_calibration_applies_to_the_teachers_own_encoder_only():
     source = LiftedSource(Boxes(), Gray())
     source.calibration = Calibration(0.9, 0.95)
     models = TextEncoderChoice(source, vectors(8))

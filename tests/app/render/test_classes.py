@@ -1,4 +1,4 @@
-"""Classes, scenes from outside and curves of the inspector, without a browser."""
+"""Class colours, probe layer, thumbnails and uploaded scenes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def renderer() -> Renderer:
 
 
 class TestStyle:
-    def test_scannet_wears_its_own_colours_and_others_do_not(self):
+    def test_scannet_classes_have_the_colours_of_scannet(self):
         assert torch.equal(default_colors(("floor", "wall")) * 255, torch.tensor([[152.0, 223, 138], [174, 199, 232]]))
         assert torch.equal(default_colors(("floor", "spaceship")), class_colors(torch.arange(2)))
 
@@ -72,7 +72,7 @@ class TestProbeLayer:
         assert 0.02 < changed.mean() < 0.9
         assert np.ptp(other[changed], axis=1).mean() < np.ptp(plain[changed], axis=1).mean()  # grey now
 
-    def test_points_wear_labels_or_the_probe(self, renderer):
+    def test_points_show_labels_or_the_probe(self, renderer):
         labels = renderer.points(0, "Labels", 10**6)
         probe = renderer.points(0, "Probe", 10**6)
         assert labels[2] == probe[2] == "" and not np.array_equal(labels[1], probe[1])
@@ -113,7 +113,7 @@ class TestUp:
         room = np.concatenate([floor, walls, things])
         assert up_of(np.stack([z_up_to(p, up) for p in room])) == up
 
-    def test_known_worlds_are_not_guessed(self):
+    def test_up_is_estimated_only_without_frames(self):
         flat = np.random.default_rng(0).random((1000, 3)).astype(np.float32) * [5, 0.1, 5]
         scene = replace(box_room(), coord=flat.astype(np.float32)[: len(box_room())])
         assert guess_up(SceneState("file", points=scene))[1] == "y"
@@ -181,7 +181,7 @@ class TestUploads:
             ("C:\\me\\x.ply", b"junk", r"^x\.ply"),
         ],
     )
-    def test_what_cannot_be_read_is_named_as_the_person_knows_it(self, name, content, message):
+    def test_errors_name_the_uploaded_file(self, name, content, message):
         with pytest.raises(InputError, match=message) as error:
             read_upload(name, content)
         assert "gaussiancross-upload" not in str(error.value)

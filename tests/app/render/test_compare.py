@@ -15,13 +15,13 @@ from gaussiancross.app.render.compare import Comparison, PartnerRenderer
 from gaussiancross.app.render.options import RenderOptions
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.scenes.source import SplatsSource
-from helpers.inspector import as_gaussians, box_room, free_camera, grey_timeline
+from helpers.inspector import as_gaussians, box_room, free_camera, grey_run
 from PIL import Image
 
 
 class TestComparison:
     def test_left_and_right(self, tmp_path: Path):
-        source = grey_timeline(tmp_path)
+        source = grey_run(tmp_path)
         renderer = Renderer(source)
         renderer.load(0)
         comparison = Comparison(renderer, source.twin(0))
@@ -33,7 +33,7 @@ class TestComparison:
         for at in (0.0, 1.0):
             assert comparison.draw(0, RenderOptions(at=at), free_camera(120, 90)).image.shape == (90, 120, 3)
 
-    def test_other_runs_wear_similar_colours_for_the_same_things(self):
+    def test_feature_colours_of_two_runs_are_aligned(self):
         scene = box_room(12)
         gaussians = as_gaussians(scene)
         truth = torch.cat([torch.from_numpy(scene.coord), torch.from_numpy(scene.normal)], 1)
@@ -53,7 +53,7 @@ class TestComparison:
         assert off < 0.1 and off < 0.4 * off_alone
 
     def test_a_video_over_the_steps(self, tmp_path: Path):
-        source = grey_timeline(tmp_path)
+        source = grey_run(tmp_path)
         renderer = Renderer(source)
         renderer.load(0)
         pose = Pose(np.array([2.0, 1.5, 1.2]), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), 1.0)

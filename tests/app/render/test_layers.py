@@ -1,4 +1,4 @@
-"""The inspector's layers without a browser: what each shows, two at once, masks, labels, errors at dataset cameras."""
+"""Layers: content, pairs of layers, masks, labels, errors at dataset cameras."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TestCatalogue:
         keys = [INFO[n].key for n in LAYERS if INFO[n].key]
         assert len(keys) == len(set(keys))
 
-    def test_only_what_can_be_shown_is_offered(self, renderer):
+    def test_only_available_layers_are_offered(self, renderer):
         points = available(PointsSource(box_room()).load(0))
         assert points == {"Points", "Masked"}
         assert "Cosine" not in renderer.layers(0) and {"Labels", "Target", "Scales"} <= renderer.layers(0)
@@ -119,7 +119,7 @@ class TestMasked:
             InputConfig(0.001, mask_mode="blocks", mask_block=0.3),
         ],
     )
-    def test_kept_points_are_what_the_network_is_given(self, config):
+    def test_visible_points_are_the_input_of_the_network(self, config):
         scene = box_room()
         given = make_input(scene, config, np.random.default_rng(MASK_SEED), NO_AUGMENT)
         voxels = given.points.coord[~given.points.masked].double().numpy() - given.transform[:3, 3].numpy()
@@ -174,7 +174,7 @@ class TestClasses:
         expected = 255 * class_colors(torch.tensor([-1]))[0].numpy()
         assert (grey <= expected + 2).mean() > 0.95
 
-    def test_scores_of_other_gaussians_are_refused_in_words(self, renderer):
+    def test_scores_of_other_gaussians_are_refused_with_a_message(self, renderer):
         renderer.add_classes("old", lambda index, state: ClassScores(torch.ones(3, 2), ("a", "b")))
         assert renderer.draw(0, RenderOptions(layer="Classes"), free_camera()).image.shape == (30, 40, 3)
 
@@ -300,7 +300,7 @@ class TestDatasetCameras:
 
 
 class TestStableColours:
-    def test_both_sides_scenes_and_stages_wear_one_basis(self):
+    def test_both_sides_all_scenes_and_steps_share_one_basis(self):
         model = StubModel()
         renderer = Renderer(ModelSource(model, Boxes(), step=5))
         for index in (0, 1):

@@ -1,4 +1,4 @@
-"""Feature colours by UMAP: stable, shared, and asked for in vain without umap-learn."""
+"""Feature colours by UMAP: stable, shared, refused without umap-learn."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_colours_stay_near_those_before_and_come_out_the_same(fitted):
 
 
 @pytest.mark.slow  # umap-learn compiles itself for half a minute
-def test_what_is_not_finite_spoils_only_itself(fitted):
+def test_features_that_are_not_finite_affect_only_their_own_colours(fitted):
     features, _, colors, _ = fitted
     spoiled = features.clone()
     spoiled[3] = float("nan")

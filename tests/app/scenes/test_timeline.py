@@ -1,4 +1,4 @@
-"""The time line: what a run keeps of its past, and the inspector looking at it."""
+"""The time line as a source of scenes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gaussiancross.app.scenes.timeline import StateCache, TimelineSource, state_
 from gaussiancross.core.errors import InputError
 from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
 from gaussiancross.trainers.pretraining.timeline import Timeline
-from helpers.inspector import Boxes, Grey, grey_timeline
+from helpers.inspector import Boxes, Grey, grey_run
 
 
 class TestTimelineSource:
@@ -23,7 +23,7 @@ class TestTimelineSource:
         return float(state.gaussians.colors.mean())
 
     def test_every_step_has_its_weights(self, tmp_path: Path):
-        source = grey_timeline(tmp_path)
+        source = grey_run(tmp_path)
         assert source.steps == (0, 10, 20) and source.step() == 20
         for step, grey in ((None, 0.9), (0, 0.1), (10, 0.5), (20, 0.9), (0, 0.1)):
             source.seek(step)
@@ -32,14 +32,15 @@ class TestTimelineSource:
         with pytest.raises(InputError, match="step 15"):
             source.seek(15)
 
-    def test_a_twin_has_its_own_position_and_shares_what_is_encoded(self, tmp_path: Path):
-        source = grey_timeline(tmp_path)
+    def test_a_twin_has_its_own_position_and_shares_encoded_states(self, tmp_path: Path):
+        model = Grey()
+        source = grey_run(tmp_path, model)
         twin = source.twin(0)
         assert abs(self.grey(twin.load(0)) - 0.1) < 1e-3 and abs(self.grey(source.load(0)) - 0.9) < 1e-3
-        calls = source.base._model.calls
+        calls = model.calls
         source.seek(0)
         assert abs(self.grey(source.load(0)) - 0.1) < 1e-3
-        assert source.base._model.calls == calls  # encoded for the twin already
+        assert model.calls == calls  # encoded for the twin already
 
     def test_live_follows_until_scrubbed(self, tmp_path: Path):
         Timeline(tmp_path, 10**6).offer(0, lambda: {"grey": torch.tensor(0.1)})
@@ -56,7 +57,7 @@ class TestTimelineSource:
         assert source.step() == 8 and abs(self.grey(source.load(0)) - 0.8) < 1e-3
 
     def test_memory_is_bounded(self, tmp_path: Path):
-        state = grey_timeline(tmp_path).load(0)
+        state = grey_run(tmp_path).load(0)
         cache = StateCache(3 * state_bytes(state))
         for step in range(10):
             cache.put((0, step), replace(state))

@@ -1,4 +1,4 @@
-"""Augmentation of labelled scenes: what each transform may change, and that the generator alone decides."""
+"""Augmentation of labelled scenes: effect of each transform, determinism."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ class TestScene:
         assert same(once, again)
         assert not same(once, other)
 
-    def test_nothing_but_centring_where_nothing_is_asked_for(self):
+    def test_an_empty_augmentation_only_centres(self):
         scene = make_scene()
         out = augment_scene(scene, NO_SCENE_AUGMENT, rng())
         assert np.array_equal(out.color, scene.color) and np.array_equal(out.segment, scene.segment)
         np.testing.assert_allclose(out.coord - out.coord[0], scene.coord - scene.coord[0], atol=1e-5)
         assert out.coord[:, 2].min() == pytest.approx(0, abs=1e-5)
 
-    def test_the_given_scene_is_left_alone(self):
+    def test_the_input_scene_is_unchanged(self):
         scene, before = make_scene(), make_scene()
         augment_scene(scene, SceneAugmentConfig(), rng())
         assert same(scene, before)
 
-    def test_dropout_takes_its_share_and_spares_what_must_stay(self):
+    def test_dropout_removes_its_share_and_keeps_protected_points(self):
         scene = make_scene()
         config = replace(NO_SCENE_AUGMENT, drop_probability=1.0, drop_ratio=0.4)
         assert len(augment_scene(scene, config, rng())) == 300
@@ -103,7 +103,7 @@ class TestElastic:
         one, two = (elastic_distortion(coord, 0.3, m, rng(5)) - coord for m in (0.2, 0.4))
         np.testing.assert_allclose(two, 2 * one, atol=1e-5)
 
-    def test_the_field_is_what_the_formula_says(self):
+    def test_the_displacement_field_follows_the_formula(self):
         """Against plain loops over a lattice: box filters with zeros outside, then trilinear interpolation."""
         coord, pitch = make_scene(40).coord, 0.8
         low = coord.min(0)

@@ -1,4 +1,4 @@
-"""Objects on their way into a network: files, orientation, normalisation, augmentation, what is refused."""
+"""Objects as network input: files, orientation, normalisation, augmentation, refusals."""
 
 from __future__ import annotations
 

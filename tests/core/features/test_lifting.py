@@ -94,13 +94,13 @@ def test_points_get_the_mean_of_the_frames_that_see_them(frames):
     assert lifted.seen == pytest.approx(float((lifted.views > 0).float().mean()))
 
 
-def test_what_is_hidden_is_not_seen(frames):
+def test_hidden_points_get_no_feature(frames):
     assert lift(points(0.5), frames, Wall(), "wall").seen == 0  # behind the plane
     assert lift(points(-0.5), frames, Wall(), "wall").seen == 0  # floating before it
     assert lift(points(0.02), frames, Wall(), "wall").seen > 0.5  # within the tolerance
 
 
-def test_frames_are_chosen_evenly_and_progress_is_told(frames):
+def test_frames_are_chosen_evenly_and_progress_is_reported(frames):
     assert spaced_frames(10, 3) == [0, 4, 9] and spaced_frames(2, 5) == [0, 1] and spaced_frames(5, None)[-1] == 4
     told = []
     few = lift(points(), frames, Wall(), "wall", LiftConfig(frames=2), lambda *p: told.append(p))

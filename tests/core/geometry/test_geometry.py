@@ -253,7 +253,7 @@ class TestNouns:
             ({"segment": np.zeros(7, np.int64)}, "segment of shape"),
         ],
     )
-    def test_a_scene_that_cannot_be_used_says_why(self, change, message):
+    def test_an_unusable_scene_is_an_input_error(self, change, message):
         good = {
             "coord": some_points(),
             "color": np.full((200, 3), 9, np.uint8),

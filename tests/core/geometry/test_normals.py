@@ -27,7 +27,7 @@ class TestMesh:
         np.testing.assert_allclose(normal[0], np.array([1, 0, 2]) / 5**0.5, atol=1e-6)
         assert not normal[4].any()
 
-    def test_what_has_no_triangles_is_refused(self, tmp_path):
+    def test_meshes_without_triangles_are_refused(self, tmp_path):
         coord, color, triangles, _ = raw.corner()
         path = tmp_path / "m.ply"
         raw.write_mesh(path, coord, color, triangles)

@@ -1,33 +1,20 @@
-"""What is written whole or not at all, on a disk that is full: one sentence, nothing half, the old files untouched."""
+"""Files written whole or not at all, on a disk that is full."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from gaussiancross.benchmarks.rooms_bench.data import _cached
+from gaussiancross.benchmarks.rooms_bench.data import load_or_create
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.atomic import atomic_dir, atomic_file, staged_dir
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
 from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
 from gaussiancross.core.nn.spunet import SpUNet
+from helpers.disk import full_disk
 from safetensors.torch import save_file
-
-resource = pytest.importorskip("resource", reason="the system cannot limit the size of files")
-
-
-@contextmanager
-def full_disk(room: int = 2000):
-    """No file of this process may be larger than ``room`` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -89,7 +76,7 @@ def test_a_whole_folder_is_replaced_or_untouched(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name not in (".partial", "sets")] == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="a folder to write to"), atomic_dir(tmp_path / "file" / "folder"):
         pass
@@ -105,7 +92,7 @@ def test_a_stored_model_survives_its_successor(tmp_path):
     assert contents(tmp_path) == before and set(before) == {"model.safetensors", "config.json"}
 
 
-def test_so_does_the_model_that_ships(tmp_path):
+def test_the_bundled_clipgs_is_written_whole_or_not_at_all(tmp_path):
     model = ClipGS(ClipGSConfig(width=12, depth=1, heads=1, gaussians=64, groups=4, group_size=8, embed_dim=4))
     save_builtin_clipgs(tmp_path, model, {"tower": "builtin"})
     before = contents(tmp_path)
@@ -114,11 +101,11 @@ def test_so_does_the_model_that_ships(tmp_path):
     assert contents(tmp_path) == before and load_builtin_clipgs(tmp_path)[1]["tower"] == "builtin"
 
 
-def test_rooms_of_the_benchmark_are_not_kept_by_half(tmp_path):
+def test_rooms_of_the_benchmark_are_written_whole_or_not_at_all(tmp_path):
     made = {"a": np.arange(1000.0)}
     path = tmp_path / "kept" / "room.safetensors"
     with full_disk(), pytest.raises(InputError, match="File too large"):
-        _cached(path, lambda: made)
+        load_or_create(path, lambda: made)
     assert not contents(path.parent)
     for make in (lambda: made, dict):  # the second time it is read
-        np.testing.assert_array_equal(_cached(path, make)["a"], made["a"])
+        np.testing.assert_array_equal(load_or_create(path, make)["a"], made["a"])

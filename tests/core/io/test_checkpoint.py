@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import checkpoint as ckpt
 from gaussiancross.core.io import latest_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
+from helpers.disk import full_disk, intercept_writes
 
 
 def state(step: int) -> tuple[dict, dict, dict]:
@@ -58,17 +60,17 @@ class TestCheckpoint:
     @pytest.mark.parametrize("survived", [0, 1, 2])
     def test_killed_while_writing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int) -> None:
         save_checkpoint(tmp_path / "c", 1, *state(1))
-        write, calls = ckpt._write, []
+        calls: list[Path] = []
 
-        def dies(path: Path, data: bytes) -> None:
+        def dies(path: Path, data: bytes, write: Callable) -> None:
             calls.append(path)
             if len(calls) > survived:
-                path.write_bytes(bytes(data)[: len(data) // 2])
+                write(bytes(data)[: len(data) // 2])
                 raise KeyboardInterrupt
-            write(path, data)
+            write(data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(ckpt, "_write", dies)
+            intercept_writes(patch, dies)
             patch.setattr(ckpt.shutil, "rmtree", lambda *a, **k: None)  # a killed process cleans nothing up
             with pytest.raises(KeyboardInterrupt):
                 save_checkpoint(tmp_path / "c", 2, *state(2))
@@ -82,39 +84,35 @@ class TestCheckpoint:
     @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "state.pt"])
     def test_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         save_checkpoint(tmp_path / "c", 1, *state(1))
-        write = ckpt._write
 
-        def full(path: Path, data: bytes) -> None:
+        def full(path: Path, data: bytes, write: Callable) -> None:
             if path.name == name:
-                path.write_bytes(bytes(data)[:10])
+                write(bytes(data)[:10])
                 raise OSError(errno.ENOSPC, "No space left on device")
-            write(path, data)
+            write(data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(ckpt, "_write", full)
+            intercept_writes(patch, full)
             with pytest.raises(InputError, match=r"step 2, found a full disk; free some space; .*step-000000001"):
                 save_checkpoint(tmp_path / "c", 2, *state(2))
         assert [p.name for p in tmp_path.iterdir()] == ["c"]
         assert load_checkpoint(tmp_path / "c")[1] == state(1)[1]
 
-    def test_really_full_device(self, tmp_path: Path) -> None:
-        device = Path("/dev/full")
-        if not device.exists():
-            pytest.skip("no /dev/full here")
-        with pytest.raises(OSError, match="No space left"):
-            ckpt._write(device, b"x" * 100_000)
+    def test_the_system_refuses_to_write(self, tmp_path: Path) -> None:
+        save_checkpoint(tmp_path / "c", 1, *state(1))
+        tensors, meta, extra = state(2)
+        with full_disk(), pytest.raises(InputError, match=r"step 2, found a full disk; free some space"):
+            save_checkpoint(tmp_path / "c", 2, tensors | {"large": torch.zeros(25_000)}, meta, extra)
+        assert load_checkpoint(tmp_path / "c")[1] == state(1)[1]
 
     def test_nothing_older_goes_before_verification(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         save_checkpoint(tmp_path / "c", 1, *state(1), keep=1)
-        write = ckpt._write
 
-        def loses_bytes(path: Path, data: bytes) -> None:
-            write(path, data)
-            if path.name == "model.safetensors":
-                path.write_bytes(bytes(data)[:-4])
+        def loses_bytes(path: Path, data: bytes, write: Callable) -> None:
+            write(bytes(data)[:-4] if path.name == "model.safetensors" else data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(ckpt, "_write", loses_bytes)
+            intercept_writes(patch, loses_bytes)
             with pytest.raises(InputError, match="cannot be read back"):
                 save_checkpoint(tmp_path / "c", 2, *state(2), keep=1)
         assert [s for s, _ in list_checkpoints(tmp_path / "c")] == [1]

@@ -64,7 +64,7 @@ class TestSplatPly:
         with pytest.raises(InputError, match="f_rest"):
             read_gaussians(tmp_path / "g.ply")
 
-    def test_points_instead_of_splats_lists_what_is_missing(self, tmp_path: Path) -> None:
+    def test_points_instead_of_splats_list_the_missing_columns(self, tmp_path: Path) -> None:
         write_points(tmp_path / "p.ply", make_points())
         with pytest.raises(InputError, match=r"point cloud without f_dc_0.*opacity.*scale_0.*rot_3"):
             read_gaussians(tmp_path / "p.ply")

@@ -118,7 +118,7 @@ class TestPretrained:
         with pytest.raises(InputError, match="pip install huggingface_hub"):
             GaussianCross.from_pretrained("someone/model")
 
-    def test_a_misspelt_path_is_not_asked_of_the_hub(self, tmp_path, monkeypatch):
+    def test_a_misspelt_path_is_not_looked_up_on_the_hub(self, tmp_path, monkeypatch):
         model, asked = small_model(), []
 
         def snapshot_download(name, revision=None, allow_patterns=None):
@@ -139,7 +139,7 @@ class TestPretrained:
         with pytest.raises(InputError, match=r"\(runs has a0, .*, a7, …\)"):
             load_pretrained("runs/rooms")
 
-    def test_what_is_no_model_is_refused(self, tmp_path):
+    def test_folders_without_a_model_are_refused(self, tmp_path):
         with pytest.raises(InputError, match="found no such folder"):
             GaussianCross.from_pretrained(tmp_path / "none")
         (tmp_path / "model.pth").write_bytes(b"x")

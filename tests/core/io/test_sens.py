@@ -33,7 +33,7 @@ class TestSens:
         (_, depth), *_ = sens.images(sens.frames)
         np.testing.assert_array_equal(depth, raw.depth_of(0))
 
-    def test_truncation_at_any_byte_is_said(self, tmp_path):
+    def test_truncation_at_any_byte_is_an_input_error(self, tmp_path):
         raw.write_sens(tmp_path / "a.sens", frames=2)
         whole = (tmp_path / "a.sens").read_bytes()[:-8]
         for length in [*range(0, 400, 7), len(whole) // 2, len(whole) - 1]:
@@ -41,7 +41,7 @@ class TestSens:
             with pytest.raises(InputError, match=r"truncated|ends in frame|version|name|sizes"):
                 read_sens(tmp_path / "a.sens")
 
-    def test_what_is_not_read_is_refused(self, tmp_path):
+    def test_unsupported_recordings_are_refused(self, tmp_path):
         raw.write_sens(tmp_path / "a.sens", frames=1)
         whole = (tmp_path / "a.sens").read_bytes()
         codecs = 4 + 8 + len(b"StructureSensor") + 4 * 64

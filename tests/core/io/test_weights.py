@@ -39,7 +39,7 @@ class TestPointcept:
         assert found.prefix == prefix and set(found.left_out) == set(extra) and not found.filled
         assert same_weights(found.backbone, net) and not found.backbone.training
 
-    def test_what_lies_beside_the_weights_is_not_run(self, tmp_path, capsys):
+    def test_code_pickled_beside_the_weights_is_not_run(self, tmp_path, capsys):
         net = small_backbone()
         content = {"best": np.float64(0.5), "scheduler": {"s": Scheduler()}, "time": np.datetime64("2025-01-01")}
         torch.save(content | {"state_dict": net.state_dict()}, tmp_path / "model_last.pth")
@@ -88,7 +88,7 @@ class TestPointcept:
         net = read_pointcept(tmp_path / "model.pth").backbone
         assert {p.dtype for p in net.parameters()} == {torch.float32}
 
-    def test_export_is_what_pointcept_reads(self, tmp_path):
+    def test_an_export_has_the_layout_of_pointcept(self, tmp_path):
         net = small_backbone()
         torch.save(to_pointcept(net), tmp_path / "out.pth")
         content = torch.load(tmp_path / "out.pth", weights_only=True)
@@ -134,7 +134,7 @@ class TestReadWeights:
         save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
         assert read_weights(tmp_path / "x.safetensors")["a"].tolist() == [1, 1]
 
-    def test_what_is_not_weights_is_refused(self, tmp_path):
+    def test_files_without_weights_are_refused(self, tmp_path):
         with pytest.raises(InputError, match="no such file"):
             read_weights(tmp_path / "none.pth")
         (tmp_path / "text.pth").write_text("hello")

@@ -85,7 +85,7 @@ class LargestCount(TorchDispatchMode):
         return made
 
 
-def test_what_is_sorted_is_never_there_for_all_classes(monkeypatch):
+def test_sorted_errors_of_all_classes_are_never_in_memory_at_once(monkeypatch):
     monkeypatch.setattr(losses, "LOVASZ_CHUNK", 3000)
     logits, labels = torch.randn(1000, 40), torch.arange(1000) % 40
     with LargestCount() as made:

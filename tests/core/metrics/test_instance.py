@@ -103,7 +103,7 @@ def test_predictions_on_ignored_points_are_excused():
     assert scores.ap25[1] == 1 and scores.ap50[1] == pytest.approx(0.25)
 
 
-def test_small_instances_are_not_asked_for():
+def test_small_instances_are_ignored():
     true = truth((0, 200, 1), (300, 399, 1))  # the second has 99 points
     assert score(true, (run_of((0, 200)), 1, 0.5)).ap[1] == 1
     # A prediction of it (and a point more, to be large enough) is neither right nor wrong.
@@ -166,7 +166,7 @@ def test_average_precision_of_nothing_found():
         ({"scores": [0.5, 0.5]}, "1, 1 and 2"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_inputs_that_do_not_match_are_refused(change, message):
     given = {"segment": torch.zeros(10), "instance": torch.zeros(10), "masks": torch.ones(1, 10)}
     given |= {"classes": [1], "scores": [0.5]} | change
     with pytest.raises(InputError, match=message):

@@ -10,7 +10,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.metrics.few_shot import draw_episodes, episode_accuracy, few_shot_scores
 from gaussiancross.core.metrics.retrieval import match_ranks, recall, reference_rank, retrieval_scores
 from gaussiancross.core.metrics.zero_shot import TEMPLATES, class_vectors, zero_shot_scores
-from gaussiancross.core.query.text import Encoded, TextVectors
+from gaussiancross.core.query.text import EncodedPhrases, TextVectors
 
 
 def drawn(*shape, seed=0):
@@ -30,7 +30,7 @@ class TestRetrieval:
     def test_ranks_in_parts(self, monkeypatch):
         queries, gallery = drawn(50, 8), drawn(50, 8, seed=1)
         whole = match_ranks(queries, gallery, ids=[i % 7 for i in range(50)])
-        monkeypatch.setattr("gaussiancross.core.metrics.retrieval._ROWS", 7)
+        monkeypatch.setattr("gaussiancross.core.metrics.retrieval.ROWS_PER_CHUNK", 7)
         assert torch.equal(match_ranks(queries, gallery, ids=[i % 7 for i in range(50)]), whole)
 
     def test_one_embedding_for_everything_finds_nothing(self):
@@ -73,24 +73,24 @@ class TestZeroShot:
             def encode(self, phrases):
                 rows = {"a cat": [3.0, 0, 0], "the cat": [0, 0.5, 0], "cat pic": [0, 0, 9]}
                 known = torch.tensor([p in rows and p != "cat pic" for p in phrases])
-                return Encoded(torch.tensor([rows.get(p, [0.0, 0, 0]) for p in phrases]), known)
+                return EncodedPhrases(torch.tensor([rows.get(p, [0.0, 0, 0]) for p in phrases]), known)
 
         vector = class_vectors(Tower(), ["cat"], ["a {}", "the {}", "{} pic"])
         torch.testing.assert_close(vector, torch.tensor([[0.5**0.5, 0.5**0.5, 0]]))
 
-    def test_a_dictionary_is_asked_for_the_bare_name(self):
+    def test_a_dictionary_gets_the_class_name_without_a_template(self):
         words = TextVectors(torch.eye(2), ["night stand", "bed"])
         torch.testing.assert_close(class_vectors(words, ["bed", "night_stand"]), torch.eye(2)[[1, 0]])
         with pytest.raises(InputError, match=r"class 'xbox'.*an unknown one"):
             class_vectors(words, ["bed", "xbox"])
 
-    def test_a_vocabulary_that_knows_the_words_of_templates_is_still_asked_for_the_bare_name(self):
+    def test_a_vocabulary_gets_the_class_name_even_if_it_knows_the_template(self):
         class Knows(TextVectors):
             asked: list[str] = []  # noqa: RUF012
 
             def encode(self, phrases):
                 self.asked.extend(phrases)
-                return Encoded(torch.eye(2)[[0] * len(phrases)], torch.ones(len(phrases), dtype=torch.bool))
+                return EncodedPhrases(torch.eye(2)[[0] * len(phrases)], torch.ones(len(phrases), dtype=torch.bool))
 
         class_vectors(Knows(torch.eye(2), ["a", "bed"]), ["bed"])
         assert Knows.asked == ["bed"]

@@ -1,4 +1,4 @@
-"""The whole network on one small scene: what it may see, what it returns, and in which precision."""
+"""GaussianCross on one small scene: input, output, precision."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The point loss: a teacher's features in the views at hand, lifted onto the voxels, from the backbone's features."""
+"""The point loss: teacher features of the views, lifted onto the voxels."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_groups_are_those_of_the_reference(backend):
 def test_pairs_are_measured_in_parts(monkeypatch):
     for coord, labels, radius in clouds():
         whole = group_points(coord, labels, radius, "torch")
-        monkeypatch.setattr(grouping, "_PAIRS", 7)
+        monkeypatch.setattr(grouping, "PAIRS_PER_CHUNK", 7)
         assert torch.equal(group_points(coord, labels, radius, "torch"), whole)
         monkeypatch.undo()
 
@@ -70,7 +70,7 @@ def test_a_link_is_shorter_than_the_radius(backend):
     assert group_points(line[:0], same[:0], 1.0, backend).tolist() == []
 
 
-def test_what_cannot_be_grouped_is_refused():
+def test_invalid_points_and_labels_are_refused():
     coord, labels = torch.zeros(3, 3), torch.zeros(3, dtype=torch.int64)
     with pytest.raises(InputError, match="finite"):
         group_points(torch.full((3, 3), torch.nan), labels, 1.0)

@@ -37,14 +37,14 @@ class TestFarthestPoints:
         count = min(n, 40) + 3  # more than there are, too
         expected = np.stack([reference_fps(p.numpy(), count, skip) for p in points])
         np.testing.assert_array_equal(farthest_point_sample(points, count, skip).numpy(), expected)
-        np.testing.assert_array_equal(point_ops._fps_torch(points, count, skip).numpy(), expected)
+        np.testing.assert_array_equal(point_ops.farthest_point_sample_torch(points, count, skip).numpy(), expected)
 
     def test_equals_and_all_skipped(self):
         same = torch.full((1, 300, 3), 0.5)
         assert farthest_point_sample(same, 5).tolist() == [[0, 0, 0, 0, 0]]
         near = cloud(100) * 0.01
         assert farthest_point_sample(near, 4, UNI3D_SKIP).tolist() == [[0, 0, 0, 0]]
-        assert point_ops._fps_torch(near, 4, UNI3D_SKIP).tolist() == [[0, 0, 0, 0]]
+        assert point_ops.farthest_point_sample_torch(near, 4, UNI3D_SKIP).tolist() == [[0, 0, 0, 0]]
 
     def test_uni3d(self, golden):
         points = torch.from_numpy(golden["points"][..., :3].copy())
@@ -69,7 +69,7 @@ class TestNeighbours:
         points, queries = cloud(n, n, batch=2), cloud(9, n + 1, batch=2)
         expected = np.stack([reference_knn(q.numpy(), p.numpy(), count) for q, p in zip(queries, points, strict=True)])
         np.testing.assert_array_equal(knn(queries, points, count).numpy(), expected)
-        found = point_ops._knn_torch(queries, points, count)
+        found = point_ops.knn_torch(queries, points, count)
         np.testing.assert_array_equal(found.numpy(), expected)
 
     def test_equals_come_by_index(self):
@@ -105,7 +105,7 @@ def test_gather_is_indexing():
 
 
 @pytest.mark.gpu
-def test_cuda_finds_what_the_cpu_finds():
+def test_cuda_agrees_with_the_cpu():
     points = cloud(5000, batch=4)
     picked = farthest_point_sample(points, 256, UNI3D_SKIP)
     assert torch.equal(farthest_point_sample(points.cuda(), 256, UNI3D_SKIP).cpu(), picked)

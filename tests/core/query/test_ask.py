@@ -1,4 +1,4 @@
-"""Whole questions: words, examples, classes, cuts and groups, on features that are made up."""
+"""Complete queries: phrases, examples, classes, thresholds and groups, on synthetic features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import (
     Calibration,
     ClosedVocabularyEncoder,
-    Encoded,
+    EncodedPhrases,
     Example,
     FeatureStore,
     Query,
@@ -50,19 +50,19 @@ class Tower:
     def __init__(self, known: tuple[str, ...]) -> None:
         self.known, self.seen = known, []
 
-    def encode(self, phrases: list[str]) -> Encoded:
+    def encode(self, phrases: list[str]) -> EncodedPhrases:
         self.seen += phrases
         known = torch.tensor([any(w in p for w in self.known) for p in phrases])
-        return Encoded(
+        return EncodedPhrases(
             torch.randn(len(phrases), 16, generator=torch.Generator().manual_seed(1)) * known[:, None], known
         )
 
 
 def test_each_phrase_has_a_column_and_classes_take_the_best(lexicon, features):
     answer = ask(QueryableFeatures.build(features, lexicon), Query(("lamp", "zebra", "sofa")))
-    assert [p.phrase for p in answer.known] == ["lamp", "sofa"]
-    assert answer.each.shape == (3 * PER, 2)
-    torch.testing.assert_close(answer.each.amax(1), answer.scores)
+    assert [p.phrase for p in answer.known_phrases] == ["lamp", "sofa"]
+    assert answer.phrase_scores.shape == (3 * PER, 2)
+    torch.testing.assert_close(answer.phrase_scores.amax(1), answer.scores)
     labels = answer.classes([0.5, 0.5])
     assert labels.tolist() == [1] * PER + [0] * PER + [-1] * PER
     assert (answer.classes([0.5, 0.9999]) == -1)[:PER].all()
@@ -70,14 +70,14 @@ def test_each_phrase_has_a_column_and_classes_take_the_best(lexicon, features):
         ask(QueryableFeatures.build(features, lexicon), Query(("zebra",))).classes([])
 
 
-def test_an_example_finds_its_like_and_words_beside_it_stay_the_same(lexicon, features):
+def test_an_example_finds_similar_points_and_leaves_phrases_unchanged(lexicon, features):
     words = QueryableFeatures.build(features, lexicon)
     crop = Example("this", features[PER : PER + 5] * torch.tensor([[1.0], [9], [0.1], [3], [2]]))
     answer = ask(words, Query((crop, "sofa")))
-    this, sofa = answer.each.T
+    this, sofa = answer.phrase_scores.T
     assert answer.phrases[0].phrase == "this" and answer.phrases[0].presence.present
     assert this[PER : 2 * PER].min() > 0.5 > torch.cat([this[:PER], this[2 * PER :]]).max()
-    torch.testing.assert_close(sofa, ask(words, Query(("sofa",))).each[:, 0])
+    torch.testing.assert_close(sofa, ask(words, Query(("sofa",))).phrase_scores[:, 0])
     elsewhere = ask(words, Query((Example("giraffe", lexicon.encode(["giraffe"]).vectors),)))
     assert not elsewhere.phrases[0].presence.present
     against = ask(words, Query((crop,), negatives=("lamp",)))
@@ -112,7 +112,7 @@ def test_calibration_decides_what_is_present(lexicon, features):
     assert ask(strict, Query(("sofa",))).scores.max() > 0.5  # scores are not touched
 
 
-def test_text_towers_get_templates_and_canonical_words(features):
+def test_text_towers_get_templates_and_canonical_phrases(features):
     tower = Tower(("sofa", "object"))
     assert not isinstance(tower, ClosedVocabularyEncoder) and template_for(tower) == "a photo of a {}"
     answer = ask(QueryableFeatures.build(features, tower), Query(("sofa", "lamp"), template="a {} here"))
@@ -122,7 +122,7 @@ def test_text_towers_get_templates_and_canonical_words(features):
         negatives_of(Tower(("sofa",)))
 
 
-def test_features_and_words_must_belong_together(lexicon, features):
+def test_features_and_text_vectors_must_match(lexicon, features):
     with pytest.raises(InputError, match="neither"):
         QueryableFeatures.build(features)
     with pytest.raises(InputError, match="different models"):
@@ -135,7 +135,7 @@ def test_stores_are_made_once_and_shared(lexicon, features):
     def keep(name, make):
         return made.setdefault(name, None) or made.update({name: make()}) or made[name]
 
-    first, second = (QueryableFeatures.build(features, lexicon, keep=keep) for _ in range(2))
+    first, second = (QueryableFeatures.build(features, lexicon, memo=keep) for _ in range(2))
     assert first.store() is second.store()
 
 

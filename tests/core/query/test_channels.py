@@ -1,4 +1,4 @@
-"""Words for class-score features: the coordinates must give the cosines of the full text space."""
+"""Text queries on class-score features: coordinates give the cosines of the full text space."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_cosines_are_those_of_the_weighted_sum_of_text_vectors(words, channels, 
     assert channels.dim == channels.features(scores).shape[1] == 5
 
 
-def test_names_without_a_vector_are_words_of_their_own(channels):
+def test_names_without_a_vector_get_a_dimension_of_their_own(channels):
     assert channels.known.tolist() == [True, False, True, True]
     query, known = channels.encode(["walls", "floor"])
     assert known.tolist() == [True, False]
@@ -49,7 +49,7 @@ def test_names_without_a_vector_are_words_of_their_own(channels):
     assert 0.5 < others[0, 1] < 0.99  # as near as words are to each other
 
 
-def test_relevancy_tells_what_is_there_from_what_is_not(channels, scores):
+def test_relevancy_separates_present_from_absent_classes(channels, scores):
     store = channels.store(torch.eye(4).repeat(30, 1)[:, :4] * 10)
     answer = store.relevancy(channels.encode(["sofa", "wall", "giraffe"]).vectors, channels.common())
     assert peak(answer[:, 0]) > 0.6 and peak(answer[:, 1]) > 0.6
@@ -62,7 +62,7 @@ def test_length_of_the_scores_does_not_matter(channels, scores):
     torch.testing.assert_close(channels.features(scores), channels.features(scores * 7), atol=1e-6, rtol=0)
 
 
-def test_find_says_what_it_knows(channels):
+def test_find_matches_names_and_suggests_similar_ones(channels):
     assert channels.find("A Sofa") == "sofa"
     assert channels.find("light") == "lamp; light"
     assert channels.find("giraffes") == "giraffe"
@@ -72,13 +72,13 @@ def test_find_says_what_it_knows(channels):
     assert channels.nearest("xyzzy") == ("", 0.0)
 
 
-def test_without_an_encoder_the_names_are_the_words(scores):
+def test_without_an_encoder_the_class_names_are_the_phrases(scores):
     channels = ChannelText.build(NAMES)
     query, known = channels.encode(["wall", "giraffe"])
     assert known.tolist() == [True, False]
     best = channels.store(scores, 4.0).scores(query[:1])[:, 0].argmax()
     assert channels.probabilities(scores, 4.0)[:, 1].argmax() == best
-    assert str(channels.find("giraffe")).startswith("I don't know 'giraffe'.")
+    assert str(channels.find("giraffe")).startswith("Unknown phrase 'giraffe'.")
 
 
 def test_bad_input():

@@ -10,7 +10,7 @@ import torch
 from gaussiancross.core import query
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query.decide import TWO_GROUPS, otsu
-from helpers.query_features import _features
+from helpers.query_features import random_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,12 +24,12 @@ class TestCombine:
         assert torch.allclose(query.combine(torch.stack([a, a * float("nan")]), torch.zeros(1, 3)), a)
 
     def test_exclude_pushes_away(self):
-        f = _features(50, 16)
+        f = random_features(50, 16)
         plain, pushed = query.combine(f[:3]), query.combine(f[:3], f[10:12])
         assert (query.similarity(f[10:12], pushed[None]) < query.similarity(f[10:12], plain[None])).all()
 
     def test_excluded_as_negatives(self):
-        f = _features(50, 16)
+        f = random_features(50, 16)
         negatives = torch.cat([f[20:22], f[10:12]])
         got = query.relevancy(f, query.combine(f[:3])[None], negatives)
         assert (got[10:12] <= query.relevancy(f, query.combine(f[:3])[None], f[20:22])[10:12]).all()

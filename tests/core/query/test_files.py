@@ -1,4 +1,4 @@
-"""Files around questions: calibrations beside models, SceneSplat folders."""
+"""Calibrations beside models, and SceneSplat folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_calibrations_of_both_fields_live_in_one_file(tmp_path):
     assert load_calibration(path, "model") == Calibration(0.7, 0.97)
     save_calibration(path, "soft", Calibration(0.7, 0.97, 0.25, 0.4), {})
     soft = load_calibration(path, "soft")
-    assert soft.least(np.full(30, 0.9)) == pytest.approx(0.36) and soft.least(np.full(30, 0.1)) == 0.25
+    assert soft.min_threshold(np.full(30, 0.9)) == pytest.approx(0.36) and soft.min_threshold(np.full(30, 0.1)) == 0.25
     assert load_calibration(path, "other") is None
     assert json.loads(path.read_text())["fields"]["lifted"]["scenes"] == 21
     assert [p.name for p in tmp_path.iterdir()] == ["calibration.json"]

@@ -8,14 +8,14 @@ import pytest
 import torch
 from gaussiancross.core import query
 from gaussiancross.core.errors import InputError
-from helpers.query_features import _features, _with_bad_rows
+from helpers.query_features import random_features, with_bad_rows
 
 
 class TestStore:
     @pytest.mark.parametrize("n,dim,queries", [(1, 1, 1), (5, 31, 3), (33, 32, 4), (9000, 70, 5), (130, 512, 9)])
     @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
     def test_scores_within_the_stated_error(self, precision, n, dim, queries):
-        f, q = _features(n, dim), _features(queries, dim, 1)
+        f, q = random_features(n, dim), random_features(queries, dim, 1)
         store = query.FeatureStore.build(f, precision)
         error = (store.scores(q) - query.similarity(f.double(), q.double())).abs()
         # float16 multiplies in float16 too, which the stated error of the stored values does not cover.
@@ -33,10 +33,10 @@ class TestStore:
         assert error[1] < 0.2 * error[0]
 
     def test_any_length_packs_alike(self):
-        f = _features(40, 24)
+        f = random_features(40, 24)
         lengths = torch.logspace(-30, 30, 40)[:, None]
         stores = [query.FeatureStore.build(x, "int8") for x in (f, f / f.norm(dim=1, keepdim=True) * lengths)]
-        q = _features(3, 24, 1)
+        q = random_features(3, 24, 1)
         assert torch.allclose(stores[0].scores(q), stores[1].scores(q), atol=1e-4)
         same = query.FeatureStore.build(f[:1] * lengths, "int8")  # nothing is left beside the mean
         assert torch.allclose(same.scores(f[:1]), torch.ones(40, 1), atol=1e-5)
@@ -57,7 +57,7 @@ class TestStore:
         assert store.scores(torch.randn(3, 512))[:, 1].is_contiguous()
 
     def test_relevancy_is_the_same_from_many_threads(self):
-        f, p, k = _features(40_000, 40), _features(2, 40, 1), _features(4, 40, 2)
+        f, p, k = random_features(40_000, 40), random_features(2, 40, 1), random_features(4, 40, 2)
         store = query.FeatureStore.build(f, "int8")
         expected, results = store.relevancy(p, k), {}
         assert (expected - query.relevancy(f, p, k)).abs().max() < 4e-2
@@ -84,7 +84,7 @@ class TestStore:
     @pytest.mark.gpu
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
     def test_gpu(self):
-        f, p, k = _with_bad_rows(_features(5000, 96)), _features(2, 96, 1), _features(4, 96, 2)
+        f, p, k = with_bad_rows(random_features(5000, 96)), random_features(2, 96, 1), random_features(4, 96, 2)
         store = query.FeatureStore.build(f.cuda())
         assert store.precision == "float16"
         assert (store.relevancy(p, k).cpu() - query.relevancy(f, p, k)).abs().max() < 2e-2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gaussiancross.core import query
 from gaussiancross.core.errors import InputError
-from helpers.query_features import _data
+from helpers.query_features import sample_data
 
 NAMES = [
     "bookcase",
@@ -60,13 +60,13 @@ class TestText:
         if name is not None:
             assert found == name
             return
-        assert isinstance(found, query.UnknownPhrase) and str(found).startswith(f"I don't know '{phrase}'.")
+        assert isinstance(found, query.UnknownPhrase) and str(found).startswith(f"Unknown phrase '{phrase}'.")
 
     def test_suggestions(self, words):
         assert words.find("red chair").suggestions[0] == "chair"
         assert "bookcase" in words.find("bokcase").suggestions
         assert "wine_glass" in words.find("wine").suggestions
-        assert str(words.find("zzzz")) == "I don't know 'zzzz'."
+        assert str(words.find("zzzz")) == "Unknown phrase 'zzzz'."
 
     def test_encode(self, words):
         assert isinstance(words, query.TextEncoder)
@@ -93,7 +93,7 @@ class TestText:
             def encode(self, phrases):
                 photo = torch.tensor([p.startswith("a photo") for p in phrases])
                 vectors = torch.where(photo[:, None], torch.tensor([5.0, 0]), torch.tensor([0, 1.0]))
-                return query.Encoded(vectors, torch.tensor(["cat" not in p for p in phrases]))
+                return query.EncodedPhrases(vectors, torch.tensor(["cat" not in p for p in phrases]))
 
         vectors, known = query.encode(Tower(), ["dog", "cat"], [*query.PHOTO, "{}"])
         assert known.tolist() == [True, False]
@@ -118,7 +118,7 @@ class TestText:
             query.TextVectors.load(tmp_path / "v.npy")
 
     def test_clip_vectors(self):
-        path = _data("text", "clip_vitb32_lvis.npy")
+        path = sample_data("text", "clip_vitb32_lvis.npy")
         words = query.TextVectors.load(path)
         assert len(words) == 1203 and words.dim == 512
         phrases = ("ARMCHAIRS", "couches", "TV", "the wine glasses", "hot air balloon")

@@ -150,10 +150,8 @@ def test_gradcheck():
 
     def network(x, *weights):
         tensor = SparseTensor.create(x, indices, (3, 3, 3), 1)
-        modules = [copy.copy(m) for m in (down, up, subm)]
-        for module, weight in zip(modules, weights, strict=True):
-            module._parameters = {"weight": weight, "bias": None}
-            tensor = module(tensor)
+        for module, weight in zip((down, up, subm), weights, strict=True):
+            tensor = torch.func.functional_call(module, {"weight": weight}, (tensor,))
         return tensor.features
 
     assert torch.autograd.gradcheck(network, (x, down.weight, up.weight, subm.weight))
@@ -237,7 +235,7 @@ def test_bad_layers_and_tensors():
         resolve_backend("cuda", torch.device("cpu"))
 
 
-def test_missing_spconv_says_what_to_install(monkeypatch):
+def test_missing_spconv_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "spconv.pytorch", None)
     with pytest.raises(InputError, match=r"pip install gaussiancross\[cuda\]"):
         resolve_backend("spconv", torch.device("cpu"))

@@ -146,8 +146,7 @@ def test_threads_of_torch_stay_as_they_were(monkeypatch):
 
     monkeypatch.setattr(cpu, "get_num_threads", starts)
     try:
-        with cpu._kernels():
-            pass
+        render(scene(2, 0), cameras(), "numba")
         assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(before)

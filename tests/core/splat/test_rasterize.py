@@ -85,12 +85,12 @@ def test_golden_projection_of_the_reference() -> None:
 def test_golden_projection_of_the_numba_records() -> None:
     """The records' Cholesky factor, squared, is gsplat's conic; boxes lose no pixel with alpha ≥ 1/255."""
     data, info = golden("gsplat_projection")
-    from gaussiancross.core.splat.cpu import _project
+    from gaussiancross.core.splat.cpu import project_records
 
     n, w, h = len(data["means"]), info["config"]["width"], info["config"]["height"]
     f = [torch.tensor(data[k]) for k in ("means", "quats", "scales")]
     views, Ks = torch.tensor(data["viewmats"]), torch.tensor(data["Ks"])
-    lists = _project((*f, torch.ones(n), torch.zeros(n, 3), torch.zeros(n, 0)), views, Ks, w, h, 0.01, 1e10, 0.3)
+    lists = project_records((*f, torch.ones(n), torch.zeros(n, 3), torch.zeros(n, 0)), views, Ks, w, h, 0.01, 1e10, 0.3)
     boxes, r = lists.boxes, lists.records.astype(np.float64)
     drawn = data["stable"] & (boxes[..., 1] > boxes[..., 0])
     assert drawn.sum() > 300

@@ -1,4 +1,4 @@
-"""gsplat against the other backends; without a GPU, our adapter against a gsplat made of the reference."""
+"""gsplat against the other backends; without a GPU, the adapter against a gsplat made of the reference."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_mesh_for_other_programs():
     assert len(np.unique(mesh.visual.vertex_colors, axis=0)) > 1
 
 
-def test_captions_say_what_is_there():
+def test_captions_describe_the_object():
     rng = np.random.default_rng(0)
     for category in ("chair", "apple", "car"):
         obj = build_object(category, 5)
@@ -127,7 +127,7 @@ def test_captions_say_what_is_there():
     assert set(describe(build_object("chair", 5)).colors) <= words
 
 
-def test_colour_words_are_those_of_the_surface():
+def test_colours_in_captions_are_those_of_the_surface():
     for seed in range(6):
         obj = build_object("dumbbell", seed)
         told = set(describe(obj).colors)

@@ -91,7 +91,7 @@ def test_every_class_and_every_kind_of_room_appears(rooms):
 
 
 @pytest.mark.parametrize("kind", ROOM_KINDS)
-def test_rooms_have_what_makes_them(kind):
+def test_rooms_have_their_essential_classes(kind):
     for seed in range(4):
         found = {SCANNET20[c] for c in np.unique(build_room(seed, kind).segment) if c >= 0}
         assert found >= ESSENTIAL_CLASSES[kind], seed
@@ -222,7 +222,7 @@ def test_light_is_neither_dark_nor_burnt_out(seen):
     assert (color.max(-1) >= 254).mean() < 0.15 and (color.max(-1) < 12).mean() < 0.05
 
 
-def test_near_cuts_away_what_is_close(seen):
+def test_the_near_plane_removes_close_surfaces(seen):
     lit, cameras, views, _ = seen
     cut = render(lit, cameras, 0, near=1.5)
     far = views[0].depth > 1.6
@@ -231,7 +231,7 @@ def test_near_cuts_away_what_is_close(seen):
 
 
 # ── the data set ─────────────────────────────────────────────────────────────────────────────────────────────────
-def test_dataset_reads_back_what_it_made(tmp_path, monkeypatch):
+def test_the_dataset_reads_its_files_back(tmp_path, monkeypatch):
     data = Rooms("val", 2, SMALL, tmp_path)
     scene, frames = data.scene(1), data.frames(1)
     assert scene.name == "room_val_000001" and data.class_names == SCANNET20
@@ -263,17 +263,17 @@ def test_cache_is_keyed_by_version_and_configuration(tmp_path, monkeypatch):
 
 def test_an_interrupted_room_is_made_again_and_leaves_nothing(tmp_path, monkeypatch):
     data = Rooms("train", 1, SMALL, tmp_path)
-    write = dataset_module._write_points
+    save = np.save
 
-    def broken(folder, scene):
-        write(folder, scene)
-        raise KeyboardInterrupt
+    def broken(path, array, **options):
+        save(path, array, **options)
+        if path.name == "instance.npy":
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset_module, "_write_points", broken)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(np, "save", broken)
         data.scene(0)
     assert list(data.root.rglob("*.npy")) == []
-    monkeypatch.setattr(dataset_module, "_write_points", write)
     assert len(data.scene(0)) > 100
     assert not list(data.root.glob("partial-*"))
 
@@ -281,14 +281,14 @@ def test_an_interrupted_room_is_made_again_and_leaves_nothing(tmp_path, monkeypa
 def test_two_processes_may_make_the_same_room(tmp_path, monkeypatch):
     """The slower one finds the folders already there when it comes to move its own."""
     slow, fast = Rooms("train", 1, SMALL, tmp_path), Rooms("train", 1, SMALL, tmp_path)
-    write = dataset_module._write_points
+    save = np.save
 
-    def late(folder, scene):
-        monkeypatch.setattr(dataset_module, "_write_points", write)
+    def late(path, array, **options):
+        monkeypatch.setattr(np, "save", save)
         fast.scene(0)
-        write(folder, scene)
+        save(path, array, **options)
 
-    monkeypatch.setattr(dataset_module, "_write_points", late)
+    monkeypatch.setattr(np, "save", late)
     np.testing.assert_array_equal(slow.scene(0).coord, fast.scene(0).coord)
     assert not list(slow.root.glob("partial-*"))
 
@@ -329,10 +329,10 @@ def test_unwritable_root_is_an_input_error(tmp_path):
 def test_sensor_noise_is_off_by_default_and_grows_with_distance(seen):
     _, _, views, _ = seen
     rng = np.random.default_rng(0)
-    color, depth = dataset_module._add_noise(views[0], RoomsConfig(), rng)
+    color, depth = dataset_module.add_sensor_noise(views[0], RoomsConfig(), rng)
     np.testing.assert_array_equal(color, views[0].color)
     np.testing.assert_array_equal(depth, views[0].depth)
-    _, noisy = dataset_module._add_noise(views[0], RoomsConfig(depth_noise=1, color_noise=2), rng)
+    _, noisy = dataset_module.add_sensor_noise(views[0], RoomsConfig(depth_noise=1, color_noise=2), rng)
     error = np.abs(noisy - views[0].depth)
     near, far = views[0].depth < np.median(views[0].depth), views[0].depth >= np.median(views[0].depth)
     assert 0 < error[near].mean() < error[far].mean() < 0.1
@@ -350,7 +350,7 @@ def test_shortcut_score_is_one_when_a_feature_gives_the_class_away(seen):
 
 
 @pytest.mark.slow
-def test_neither_height_nor_colour_tells_the_classes(tmp_path):
+def test_height_or_colour_alone_do_not_give_the_class(tmp_path):
     config = RoomsConfig(frames=12, width=160, height=120, points=20_000)
     train, val = Rooms("train", 20, config, tmp_path), Rooms("val", 10, config, tmp_path)
     a, b = [train.scene(i) for i in range(20)], [val.scene(i) for i in range(10)]

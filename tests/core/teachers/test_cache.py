@@ -34,7 +34,7 @@ def test_int8_steps_are_a_127th_of_the_largest_component() -> None:
     assert unpack(pack(3 * x, "int8"))[0, 0, 0].tolist() == [381, 3, -3, -381]
 
 
-def test_what_cannot_be_packed() -> None:
+def test_features_that_cannot_be_packed_are_refused() -> None:
     with pytest.raises(InputError, match="use --storage int8"):
         pack(torch.full((1, 1, 1, 2), 1e5), "float16")
     assert unpack(pack(torch.full((1, 1, 1, 2), 1e5), "int8")).max() == pytest.approx(1e5)
@@ -46,7 +46,9 @@ def test_what_cannot_be_packed() -> None:
 
 # --- the cache -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("storage", ["float16", "int8"])
-def test_a_cache_gives_what_the_teacher_gave(tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_returns_the_features_of_the_teacher(
+    tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, val = Scenes(), Scenes(frames=2, seed=1)
     done = fill(tmp_path / "c", storage, train=train, val=val)
     assert [(d.split, d.scene, d.frames, d.made) for d in done] == [
@@ -73,13 +75,13 @@ def test_a_cache_gives_what_the_teacher_gave(tmp_path: Path, storage: str, monke
     assert max(d.error[1] for d in done) < (1e-6 if storage == "float16" else 1e-3)
     assert teacher.features("scene0", frames, []).shape == (0, H, W, D)
     # the text tower comes from the teacher's name
-    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
+    monkeypatch.setitem(registry.KINDS, "averages", lambda _: Averages())
     text = CachedTeacher(tmp_path / "c", make_teacher).text
     assert text is not None
     assert text.encode(["chair", "sofa"]).known.tolist() == [True, False]
 
 
-def test_size_is_known_before(tmp_path: Path) -> None:
+def test_the_size_of_a_cache_is_planned(tmp_path: Path) -> None:
     datasets = {"train": Scenes(20, 30), "val": Scenes(5, 30)}
     plan = plan_cache(tmp_path / "c", Averages(), datasets, "float16")
     assert (plan.scenes, plan.missing, plan.frames, plan.tokens) == (25, 25, 30, (H, W, D))

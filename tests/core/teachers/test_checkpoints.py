@@ -185,7 +185,7 @@ def test_incomplete_and_damaged_checkpoints(checkpoints: dict[str, Path], tmp_pa
         make_teacher(broken("preprocessor_config.json", b'{"image_mean": [0.5]}'))
 
 
-def test_missing_weights_are_not_made_up(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_weights_are_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(checkpoints["clip"], tmp_path / "c")

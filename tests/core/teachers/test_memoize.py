@@ -46,7 +46,7 @@ def test_a_training_computes_each_frame_once(tmp_path: Path) -> None:
     assert memoize_features(None, "rooms", tmp_path) is None
 
 
-def test_kept_features_that_no_longer_fit_are_computed_again(tmp_path: Path) -> None:
+def test_stale_features_are_computed_again(tmp_path: Path) -> None:
     frames, moved = Scenes().frames(0), Scenes(moved=1.0).frames(0)
     assert frames is not None
     assert moved is not None
@@ -79,17 +79,21 @@ def test_large_features_and_full_disks_stop_nothing(tmp_path: Path, monkeypatch:
     assert len(list(tmp_path.glob("features-*/scene0/*"))) == 1  # of the large one
 
 
-def test_training_data_keeps_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_data_memoizes_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaussiancross.core.data.batch import InputConfig
     from gaussiancross.trainers.pretraining.config import DataConfig
-    from gaussiancross.trainers.pretraining.data import _teacher
+    from gaussiancross.trainers.pretraining.data import PretrainData
 
-    monkeypatch.setitem(registry._KINDS, "averages", lambda _: Averages())
+    def teacher_of(config: DataConfig):
+        return PretrainData(config, InputConfig(), 0, Scenes(), Scenes()).teacher  # type: ignore[arg-type]
+
+    monkeypatch.setitem(registry.KINDS, "averages", lambda _: Averages())
     monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path))
     frames = Scenes().frames(0)
     assert frames is not None
     for where, folder in (("auto", tmp_path), (str(tmp_path / "own"), tmp_path / "own"), ("memory", None)):
-        teacher = _teacher(DataConfig(teacher="averages", teacher_cache=where))
+        teacher = teacher_of(DataConfig(teacher="averages", teacher_cache=where))
         assert isinstance(teacher, MemoizingTeacher)
         teacher.features("scene0", frames, [0])
         assert folder is None or len(list(folder.glob("features-*/scene0/*.safetensors"))) == 1
-    assert _teacher(DataConfig()) is None
+    assert teacher_of(DataConfig()) is None

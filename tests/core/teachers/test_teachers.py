@@ -46,7 +46,7 @@ def test_unknown_teacher_lists_the_known(spec: str) -> None:
             make_teacher(spec)
 
 
-def test_features_are_float32_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_features_are_float32_in_the_requested_order(tmp_path: Path) -> None:
     arrays = [write(tmp_path / f"{name}.npy", seed=i) for i, name in enumerate("abc")]
     teacher = PrecomputedTeacher(tmp_path)
     got = teacher.features("any", frames("a", "b", "c"), [2, 0])

@@ -37,7 +37,7 @@ def test_every_family_gives_a_token_per_patch(checkpoints: dict[str, Path], kind
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "dinov3_convnext"])
-def test_tokens_lie_where_their_patches_do(checkpoints: dict[str, Path], kind: str) -> None:
+def test_tokens_have_the_positions_of_their_patches(checkpoints: dict[str, Path], kind: str) -> None:
     """The token that changes most is that of the patch that was painted over: rows, columns and prefix tokens."""
     teacher = load(checkpoints, kind)
     pictures = images(1, 24, 40) * 0.1 + 0.45
@@ -178,7 +178,7 @@ def test_whole_pictures_are_shown_at_the_size_of_the_training(checkpoints: dict[
         teacher.embed(torch.rand(1, 3, 8, 8))
 
 
-def test_pooled_vectors_are_unit_and_what_is_unknown_is_zero(checkpoints: dict[str, Path]) -> None:
+def test_pooled_vectors_are_unit_and_unknown_texts_zero(checkpoints: dict[str, Path]) -> None:
     teacher = load(checkpoints, "clip")
     bytes_ = (images(20, 16, 16) * 255).to(torch.uint8)
     got = image_vectors(teacher, bytes_.numpy())
@@ -189,7 +189,7 @@ def test_pooled_vectors_are_unit_and_what_is_unknown_is_zero(checkpoints: dict[s
     torch.testing.assert_close(vectors.norm(dim=-1), torch.tensor([1.0, 0.0]))
     with pytest.raises(InputError, match="one with a text tower, found dinov2"):
         text_vectors(load(checkpoints, "dinov2"), ["lamp"])
-    with pytest.raises(InputError, match="looks at pictures, found none"):
+    with pytest.raises(InputError, match="encodes images, found none"):
         image_vectors(None, bytes_)
     with pytest.raises(InputError, match=r"RGB \[V, H, W, 3\]"):
         image_vectors(teacher, bytes_[0])

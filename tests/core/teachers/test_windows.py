@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gaussiancross.core.teachers.windows import multi_scale, resized, sliding, starts
+from gaussiancross.core.teachers.windows import multi_scale, resize_images, sliding, starts
 from helpers.checkpoints import images, load
 
 
@@ -48,8 +48,8 @@ def test_scales_are_averaged_on_the_grid_of_the_first_size() -> None:
     x = torch.rand(1, 3, 32, 48)
     assert torch.equal(multi_scale(network, x, 8, (1.0,)), network(x))
     both = multi_scale(network, x, 8, (1.0, 2.0))
-    fine = network(resized(x, 64, 96)).permute(0, 3, 1, 2)
-    torch.testing.assert_close(both, (network(x) + resized(fine, 4, 6).permute(0, 2, 3, 1)) / 2)
+    fine = network(resize_images(x, 64, 96)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(both, (network(x) + resize_images(fine, 4, 6).permute(0, 2, 3, 1)) / 2)
 
 
 def test_windows_and_scales_of_a_teacher(checkpoints: dict[str, Path]) -> None:

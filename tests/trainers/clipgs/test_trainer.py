@@ -1,4 +1,4 @@
-"""CLIP-GS's training engine and command line on a few drawn objects."""
+"""CLIP-GS's training engine and commands on a few synthetic objects."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TestData:
         other = ClipGSData(replace(config, seed=1)).batch(1)
         assert not torch.equal(a.batch(1).attributes, other.attributes)
 
-    def test_what_is_in_it(self, config, triplets):
+    def test_contents_of_a_batch(self, config, triplets):
         batch = ClipGSData(config).batch(0)
         assert batch.attributes.shape == (6, 96, 14) and batch.images.shape == (6, 5, DIM)
         chosen = ClipGSData(config).indices(0)
@@ -193,7 +193,7 @@ class TestCommands:
             (("classify", "nothing", "--labels", "ball"), "nothing: expected objects"),
             (("classify", "X", "--labels", "ball,unicorn"), "class 'unicorn'"),
             (("classify", "X", "--labels", "ball", "--tower", "none"), "a text tower"),
-            (("retrieve", "a unicorn", "--gallery", "X"), "I don't know 'a unicorn'"),
+            (("retrieve", "a unicorn", "--gallery", "X"), "Unknown phrase 'a unicorn'"),
             (("retrieve", "picture.png", "--gallery", "X"), "knows words only"),
             (("retrieve", "ball", "--gallery", "none.npz"), "no such file"),
             (("embed", "X", "--out", "somewhere/else.npz"), "a folder that exists"),

@@ -48,7 +48,7 @@ class TestBatches:
         for name in ("coord", "grid_coord", "feat", "offset", "segment"):
             assert torch.equal(getattr(again, name), getattr(batch, name))
 
-    def test_crops_are_no_larger_than_asked_for(self, scenes):
+    def test_crops_respect_the_largest_size(self, scenes):
         batch = SemanticData(replace(SMALL, mix=0.0, max_voxels=100), scenes).batch(0)
         assert batch.offset.tolist() == [100, 200]
 
@@ -62,7 +62,7 @@ class TestBatches:
 
 
 class TestLabels:
-    def test_smaller_draws_lie_in_larger_ones(self):
+    def test_smaller_samples_of_labels_are_subsets_of_larger_ones(self):
         dataset = SceneList([labelled_scene(i) for i in range(20)], CLASSES)
         one, five = (fewer_labels(dataset, LabelConfig(data="x", scenes=p), seed=3) for p in (5, 25))
         assert len(one) == 1 and len(five) == 5

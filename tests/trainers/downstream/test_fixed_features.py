@@ -86,7 +86,7 @@ class TestFixed:
         with pytest.raises(InputError, match="labelled points"):
             CachedFeatureProbe(self.CONFIG, tmp_path, LabelledScenes(empty, empty), source=self.colors)
 
-    def test_runs_of_one_model_go_on_wherever_it_lies_and_of_another_do_not(self, scenes, tmp_path):
+    def test_a_run_continues_with_a_copy_of_its_model_but_not_with_another_model(self, scenes, tmp_path):
         for name, seed in (("a", 1), ("b", 1), ("c", 2)):
             backbone_of(None, NETWORK, seed).save_pretrained(tmp_path / name)
 

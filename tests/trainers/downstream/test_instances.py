@@ -168,7 +168,7 @@ def test_the_command_runs_end_to_end_on_a_scannet_folder(tmp_path, capsys, monke
     assert [m.model for m in table["scannet200", "ap50"][0]] == ["spunet"] and table["scannet200", "ap50"][1] is None
 
 
-def test_the_command_says_what_is_wrong(tmp_path):
+def test_the_command_reports_input_errors(tmp_path):
     with pytest.raises(InputError, match=r"labels\.data"):
         command.main(["scannet", "--run-dir", str(tmp_path / "run"), "--device", "cpu"])
     with pytest.raises(InputError, match="scannet, scannet200, rooms"):
@@ -186,7 +186,7 @@ def test_results_of_scenes_without_instances_are_valid_json(tmp_path):
     assert content["map"] is None and content["class_ap"] == [None] * 4
 
 
-def test_predictions_are_matched_with_what_they_overlap():
+def test_predictions_are_matched_by_overlap():
     truth = torch.tensor([0, 0, 0, 0, 1, 1, -1, -1])
     label = torch.tensor([1, 1, 1, -1, 0, 2, 0, 0])
     assert match_proposals(truth, label, 2, 3).tolist() == [1, 0, 1]  # IoU 1/4, 3/4 and 1/2

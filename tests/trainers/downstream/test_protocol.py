@@ -14,7 +14,7 @@ import pytest
 import torch
 from gaussiancross.app.cli import main
 from gaussiancross.app.commands.finetune import class_table, published_table
-from gaussiancross.core.datasets.scenes.splits import mark_drawn, write_names
+from gaussiancross.core.datasets.scenes.splits import mark_sampled, write_names
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import load_weights
 from gaussiancross.core.models import load_pretrained
@@ -85,7 +85,7 @@ class TestPresets:
             if row.task != "instances":
                 assert row.preset in PRESETS[row.task]
 
-    def test_what_leaves_the_protocol_is_named(self):
+    def test_departures_from_the_protocol_are_named(self):
         config = PROBE["scannet"].config
         allowed = replace(config, init="model", seed=3, labels=replace(config.labels, data="there"))
         assert changed_options("probe", "scannet", allowed) == []
@@ -151,7 +151,7 @@ class TestTable:
         assert row.pretrained == () and row.scratch is None
         assert "not measured" in text_of(published_table(compare([])))
 
-    def test_runs_are_told_apart(self, tmp_path):
+    def test_rows_take_only_runs_of_their_own_settings(self, tmp_path):
         write_results(tmp_path / "a", result(0, init="model"))
         write_results(tmp_path / "b", result(1, init="model"))
         write_results(tmp_path / "c", result(2))
@@ -288,13 +288,13 @@ class TestLists:
         drawn = LabelledScenes.open(LabelConfig(str(tmp_path), points=7))
         assert (drawn.train.scene(1).segment == 0).sum() == 7
 
-    def test_lists_that_were_drawn_are_told_from_the_benchmarks(self, tmp_path):
+    def test_random_scene_lists_are_marked(self, tmp_path):
         few = LabelConfig(str(tmp_path), scenes=5)
         assert not uses_sampled_labels(LabelConfig(str(tmp_path))) and uses_sampled_labels(few)
         path = tmp_path / "tasks" / "scenes" / "5.txt"
         write_names(path, ["scene0001_00"])
         assert not uses_sampled_labels(few) and uses_sampled_labels(replace(few, points=20))
-        mark_drawn(tmp_path / "tasks", [path], seed=0)
+        mark_sampled(tmp_path / "tasks", [path], seed=0)
         assert uses_sampled_labels(few)
         assert labels_were_sampled(few, None) and not labels_were_sampled(few, labelled_scenes(1, 1))
         write_names(path, ["scene0000_00"])  # the benchmark's, put in its place

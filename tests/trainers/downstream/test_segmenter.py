@@ -20,14 +20,14 @@ class TestSegmenter:
         assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 1940
 
     @pytest.mark.parametrize(("features", "width"), [("last", 8), ("hypercolumn", 72), ("encoder", 40)])
-    def test_width_of_what_is_read(self, features, width, scenes):
+    def test_width_of_the_features(self, features, width, scenes):
         net = Segmenter(backbone_of(None, NETWORK), 4, features)
         points, _ = make_points(scenes.val.scene(0), 0.08)
         assert net.width == width
         assert net.features(points).shape == (len(points.coord), width)
         assert net.train()(points).shape == (len(points.coord), 4)
 
-    def test_last_is_what_the_backbone_gives(self, scenes):
+    def test_last_features_are_the_output_of_the_backbone(self, scenes):
         net = Segmenter(backbone_of(None, NETWORK), 4).eval()
         points, _ = make_points(scenes.val.scene(0), 0.08)
         expected = net.head(net.backbone(points.grid_coord, points.feat, points.offset))

@@ -162,7 +162,7 @@ class TestTraining:
         with pytest.raises(InputError, match="CachedFeatureProbe"):
             SemanticTrainer(replace(SMALL, frozen=True, features="lifted"), tmp_path, scenes)
 
-    def test_predictions_are_kept_and_not_computed_again(self, trained, tmp_path, monkeypatch):
+    def test_predictions_are_stored_and_reused(self, trained, tmp_path, monkeypatch):
         first = trained.test(folder=tmp_path / "kept")
         monkeypatch.setattr(trained, "predict", lambda points: pytest.fail("computed again"))
         seen = []
@@ -211,7 +211,7 @@ class TestVotes:
         torch.testing.assert_close(votes, torch.full((len(scene), 4), 13 / 4))
 
 
-def test_run_folders_that_cannot_be_written_are_said_so(scenes, tmp_path):
+def test_a_run_folder_that_cannot_be_written_is_an_input_error(scenes, tmp_path):
     (tmp_path / "file").write_text("")
     trainer = SemanticTrainer(SMALL, Path(tmp_path / "file" / "run"), scenes, device="cpu")
     with pytest.raises(InputError, match="can be written to"):

@@ -49,7 +49,7 @@ class TestLiveFeed:
         thread.join(2)
         assert not thread.is_alive()
 
-    def test_save_is_asked_once_and_series_are_copies(self):
+    def test_a_save_request_is_read_once_and_series_are_copies(self):
         feed = LiveFeed()
         feed.request_save()
         assert feed.take_save_request() and not feed.take_save_request()
@@ -77,7 +77,7 @@ class TestCurve:
             assert value == pytest.approx(sum(values[begin : step + 1]) / (step + 1 - begin))
             begin = step + 1
 
-    def test_what_is_not_finite_counts_only_alone(self):
+    def test_values_that_are_not_finite_are_left_out_of_means(self):
         curve = Curve(size=4)
         for step, value in enumerate([1.0, math.nan, 3.0, math.inf]):
             curve.add(step, value)

@@ -8,10 +8,11 @@ import json
 import pytest
 from gaussiancross.trainers.engine.live import LiveFeed
 from gaussiancross.trainers.engine.log import MetricLog, read_metrics
+from helpers.disk import intercept_writes
 
 
 class TestLog:
-    def test_forgets_what_lies_beyond_the_checkpoint_and_half_lines(self, tmp_path):
+    def test_rows_after_the_checkpoint_and_half_lines_are_dropped(self, tmp_path):
         lines = [json.dumps({"step": s, "loss/total": float(s)}) for s in (1, 2, 3, 4)]
         (tmp_path / "metrics.jsonl").write_text("\n".join([*lines[:1], "[1]", *lines[1:]]) + '\n{"step": 5, "lo')
         feed = LiveFeed()
@@ -24,13 +25,14 @@ class TestLog:
         assert feed.series() == {"loss/total": [(1, 1.0), (2, 2.0), (3, 3.0), (4, 0.5)]}
         assert list((tmp_path / "tensorboard").glob("events.*"))
 
-    def test_a_full_disk_is_told_once(self, tmp_path, monkeypatch):
-        log = MetricLog(tmp_path, 0, None)
-
-        def full(text):
+    def test_a_full_disk_warns_once(self, tmp_path, monkeypatch):
+        def full(path, data, write):
+            if path.name != "metrics.jsonl":
+                return write(data)
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(log, "_file", type("Full", (), {"write": staticmethod(full), "name": "m", "close": int}))
+        intercept_writes(monkeypatch, full)
+        log = MetricLog(tmp_path, 0, None)
         with pytest.warns(UserWarning, match="No space"):
             log(1, {"loss": 1.0})
         log(2, {"loss": 1.0})

@@ -44,7 +44,7 @@ class Halves(Line):
         return self.update(self.model, self.optimizer, [partial(error, x) for x in batch.chunk(2)], self.config.lr)
 
 
-def test_parts_of_a_batch_learn_what_the_batch_does(tmp_path):
+def test_gradients_of_parts_add_up_to_those_of_the_batch(tmp_path):
     whole, halves = Line(tmp_path / "a"), Halves(tmp_path / "b")
     for line in (whole, halves):
         line.fit(console=QUIET)
@@ -71,7 +71,7 @@ def test_a_step_without_memory_costs_no_step_before_it(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["optimiser", "after the update", "evaluation"])
-def test_what_a_step_without_memory_may_have_spoilt_is_not_kept(tmp_path, when):
+def test_weights_are_not_saved_after_a_step_ran_out_of_memory(tmp_path, when):
     def full(*_):
         if line.step + (when == "optimiser") == 6:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
@@ -150,7 +150,7 @@ def test_every_checkpoint_is_written_once(tmp_path):
     assert written == [4, 8, 9]
 
 
-def test_all_checkpoints_can_be_kept(tmp_path):
+def test_all_checkpoints_can_be_retained(tmp_path):
     line = Line(tmp_path, save_every=2, keep=0)
     line.fit(console=QUIET)
     assert steps_of(line) == [2, 4, 6, 8, 9]
@@ -247,7 +247,7 @@ def test_impossible_schedules_are_refused(tmp_path, schedule):
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_what_one_does_and_stop_together(tmp_path):
+def test_two_ranks_train_as_one_and_stop_together(tmp_path):
     torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
     alone = Line(tmp_path / "alone")
     alone.fit(console=QUIET)

@@ -1,4 +1,4 @@
-"""`ns-train gaussiancross`: flags, run folder, resume, `ns-eval`, clean endings."""
+"""`ns-train gaussiancross`: flags, run folder, resume, `ns-eval`, error messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,11 @@ class TestMethods:
 
     def test_a_broken_install_of_ours_leaves_the_others_alone(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "gaussiancross.trainers.ns.config", None)
-        broken = ns_method._specification("gaussiancross", "FULL", "GaussianCross")
+        spec = spec_from_file_location("gaussiancross.app.broken_ns_method", ns_method.__file__)
+        module = module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # where the YAML below finds its classes
+        spec.loader.exec_module(module)
+        broken = module.gaussiancross
         assert "Not available" in broken.description
         yaml.load(yaml.dump(broken.config), Loader=yaml.Loader)  # ns-train writes it before it builds the trainer
         with pytest.raises(RuntimeError, match="gaussiancross could not be loaded"):
@@ -145,7 +150,7 @@ class TestFlags:
             (["--pipeline.datamanager.teacher", "radioo"], "radioo"),
         ],
     )
-    def test_what_cannot_work_is_refused_in_a_sentence(self, flags, bad, words, capsys):
+    def test_impossible_options_are_refused_in_one_sentence(self, flags, bad, words, capsys):
         with pytest.raises(SystemExit) as stop:
             run([*flags, *bad])
         error = capsys.readouterr().err.strip()
@@ -236,7 +241,7 @@ class TestRun:
         assert opened[1][1] == 7007 and len(closed) == 2 and len(waited) == 1
         assert "The viewer stays open" not in capsys.readouterr().out
 
-    def test_full_size_without_a_gpu_is_told(self, flags, monkeypatch, capsys):
+    def test_full_size_without_a_gpu_prints_a_warning(self, flags, monkeypatch, capsys):
         config = parse(["gaussiancross", *flags[1:]])
         monkeypatch.setattr(type(config.pipeline), "setup", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(SystemExit) as stop:
@@ -258,7 +263,7 @@ class TestEval:
         assert "eval/psnr_std" in result and "eval/effective_rank_std" not in result  # one scene has no deviation
         assert len(list((tmp_path / "pictures").glob("room_*.png"))) == 2
 
-    def test_its_cameras_see_what_the_dataset_saw(self, flags):
+    def test_nerfstudio_cameras_equal_those_of_the_dataset(self, flags):
         """The scene's views through nerfstudio's cameras are those of the engine."""
         config = parse(flags)
         config.pipeline.datamanager.data = config.data

@@ -60,7 +60,7 @@ class TestData:
         assert torch.equal(first.points.feat, second.points.feat)
         assert first.views[0].color.shape == (2, 18, 24, 3)
 
-    def test_what_is_lifted_as_input_never_comes_from_a_target_frame(self, config):
+    def test_lifted_input_never_uses_a_target_frame(self, config):
         asked: list[tuple[tuple[str, ...], list[int]]] = []
 
         class Recording:

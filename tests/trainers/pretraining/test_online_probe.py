@@ -1,4 +1,4 @@
-"""The online probe: learns, resumes exactly, and never touches the network that it watches."""
+"""The online probe: learns, resumes exactly, does not change the network."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Walls:
     class_names = ("west", "east", "south", "north", "floor", "ceiling", "never seen")
 
     def __init__(self, inner) -> None:
-        self._inner, self.names, self.frames = inner, inner.names, inner.frames
+        self.inner, self.names, self.frames = inner, inner.names, inner.frames
 
     def __len__(self) -> int:
-        return len(self._inner)
+        return len(self.inner)
 
     def scene(self, index: int) -> PointScene:
-        scene = self._inner.scene(index)
+        scene = self.inner.scene(index)
         segment = np.stack([scene.coord, SIZE - scene.coord], 2).reshape(-1, 6).argmin(1)
         segment[::10] = -1
         return replace(scene, segment=segment)
@@ -80,7 +80,7 @@ class TestBatch:
 
 
 class TestOnlineProbe:
-    def test_learns_what_is_linearly_there(self):
+    def test_learns_linearly_separable_classes(self):
         probe = OnlineProbe(6, ("a", "b", "c", "d"))
         losses = [probe.learn(step, *blobs(seed=step)) for step in range(150)]
         assert losses[0] == pytest.approx(np.log(4), abs=1e-4) and losses[-1] < 0.3
@@ -89,7 +89,7 @@ class TestOnlineProbe:
         assert scores.allacc > 0.97 and scores.miou_present > 0.95
         assert probe.take_scores() is None  # taken
 
-    def test_knows_nothing_of_features_without_classes(self):
+    def test_scores_at_chance_on_features_without_class_information(self):
         probe = OnlineProbe(6, ("a", "b", "c", "d"))
         for step in range(60):
             features, segment = blobs(seed=step)
@@ -186,7 +186,7 @@ class TestInARun:
         assert torch.equal(probe["linear.weight"], weights["linear.weight"])
 
     def test_data_without_labels_have_no_probe(self, make_run, data):
-        plain = PretrainData(data.config, data.input, 0, data.train._inner, data.val._inner)
+        plain = PretrainData(data.config, data.input, 0, data.train.inner, data.val.inner)
         run = make_run(data=plain)
         assert run.probe is None
         metrics = run.train_step(plain.batch(0)) | run.evaluate()

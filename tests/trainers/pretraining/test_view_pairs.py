@@ -1,4 +1,4 @@
-"""Contrast of two views of a scene's points: how they are made, the loss, and what it does in pre-training."""
+"""Contrast of two views of a scene's points: pairs, loss, effect in pre-training."""
 
 from __future__ import annotations
 
@@ -144,6 +144,6 @@ class TestPretraining:
         assert losses[-1] < losses[0]
 
     @pytest.mark.parametrize("change", [{"contrast_weight": 0.0}, {"contrast_temperature": -1.0}])
-    def test_what_makes_no_sense_is_refused(self, change):
+    def test_invalid_options_are_refused(self, change):
         with pytest.raises(InputError, match="contrast"):
             replace(CONFIG.model, **change)

@@ -1,4 +1,4 @@
-"""The label-free built-in teacher: its network, its training, what is shipped."""
+"""The label-free built-in teacher: network, training, bundled weights."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from gaussiancross.trainers.teachers.self_distillation.objective import (
 )
 from gaussiancross.trainers.teachers.self_distillation.scores import (
     LabelledFrames,
-    _majority,
     labelled_frames,
     linear_probe,
+    majority_class,
     network_features,
     patches,
     pca_patches,
@@ -118,7 +118,7 @@ class TestCrops:
         error = (own - there).abs().amax(1)[inside]
         assert error.max() < 0.02
 
-    def test_hides_the_share_that_was_asked_for(self) -> None:
+    def test_masks_the_requested_share(self) -> None:
         frames = [lambda: picture(height=160, width=160)]
         pairs = crop_pairs(frames, 40, np.random.default_rng(0), CropConfig(128, 96, 160, hidden=(0.3, 0.3)))
         share = pairs.hide.float().mean((1, 2))
@@ -207,7 +207,7 @@ class TestTraining:
         assert rows[0]["rank"] > 1
         assert list((tmp_path / "whole" / "tensorboard").iterdir())
 
-    def test_a_step_that_is_not_finite_teaches_nobody(self, tmp_path: Path) -> None:
+    def test_a_step_that_is_not_finite_changes_no_weights(self, tmp_path: Path) -> None:
         run = trainer(tmp_path)
         before = {k: v.clone() for k, v in run.weights().items() if "running" not in k and "tracked" not in k}
         pairs = run.batch(0)
@@ -244,16 +244,16 @@ class TestTraining:
         assert x.mean(0).abs().max() < 1e-3 and (x.std(0) - 1).abs().max() < 1e-2
         assert all(torch.equal(v, before[k]) for k, v in run.teacher.state_dict().items())
 
-    def test_command_names_what_differs(self, tmp_path: Path) -> None:
+    def test_the_command_lists_changed_options(self, tmp_path: Path) -> None:
         assert "--steps 7" in command(SslTraining(run_dir=tmp_path, steps=7))
 
 
 class TestScores:
     def test_majority(self) -> None:
         segment = torch.tensor([[2] * 4 + [-1] * 4] * 3 + [[1] * 4 + [0] * 4])
-        assert _majority(segment, 3).tolist() == [[2, -1]]
+        assert majority_class(segment, 3).tolist() == [[2, -1]]
 
-    def test_probe_reads_what_is_there_and_nothing_else(self) -> None:
+    def test_the_probe_finds_label_information_and_no_other(self) -> None:
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(-1, 4, (6, 4, 4), generator=generator)
         frames = LabelledFrames(torch.rand(6, 32, 32, 3, generator=generator), labels, 4)
@@ -390,5 +390,5 @@ def plainly_lit(seeds: range, views: int = 4) -> LabelledFrames:
         for i in range(views):
             view = render(lit, cameras, i)
             images.append(torch.from_numpy(view.color).float() / 255)
-            labels.append(_majority(torch.from_numpy(view.segment[::2, ::2]), 20))
+            labels.append(majority_class(torch.from_numpy(view.segment[::2, ::2]), 20))
     return LabelledFrames(torch.stack(images), torch.stack(labels), 20)

@@ -80,7 +80,7 @@ def test_every_label_of_the_rooms_has_an_entry() -> None:
     assert labels <= set(SYNONYMS)
 
 
-def test_a_phrase_is_true_of_what_it_was_said_of_and_made_of_known_words() -> None:
+def test_phrases_are_true_of_their_region_and_use_known_words() -> None:
     words = Vocabulary(training_vocabulary(), 16)
     rng = np.random.default_rng(0)
     for thing in describe(build_room(3)).values():
@@ -101,7 +101,7 @@ def test_truth_needs_every_claim() -> None:
     assert truth([sofa], phrases).tolist() == [[True, True, False, False]]
 
 
-def test_vocabulary_says_which_word_it_does_not_know() -> None:
+def test_the_vocabulary_names_the_unknown_word() -> None:
     words = Vocabulary(vocabulary(), 4)
     assert words.numbers("a red chair") == words.numbers("Red chairs")
     unknown = words.numbers("a purple zebra")
@@ -225,7 +225,7 @@ def test_another_model_is_not_continued(tmp_path, toy: CaptionedRoom) -> None:
         other.resume()
 
 
-def test_it_learns_and_ships(tmp_path, toy: CaptionedRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_trains_and_is_exported(tmp_path, toy: CaptionedRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gaussiancross.trainers.teachers.two_tower.load_rooms", lambda *_, **__: [toy])
     trainer = _trainer(tmp_path / "run", toy, lr=1e-2)
     trainer.config = replace(trainer.config, steps=40)

@@ -60,12 +60,12 @@ def labelled_frames(rooms: Rooms, count: int, per_room: int) -> LabelledFrames:
             face = tracer.hits(*PixelRays(cameras, k).through(0.5, 0.5)).face
             segment = np.where(face >= 0, room.segment[np.maximum(face, 0)], -1)
             labels.append(
-                _majority(torch.from_numpy(segment).view(cameras.height, cameras.width), len(rooms.class_names))
+                majority_class(torch.from_numpy(segment).view(cameras.height, cameras.width), len(rooms.class_names))
             )
     return LabelledFrames(torch.cat(images), torch.stack(labels), len(rooms.class_names))
 
 
-def _majority(segment: Tensor, classes: int) -> Tensor:
+def majority_class(segment: Tensor, classes: int) -> Tensor:
     """Reduce classes [h·RAYS, w·RAYS] (−1 = none) to the most frequent one per token [h, w]."""
     votes = F.one_hot(segment + 1, classes + 1).permute(2, 0, 1).float()
     return F.avg_pool2d(votes, RAYS).argmax(0) - 1

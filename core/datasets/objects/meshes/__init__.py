@@ -1,12 +1,13 @@
-"""Meshes of single objects, as they are found: read, made upright and of one size, lit, to be looked at and sampled.
+"""Mesh files of single objects: read, normalise and light them, for rendering and sampling.
 
 file ─ read_mesh ─→ RawMesh ─ mesh_object ─→ MeshObject ─ light_mesh ─→ LitMesh ─→ `objects.render_object`,
                                                                               `objects.surface_points`
 
-read        files through trimesh: materials, textures, colours per vertex or face, scenes of many nodes
-normals     smooth where the surface is, sharp at its edges
-solid       the object: triangles small enough to keep light per vertex, rays that pass through cut-outs
-shade       its colours, lit or plain
+read        read files with trimesh: materials, textures, colours per vertex or face, scenes of several nodes
+draco       decode Draco-compressed glTF
+normals     vertex normals, smooth on surfaces and sharp at edges
+solid       upright object in the unit ball, with small triangles and cut-out textures
+shade       colours with or without light
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _COMPONENT = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint3
 _TRIANGLES = 4
 
 
-def without_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
+def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
     """Decompress a glTF file's Draco primitives.
 
     Args:
@@ -46,7 +46,7 @@ def without_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
             if EXTENSION in primitive.get("extensions", {}) and not _has_fallback(tree, primitive)
         ]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
-        return None  # not a glTF file: left to the loader, which says so
+        return None  # not a glTF file: the loader reports it
     if not primitives:
         return None
     decode = _decoder(path)
@@ -68,7 +68,7 @@ def without_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
                 primitive["attributes"][name] = _add(tree, extra, target, offset, array, tree["accessors"][old])
             faces = np.asarray(mesh.faces, np.uint32).reshape(-1)
             primitive["indices"] = _add(tree, extra, target, offset, faces, {"type": "SCALAR"})
-            primitive["mode"] = _TRIANGLES  # strips, too, are decoded to a list of triangles
+            primitive["mode"] = _TRIANGLES  # strips are decoded to a list of triangles, too
         for key in ("extensionsUsed", "extensionsRequired"):
             tree[key] = [name for name in tree.get(key, []) if name != EXTENSION]
             if not tree[key]:
@@ -81,7 +81,7 @@ def without_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
             tree["buffers"].append({"byteLength": len(extra), "uri": uri})
     except InputError:
         raise
-    except Exception as error:  # of a damaged file, of any kind: DracoPy's own, missing keys, numbers out of range
+    except Exception as error:  # damaged files raise almost any exception
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(path, "readable Draco-compressed geometry", f"damaged data ({reason})") from error
     text = json.dumps(tree).encode()
@@ -126,9 +126,9 @@ class _Buffers:
 def _add(
     tree: dict[str, Any], extra: bytearray, target: int, offset: int, array: NDArray, accessor: dict[str, Any]
 ) -> int:
-    """Append an array to ``extra``, which will lie in buffer ``target`` from ``offset`` on; the new accessor's index.
+    """Append an array to ``extra``, the content of buffer ``target`` from ``offset`` on; returns its accessor's index.
 
-    The accessor is new, as another primitive may share the old one.
+    The accessor is new, because other primitives may share the old one.
     """
     if array.dtype.name not in _COMPONENT:
         array = array.astype(np.float32 if array.dtype.kind == "f" else np.uint32)

@@ -1,4 +1,4 @@
-"""Mesh files → one set of triangles with linear colours and textures, through trimesh."""
+"""Read mesh files with trimesh as one set of triangles with linear colours and textures."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ....errors import InputError
-from .draco import without_draco
+from .draco import decode_draco
 from .normals import corner_normals
 
 if TYPE_CHECKING:
     import trimesh
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".off", ".stl")
-"""What is read. The last two have no colours."""
+"""Suffixes of supported files. The last two formats have no colours."""
 
 GREY = 0.6
-"""sRGB of surfaces that nothing is said of."""
+"""sRGB grey level of surfaces without colour."""
 MOST_FACES = 4_000_000
+"""Largest number of faces of a file."""
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff", ".gif")
 
 
 @dataclass(frozen=True, eq=False)
 class RawMesh:
-    """A file's surface in its own frame and unit: V vertices, F triangles.
+    """Surface of a mesh file in the frame and units of the file: V vertices, F triangles.
 
     Attributes:
         vertices: [V, 3] float64.
         normals: [V, 3] float32 unit vectors.
-        uv: [V, 2] float32, (0, 0) the lower left corner of a picture; zero where there is none.
-        color: [V, 4] float32 linear RGB, and the share that is not transparent.
+        uv: [V, 2] float32 texture coordinates, (0, 0) at the lower left corner; zero without a texture.
+        color: [V, 4] float32 linear RGB and opacity.
         faces: [F, 3] int64.
-        picture: [F] int64 which of ``pictures`` multiplies the colour, −1 for none.
-        cutoff: [F] float32 share below which a place is not there at all (cut-out leaves and fences).
-        pictures: [H, W, 4] uint8 sRGB with transparency.
+        picture: [F] int64 index of the texture in ``pictures`` that multiplies the colour, −1 for none.
+        cutoff: [F] float32 opacity below which the surface is cut out (leaves, fences).
+        pictures: textures [H, W, 4], uint8 sRGB and opacity.
     """
 
     vertices: NDArray[np.float64]
@@ -55,15 +56,15 @@ class RawMesh:
 
 
 def read_mesh(path: Path | str) -> RawMesh:
-    """One object: all meshes of the file's scene, where its nodes put them.
+    """Read all meshes of a file's scene, at the positions of its nodes, as one object.
 
-    Colours come from glTF's metallic-roughness materials (factors and vertex colours are linear, pictures sRGB), from
-    an OBJ's ``.mtl`` and from a PLY's vertices or faces (sRGB). Glass is opaque where its share is at least a half.
-    Draco-compressed glTF geometry is decoded by DracoPy, of the extra ``objects``.
+    Colours come from glTF's metallic-roughness materials (factors and vertex colours linear, textures sRGB), from the
+    ``.mtl`` of an OBJ and from vertices or faces of a PLY (sRGB). Transparent surfaces are opaque from an opacity of
+    0.5 on. Draco-compressed glTF geometry is decoded by DracoPy, from the extra ``objects``.
 
     Raises:
-        InputError: missing, unreadable, without faces, with vertices that are not finite, with a picture or material
-            file that is missing or damaged, or Draco-compressed where DracoPy is not installed.
+        InputError: missing, unreadable, without faces, with vertices that are not finite, with a missing or damaged
+            texture or material file, or Draco-compressed without DracoPy installed.
     """
     import trimesh
 
@@ -75,23 +76,23 @@ def read_mesh(path: Path | str) -> RawMesh:
         raise InputError(path, "a mesh", "no such file")
     files = _files(path)
     try:
-        decoded = without_draco(path, files.get) if suffix in (".glb", ".gltf") else None
-        if decoded is None:
+        content = decode_draco(path, files.get) if suffix in (".glb", ".gltf") else None
+        if content is None:
             loaded = trimesh.load(str(path), resolver=files, process=False)
         else:
-            loaded = trimesh.load(io.BytesIO(decoded), file_type=suffix[1:], resolver=files, process=False)
+            loaded = trimesh.load(io.BytesIO(content), file_type=suffix[1:], resolver=files, process=False)
     except InputError:
-        if not files.problems:  # a file beside it that is missing is said below
+        if not files.problems:  # missing files are reported below
             raise
         loaded = None
-    except Exception as error:  # of its many parsers, of almost any kind
+    except Exception as error:  # its parsers raise almost any exception
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})") from error
     if files.problems:
         expected, found = files.problems[0]
-        raise InputError(path, expected, found, "put it where the file names it")
+        raise InputError(path, expected, found, "put it where the file refers to it")
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
-    placed = _placed(scene)
+    placed = _node_meshes(scene)
     count = sum(len(mesh.faces) for mesh in placed)
     if count == 0:
         raise InputError(path, "a mesh with faces", "none")
@@ -101,14 +102,14 @@ def read_mesh(path: Path | str) -> RawMesh:
     if bad:
         total = sum(len(mesh.vertices) for mesh in placed)
         raise InputError(path, "finite vertices", f"{bad} of {total} with NaN or inf")
-    joined = _joined([_part(mesh, suffix, path) for mesh in placed])
+    joined = _concatenate([_part(mesh, suffix, path) for mesh in placed])
     if float(np.ptp(joined.vertices, axis=0).max()) <= 0:
-        raise InputError(path, "a mesh of some size", "all vertices at one place")
+        raise InputError(path, "a mesh with an extent", "all vertices at one position")
     return joined
 
 
 def _files(path: Path) -> Any:
-    """A resolver that remembers what was missing: trimesh goes on without."""
+    """A resolver of referenced files that records problems, which trimesh ignores."""
     from trimesh.resolvers import FilePathResolver
 
     class Files(FilePathResolver):
@@ -137,8 +138,8 @@ def _files(path: Path) -> Any:
     return files
 
 
-def _placed(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
-    """The meshes of a scene, each as often as nodes show it, in the scene's frame."""
+def _node_meshes(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
+    """The meshes of all nodes of a scene, in the scene's frame."""
     import trimesh
 
     out = []
@@ -154,20 +155,20 @@ def _part(mesh: trimesh.Trimesh, suffix: str, path: Path) -> RawMesh:
     linear = suffix in (".glb", ".gltf")
     faces = np.asarray(mesh.faces, np.int64)
     vertices = np.asarray(mesh.vertices, np.float64)
-    uv, color, picture, cutoff = _look(mesh, linear, path)
-    given = mesh._cache.cache.get("vertex_normals")  # what the file says; the property would make up smooth ones
+    uv, color, picture, cutoff = _appearance(mesh, linear, path)
+    stored = mesh._cache.cache.get("vertex_normals")  # those of the file; the property would compute smooth ones
     if isinstance(color, tuple):  # one per face
         color = np.repeat(color[0], 3, 0)
         vertices, uv = vertices[faces.ravel()], uv[faces.ravel()]
-        given = None if given is None else given[faces.ravel()]
+        stored = None if stored is None else stored[faces.ravel()]
         faces = np.arange(3 * len(faces)).reshape(-1, 3)
-    if given is None or given.shape != vertices.shape or not np.isfinite(given).all():
+    if stored is None or stored.shape != vertices.shape or not np.isfinite(stored).all():
         normals = corner_normals(vertices, faces)
         corners = faces.ravel()
         vertices, uv, color = vertices[corners], uv[corners], color[corners]
         faces = np.arange(3 * len(faces)).reshape(-1, 3)
     else:
-        normals = np.asarray(given, np.float32)
+        normals = np.asarray(stored, np.float32)
     return RawMesh(
         vertices,
         normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9).astype(np.float32),
@@ -180,10 +181,10 @@ def _part(mesh: trimesh.Trimesh, suffix: str, path: Path) -> RawMesh:
     )
 
 
-def _look(
+def _appearance(
     mesh: trimesh.Trimesh, linear: bool, path: Path
 ) -> tuple[NDArray, NDArray | tuple[NDArray], NDArray | None, float]:
-    """uv [V, 2], linear RGBA per vertex [V, 4] or (per face [F, 4],), the picture, and the cutoff."""
+    """uv [V, 2], linear RGBA per vertex [V, 4] or, as a tuple, per face ([F, 4],), the texture, and the cutoff."""
     from trimesh.visual import ColorVisuals, TextureVisuals
 
     count, visual = len(mesh.vertices), mesh.visual
@@ -193,7 +194,7 @@ def _look(
             return uv, (_opaque(_linear(visual.face_colors, linear)),), None, 0.0
         if visual.kind == "vertex":
             return uv, _opaque(_linear(visual.vertex_colors, linear)), None, 0.0
-    plain = np.append(decoded(np.full(3, GREY)), 1.0).astype(np.float32)
+    plain = np.append(srgb_to_linear(np.full(3, GREY)), 1.0).astype(np.float32)
     if not isinstance(visual, TextureVisuals):
         return uv, np.tile(plain, (count, 1)), None, 0.0
     material: Any = visual.material
@@ -212,9 +213,9 @@ def _look(
         try:
             picture = np.asarray(image.convert("RGBA"))
         except Exception as error:
-            raise InputError(path, "pictures on its surface that can be read", f"a damaged one ({error})") from error
+            raise InputError(path, "readable textures", f"a damaged one ({error})") from error
     white = np.ones(4, np.float32)
-    # An OBJ's Kd beside a picture is often left at some default, and viewers show the picture.
+    # The Kd of an OBJ with a texture is often an arbitrary default, which viewers ignore.
     if factor is None or (picture is not None and not pbr):
         color = white if picture is not None or pbr else plain
     else:
@@ -226,7 +227,7 @@ def _look(
     return uv, rows.astype(np.float32), picture, cutoff
 
 
-def _joined(parts: Sequence[RawMesh]) -> RawMesh:
+def _concatenate(parts: Sequence[RawMesh]) -> RawMesh:
     first_vertex = np.cumsum([0, *(len(p.vertices) for p in parts)])
     first_picture = np.cumsum([0, *(len(p.pictures) for p in parts)])
     vertices, normals, uv, color, cutoff = (
@@ -240,24 +241,24 @@ def _joined(parts: Sequence[RawMesh]) -> RawMesh:
     return RawMesh(vertices, normals, uv, color, faces, picture, cutoff, pictures)
 
 
-def decoded(encoded: NDArray) -> NDArray:
-    """sRGB in [0, 1] → linear (IEC 61966-2-1)."""
+def srgb_to_linear(encoded: NDArray) -> NDArray:
+    """Convert sRGB in [0, 1] to linear (IEC 61966-2-1)."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
 def _linear(colors: Any, linear: bool) -> NDArray[np.float32]:
-    """RGB or RGBA, bytes or in [0, 1] → linear RGBA [N, 4] in [0, 1]."""
-    given = np.asarray(colors)
-    scale = 1.0 if given.dtype.kind == "f" else 1 / float(np.iinfo(given.dtype).max)
-    values = np.clip(np.nan_to_num(given.astype(np.float64) * scale), 0, 1)
+    """Convert RGB or RGBA, integers or floats in [0, 1], to linear RGBA [N, 4] in [0, 1]."""
+    array = np.asarray(colors)
+    scale = 1.0 if array.dtype.kind == "f" else 1 / float(np.iinfo(array.dtype).max)
+    values = np.clip(np.nan_to_num(array.astype(np.float64) * scale), 0, 1)
     out = np.ones((len(values), 4))
     out[:, : values.shape[1]] = values[:, :4]
     if not linear:
-        out[:, :3] = decoded(out[:, :3])
+        out[:, :3] = srgb_to_linear(out[:, :3])
     return out.astype(np.float32)
 
 
 def _opaque(colors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scanners leave any value in the fourth channel."""
+    """Set the opacity to 1: scanners write arbitrary values to the fourth channel."""
     colors[:, 3] = 1
     return colors

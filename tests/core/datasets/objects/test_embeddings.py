@@ -1,4 +1,4 @@
-"""Triplets' embeddings: what is computed, what is kept, what is left out."""
+"""Embeddings of triplets: computed, reused and omitted rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_rows_are_the_teachers(tmp_path):
     assert not (tmp_path / PARTIAL).exists()
 
 
-def test_an_interrupted_set_goes_on_and_a_grown_one_keeps_its_rows(tmp_path):
+def test_an_interrupted_set_continues_and_a_larger_one_reuses_its_rows(tmp_path):
     def stops(o: TripletObject) -> np.ndarray:
         if o.id == "o2":
             raise KeyboardInterrupt
@@ -66,7 +66,7 @@ def test_an_interrupted_set_goes_on_and_a_grown_one_keeps_its_rows(tmp_path):
     assert embed(tmp_path)[1] == 4 * VIEWS
 
 
-def test_what_the_tower_does_not_know_is_left_out(tmp_path):
+def test_captions_with_unknown_words_are_left_out(tmp_path):
     objects = [*OBJECTS, replace(OBJECTS[0], id="o7", caption="gnu", class_name="gnu")]
     done = embed_triplets(tmp_path, objects, pictures, Averages(), "averages", ("chair", "gnu"))
     assert done.objects == tuple(OBJECTS) and done.classes == ("chair",)

@@ -1,4 +1,4 @@
-"""Meshes of single objects: what files say about colour and place, light, rays."""
+"""Meshes of single objects: colour, placement, light, rays."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_light_makes_sides_differ_and_the_same_pictures_every_time(tmp_path):
 # --- refusals --------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_used_is_said(tmp_path):
+def test_unusable_meshes_are_refused(tmp_path):
     vertices, faces = cube()
     with pytest.raises(InputError, match="no such file"):
         read_mesh(tmp_path / "none.glb")
@@ -238,7 +238,7 @@ def test_what_cannot_be_used_is_said(tmp_path):
     ):
         with pytest.raises(InputError, match="1 of 24 with NaN or inf"):
             read_mesh(path)
-    with pytest.raises(InputError, match="at one place"):
+    with pytest.raises(InputError, match="at one position"):
         read_mesh(write_ply(tmp_path / "o.ply", 0 * vertices, faces))
 
 

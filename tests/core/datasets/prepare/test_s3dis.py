@@ -69,7 +69,7 @@ class TestS3dis:
             [-0.1, 2, 3, 1, 2, 3],
         ]
 
-    def test_lines_that_only_add_up_are_noticed(self, tmp_path):
+    def test_damaged_lines_whose_numbers_add_up_are_noticed(self, tmp_path):
         path = tmp_path / "x.txt"
         path.write_text("1 2 3 4 5\n1 2 3 4 5 6 7\n1 2 3 4 5 6\n9 9 9 9 9 9")
         with pytest.warns(UserWarning, match="left out 2 of 4"):

@@ -84,12 +84,12 @@ class TestScanNet:
         assert (out / "splits" / "train.txt").read_text().split() == [TRAIN, "scene0001_00"]
         for percent in (1, 5, 10, 20):
             data = PointceptDataset(out, "train", scene_list=out / "tasks" / "scenes" / f"{percent}.txt")
-            assert len(data) == 1 and splits.is_drawn(out / "tasks" / "scenes" / f"{percent}.txt")
+            assert len(data) == 1 and splits.was_sampled(out / "tasks" / "scenes" / f"{percent}.txt")
         labels = np.load(out / "train" / TRAIN / "segment20.npy")
         smaller: set[int] = set()
         for count in (20, 50, 100, 200):
             points = splits.read_point_lists(out / "tasks" / "points" / f"points{count}")
-            assert splits.is_drawn(out / "tasks" / "points" / f"points{count}")
+            assert splits.was_sampled(out / "tasks" / "points" / f"points{count}")
             assert set(points) == {TRAIN, "scene0001_00"}
             index = set(points[TRAIN].tolist())
             assert len(index) == count and smaller < index and (labels[points[TRAIN]] >= 0).all()
@@ -105,7 +105,7 @@ class TestScanNet:
         (download / "tasks" / "scenes" / "1.txt").write_text(f"{TRAIN}\n")
         assert run("scannet", download, "--out", tmp_path / "out", "--frames", 0) == 0
         assert (tmp_path / "out" / "tasks" / "scenes" / "1.txt").read_text() == f"{TRAIN}\n"
-        assert not splits.is_drawn(tmp_path / "out" / "tasks" / "scenes" / "1.txt")
+        assert not splits.was_sampled(tmp_path / "out" / "tasks" / "scenes" / "1.txt")
         assert not (tmp_path / "out" / "tasks" / "points").exists()
 
     def test_bad_scenes_are_listed_and_left_out(self, download, tmp_path, capsys):
@@ -124,7 +124,7 @@ class TestScanNet:
         assert not (out / "train").joinpath("scene0001_00").exists() and (out / "val" / VAL).is_dir()
         assert not (out / ".partial").exists()
 
-    def test_what_is_done_is_not_done_again(self, download, tmp_path, capsys):
+    def test_finished_work_is_skipped(self, download, tmp_path, capsys):
         out = tmp_path / "out"
         assert run("scannet", download, "--out", out, "--only", TRAIN) == 0
         assert not (out / "val").exists()
@@ -173,7 +173,7 @@ class TestScanNet:
             boxes.append(np.array(box if box is not None else (0, 0, width, width)) / width)
         np.testing.assert_allclose(boxes[0], boxes[1], atol=0.01)
 
-    def test_what_is_no_download_is_refused(self, tmp_path, capsys):
+    def test_a_folder_without_a_download_is_refused(self, tmp_path, capsys):
         assert run("scannet", tmp_path, "--out", tmp_path / "out") == 2
         raw.write_scannet_scene(tmp_path, TRAIN, frames=0)
         assert run("scannet", tmp_path, "--out", tmp_path / "out") == 2
@@ -189,7 +189,7 @@ class TestPointLists:
         points = splits.read_point_lists(tmp_path / "points20")
         assert {k: v.tolist() for k, v in points.items()} == {TRAIN: [3, 1], VAL: [5]}
 
-    def test_what_is_no_list_is_refused(self, tmp_path):
+    def test_damaged_point_lists_are_refused(self, tmp_path):
         torch.save({TRAIN: np.array([0.5])}, tmp_path / "x")
         with pytest.raises(InputError, match="indices of points by scene"):
             splits.read_point_lists(tmp_path / "x")
@@ -212,9 +212,9 @@ class TestPointLists:
 
     def test_draws_are_nested_and_belong_to_their_seed(self):
         names = [f"scene{i:04d}_00" for i in range(1201)]
-        shares = [splits.draw_scenes(names, p) for p in (1, 5, 10, 20)]
+        shares = [splits.sample_scenes(names, p) for p in (1, 5, 10, 20)]
         assert [len(s) for s in shares] == [12, 60, 120, 240]
         assert all(set(a) < set(b) for a, b in pairwise(shares))
-        assert splits.draw_scenes(names[::-1], 1) == shares[0] != splits.draw_scenes(names, 1, seed=1)
+        assert splits.sample_scenes(names[::-1], 1) == shares[0] != splits.sample_scenes(names, 1, seed=1)
         labels = np.array([-1, 0, -1, 2, 3])
-        assert splits.draw_points(labels, 200).tolist() == [1, 3, 4]
+        assert splits.sample_points(labels, 200).tolist() == [1, 3, 4]

@@ -36,7 +36,7 @@ class TestFuse:
         cells = np.floor(a.coord.astype(np.float64) / 0.1 + 1e-6).astype(int)
         assert len(np.unique(cells, axis=0)) > 0.97 * len(a)
 
-    def test_only_the_frames_asked_for(self, export: Path) -> None:
+    def test_only_the_requested_frames_are_fused(self, export: Path) -> None:
         frames = read_rgbd_export(export)
         both = fuse_points(frames, [1, 7])
         assert np.array_equal(both.coord, fuse_points(frames.subset([1, 7])).coord)

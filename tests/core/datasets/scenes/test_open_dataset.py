@@ -14,7 +14,7 @@ from helpers.capture import write_export, write_pointcept, write_transforms
 
 
 class TestOpenDataset:
-    def test_recognises_what_is_there(self, tmp_path: Path) -> None:
+    def test_recognises_the_kind_of_a_path(self, tmp_path: Path) -> None:
         export = write_export(tmp_path / "one" / "room", 2)
         write_transforms(tmp_path / "ns", 2)
         write_pointcept(tmp_path / "scannet" / "val" / "s")
@@ -31,7 +31,7 @@ class TestOpenDataset:
         assert isinstance(open_dataset(tmp_path / "scannet", "val"), PointceptDataset)
         assert open_dataset("rooms:2", "val", root=tmp_path / "rooms").names == open_dataset("rooms", "val").names[:2]
 
-    def test_unknown_says_what_was_looked_for(self, tmp_path: Path) -> None:
+    def test_an_unknown_path_lists_the_accepted_kinds(self, tmp_path: Path) -> None:
         (tmp_path / "file.ply").write_text("")
         for data, found in (
             (tmp_path, "0 scenes under it"),
