@@ -143,7 +143,7 @@ def _side_by_side(
         watch.look()
         if interrupted() is not None and not told:
             told = True
-            _tell(processes)
+            _forward_signal(processes)
     if not failures.empty():
         name, found = failures.get()
         raise InputError(name, "a job that ends", found, "the others are done; the same command tries it again")
@@ -185,7 +185,7 @@ def prepare(
         step()
 
 
-def _tell(processes: Sequence[SpawnProcess]) -> None:
+def _forward_signal(processes: Sequence[SpawnProcess]) -> None:
     """Pass a signal on: one that was sent to this process alone. A terminal's Ctrl-C has reached them all, and comes
     twice within a second, which counts once."""
     for process in processes:

@@ -159,7 +159,7 @@ class TestTraining:
             SemanticTraining(features="lifted")
         with pytest.raises(InputError, match="norm"):
             SemanticTraining(frozen=True, cache=True)
-        with pytest.raises(InputError, match="FixedProbe"):
+        with pytest.raises(InputError, match="CachedFeatureProbe"):
             SemanticTrainer(replace(SMALL, frozen=True, features="lifted"), tmp_path, scenes)
 
     def test_predictions_are_stored_and_reused(self, trained, tmp_path, monkeypatch):
