@@ -58,7 +58,7 @@ class RenderRequests:
             if now - self._moving_requested < 1 / self.rate:
                 return  # the next motion asks again, and a camera at rest gets its image in any case
             self._moving_requested = now
-        self._browser.ask("canvas", lambda: self._draw_canvas(moving), lane, urgent)
+        self._browser.ask("canvas", lambda: self.draw_canvas(moving), lane, urgent)
 
     def small_canvas(self, urgent: bool = False) -> None:
         """Render the canvas at reduced size now and at full size right after."""
@@ -133,7 +133,7 @@ class RenderRequests:
 
     # --- drawing (render thread) --------------------------------------------------------------------------------
 
-    def _draw_canvas(self, moving: bool) -> None:
+    def draw_canvas(self, moving: bool) -> None:
         browser, shared = self._browser, self._shared
         if browser.closed:
             return

@@ -61,8 +61,8 @@ def test_curves_of_a_run_that_is_over(tmp_path):
 def test_pictures_per_second_have_a_cap(furnished):
     with Robot(furnished) as robot:
         session, drawn = robot.session, []
-        draw = session.requests._draw_canvas
-        session.requests._draw_canvas = lambda moving: (drawn.append(moving), draw(moving))[1]  # type: ignore[method-assign]
+        draw = session.requests.draw_canvas
+        session.requests.draw_canvas = lambda moving: (drawn.append(moving), draw(moving))[1]  # type: ignore[method-assign]
         robot.enter("Max. images per second", 5)
         wait_for(lambda: session.requests.rate == 5, "the new cap")
         wait_for(lambda: session.loader.placed_scene == 0, "the camera to be put where it sees the scene")
