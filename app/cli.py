@@ -1,7 +1,7 @@
-"""The command line. A command's module is imported when the command is run, so that `gaussiancross --help` and
-`gaussiancross doctor` answer at once, also where torch is missing or broken.
+"""The command line.
 
-Every command is a module with ``main(args) -> int | None``: the arguments after the command's name, the exit status.
+Every command is a module with ``main(args) -> int | None``: arguments after the command's name → exit status. It is
+imported when it is run, so that `gaussiancross --help` and `gaussiancross doctor` need no torch.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Sequence
 from ..core.errors import InputError, RunError
 
 COMMANDS = {
-    "pretrain": ("gaussiancross.app.commands.pretrain", "pre-train on scenes with posed frames, and watch it"),
-    "eval": ("gaussiancross.app.commands.evaluate", "measure a run on held-out views, with pictures"),
-    "view": ("gaussiancross.app.commands.view", "look at a run, a capture, a scene or splats in the browser"),
-    "query": ("gaussiancross.app.commands.query", "ask a scene for things: heat maps, PLYs and JSON"),
-    "export": ("gaussiancross.app.commands.export", "pictures, videos, splats, features or an offline page as a file"),
-    "prepare": ("gaussiancross.app.commands.prepare", "ScanNet, S3DIS and meshes as downloaded → what training reads"),
-    "probe": ("gaussiancross.app.commands.probe", "linear probes of a representation, as published or quick"),
-    "finetune": ("gaussiancross.app.commands.finetune", "semantic segmentation: fine-tuned, few labels, from scratch"),
-    "embed": ("gaussiancross.app.commands.embed", "per-point features of a scene as a .npy file"),
-    "instances": ("gaussiancross.app.commands.instances", "instance segmentation: PointGroup trained and scored"),
+    "pretrain": ("gaussiancross.app.commands.pretrain", "pre-train on scenes with posed frames, with a viewer"),
+    "eval": ("gaussiancross.app.commands.evaluate", "evaluate a run on held-out views, with pictures"),
+    "view": ("gaussiancross.app.commands.view", "show a run, a capture, a scene or splats in the browser"),
+    "query": ("gaussiancross.app.commands.query", "search a scene for phrases: heat maps, PLYs and JSON"),
+    "export": ("gaussiancross.app.commands.export", "write pictures, videos, splats, features or an offline page"),
+    "prepare": ("gaussiancross.app.commands.prepare", "convert downloaded ScanNet, S3DIS and meshes for training"),
+    "probe": ("gaussiancross.app.commands.probe", "linear probing, published protocol or quick"),
+    "finetune": ("gaussiancross.app.commands.finetune", "fine-tune semantic segmentation, few labels included"),
+    "embed": ("gaussiancross.app.commands.embed", "write per-point features of a scene as .npy"),
+    "instances": ("gaussiancross.app.commands.instances", "train and score instance segmentation (PointGroup)"),
     "clipgs": ("gaussiancross.app.commands.clipgs", "objects as Gaussians: train CLIP-GS, classify, retrieve, embed"),
-    "convert": ("gaussiancross.app.commands.convert", "weights in and out: Pointcept's and the authors' .pth files"),
-    "features": ("gaussiancross.app.commands.features", "a 2D teacher's features of a dataset, computed once and kept"),
+    "convert": ("gaussiancross.app.commands.convert", "convert weights from and to Pointcept's .pth files"),
+    "features": ("gaussiancross.app.commands.features", "precompute a 2D teacher's features of a dataset"),
     "rooms": ("gaussiancross.app.commands.rooms", "draw the built-in rooms on one sheet"),
-    "bench": ("gaussiancross.app.commands.bench", "measure this machine; `bench` alone lists what there is"),
-    "doctor": ("gaussiancross.app.doctor.checks", "what works on this machine, and what to install"),
+    "bench": ("gaussiancross.app.commands.bench", "run a benchmark; `bench` alone lists them"),
+    "doctor": ("gaussiancross.app.commands.doctor", "report what works on this machine, and what to install"),
 }
 """Name → module, one line of help."""
 
@@ -36,8 +36,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 1: a negative result (`doctor`), or a `RunError`. 2: an `InputError`. 130: Ctrl-C. Errors are printed as one
-    sentence on stderr; any other exception is a bug and keeps its traceback.
+    0: done. 1: a negative result (`doctor`), or a `RunError`. 2: an `InputError`. 130: Ctrl-C. Errors are printed as
+    one sentence on stderr; any other exception is a bug and keeps its traceback.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """What `gaussiancross --help` prints."""
+    """Text of `gaussiancross --help`."""
     lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [

@@ -36,7 +36,7 @@ class TestMain:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert done.returncode == 1, done.stderr
         checks = {c["name"]: c for c in json.loads(done.stdout)["checks"]}
-        assert checks["torch"]["state"] == "fail" and "install" in checks["torch"]["mend"]
+        assert checks["torch"]["state"] == "fail" and "install" in checks["torch"]["fix"]
         assert checks["viser"]["state"] == "ok"
 
     @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -69,12 +69,12 @@ class TestMain:
         def main(args):
             raise error
 
-        monkeypatch.setattr("gaussiancross.app.doctor.checks.main", main)
+        monkeypatch.setattr("gaussiancross.app.commands.doctor.main", main)
         assert cli.main(["doctor"]) == status
         err = capsys.readouterr().err
         assert said in err and "Traceback" not in err and err.count("\n") == 1
 
     def test_bugs_keep_their_traceback(self, monkeypatch):
-        monkeypatch.setattr("gaussiancross.app.doctor.checks.main", lambda args: 1 / 0)
+        monkeypatch.setattr("gaussiancross.app.commands.doctor.main", lambda args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cli.main(["doctor"])

@@ -5,21 +5,23 @@ import sys
 import types
 
 import pytest
+from gaussiancross.app.commands import doctor as command
 from gaussiancross.app.doctor import checks as doctor
+from gaussiancross.app.doctor import environment, report
 
 
 @pytest.fixture
 def versions(monkeypatch):
     """Installed versions as the test says; everything else is absent."""
     known: dict[str, str] = {}
-    monkeypatch.setattr(doctor, "installed", known.get)
+    monkeypatch.setattr(environment, "installed", known.get)
     return known
 
 
 @pytest.fixture
 def no_cuda(monkeypatch):
-    monkeypatch.setattr(doctor, "cuda_available", lambda: False)
-    monkeypatch.setattr(doctor, "_output", lambda *command: "")
+    monkeypatch.setattr(environment, "cuda_available", lambda: False)
+    monkeypatch.setattr(environment, "output_of", lambda *command: "")
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def cuda(monkeypatch):
         ),
         ones=lambda n, device: FakeTensor(),
     )
-    monkeypatch.setattr(doctor, "_torch", lambda: fake)
-    monkeypatch.setattr(doctor, "gsplat_built", lambda: "")
+    monkeypatch.setattr(environment, "torch_module", lambda: fake)
+    monkeypatch.setattr(environment, "gsplat_built", lambda: "")
     outputs = {"nvidia-smi": "570.1", "nvcc": "Cuda compilation tools, release 12.6, V12.6.20"}
-    monkeypatch.setattr(doctor, "_output", lambda *command: outputs.get(command[0], ""))
+    monkeypatch.setattr(environment, "output_of", lambda *command: outputs.get(command[0], ""))
     return types.SimpleNamespace(torch=fake, outputs=outputs)
 
 
@@ -58,7 +60,7 @@ class FakeTensor:
 
 class TestHere:
     def test_the_exit_status_is_zero_where_the_cpu_path_works(self, capsys):
-        assert doctor.main(["--json"]) == 0
+        assert command.main(["--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["ok"] is True
         states = {c["name"]: c["state"] for c in report["checks"]}
@@ -66,13 +68,13 @@ class TestHere:
 
     def test_report_for_people(self, capsys):
         checks = [doctor.Check("viser", "fail", "0.2.7 [unsafe]", "pip install 'viser>=1.1'")]
-        doctor.show(checks)
+        report.print_report(checks)
         out = capsys.readouterr().out
         assert "✗" in out and "0.2.7 [unsafe]" in out and "pip install 'viser>=1.1'" in out and "not work" in out
 
     def test_report_without_rich(self, capsys, monkeypatch):
         monkeypatch.setitem(sys.modules, "rich.console", None)
-        doctor.show([doctor.Check("rich", "fail", "missing", "pip install rich")])
+        report.print_report([doctor.Check("rich", "fail", "missing", "pip install rich")])
         out = capsys.readouterr().out
         assert "rich: missing" in out and "rich: pip install rich" in out
 
@@ -81,10 +83,10 @@ class TestHere:
             raise OSError("libcudart.so.12: cannot open shared object file")
 
         monkeypatch.setattr(doctor, "check_torch", broken)
-        checks = {c.name: c for c in doctor.examine()}
+        checks = {c.name: c for c in report.run_checks()}
         assert checks["torch"].state == "fail" and "libcudart" in checks["torch"].detail
-        assert checks["disk"].state in ("ok", "gap")
-        assert not doctor.healthy(list(checks.values()))
+        assert checks["disk"].state in ("ok", "warn")
+        assert not report.is_healthy(list(checks.values()))
 
 
 class TestViser:
@@ -92,7 +94,7 @@ class TestViser:
     def test_versions_that_serve_any_file_fail(self, versions, version):
         versions["viser"] = version
         check = doctor.check_viser()
-        assert check.state == "fail" and "unsafe" in check.detail and "viser>=1.1" in check.mend
+        assert check.state == "fail" and "unsafe" in check.detail and "viser>=1.1" in check.fix
 
     def test_safe_but_old(self, versions):
         versions["viser"] = "1.0.26"
@@ -106,42 +108,48 @@ class TestViser:
 
 class TestPackages:
     def test_missing_and_old_packages_are_named_with_one_command(self, versions):
-        versions |= dict.fromkeys(doctor.requirements(), "99") | {"numpy": "1.21.0", "pip": "25"}
+        versions |= dict.fromkeys(environment.requirements(), "99") | {"numpy": "1.21.0", "pip": "25"}
         del versions["trimesh"]
         check = doctor.check_packages()
         assert check.state == "fail"
         assert "numpy>=1.26 (1.21.0)" in check.detail and "trimesh>=4.4 (missing)" in check.detail
-        assert "-m pip install 'numpy>=1.26' 'trimesh>=4.4'" in check.mend
+        assert "-m pip install 'numpy>=1.26' 'trimesh>=4.4'" in check.fix
 
     def test_requirements_are_those_of_a_plain_install(self):
-        needs = doctor.requirements()
+        needs = environment.requirements()
         assert needs["numpy"] == "1.26" and needs["embreex"].startswith("2.17") and "viser" in needs
         assert "nerfstudio" not in needs and "gsplat" not in needs
 
     def test_version_order(self):
-        assert doctor.version_tuple("1.0.25") < doctor.version_tuple("1.1") < doctor.version_tuple("1.10.0.post1")
-        assert doctor.version_tuple("2.15.0+cu130") == (2, 15, 0)
-        assert doctor.version_tuple("") == ()
+        assert (
+            environment.version_tuple("1.0.25")
+            < environment.version_tuple("1.1")
+            < environment.version_tuple("1.10.0.post1")
+        )
+        assert environment.version_tuple("2.15.0+cu130") == (2, 15, 0)
+        assert environment.version_tuple("") == ()
 
     def test_suggested_commands_fit_the_machine(self, versions):
-        assert "uv pip install --python" in doctor.install("gsplat>=1.4,<1.6")
-        assert doctor.install("gsplat>=1.4,<1.6").endswith("'gsplat>=1.4,<1.6'")
+        assert "uv pip install --python" in environment.install("gsplat>=1.4,<1.6")
+        assert environment.install("gsplat>=1.4,<1.6").endswith("'gsplat>=1.4,<1.6'")
         versions["pip"] = "25.0"
-        assert doctor.install("numba", reinstall=True) == f"{sys.executable} -m pip install --force-reinstall numba"
+        assert (
+            environment.install("numba", reinstall=True) == f"{sys.executable} -m pip install --force-reinstall numba"
+        )
 
     def test_mismatched_torchvision(self, versions):
         versions |= {"torch": "2.4.0+cpu", "torchvision": "0.19.0"}
         check = doctor.check_torch()
-        assert check.state == "gap" and "torchvision" in check.detail
+        assert check.state == "warn" and "torchvision" in check.detail
 
     def test_missing_torch_fails(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch", None)
         check = doctor.check_torch()
-        assert check.state == "fail" and "torch>=2.4" in check.mend
+        assert check.state == "fail" and "torch>=2.4" in check.fix
 
     def test_missing_embreex_is_only_a_gap(self, versions):
         check = doctor.check_embreex()
-        assert check.state == "gap" and "rooms" in check.detail
+        assert check.state == "warn" and "rooms" in check.detail
 
     def test_broken_numba_fails(self, versions, monkeypatch):
         versions["numba"] = "0.60"
@@ -153,7 +161,7 @@ class TestSpconv:
     def test_plain_cpu_package_is_warned_of(self, versions, no_cuda):
         versions |= {"spconv": "2.1.21", "pip": "25"}
         check = doctor.check_spconv()
-        assert check.state == "gap" and "silently wrong" in check.detail and "uninstall -y spconv" in check.mend
+        assert check.state == "warn" and "silently wrong" in check.detail and "uninstall -y spconv" in check.fix
 
     def test_idle_without_cuda(self, versions, no_cuda):
         assert doctor.check_spconv().state == "idle"
@@ -162,12 +170,12 @@ class TestSpconv:
 
     def test_missing_on_cuda(self, versions, cuda):
         check = doctor.check_spconv()
-        assert check.state == "gap" and "spconv-cu12" in check.mend
+        assert check.state == "warn" and "spconv-cu12" in check.fix
 
     def test_two_builds_overwrite_each_other(self, versions, cuda):
         versions |= {"spconv-cu118": "2.3.6", "spconv-cu120": "2.3.6", "spconv-cu126": "2.3.8"}
         check = doctor.check_spconv()
-        assert check.state == "gap" and "spconv-cu118" in check.mend and "overwrite" in check.detail
+        assert check.state == "warn" and "spconv-cu118" in check.fix and "overwrite" in check.detail
 
 
 class TestCuda:
@@ -178,7 +186,7 @@ class TestCuda:
         cuda.torch.version.cuda = None
         cuda.torch.cuda.is_available = lambda: False
         check = doctor.check_cuda()
-        assert check.state == "gap" and "CPU build" in check.detail and "--torch-backend=auto" in check.mend
+        assert check.state == "warn" and "CPU build" in check.detail and "--torch-backend=auto" in check.fix
 
     def test_device_is_described(self, cuda):
         check = doctor.check_cuda()
@@ -191,26 +199,26 @@ class TestCuda:
 
         cuda.torch.ones = fail
         check = doctor.check_cuda()
-        assert check.state == "gap" and "no kernel image" in check.detail and "more" not in check.detail
+        assert check.state == "warn" and "no kernel image" in check.detail and "more" not in check.detail
 
     def test_nvcc_of_another_major_version(self, cuda):
         cuda.outputs["nvcc"] = "release 11.8, V11.8.89"
         check = doctor.check_nvcc()
-        assert check.state == "gap" and "11.8" in check.detail and "12.6" in check.mend
+        assert check.state == "warn" and "11.8" in check.detail and "12.6" in check.fix
         cuda.outputs["nvcc"] = ""
-        assert doctor.check_nvcc().state == "gap"
+        assert doctor.check_nvcc().state == "warn"
         cuda.outputs["nvcc"] = "release 12.2, V12.2.1"
         assert doctor.check_nvcc().state == "ok"
 
     @pytest.mark.parametrize(
-        ("version", "state"), [("1.3.0", "gap"), ("1.4.0", "ok"), ("1.5.3", "ok"), ("1.6.0", "gap")]
+        ("version", "state"), [("1.3.0", "warn"), ("1.4.0", "ok"), ("1.5.3", "ok"), ("1.6.0", "warn")]
     )
     def test_gsplat_versions(self, versions, cuda, version, state):
         versions["gsplat"] = version
         assert doctor.check_gsplat().state == state
 
     def test_gsplat_missing(self, versions, cuda):
-        assert doctor.check_gsplat().state == "gap"
+        assert doctor.check_gsplat().state == "warn"
 
 
 class TestRest:
@@ -218,7 +226,7 @@ class TestRest:
         versions["pip"] = "25"
         assert doctor.check_nerfstudio().state == "idle"
         versions["nerfstudio"] = "1.1.4"
-        assert doctor.check_nerfstudio().state == "gap"
+        assert doctor.check_nerfstudio().state == "warn"
 
     @pytest.mark.parametrize("found", [None, "1.1.4"])
     @pytest.mark.parametrize("checkout", [True, False])
@@ -227,30 +235,32 @@ class TestRest:
         versions |= {"pip": "25"} | ({} if found is None else {"nerfstudio": found})
         if checkout:
             (tmp_path / "pyproject.toml").touch()
-        monkeypatch.setattr(doctor, "ROOT", tmp_path)
-        mend = doctor.check_nerfstudio().mend
+        monkeypatch.setattr(environment, "ROOT", tmp_path)
+        mend = doctor.check_nerfstudio().fix
         assert "uv sync --all-extras" in mend and "pip install" not in mend
         assert (str(tmp_path) in mend) == checkout and ("in a checkout" in mend) != checkout
 
     @pytest.mark.parametrize("name", doctor.OPTIONAL)
     def test_small_extras(self, versions, name):
         need, without = doctor.OPTIONAL[name]
-        assert doctor.check_optional(name) == doctor.Check(name, "idle", f"absent: {without}", doctor.install(need))
+        assert doctor.check_optional(name) == doctor.Check(
+            name, "idle", f"absent: {without}", environment.install(need)
+        )
         versions[name] = "0.1"
-        assert doctor.check_optional(name).state == "gap" and need in doctor.check_optional(name).mend
+        assert doctor.check_optional(name).state == "warn" and need in doctor.check_optional(name).fix
         versions[name] = "99.0"
         assert doctor.check_optional(name) == doctor.Check(name, "ok", "99.0")
 
     def test_small_extras_are_those_of_the_project(self):
-        project = (doctor.ROOT / "pyproject.toml").read_text()
+        project = (environment.ROOT / "pyproject.toml").read_text()
         for extra, (need, _) in zip(("teachers", "umap", "index", "objects"), doctor.OPTIONAL.values(), strict=True):
             assert f'{extra} = ["{need}"]' in project
-        assert set(doctor.OPTIONAL) <= {check.name for check in doctor.examine()}
+        assert set(doctor.OPTIONAL) <= {check.name for check in report.run_checks()}
 
     def test_little_memory(self, monkeypatch):
-        monkeypatch.setattr(doctor, "free_memory_gb", lambda: 1.5)
-        assert doctor.check_memory().state == "gap"
-        monkeypatch.setattr(doctor, "free_memory_gb", lambda: None)
+        monkeypatch.setattr(environment, "free_memory_gb", lambda: 1.5)
+        assert doctor.check_memory().state == "warn"
+        monkeypatch.setattr(environment, "free_memory_gb", lambda: None)
         assert doctor.check_memory().state == "ok"
 
     def test_cache_folder_that_does_not_exist_yet(self, monkeypatch, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from gaussiancross.app.inspector import Inspector, SplatsSource
 from PIL import Image
 
 from helpers.inspector import as_gaussians, box_frames, box_room
+from helpers.waiting import wait_for
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
@@ -48,13 +48,6 @@ def pixels(page) -> np.ndarray:
     return np.asarray(picture).astype(int)
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 45) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.1)
-
-
 def differs(page, before: np.ndarray) -> bool:
     return bool(np.abs(pixels(page) - before).mean() > 8)
 
@@ -64,10 +57,6 @@ def open_and_wait(page, inspector: Inspector) -> np.ndarray:
     wait_for(lambda: pixels(page).std() > 8, "the first picture")
     time.sleep(0.6)  # the full-size picture follows the first one
     return pixels(page)
-
-
-def click(page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).first.click()
 
 
 def press(page, name: str) -> None:

@@ -8,15 +8,16 @@ import pytest
 import torch
 from gaussiancross.app.inspector import Inspector, LiveSource, PointsSource
 from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
-from helpers.browser import VIEWPORT, click, differs, open_and_wait, pixels, room_source, wait_for
+from helpers.browser import VIEWPORT, differs, open_and_wait, pixels, press, room_source
 from helpers.inspector import Boxes, StubModel, box_room
+from helpers.waiting import wait_for
 
 
 def test_first_image_and_every_layer(page):
     with Inspector(room_source(), port=0) as inspector:
         before = open_and_wait(page, inspector)
         for layer in ("Depth", "Features", "Points", "Alpha", "Views", "RGB"):
-            click(page, layer)
+            press(page, layer)
             wait_for(lambda b=before: differs(page, b), f"the {layer} layer")
             time.sleep(0.5)
             before = pixels(page)
@@ -27,10 +28,10 @@ def test_exception_is_shown_and_rendering_continues(page):
     with Inspector(room_source(), port=0) as inspector:
         before = open_and_wait(page, inspector)
         render, inspector.renderer.draw = inspector.renderer.draw, lambda *a, **k: 1 / 0
-        click(page, "Depth")
+        press(page, "Depth")
         page.get_by_text("ZeroDivisionError").first.wait_for(timeout=10_000)
         inspector.renderer.draw = render
-        click(page, "Features")
+        press(page, "Features")
         wait_for(lambda: differs(page, before), "a picture after the error")
 
 
@@ -47,17 +48,17 @@ def test_live_training_is_followed_and_steered(page):
         feed.publish(Snapshot(5, {"grey": torch.tensor(0.9)}))
         wait_for(lambda: pixels(page).mean() > before.mean() + 50, "the new weights")
         page.get_by_text("step 5", exact=True).wait_for(timeout=5000)
-        click(page, "Pause training")
+        press(page, "Pause training")
         wait_for(lambda: feed.paused, "the pause")
         page.get_by_role("button", name="Resume training").wait_for(timeout=5000)
-        click(page, "Save checkpoint")
+        press(page, "Save checkpoint")
         wait_for(feed.take_save_request, "the request to save")
-        click(page, "Resume training")
+        press(page, "Resume training")
         wait_for(lambda: not feed.paused, "training to go on")
         page.get_by_role("tab", name="Run").click()
         page.locator(".uplot canvas").first.wait_for(timeout=10_000)
         page.get_by_role("tab", name="View").click()
-        click(page, "next ›")
+        press(page, "next ›")
         wait_for(lambda: inspector.sessions[0].view.scene == 1, "the next scene")
 
 

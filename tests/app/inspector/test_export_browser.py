@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.core.io import read_gaussians
-from helpers.browser import VIEWPORT, differs, pixels, room_source, wait_for
+from helpers.browser import VIEWPORT, differs, pixels, room_source
 from helpers.inspector import grey_run
+from helpers.waiting import wait_for
 
 
 def test_scrub_and_compare(browser, page, tmp_path):

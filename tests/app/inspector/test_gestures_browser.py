@@ -10,8 +10,9 @@ import pytest
 import torch
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.core.geometry.cameras import Cameras
-from helpers.browser import CANVAS, VIEWPORT, differs, open_and_wait, pixels, press, settled, wait_for
+from helpers.browser import CANVAS, VIEWPORT, differs, open_and_wait, pixels, press, settled
 from helpers.inspector import Furnished, control
+from helpers.waiting import wait_for
 
 
 @pytest.fixture()

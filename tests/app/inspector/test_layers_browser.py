@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gaussiancross.app.inspector import Inspector
-from helpers.browser import CANVAS, VIEWPORT, differs, open_and_wait, pixels, press, settled, wait_for
+from helpers.browser import CANVAS, VIEWPORT, differs, open_and_wait, pixels, press, settled
 from helpers.inspector import Furnished
+from helpers.waiting import wait_for
 
 
 @pytest.fixture()

@@ -15,7 +15,8 @@ from gaussiancross.app.inspector import access as access_module
 from gaussiancross.app.inspector import session as session_module
 from gaussiancross.app.scenes import uploads
 from helpers.inspector import as_gaussians, box_room
-from helpers.robot import Robot, wait_for
+from helpers.robot import Robot
+from helpers.waiting import wait_for
 
 SECRET = "a-file-that-nobody-may-open"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gaussiancross.app.inspector import Inspector, SplatsSource
 from helpers.inspector import as_gaussians, box_room
-from helpers.robot import Robot, wait_for
+from helpers.robot import Robot
+from helpers.waiting import wait_for
 
 RESULTS = [str(i) for i in range(1, 10)]
 """Buttons of the nine nearest objects."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gaussiancross.app.inspector import Inspector
-from helpers.browser import click, open_and_wait, room_source, wait_for
+from helpers.browser import open_and_wait, press, room_source
+from helpers.waiting import wait_for
 
 
 def test_a_file_is_opened_named_and_its_neighbours_found(page, desk, folder):
@@ -18,9 +19,9 @@ def test_a_file_is_opened_named_and_its_neighbours_found(page, desk, folder):
         chosen.value.set_files(str(folder / "stick4.npz"))
         wait_for(lambda: session.view.scene == 1, "the object in the canvas")
         page.get_by_text("of 3 labels").wait_for(timeout=20_000)
-        click(page, "Similar to the open object")
+        press(page, "Similar to the open object")
         page.get_by_text("nearest of 12").wait_for(timeout=20_000)
-        click(page, "2")
+        press(page, "2")
         vector = desk.read("stick4.npz", (folder / "stick4.npz").read_bytes()).vector
         second = desk.gallery.names[desk.gallery.nearest(vector, 2)[1][0]]
         wait_for(lambda: session.browser.renderer.scene_names[-1] == second, "the second result to be opened")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from gaussiancross.app.inspector import Inspector, PointsSource, SplatsSource
 from gaussiancross.core.query import TextVectors
-from helpers.browser import open_and_wait, pixels, wait_for
+from helpers.browser import open_and_wait, pixels
 from helpers.inspector import as_gaussians, box_frames, box_room
+from helpers.waiting import wait_for
 
 TALL = {"width": 900, "height": 760}
 NAMES = ("front", "back", "left", "right", "floor", "ceiling")

@@ -10,8 +10,9 @@ import numpy as np
 from gaussiancross.app.inspector import Inspector, ModelSource, PointsSource
 from gaussiancross.core.io import write_points
 from gaussiancross.trainers.engine.live import LiveFeed
-from helpers.browser import click, differs, open_and_wait, pixels, wait_for
+from helpers.browser import differs, open_and_wait, pixels, press
 from helpers.inspector import Boxes, StubModel, box_room, stub_probe
+from helpers.waiting import wait_for
 from PIL import Image
 
 
@@ -29,12 +30,12 @@ def test_probe_legend_hides_and_recolours(page):
         time.sleep(0.6)
         shown = pixels(page)
         page.get_by_text("Hide and show classes").click()
-        click(page, "None")
+        press(page, "None")
         wait_for(lambda: differs(page, shown), "hidden classes")
         time.sleep(0.6)
         hidden = pixels(page)
         assert np.ptp(hidden, axis=2).mean() < 0.5 * np.ptp(shown, axis=2).mean()  # all grey
-        click(page, "All")
+        press(page, "All")
         wait_for(lambda: not differs(page, shown), "all classes again")
         session = inspector.sessions[0]
         for name in Boxes.class_names:
@@ -71,7 +72,7 @@ def test_keys_curves_and_a_phone(page, tmp_path, monkeypatch):
     with Inspector(PointsSource(box_room(16)), port=0, feed=feed, tour=True) as inspector:
         page.goto(inspector.url)
         page.get_by_text("Welcome").wait_for(timeout=20_000)
-        click(page, "Start")
+        press(page, "Start")
         page.get_by_text("Welcome").wait_for(state="hidden", timeout=10_000)
         top = {"x": 20, "y": 160, "width": 340, "height": 160}  # above the panel
         wait_for(lambda: np.asarray(Image.open(io.BytesIO(page.screenshot(clip=top)))).std() > 15, "a picture")

@@ -10,7 +10,8 @@ import pytest
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.render.catalog import available, missing
 from helpers.inspector import Furnished, box_room, grey_run
-from helpers.robot import Robot, wait_for
+from helpers.robot import Robot
+from helpers.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from gaussiancross.app.inspector.worker import RenderWorker, ThreadTime
 from gaussiancross.app.scenes.source import PointsSource, SplatsSource
 from gaussiancross.trainers.engine.live import LiveFeed
 from helpers.inspector import Boxes, Clock, as_gaussians, box_room
-from helpers.robot import Robot, wait_for
+from helpers.robot import Robot
+from helpers.waiting import wait_for
 
 SLOW_TO_IMPORT = (
     "scipy.sparse",
