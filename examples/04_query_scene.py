@@ -41,13 +41,13 @@ def main(
     for phrase in answer.phrases:
         if phrase.unknown is not None:
             print(phrase.unknown)
-    for column, phrase in enumerate(answer.known):
-        scores = answer.each[:, column]  # [N] relevancy; 0.5 is as much as the nearest negative
+    for column, phrase in enumerate(answer.known_phrases):
+        scores = answer.phrase_scores[:, column]  # [N] relevancy; 0.5 is as much as the nearest negative
         cut = choose_cut(scores, floor=0.5)
         found = group(scene.coord, (scores > cut.value).numpy(), scores) if phrase.presence.present else []
         print(f"{phrase.phrase}: {len(found)} objects above {cut.value:.2f}")
         for item in found[:3]:
-            print(f"    {item.size:,} points from {item.low.round(2)} to {item.high.round(2)} m")
+            print(f"    {item.size:,} points from {item.box_min.round(2)} to {item.box_max.round(2)} m")
 
 
 if __name__ == "__main__":
