@@ -264,7 +264,6 @@ def test_images_queries_scenes_and_exports_need_no_viser(folder: str):
 # ── files and words ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.xfail(strict=True, reason="not split yet: app/doctor/checks.py")
 def test_no_file_is_longer_than_400_lines():
     files = [*modules(), *(ROOT / "tests").rglob("*.py")]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
