@@ -40,7 +40,7 @@ class Livingroom:
     cells: int = TINY.model.lattice_cells
     """Approximate number of lattice cells."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to train."""
+    """Device of the training."""
     out: Path = Path("bench")
     """Folder for the run, livingroom_<anchors>.json, .md and .png."""
 

@@ -59,5 +59,5 @@ FIELD = replace(
     steps=1000,
     eval_every=200,
 )
-"""For text queries rather than downstream tasks: lifted teacher features are input, too, and the network predicts
-corrections of them. The backbone learns less this way."""
+"""Feature field for text queries, not for downstream tasks: the network refines lifted teacher features. The backbone
+learns less this way."""
