@@ -51,7 +51,7 @@ def default_backend(device: torch.device | str) -> str:
 
 def _require(backend: str) -> None:
     if backend != "reference" and find_spec(backend) is None:
-        what = "gsplat>=1.4,<1.6" if backend == "gsplat" else "numba>=0.60"
+        what = "gsplat>=1.4,<1.6" if backend == "gsplat" else "numba>=0.60,<0.70"
         raise InputError(
             f'rasterize(backend="{backend}")', f"the package {backend}", "none", f'install it: pip install "{what}"'
         )
