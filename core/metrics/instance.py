@@ -117,21 +117,22 @@ class InstanceAP:
         ids, first, group = np.unique(instance_, return_index=True, return_inverse=True)
         true_class = np.where(labelled[first] & (ids >= 0), segment_[first], -1)
         true_size = np.bincount(group, minlength=len(ids))
-        asked = (true_class >= 0) & (true_size >= self.min_region)
+        required = (true_class >= 0) & (true_size >= self.min_region)
 
         # One column per id and one for all points of ignored classes: a point can be in both.
         size, overlap, void = _overlaps(masks, len(segment_), group, len(ids), ~labelled)
-        kept = (size >= self.min_region) & self._valid[class_]
-        size, overlap, void, class_, score = size[kept], overlap[kept], void[kept], class_[kept], score[kept]
+        countable = (size >= self.min_region) & self._valid[class_]
+        size, overlap, void = size[countable], overlap[countable], void[countable]
+        class_, score = class_[countable], score[countable]
         overlap[class_[:, None] != true_class] = 0
-        small = overlap[:, (true_class >= 0) & ~asked].sum(1)
+        small = overlap[:, (true_class >= 0) & ~required].sum(1)
 
         column, pred = np.nonzero(overlap.T)
         common = overlap[pred, column]
-        row_of_column = np.where(asked, np.cumsum(asked) - 1, -1)
+        row_of_column = np.where(required, np.cumsum(required) - 1, -1)
         self._scenes.append(
             _Scene(
-                true_class=true_class[asked],
+                true_class=true_class[required],
                 pred_class=class_,
                 score=score,
                 ignorable=(void + small) / size,
@@ -144,14 +145,14 @@ class InstanceAP:
     def scores(self) -> InstanceScores:
         """Average precision over all scenes added."""
         table = np.full((self.classes, len(THRESHOLDS)), np.nan)
-        wanted = np.unique(np.concatenate([s.true_class for s in self._scenes] or [np.zeros(0, np.int64)]))
-        for column, threshold in enumerate(THRESHOLDS):
-            found = [_match(scene, threshold) for scene in self._scenes]
-            kind, score, right, missed = (np.concatenate(x) for x in zip(*found, strict=True)) if found else [[]] * 4
-            for k in wanted:
+        present = np.unique(np.concatenate([s.true_class for s in self._scenes] or [np.zeros(0, np.int64)]))
+        for column, threshold in enumerate(THRESHOLDS if self._scenes else ()):
+            matches = [_match(scene, threshold) for scene in self._scenes]
+            kind, score, right, missed = (np.concatenate(x) for x in zip(*matches, strict=True))
+            for k in present:
                 mine = kind == k
                 table[k, column] = average_precision(score[mine], right[mine], int((missed == k).sum()))
-        asked = table[wanted] if len(wanted) else np.full((1, len(THRESHOLDS)), np.nan)
+        scored = table[present] if len(present) else np.full((1, len(THRESHOLDS)), np.nan)
         at = {round(t, 2): i for i, t in enumerate(THRESHOLDS)}
         high = [i for t, i in at.items() if t >= 0.5]
         return InstanceScores(
@@ -159,9 +160,9 @@ class InstanceAP:
             ap=torch.from_numpy(table[:, high].mean(1)),
             ap50=torch.from_numpy(table[:, at[0.5]].copy()),
             ap25=torch.from_numpy(table[:, at[0.25]].copy()),
-            mean_ap=float(asked[:, high].mean()),
-            mean_ap50=float(asked[:, at[0.5]].mean()),
-            mean_ap25=float(asked[:, at[0.25]].mean()),
+            mean_ap=float(scored[:, high].mean()),
+            mean_ap50=float(scored[:, at[0.5]].mean()),
+            mean_ap25=float(scored[:, at[0.25]].mean()),
         )
 
     def _check(
@@ -219,8 +220,8 @@ def _match(scene: _Scene, threshold: float) -> tuple[NDArray, NDArray, NDArray, 
     best = np.full(len(scene.true_class), -np.inf)
     visited = np.zeros(len(scene.score), bool)
     duplicates: list[tuple[int, float]] = []
-    asked = above & (scene.pair_true >= 0)
-    for t, p in zip(scene.pair_true[asked].tolist(), scene.pair_pred[asked].tolist(), strict=True):
+    candidates = above & (scene.pair_true >= 0)
+    for t, p in zip(scene.pair_true[candidates].tolist(), scene.pair_pred[candidates].tolist(), strict=True):
         if visited[p]:
             continue
         score = float(scene.score[p])
@@ -229,13 +230,13 @@ def _match(scene: _Scene, threshold: float) -> tuple[NDArray, NDArray, NDArray, 
         else:  # as in the official script, a duplicate may still match another instance
             duplicates.append((int(scene.true_class[t]), min(float(best[t]), score)))
             best[t] = max(float(best[t]), score)
-    found = best > -np.inf
+    matched = best > -np.inf
     twice = np.array([k for k, _ in duplicates], np.int64), np.array([s for _, s in duplicates])
     return (
-        np.concatenate([scene.true_class[found], scene.pred_class[false], twice[0]]),
-        np.concatenate([best[found], scene.score[false], twice[1]]),
-        np.repeat([True, False], [found.sum(), false.sum() + len(duplicates)]),
-        scene.true_class[~found],
+        np.concatenate([scene.true_class[matched], scene.pred_class[false], twice[0]]),
+        np.concatenate([best[matched], scene.score[false], twice[1]]),
+        np.repeat([True, False], [matched.sum(), false.sum() + len(duplicates)]),
+        scene.true_class[~matched],
     )
 
 
