@@ -12,7 +12,8 @@ import torch
 from ...core.errors import InputError
 from ...core.io.pretrained import BUNDLED_CLIPGS
 from ...core.models.clipgs import ClipGS
-from ...core.models.clipgs_builtin import CARD, load_builtin_clipgs
+from ...core.models.clipgs_builtin import load_builtin_clipgs
+from ...core.models.clipgs_files import CARD
 from ...core.report import SILENT, Report
 from .load_object import OBJECT_FILES
 from .recognizer import Gallery, ObjectRecognizer

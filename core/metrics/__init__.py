@@ -1,4 +1,10 @@
-"""How good a render and a representation are."""
+"""Metrics of renders and representations.
+
+image                            rendered views against their targets
+semantic, instance               segmentation as Pointcept and ScanNet score it
+retrieval, zero_shot, few_shot   embeddings of objects
+representation                   collapse of features
+"""
 
 from .few_shot import Episode, draw_episodes, episode_accuracy, few_shot_scores
 from .image import depth_error, psnr, token_cosine

@@ -1,4 +1,4 @@
-"""Few-shot classification on frozen embeddings: m examples each of n classes, the rest of them recognised."""
+"""Few-shot classification on frozen embeddings: m examples for each of n classes, tested on other objects."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from torch.nn import functional as F
 from ..errors import InputError
 
 FOLDS = 10
+"""Number of random episodes (the benchmark's)."""
 QUERIES = 20
-"""Objects per class that are recognised in each fold (the benchmark's number)."""
+"""Number of test objects per class and fold (the benchmark's)."""
 
 Method = Literal["ridge", "nearest"]
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One fold: rows of an embedding table.
+    """Rows of an embedding table that make one fold.
 
     Attributes:
-        support: [n · m] examples. support_labels: [n · m] in 0 … n − 1.
-        query: [Q] objects to recognise. query_labels: [Q] in 0 … n − 1.
+        support: [n · m] examples.
+        support_labels: [n · m] in 0 … n − 1.
+        query: [Q] test objects.
+        query_labels: [Q] in 0 … n − 1.
     """
 
     support: Tensor
@@ -38,7 +41,7 @@ class Episode:
 def draw_episodes(
     labels: Tensor, ways: int, shots: int, folds: int = FOLDS, queries: int = QUERIES, seed: int = 0
 ) -> list[Episode]:
-    """Random episodes from labels [M]: ``ways`` classes, ``shots`` examples and up to ``queries`` others of each.
+    """Draw random episodes from labels [M]: ``ways`` classes with ``shots`` examples and up to ``queries`` others each.
 
     Raises:
         InputError: fewer than ``ways`` classes with more than ``shots`` objects.
@@ -64,18 +67,21 @@ def draw_episodes(
 
 
 def episode_accuracy(embeddings: Tensor, episode: Episode, method: Method = "ridge", ridge: float = 1.0) -> float:
-    """Top-1 accuracy of one fold.
+    """Top-1 accuracy in 0–1 of one fold.
 
     Args:
-        embeddings: [M, D], of any length.
+        embeddings: [M, D], not necessarily normalised.
         method: "ridge": a linear classifier by regularised least squares on the examples, W = Xᵀ (X Xᵀ + λ I)⁻¹ Y with
             unit rows and a bias; "nearest": the class with the nearest mean.
         ridge: λ.
+
+    Raises:
+        InputError: an unknown method.
     """
     e = episode
-    x = F.normalize(embeddings[e.support].double(), dim=-1)
-    q = F.normalize(embeddings[e.query].double(), dim=-1)
-    onehot = F.one_hot(e.support_labels).double()
+    x = F.normalize(embeddings[e.support].double(), dim=-1)  # [n · m, D]
+    q = F.normalize(embeddings[e.query].double(), dim=-1)  # [Q, D]
+    onehot = F.one_hot(e.support_labels).double()  # [n · m, n]
     if method == "nearest":
         means = F.normalize(onehot.T @ x / onehot.sum(0)[:, None], dim=-1)
         predicted = (q @ means.T).argmax(1)
@@ -90,7 +96,7 @@ def episode_accuracy(embeddings: Tensor, episode: Episode, method: Method = "rid
 
 
 def few_shot_scores(embeddings: Tensor, episodes: Sequence[Episode], method: Method = "ridge") -> dict[str, float]:
-    """``mean`` and ``std`` (over folds, n − 1) of top 1, and ``folds``."""
+    """``mean`` and ``std`` (over folds, n − 1) of the top-1 accuracy, and the number of ``folds``."""
     if not episodes:
         raise InputError("few-shot folds", "at least one", "none")
     scores = np.array([episode_accuracy(embeddings, e, method) for e in episodes])

@@ -1,4 +1,4 @@
-"""Rendered views against their targets."""
+"""Metrics of rendered views against their targets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def psnr(color: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB per view: [M, H, W, 3] in [0, 1] → [M]."""
+    """Peak signal-to-noise ratio [M] in dB of views [M, H, W, 3] with colours in [0, 1]."""
     mse = (color - target).square().flatten(1).mean(1)
     return -10 * torch.log10(mse.clamp_min(1e-10))
 
 
 def depth_error(depth: Tensor, target: Tensor) -> Tensor:
-    """Median of |d − d*| / d* per view over measured pixels (target > 0): [M, H, W] metres → [M]; NaN without any."""
+    """Median [M] of |d − d*| / d* over the measured pixels (d* > 0) of views [M, H, W] in metres; NaN without any."""
     errors = []
     for d, t in zip(depth, target, strict=True):
         valid = t > 0
@@ -22,5 +22,5 @@ def depth_error(depth: Tensor, target: Tensor) -> Tensor:
 
 
 def token_cosine(projected: Tensor, target: Tensor) -> Tensor:
-    """Mean cosine of projected and teacher features per view: [M, h, w, D] → [M]."""
+    """Mean cosine [M] of projected and teacher features [M, h, w, D]."""
     return torch.nn.functional.cosine_similarity(projected, target, dim=-1, eps=1e-6).flatten(1).mean(1)

@@ -1,14 +1,13 @@
-"""Instance segmentation as ScanNet's benchmark scores it: AP, AP50 and AP25, matches pooled over scenes per class.
+"""Instance segmentation metrics of ScanNet's benchmark: AP, AP50 and AP25, with matches pooled over scenes per class.
 
-What the official script and Pointcept's port of it do, in full:
+The rules of the official script and Pointcept's port of it:
 
-- A true instance is all points of one id ≥ 0; its class is that of its first point. Ids of an ignored class are no
-  instances. One with fewer than ``min_region`` points need not be found, and what covers it is not held against a
-  prediction.
+- A true instance is all points of one id ≥ 0; its class is that of its first point. Ids of an ignored class are not
+  instances. One with fewer than ``min_region`` points need not be found, and predictions that cover it are no errors.
 - A prediction with fewer points, or of an ignored class, is dropped.
-- A pair of one class matches where IoU > threshold (strictly). True instances are visited by id. Their first match, in
-  the order of the predictions, is taken; each further match that is still free counts as a duplicate, and the lower
-  score of the two is a false positive.
+- A pair of one class matches if IoU > threshold (strictly). True instances are visited by id and take their first
+  match in the order of the predictions; each further match that is still free is a duplicate, and the lower score of
+  the two is a false positive.
 - A prediction without any match is a false positive, unless more than ``threshold`` of it lies on ignored classes and
   small instances.
 - Predictions of equal score are one step of the precision–recall curve, whose area is Σ precision · (half the recall
@@ -33,7 +32,7 @@ THRESHOLDS = tuple(float(t) for t in np.append(np.arange(0.5, 0.95, 0.05), 0.25)
 """IoU thresholds of ScanNet: the nine that AP averages, and 0.25 for AP25."""
 
 MIN_REGION = 100
-"""Points below which an instance is too small to be asked for, and a prediction too small to count."""
+"""Smallest number of points of a true instance that must be found, and of a prediction that counts."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,25 @@ class InstanceScores:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What matching needs to know of one scene; pairs are sorted by instance, then by prediction."""
+    """Input of matching for one scene; pairs are sorted by instance, then by prediction."""
 
-    true_class: NDArray[np.int64]  # [G] true instances large enough to be asked for, by id
+    true_class: NDArray[np.int64]  # [G] true instances that are large enough, by id
     pred_class: NDArray[np.int64]  # [P] predictions that count
     score: NDArray[np.float64]  # [P]
     ignorable: NDArray[np.float64]  # [P] share on ignored classes and on small instances of its own class
-    pair_true: NDArray[np.int64]  # [M] row of true_class, −1 for an instance too small to be asked for
+    pair_true: NDArray[np.int64]  # [M] row of true_class, −1 for an instance that is too small
     pair_pred: NDArray[np.int64]  # [M]
     pair_iou: NDArray[np.float64]  # [M] above 0, classes equal
 
 
 class InstanceAP:
-    """Collects scenes, then scores them.
+    """Accumulator of scenes for average precision.
 
     Args:
         classes: K.
-        ignored: classes that are neither asked for nor held against a prediction (ScanNet: wall and floor, 0 and 1).
-            Labels outside 0 … K − 1 always are.
-        min_region: points below which an instance is too small.
+        ignored: classes that need not be found and cause no errors (ScanNet: wall and floor, 0 and 1); labels outside
+            0 … K − 1 are always ignored.
+        min_region: smallest number of points of an instance.
     """
 
     def __init__(self, classes: int, ignored: Sequence[int] = (), min_region: int = MIN_REGION) -> None:
@@ -85,7 +84,7 @@ class InstanceAP:
         self._scenes: list[_Scene] = []
 
     def __len__(self) -> int:
-        """Scenes so far."""
+        """Number of scenes added."""
         return len(self._scenes)
 
     def add(
@@ -96,15 +95,15 @@ class InstanceAP:
         classes: Tensor | Sequence[int],
         scores: Tensor | Sequence[float],
     ) -> None:
-        """Take one scene, on its original points.
+        """Add one scene, on its original points.
 
         Args:
-            segment: [N] integer true classes; outside 0 … K − 1 is unlabelled.
-            instance: [N] integer true instance ids; negative is none.
-            masks: P predictions: [P, N], nonzero where a point belongs; or P vectors of distinct point indices.
+            segment: [N] integer true classes; values outside 0 … K − 1 are unlabelled.
+            instance: [N] integer true instance ids; negative values are no instance.
+            masks: P predictions: [P, N], nonzero for the points of each; or P vectors of distinct point indices.
                 Predictions may overlap.
-            classes: [P] predicted class of each.
-            scores: [P] confidence of each, higher is surer.
+            classes: [P] predicted classes.
+            scores: [P] confidences; higher is more confident.
 
         Raises:
             InputError: lengths do not match, a class outside 0 … K − 1, a score that is not finite.
@@ -118,21 +117,22 @@ class InstanceAP:
         ids, first, group = np.unique(instance_, return_index=True, return_inverse=True)
         true_class = np.where(labelled[first] & (ids >= 0), segment_[first], -1)
         true_size = np.bincount(group, minlength=len(ids))
-        asked = (true_class >= 0) & (true_size >= self.min_region)
+        required = (true_class >= 0) & (true_size >= self.min_region)
 
         # One column per id and one for all points of ignored classes: a point can be in both.
         size, overlap, void = _overlaps(masks, len(segment_), group, len(ids), ~labelled)
-        kept = (size >= self.min_region) & self._valid[class_]
-        size, overlap, void, class_, score = size[kept], overlap[kept], void[kept], class_[kept], score[kept]
+        countable = (size >= self.min_region) & self._valid[class_]
+        size, overlap, void = size[countable], overlap[countable], void[countable]
+        class_, score = class_[countable], score[countable]
         overlap[class_[:, None] != true_class] = 0
-        small = overlap[:, (true_class >= 0) & ~asked].sum(1)
+        small = overlap[:, (true_class >= 0) & ~required].sum(1)
 
         column, pred = np.nonzero(overlap.T)
         common = overlap[pred, column]
-        row_of_column = np.where(asked, np.cumsum(asked) - 1, -1)
+        row_of_column = np.where(required, np.cumsum(required) - 1, -1)
         self._scenes.append(
             _Scene(
-                true_class=true_class[asked],
+                true_class=true_class[required],
                 pred_class=class_,
                 score=score,
                 ignorable=(void + small) / size,
@@ -143,16 +143,16 @@ class InstanceAP:
         )
 
     def scores(self) -> InstanceScores:
-        """AP of everything added so far."""
+        """Average precision over all scenes added."""
         table = np.full((self.classes, len(THRESHOLDS)), np.nan)
-        wanted = np.unique(np.concatenate([s.true_class for s in self._scenes] or [np.zeros(0, np.int64)]))
-        for column, threshold in enumerate(THRESHOLDS):
-            found = [_match(scene, threshold) for scene in self._scenes]
-            kind, score, right, missed = (np.concatenate(x) for x in zip(*found, strict=True)) if found else [[]] * 4
-            for k in wanted:
+        present = np.unique(np.concatenate([s.true_class for s in self._scenes] or [np.zeros(0, np.int64)]))
+        for column, threshold in enumerate(THRESHOLDS if self._scenes else ()):
+            matches = [_match(scene, threshold) for scene in self._scenes]
+            kind, score, right, missed = (np.concatenate(x) for x in zip(*matches, strict=True))
+            for k in present:
                 mine = kind == k
                 table[k, column] = average_precision(score[mine], right[mine], int((missed == k).sum()))
-        asked = table[wanted] if len(wanted) else np.full((1, len(THRESHOLDS)), np.nan)
+        scored = table[present] if len(present) else np.full((1, len(THRESHOLDS)), np.nan)
         at = {round(t, 2): i for i, t in enumerate(THRESHOLDS)}
         high = [i for t, i in at.items() if t >= 0.5]
         return InstanceScores(
@@ -160,9 +160,9 @@ class InstanceAP:
             ap=torch.from_numpy(table[:, high].mean(1)),
             ap50=torch.from_numpy(table[:, at[0.5]].copy()),
             ap25=torch.from_numpy(table[:, at[0.25]].copy()),
-            mean_ap=float(asked[:, high].mean()),
-            mean_ap50=float(asked[:, at[0.5]].mean()),
-            mean_ap25=float(asked[:, at[0.25]].mean()),
+            mean_ap=float(scored[:, high].mean()),
+            mean_ap50=float(scored[:, at[0.5]].mean()),
+            mean_ap25=float(scored[:, at[0.25]].mean()),
         )
 
     def _check(
@@ -188,15 +188,16 @@ class InstanceAP:
 
 
 def average_precision(score: NDArray[np.float64], right: NDArray[np.bool_], missed: int) -> float:
-    """ScanNet's area under the precision–recall curve.
+    """Area under the precision–recall curve as ScanNet computes it.
 
-    One point per distinct score s, of all detections that score at least s, and a last one of precision 1 and recall
-    0; each precision weighs half the recall between its neighbours (the first recall is repeated before the curve, 0
-    follows it).
+    The curve has one point per distinct score s, for all detections with a score of at least s, and a last one with
+    precision 1 and recall 0. The weight of each precision is half the recall between its neighbours (the first recall
+    is repeated before the curve; 0 follows it).
 
     Args:
-        score, right: [D] of the detections that count; whether each is a true positive.
-        missed: true instances that no detection matched.
+        score: [D] scores of the detections that count.
+        right: [D] whether each is a true positive.
+        missed: number of true instances without a match.
     """
     order = np.argsort(score, kind="stable")
     score, right = score[order], right[order]
@@ -210,7 +211,7 @@ def average_precision(score: NDArray[np.float64], right: NDArray[np.bool_], miss
 
 
 def _match(scene: _Scene, threshold: float) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """(class, score, right) of the detections of one scene, and the classes of the true instances that were missed."""
+    """Class, score and correctness of one scene's detections, and the classes of true instances without a match."""
     above = scene.pair_iou > threshold
     touched = np.zeros(len(scene.score), bool)
     touched[scene.pair_pred[above]] = True
@@ -219,30 +220,30 @@ def _match(scene: _Scene, threshold: float) -> tuple[NDArray, NDArray, NDArray, 
     best = np.full(len(scene.true_class), -np.inf)
     visited = np.zeros(len(scene.score), bool)
     duplicates: list[tuple[int, float]] = []
-    asked = above & (scene.pair_true >= 0)
-    for t, p in zip(scene.pair_true[asked].tolist(), scene.pair_pred[asked].tolist(), strict=True):
+    candidates = above & (scene.pair_true >= 0)
+    for t, p in zip(scene.pair_true[candidates].tolist(), scene.pair_pred[candidates].tolist(), strict=True):
         if visited[p]:
             continue
         score = float(scene.score[p])
         if best[t] == -np.inf:
             best[t], visited[p] = score, True
-        else:  # as in the official script, a duplicate stays free to match another instance
+        else:  # as in the official script, a duplicate may still match another instance
             duplicates.append((int(scene.true_class[t]), min(float(best[t]), score)))
             best[t] = max(float(best[t]), score)
-    found = best > -np.inf
+    matched = best > -np.inf
     twice = np.array([k for k, _ in duplicates], np.int64), np.array([s for _, s in duplicates])
     return (
-        np.concatenate([scene.true_class[found], scene.pred_class[false], twice[0]]),
-        np.concatenate([best[found], scene.score[false], twice[1]]),
-        np.repeat([True, False], [found.sum(), false.sum() + len(duplicates)]),
-        scene.true_class[~found],
+        np.concatenate([scene.true_class[matched], scene.pred_class[false], twice[0]]),
+        np.concatenate([best[matched], scene.score[false], twice[1]]),
+        np.repeat([True, False], [matched.sum(), false.sum() + len(duplicates)]),
+        scene.true_class[~matched],
     )
 
 
 def _overlaps(
     masks: Tensor | Sequence[Tensor], points: int, group: NDArray, groups: int, void: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Points of each prediction [P], of them in each group [P, G], and of them in ``void`` [P]."""
+    """Number of points of each prediction [P], of these in each group [P, G], and of these in ``void`` [P]."""
     code = (group * 2 + void).astype(np.int32)
     counts = np.zeros((len(masks), groups, 2), np.int64)
     for i, mask in enumerate(masks):

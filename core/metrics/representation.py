@@ -1,4 +1,4 @@
-"""Is the representation collapsing? Two numbers that need no labels."""
+"""Measures of collapse of a representation, without labels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from torch import Tensor
 
 
 def effective_rank(features: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of the centred features [N, D] (Roy & Vetterli 2007; as
-    RankMe). Between 1 (collapsed to a line) and min(N, D); 0 when all features are equal or any is not finite."""
+    """Effective rank of features [N, D]: exp of the entropy of the normalised singular values after centring.
+
+    Between 1 (collapsed to a line) and min(N, D); 0 when all features are equal or one is not finite (Roy & Vetterli
+    2007; RankMe, Garrido et al. 2023).
+    """
     if not bool(torch.isfinite(features).all()):
         return 0.0
     x = features.double() - features.double().mean(0)
@@ -20,6 +23,8 @@ def effective_rank(features: Tensor) -> float:
 
 
 def feature_spread(features: Tensor) -> float:
-    """Mean over channels of the standard deviation of ℓ2-normalised features [N, D] (as in SimSiam): 1/√D when they
-    fill the sphere, 0 when they have collapsed to a point."""
+    """Mean standard deviation over the channels of ℓ2-normalised features [N, D] (SimSiam).
+
+    1/√D for features spread over the sphere, 0 for features collapsed to a point.
+    """
     return float(torch.nn.functional.normalize(features, dim=-1).std(0).mean())

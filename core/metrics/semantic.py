@@ -1,4 +1,4 @@
-"""Semantic segmentation as Pointcept scores it: counts are summed over scenes first, then divided."""
+"""Semantic segmentation metrics as in Pointcept: counts are summed over scenes before they are divided."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ _EPS = 1e-10
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor:
-    """Counts [K, K] int64 of labelled points, rows the true class, columns the predicted one; sums over scenes are sums
-    of matrices.
+    """Count labelled points in a matrix [K, K] int64: rows are true classes, columns predicted ones.
+
+    Add the matrices of scenes to sum over scenes.
 
     Args:
         prediction: [N] integers in 0 … K − 1 wherever ``target`` is a class.
-        target: [N] integers; anything outside 0 … K − 1 (−1 = ignore) leaves the point out.
+        target: [N] integers; points with a value outside 0 … K − 1 (−1 = ignore) are left out.
         classes: K.
 
     Raises:
-        InputError: unequal lengths, or a labelled point whose prediction is no class.
+        InputError: unequal lengths, or a labelled point with a prediction outside 0 … K − 1.
     """
     if prediction.shape != target.shape or prediction.ndim != 1:
         raise InputError("prediction and target", "two vectors of one length", f"{prediction.shape}, {target.shape}")
@@ -37,15 +38,15 @@ def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor
 
 @dataclass(frozen=True)
 class SemanticScores:
-    """What a confusion matrix says, all in 0–1.
+    """Scores of a confusion matrix, all in 0–1.
 
     Attributes:
-        iou: [K] float64 intersection over union of each class; 0 for a class that occurs nowhere.
-        acc: [K] float64 recall of each class; 0 for a class without labelled points.
+        iou: [K] float64 intersection over union per class; 0 for an absent class.
+        acc: [K] float64 recall per class; 0 for a class without labelled points.
         present: [K] bool, classes that are labelled or predicted somewhere.
         miou, macc: means over all K classes, absent ones counting as 0 (the benchmark's figures).
-        miou_present: mean IoU over ``present`` classes; NaN without any. Fair where few scenes are looked at.
-        allacc: share of labelled points that are right.
+        miou_present: mean IoU over ``present`` classes, for few scenes; NaN without any.
+        allacc: share of labelled points with the right prediction.
     """
 
     iou: Tensor
@@ -58,7 +59,7 @@ class SemanticScores:
 
 
 def semantic_scores(confusion: Tensor) -> SemanticScores:
-    """`SemanticScores` of a matrix [K, K] of `confusion_matrix`, computed in float64 on the CPU."""
+    """Compute `SemanticScores` of a confusion matrix [K, K], in float64 on the CPU."""
     counts = confusion.to("cpu", torch.float64)
     right, labelled, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     union = labelled + predicted - right

@@ -1,4 +1,4 @@
-"""Zero-shot classification: objects against the names of classes."""
+"""Zero-shot classification of objects by the names of classes."""
 
 from __future__ import annotations
 
@@ -51,32 +51,32 @@ TEMPLATES: tuple[str, ...] = (
     "the embroidered {}.",
     *(f"a painting of {which} {{}}." for which in ("the", "a")),
 )
-"""The 64 prompts of the point-cloud benchmarks (ULIP, OpenShape, Uni3D): CLIP's, and four about scenes."""
+"""The 64 prompts of the point-cloud benchmarks (ULIP, OpenShape, Uni3D): CLIP's and four about scenes."""
 
 KS = (1, 3, 5)
 
 
 def class_vectors(encoder: TextEncoder, names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Tensor:
-    """[C, D] unit vector of each class: the mean of the unit vectors of its name in every template.
+    """Compute a unit vector per class, [C, D]: the mean of the unit vectors of its name in every template.
 
-    A template that the encoder cannot answer for is left out; where it knows none of them, it is asked for the bare
-    name. So is a tower with a vocabulary of its own: it has never read such sentences, even if it knows their words.
+    Templates that the encoder cannot encode are left out; if it can encode none of them, the name alone is used. So it
+    is for an encoder with a vocabulary of its own, which was not trained on such sentences.
 
     Raises:
-        InputError: a class of which the encoder knows nothing, or a template without exactly one {}.
+        InputError: a class that the encoder does not know, or a template without exactly one {}.
     """
     bad = [t for t in templates if t.count("{}") != 1]
     if bad or not names:
         raise InputError("zero-shot classes", "names, and templates with one {}", repr(bad[0]) if bad else "no names")
     from ..query.ask import template_for
 
-    asked = ("{}",) if template_for(encoder) == "{}" else templates
+    used_templates = ("{}",) if template_for(encoder) == "{}" else templates
     rows = []
     for name in names:
-        words = name.replace("_", " ")
-        encoded = encoder.encode([t.replace("{}", words) for t in asked])
+        phrase = name.replace("_", " ")
+        encoded = encoder.encode([t.replace("{}", phrase) for t in used_templates])
         if not bool(encoded.known.any()):
-            encoded = encoder.encode([words])
+            encoded = encoder.encode([phrase])
         if not bool(encoded.known.any()):
             raise InputError(f"class {name!r}", "a name that the text tower knows", "an unknown one")
         rows.append(F.normalize(encoded.vectors[encoded.known].float(), dim=-1).mean(0))
@@ -84,11 +84,16 @@ def class_vectors(encoder: TextEncoder, names: Sequence[str], templates: Sequenc
 
 
 def zero_shot_scores(objects: Tensor, labels: Tensor, classes: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
-    """``top1, top3, top5``: the share of objects whose class is among the k nearest; and ``macc``, the mean over
-    classes of top 1. Among equals the right class counts as the last.
+    """``top1, top3, top5``, the shares of objects with their class among the k nearest, and ``macc``, the mean of top 1
+    over classes. Among equal cosines the right class is last.
 
     Args:
-        objects: [M, D]. labels: [M] integers, rows of ``classes`` [C, D].
+        objects: [M, D] embeddings.
+        labels: [M] integers, rows of ``classes``.
+        classes: [C, D] result of `class_vectors`.
+
+    Raises:
+        InputError: labels that do not match the objects or classes.
     """
     labels = labels.long().cpu()
     if len(labels) != len(objects) or len(labels) == 0:

@@ -187,7 +187,7 @@ class GaussianCross(Pretrained):
     def _lattice_gaussians(
         self, coord: Tensor, lifted: Tensor | None, lattice: CuboidLattice, volume: Tensor
     ) -> Gaussians:
-        """One anchor per cell of a scene's lattice.
+        """Predict Gaussians from one anchor per cell of a scene's lattice.
 
         Args:
             coord: [V, 3] metres; lifted: [V, D] or None; volume: [d_o, X, Y, Z].
@@ -208,7 +208,7 @@ class GaussianCross(Pretrained):
         lattice: CuboidLattice,
         volume: Tensor,
     ) -> Gaussians:
-        """One anchor per observed voxel of ``fine_voxel``, at the mean of its points.
+        """Predict Gaussians from one anchor per observed voxel of ``fine_voxel``, at the mean of its points.
 
         Args:
             coord: [V, 3] metres; color: [V, 3] in −1 … 1; features: [V, C]; lifted: [V, D] or None; volume:

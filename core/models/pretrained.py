@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..io.pretrained import bundled_folder, read_pretrained
 from ..nn.spunet import SpUNet
 from .clipgs import ClipGS
-from .clipgs_builtin import is_clipgs
+from .clipgs_files import is_clipgs
 from .gaussiancross import GaussianCross
 from .pointgroup import PointGroup
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+
+from ..kernels.llvm import array_data, call_function, cast, intrinsic, ir, none, register_primitive, types
 
 CHUNK = 32
 """Row lengths are padded with zeros to a multiple of this."""
@@ -37,10 +35,7 @@ class _Tile(types.Type):
         super().__init__(name="int32x16tile")
 
 
-@register_model(_Tile)
-class _TileModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type) -> None:
-        super().__init__(dmm, fe_type, _tile_ir)
+register_primitive(_Tile, _tile_ir)
 
 
 def _lanes(order) -> ir.Constant:
@@ -71,12 +66,12 @@ def _add_products(typingctx, tile, codes, i, vectors, j, dim):
     """
 
     def codegen(context, builder, signature, args):
-        tile, dim = args[0], context.cast(builder, args[5], signature.args[5], types.intp)
+        tile, dim = args[0], cast(context, builder, args[5], signature.args[5], types.intp)
 
         def chunks(array, index, lane):
             array_type, wide = signature.args[array], ir.VectorType(ir.IntType(32), CHUNK)
-            data = context.make_array(array_type)(context, builder, args[array]).data
-            start = context.cast(builder, args[index], signature.args[index], types.intp)
+            data = array_data(context, builder, array_type, args[array])
+            start = cast(context, builder, args[index], signature.args[index], types.intp)
             pointer = ir.VectorType(ir.IntType(lane), CHUNK).as_pointer()
             loaded = []
             for _ in range(TILE):
@@ -105,9 +100,9 @@ def _write_totals(typingctx, tile, out):
         while len(level) > 1:
             pairs = zip(level[::2], level[1::2], strict=True)
             level = [_add_halves(builder, a, b, _EVEN, _ODD) for a, b in pairs]
-        data = context.make_array(signature.args[1])(context, builder, args[1]).data
+        data = array_data(context, builder, signature.args[1], args[1])
         builder.store(level[0], builder.bitcast(data, _sums.as_pointer()), align=4)
-        return context.get_dummy_value()
+        return none(context)
 
     return types.void(tile, out), codegen
 
@@ -117,14 +112,12 @@ def _prefetch(typingctx, array, index):
     """Prefetch the cache line of array[index]; an index past the end is harmless."""
 
     def codegen(context, builder, signature, args):
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        pointer = builder.gep(data, [context.cast(builder, args[1], signature.args[1], types.intp)])
+        data = array_data(context, builder, signature.args[0], args[0])
+        pointer = builder.gep(data, [cast(context, builder, args[1], signature.args[1], types.intp)])
         i32 = ir.IntType(32)
-        signature_ir = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, signature_ir, "llvm.prefetch")
         read, keep, data_cache = (ir.Constant(i32, v) for v in (0, 3, 1))
-        builder.call(function, [pointer, read, keep, data_cache])
-        return context.get_dummy_value()
+        call_function(builder, "llvm.prefetch", ir.VoidType(), [pointer, read, keep, data_cache])
+        return none(context)
 
     return types.void(array, index), codegen
 

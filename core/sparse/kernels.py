@@ -12,14 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from ..kernels.llvm import call_function, host_features, intrinsic, ir, none, types
 
 ROWS = 8
 """Rows per micro-kernel call; every list of a `KernelMap` is padded to a multiple of it."""
@@ -28,8 +25,8 @@ BLOCK = 256
 SPILL = 16
 """Rows appended to every output that padded entries write to; blocks take turns, so threads seldom share one."""
 
-_features = llvm.get_host_cpu_features()
-LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx") else 4
+_features = host_features()
+LANES = 16 if "avx512f" in _features else 8 if "avx" in _features else 4
 """float32 values per vector register of this machine."""
 
 _I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
@@ -41,8 +38,6 @@ class _Emitter:
 
     def __init__(self, builder: Any) -> None:
         self.b = builder
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        self._fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
 
     def at(self, base: Any, count: Any, size: Any) -> Any:
         count = ir.Constant(_I64, count) if isinstance(count, int) else count
@@ -67,6 +62,10 @@ class _Emitter:
         one = self.b.insert_element(undefined, self.load(address, _FLOAT), ir.Constant(_I32, 0))
         return self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
 
+    def muladd(self, a: Any, b: Any, c: Any) -> Any:
+        """a · b + c, fused where the machine can."""
+        return call_function(self.b, f"llvm.fmuladd.v{LANES}f32", _VECTOR, [a, b, c])
+
     def accumulate(
         self, count: Any, outputs: list[Any], width: int, step: Callable[[Any], tuple[list[Any], list[Any]]]
     ) -> None:
@@ -84,7 +83,7 @@ class _Emitter:
         new = []
         for address, row in zip(scalars, acc, strict=True):
             scalar = self.splat(address)
-            new.append([b.call(self._fma, [scalar, w, a]) for w, a in zip(vectors, row, strict=True)])
+            new.append([self.muladd(scalar, w, a) for w, a in zip(vectors, row, strict=True)])
         following = b.add(i, ir.Constant(_I64, 1))
         i.add_incoming(following, loop)
         for phis, starts, values in zip(acc, initial, new, strict=True):
@@ -113,7 +112,7 @@ def _gemm_tile(width: int) -> Any:
                 return [e.at(row, i, 4) for row in inputs], e.vectors(e.at(w, i, w_stride), width)
 
             e.accumulate(n, outputs, width, step)
-            return context.get_dummy_value()
+            return none(context)
 
         return types.void(*[types.intp] * 9), codegen
 
@@ -135,7 +134,7 @@ def _outer_tile(width: int) -> Any:
                 return [e.at(row, r, 4) for r in range(ROWS)], e.vectors(e.row(g, g_stride, dst, i), width)
 
             e.accumulate(n, outputs, width, step)
-            return context.get_dummy_value()
+            return none(context)
 
         return types.void(*[types.intp] * 9), codegen
 

@@ -1,4 +1,4 @@
-"""Kernel maps: which input voxel meets which output voxel under which weight. Built by merging sorted keys."""
+"""Kernel maps: pairs of input and output voxels per kernel offset, built by merging sorted keys."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KernelMap:
 
 
 def sort_keys(keys: Int64) -> Int32:
-    """[N] the order that sorts ``keys``; the identity, at the price of one look, when they are sorted already."""
+    """[N] order that sorts ``keys``; the identity when they are sorted already, which is checked first."""
     if bool((keys[1:] >= keys[:-1]).all()):
         return np.arange(len(keys), dtype=np.int32)
     return np.argsort(keys).astype(np.int32)

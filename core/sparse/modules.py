@@ -118,7 +118,7 @@ class SparseInverseConv3d(_SparseConv):
 
 
 def _is_fast(x: Tensor) -> bool:
-    """Whether the CPU kernels take it: they compute in float32, so float64 goes to the reference."""
+    """Whether the CPU kernels support a tensor: they compute in float32, so float64 needs the reference."""
     return x.device.type == "cpu" and x.dtype != torch.float64
 
 

@@ -1,4 +1,4 @@
-"""Sparse convolution in plain torch: slow, obvious, on any device and in any dtype. The fast paths are held to it.
+"""Sparse convolution in plain torch, on any device and in any dtype: slow, the definition for tests of the fast paths.
 
 Neighbours are looked up in sorted keys; a convolution is, per kernel offset, gather → GEMM → scatter-add.
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SpconvLayer:
-    """A spconv convolution that computes with somebody else's parameter. Not a module: it owns nothing.
+    """A spconv convolution with an external weight; not a module, because it owns no parameters.
 
     Args:
         kind: "SubMConv3d", "SparseConv3d" or "SparseInverseConv3d".

@@ -18,14 +18,14 @@ Shape = tuple[int, int, int]
 
 
 class Grid:
-    """The occupied voxels of one resolution. Makes each kernel map once, when a layer first asks for it.
+    """The occupied voxels of one resolution. Each kernel map is made once, on first use.
 
     Attributes:
         indices: [N, 4] int32 unique voxels (batch, x, y, z).
         spatial_shape: voxels per axis; every index is below it.
         batch_size: number of scenes.
         backend: "torch" or "spconv".
-        name: unique within the pyramid of grids; spconv's maps are kept under it.
+        name: unique within the pyramid of grids; key of spconv's maps.
         level: coarsenings since the input.
         finer: the grid that this one was coarsened from and the stride; None at the input.
         spconv_maps: spconv's ``indice_dict``, one for all levels (spconv backend only).

@@ -1,4 +1,4 @@
-"""`rasterize` and `pick`: what every backend shares."""
+"""`rasterize` and `pick`: checks, background and expected depth, shared by all backends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Splats:
     """C images of H × W pixels.
 
     Attributes:
-        color: [C, H, W, 3] Σ w colour, plus (1 - alpha) · background if one was given.
+        color: [C, H, W, 3] Σ w colour, plus (1 - alpha) · background with a background.
         depth: [C, H, W, 1] expected camera depth z in metres, Σ w z / max(alpha, 1e-10); 0 where nothing was drawn.
         alpha: [C, H, W, 1] Σ w, at most 0.9999.
         features: [C, H, W, F] Σ w feature, not divided by alpha; None if the Gaussians carry none.
@@ -51,7 +51,7 @@ def default_backend(device: torch.device | str) -> str:
 
 def _require(backend: str) -> None:
     if backend != "reference" and find_spec(backend) is None:
-        what = "gsplat>=1.4,<1.6" if backend == "gsplat" else "numba>=0.60"
+        what = "gsplat>=1.4,<1.6" if backend == "gsplat" else "numba>=0.60,<0.70"
         raise InputError(
             f'rasterize(backend="{backend}")', f"the package {backend}", "none", f'install it: pip install "{what}"'
         )
@@ -121,12 +121,12 @@ def pick(
     eps2d: float = 0.3,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Which Gaussian does a pixel show? For clicks: the one with the largest blending weight.
+    """Find the Gaussian with the largest blending weight at each pixel, such as one that the user clicks.
 
     Arguments and errors as for `rasterize`; always computed on the CPU unless ``backend="reference"``.
 
     Returns:
-        index [C, H, W] int64 into ``gaussians`` (-1 where nothing was drawn; the front one of equals) and its camera
+        index [C, H, W] int64 into ``gaussians`` (-1 where nothing was drawn; the front one among equals) and its camera
         depth z [C, H, W] in metres (0 where nothing was drawn), on the device of ``gaussians``.
     """
     _check(gaussians, viewmats, Ks, width, height, near, far, eps2d)
@@ -192,7 +192,7 @@ def _run(
     height: int,
     *limits: float,
 ) -> tuple[Tensor, ...]:
-    """Call a backend on what it can rely on: at least one Gaussian, finite values, and float32 unless it is torch."""
+    """Call a backend with at least one Gaussian, finite values and, unless it is "reference", float32."""
     if backend != "reference":
         gaussians = gaussians.map(torch.Tensor.float)
     if len(gaussians) == 0:
@@ -200,7 +200,7 @@ def _run(
     viewmats, Ks = viewmats.detach(), Ks.detach()
     if backend == "reference":
         viewmats, Ks = viewmats.to(gaussians.means), Ks.to(gaussians.means)
-    if backend != "numba":  # whose kernels leave such Gaussians out by themselves
+    if backend != "numba":  # its kernels leave out such Gaussians themselves
         gaussians = _finite(gaussians)
     module = import_module(f".{_MODULES[backend]}", __package__)
     with torch.autocast(gaussians.means.device.type, enabled=False):
@@ -208,7 +208,7 @@ def _run(
 
 
 def _nothing(gaussians: Gaussians, shape: tuple[int, int, int]) -> tuple[Tensor, ...]:
-    """Empty images that are still connected to their (empty) inputs."""
+    """Empty images, connected to their (empty) inputs for autograd."""
     features = gaussians.features
     parts = [t.sum() for t in vars(gaussians).values() if t is not None]
     zero = torch.stack(parts).sum()

@@ -40,7 +40,7 @@ def _kernels() -> Iterator[None]:
 
 
 class _Scratch:
-    """Float32 memory kept between calls, because fresh pages cost more than the arithmetic done on them."""
+    """Float32 memory reused between calls, because fresh pages cost more than the arithmetic on them."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.float32)
@@ -56,7 +56,7 @@ _rows = _Scratch()
 
 @dataclass(frozen=True)
 class _Lists:
-    """What `project_and_bin` made of the Gaussians; shapes there."""
+    """Result of `project_and_bin`, which gives the shapes."""
 
     table: np.ndarray
     records: np.ndarray

@@ -1,4 +1,4 @@
-"""The CUDA splatter: gsplat, brought to the conventions of `rasterize`.
+"""The CUDA splatter: gsplat with the conventions of `rasterize`.
 
 gsplat projects covariances as R Σ Rᵀ with whatever 3×3 block the view matrix holds, so scales and reflections in the
 extrinsics work as they do on the CPU. Its radii changed shape between 1.4 and 1.5; they are not used here. 1.4 cuts

@@ -1,6 +1,6 @@
 """Dense torch rasteriser: every pixel against every Gaussian. Slow, obvious, any dtype, autograd does the backward.
 
-It is what the fast backends are tested against, and follows gsplat 1.5 (Apache-2.0, ``_torch_impl.py`` and
+The fast backends are tested against it. It follows gsplat 1.5 (Apache-2.0, ``_torch_impl.py`` and
 ``RasterizeToPixels3DGSFwd.cu``) rule by rule.
 """
 

@@ -18,22 +18,12 @@ Nothing is bounds-checked: callers own their index arithmetic.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.datamodel import models
-from numba.extending import intrinsic as _numba_intrinsic
-from numba.extending import overload, register_model
+
+from ..kernels.llvm import array_data, call_function, cast, intrinsic, ir, none, overload, register_primitive, types
 
 LANES = 16
-
-
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """numba's decorator; callers leave out the first parameter, which type checkers cannot know."""
-    return _numba_intrinsic(function)
 
 
 class _Vector(types.Type):
@@ -51,16 +41,8 @@ _f32, _i32, _i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _v16f, _v16i, _v16b = (ir.VectorType(t, LANES) for t in (_f32, _i32, ir.IntType(1)))
 
 
-@register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type) -> None:
-        super().__init__(dmm, fe_type, _v16f)
-
-
-@register_model(_Mask)
-class _MaskModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type) -> None:
-        super().__init__(dmm, fe_type, _v16b)
+register_primitive(_Vector, _v16f)
+register_primitive(_Mask, _v16b)
 
 
 def _constant(x: float) -> ir.Constant:
@@ -69,8 +51,7 @@ def _constant(x: float) -> ir.Constant:
 
 def _pointer(context, builder, array_type, array, index):
     """float* at array[index], without wrap-around or bounds."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index])
+    return builder.gep(array_data(context, builder, array_type, array), [index])
 
 
 def _broadcast(builder, x):
@@ -78,19 +59,12 @@ def _broadcast(builder, x):
     return builder.shuffle_vector(first, ir.Constant(_v16f, ir.Undefined), ir.Constant(_v16i, [0] * LANES))
 
 
-def _call(builder, name, result, args, fastmath=()):
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(result, [a.type for a in args]), f"llvm.{name}"
-    )
-    return builder.call(function, args, fastmath=fastmath)
-
-
 @intrinsic
 def load(typingctx, array, index):
     """Lanes array[index : index + 16]."""
 
     def codegen(context, builder, signature, args):
-        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        index = cast(context, builder, args[1], signature.args[1], types.intp)
         pointer = _pointer(context, builder, signature.args[0], args[0], index)
         return builder.load(builder.bitcast(pointer, _v16f.as_pointer()), align=4)
 
@@ -102,10 +76,10 @@ def store(typingctx, array, index, value):
     """array[index : index + 16] = value."""
 
     def codegen(context, builder, signature, args):
-        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        index = cast(context, builder, args[1], signature.args[1], types.intp)
         pointer = _pointer(context, builder, signature.args[0], args[0], index)
         builder.store(args[2], builder.bitcast(pointer, _v16f.as_pointer()), align=4)
-        return context.get_dummy_value()
+        return none(context)
 
     return types.void(array, index, value), codegen
 
@@ -115,15 +89,12 @@ def prefetch(typingctx, array, index):
     """Ask for the cache line of array[index]; any index is safe."""
 
     def codegen(context, builder, signature, args):
-        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        index = cast(context, builder, args[1], signature.args[1], types.intp)
         pointer = _pointer(context, builder, signature.args[0], args[0], index)
         pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
         read, keep, data = ir.Constant(_i32, 0), ir.Constant(_i32, 3), ir.Constant(_i32, 1)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [pointer.type, _i32, _i32, _i32]), "llvm.prefetch.p0"
-        )
-        builder.call(function, [pointer, read, keep, data])
-        return context.get_dummy_value()
+        call_function(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, read, keep, data])
+        return none(context)
 
     return types.void(array, index), codegen
 
@@ -133,7 +104,7 @@ def splat(typingctx, x):
     """The scalar ``x`` (rounded to float32) in every lane."""
 
     def codegen(context, builder, signature, args):
-        return _broadcast(builder, context.cast(builder, args[0], signature.args[0], types.float32))
+        return _broadcast(builder, cast(context, builder, args[0], signature.args[0], types.float32))
 
     return _vector(x), codegen
 
@@ -143,8 +114,8 @@ def insert(typingctx, v, lane, x):
     """``v`` with ``x`` in one lane."""
 
     def codegen(context, builder, signature, args):
-        lane = context.cast(builder, args[1], signature.args[1], types.int32)
-        return builder.insert_element(args[0], context.cast(builder, args[2], signature.args[2], types.float32), lane)
+        lane = cast(context, builder, args[1], signature.args[1], types.int32)
+        return builder.insert_element(args[0], cast(context, builder, args[2], signature.args[2], types.float32), lane)
 
     return _vector(v, lane, x), codegen
 
@@ -154,7 +125,7 @@ def muladd(typingctx, a, b, c):
     """a * b + c, fused where the machine can."""
 
     def codegen(context, builder, signature, args):
-        return _call(builder, "fmuladd.v16f32", _v16f, args)
+        return call_function(builder, "llvm.fmuladd.v16f32", _v16f, args)
 
     return _vector(a, b, c), codegen
 
@@ -222,7 +193,7 @@ def exp2(typingctx, v):
         f = builder.fsub(v, builder.fsub(shifted, magic))
         y = _constant(_EXP2[-1])
         for coefficient in _EXP2[-2::-1]:
-            y = _call(builder, "fmuladd.v16f32", _v16f, [y, f, _constant(coefficient)])
+            y = call_function(builder, "llvm.fmuladd.v16f32", _v16f, [y, f, _constant(coefficient)])
         exponent = builder.shl(builder.bitcast(shifted, _v16i), ir.Constant(_v16i, [23] * LANES))
         return builder.bitcast(builder.add(builder.bitcast(y, _v16i), exponent), _v16f)
 

@@ -22,7 +22,8 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.geometry.gaussians import Gaussians, quat_to_rotmat
 from gaussiancross.core.metrics import psnr
 from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
-from gaussiancross.core.models.clipgs_builtin import CARD, load_builtin_clipgs, save_builtin_clipgs
+from gaussiancross.core.models.clipgs_builtin import load_builtin_clipgs, save_builtin_clipgs
+from gaussiancross.core.models.clipgs_files import CARD
 from gaussiancross.core.query.text import EncodedPhrases
 from gaussiancross.core.splat import rasterize
 from gaussiancross.core.synthetic.objects import build_object, light_object, object_gaussians

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ...core.data.augment import ObjectAugmentConfig
 from ...core.losses.clipgs import Voting
-from ...core.models.clipgs import BASE, SMALL, TINY, ClipGSConfig
+from ...core.models.clipgs_config import BASE, SMALL, TINY, ClipGSConfig
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.models.clipgs import BASE, LARGE, SMALL, TINY, ClipGS, ClipGSConfig
+from gaussiancross.core.models.clipgs import ClipGS, ClipGSConfig
+from gaussiancross.core.models.clipgs_config import BASE, LARGE, SMALL, TINY
 from gaussiancross.core.models.uni3d import UNUSED, load_uni3d
 from gaussiancross.core.nn.gs_tokenizer import (
     CHANNELS,
