@@ -2,9 +2,10 @@
 
 Queries: each name of a thing with at least 100 points; each name of the vocabulary that is not in the room; colour and
 name ("red chair") where there are others of that name.
-"hit": the best point lies on a right thing. "iou": of the automatic selection. "absent AUC": of the peak relevancy of
-names that are there against names that are not.
-The trained features are those of `--run`, by default of the bundled feature field.
+
+Scores: "hit", the best point lies on a right thing; "iou" of the automatic selection; "absent AUC" of the peak
+relevancy of present against absent names. The trained features are those of `--run`, by default of the bundled feature
+field.
 """
 
 from __future__ import annotations
@@ -184,8 +185,7 @@ def _words(opened: OpenScene, features: Tensor) -> QueryableFeatures:
 def _row(
     truth: RoomTruth, opened: dict[str, OpenScene], states: dict[str, SceneState], phrase: str, index: int
 ) -> list[Cell]:
-    """The room where the lifted features find the phrase, and the heat maps of all fields from there: features at the
-    room's points, which is what was measured."""
+    """Draw the room, seen where the lifted features match the phrase, and heat maps of all features at its points."""
     cells: list[Cell] = []
     view = None
     for kind, one in opened.items():

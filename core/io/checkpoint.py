@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, RunError
 from .atomic import move_away, staged_dir
 
 FORMAT = "gaussiancross-checkpoint"
@@ -59,7 +59,8 @@ def save_checkpoint(
         the checkpoint's folder.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written. Earlier checkpoints are untouched.
+        InputError: the folder cannot be written. Earlier checkpoints are untouched.
+        RunError: the disk is full. Earlier checkpoints are untouched.
         TypeError: ``meta`` or ``extra`` contains a type that cannot be loaded again.
     """
     folder = Path(folder).absolute()
@@ -200,9 +201,10 @@ def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
         raise OSError(errno.EIO, "what was read back differs from what was written", str(folder / MODEL))
 
 
-def _cannot_write(folder: Path, step: int, error: OSError) -> InputError:
+def _cannot_write(folder: Path, step: int, error: OSError) -> InputError | RunError:
     latest = latest_checkpoint(folder)
     safe = f"the last good checkpoint is {latest}" if latest else "there is no earlier checkpoint"
     if error.errno in _FULL:
-        return InputError(folder, f"room for the checkpoint of step {step}", "a full disk", f"free some space; {safe}")
+        problem = f"{folder}: the disk is full, the checkpoint of step {step} was not written"
+        return RunError(problem, f"free some space; {safe}")
     return InputError(folder, f"to write the checkpoint of step {step}", f"{error}", f"check the folder; {safe}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gaussiancross.core.errors import InputError
+from gaussiancross.core.errors import InputError, RunError
 from gaussiancross.core.io import checkpoint as ckpt
 from gaussiancross.core.io import latest_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from helpers.disk import full_disk, intercept_writes
@@ -93,7 +93,8 @@ class TestCheckpoint:
 
         with monkeypatch.context() as patch:
             intercept_writes(patch, full)
-            with pytest.raises(InputError, match=r"step 2, found a full disk; free some space; .*step-000000001"):
+            message = r"disk is full, the checkpoint of step 2 was not written; free some space; .*step-000000001"
+            with pytest.raises(RunError, match=message):
                 save_checkpoint(tmp_path / "c", 2, *state(2))
         assert [p.name for p in tmp_path.iterdir()] == ["c"]
         assert load_checkpoint(tmp_path / "c")[1] == state(1)[1]
@@ -101,7 +102,7 @@ class TestCheckpoint:
     def test_the_system_refuses_to_write(self, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "c", 1, *state(1))
         tensors, meta, extra = state(2)
-        with full_disk(), pytest.raises(InputError, match=r"step 2, found a full disk; free some space"):
+        with full_disk(), pytest.raises(RunError, match=r"disk is full, .* step 2 was not written; free some space"):
             save_checkpoint(tmp_path / "c", 2, tensors | {"large": torch.zeros(25_000)}, meta, extra)
         assert load_checkpoint(tmp_path / "c")[1] == state(1)[1]
 

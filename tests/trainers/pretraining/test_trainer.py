@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.core.config import to_dict
-from gaussiancross.core.errors import InputError
+from gaussiancross.core.errors import InputError, RunError
 from gaussiancross.core.io.checkpoint import list_checkpoints, save_checkpoint
 from gaussiancross.core.io.pretrained import bundled_folder
 from gaussiancross.trainers.engine.live import LiveFeed
@@ -135,7 +135,7 @@ class TestGuards:
         bad.views[0].color[:] = torch.nan
         monkeypatch.setattr(data, "batch", lambda step: bad)
         run = make_run(steps=100, save_every=100)
-        with pytest.raises(InputError, match="20 steps in a row"):
+        with pytest.raises(RunError, match="not finite in 20 consecutive steps"):
             run.fit()
         assert run.nan_steps == 20 and not run.checkpoint_dir.exists()
 
@@ -164,7 +164,7 @@ class TestGuards:
             write(data)
 
         intercept_writes(monkeypatch, full)
-        with pytest.raises(InputError, match=r"full disk.*step-000000006"):
+        with pytest.raises(RunError, match=r"disk is full.*step-000000006"):
             run.fit()
         assert "Training goes on" in capsys.readouterr().out
         assert [step for step, _ in list_checkpoints(run.checkpoint_dir)] == [2, 6]
