@@ -63,4 +63,6 @@ gaussiancross = _specification(
     "FULL",
     "GaussianCross: self-supervised pre-training of a 3D backbone by Gaussian splatting, at the paper's scale (CUDA).",
 )
-gaussiancross_tiny = _specification("gaussiancross-tiny", "TINY", "GaussianCross, small enough for a two-core CPU.")
+gaussiancross_tiny = _specification(
+    "gaussiancross-tiny", "TINY", "GaussianCross: self-supervised pre-training, small enough for a two-core CPU (demo)."
+)
