@@ -21,7 +21,7 @@ from ...core.models import Prediction
 from ...trainers.pretraining.data import PretrainData
 from ...trainers.pretraining.evaluation import constant_feature, evaluate
 from ...trainers.pretraining.runs import find_checkpoint, load_run, run_folder, run_name
-from ..render.plots import view_sheet
+from ..render.evaluation_sheet import view_sheet
 
 UNITS = {
     "eval/psnr": ("PSNR", "dB"),

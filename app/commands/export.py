@@ -23,7 +23,7 @@ from ..export.work import Work, finish
 from ..render.catalog import Layer
 from ..render.options import RenderOptions
 from ..render.renderer import Renderer
-from ..scenes.geometry import bounds, point_size
+from ..scenes.geometry import CORNER, bounds, point_size
 from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
@@ -121,7 +121,7 @@ def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
         fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[frame, 1, 1]))
         reach = max(0.5, float((middle - pose[:3, 3]) @ pose[:3, 2]))
         return Pose(pose[:3, 3], pose[:3, :3], fov), pose[:3, 3] + reach * pose[:3, 2], cameras.width / cameras.height
-    eye = middle + float(np.linalg.norm(high - low)) * np.array([-0.55, -0.65, 0.5])
+    eye = middle + float(np.linalg.norm(high - low)) * np.array(CORNER)
     forward = (middle - eye) / np.linalg.norm(middle - eye)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)

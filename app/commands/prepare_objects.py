@@ -23,7 +23,7 @@ from ...core.device import pick_device
 from ...core.errors import InputError
 from ...trainers.clipgs.fit_object import FAST, FULL
 from ...trainers.clipgs.prepare_object import PREVIEW, ObjectConfig, check_prepared, prepare_object, read_about
-from ..objects.contact_sheet import Panel, contact_sheet
+from ..render.contact_sheet import SheetFile, file_sheet
 from .batch_jobs import announce, run
 from .triplets import OBJECTS, embed_prepared, write_prepared
 
@@ -148,8 +148,8 @@ def _sheet(out: Path, done: Sequence[ObjectFile], abouts: Sequence[dict]) -> Non
     for i in chosen:
         quality = abouts[i]["psnr"]
         text = f"{np.median(quality):.1f} dB" if quality else "as it came"
-        panels.append(Panel(out / OBJECTS / done[i].id / PREVIEW, done[i].id, text))
-    contact_sheet(panels).save(out / SHEET)
+        panels.append(SheetFile(out / OBJECTS / done[i].id / PREVIEW, done[i].id, text))
+    file_sheet(panels).save(out / SHEET)
 
 
 def _summary(console: Console, done: Sequence[ObjectFile], abouts: Sequence[dict], bad: int) -> None:
