@@ -1,11 +1,10 @@
 """`gaussiancross pretrain`: the same training as `ns-train gaussiancross`, without nerfstudio.
 
 Options that the command line leaves open are adapted (`trainers.pretraining.adapt`): voxels to a capture, and with
-``--seconds`` the number of steps to the time. Both are decided when a run starts and stored in its checkpoints. The same
-command then
-continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more; nothing is timed again. Only
-where steps become too slow for the time, in either sitting, is the rest of the schedule shortened. Before the first
-checkpoint there is nothing to continue: the command starts anew, perhaps with another number of steps.
+``--seconds`` the number of steps to the time. Both are decided when a run starts and stored in its checkpoints. The
+same command then continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more; nothing is
+timed again. Only where steps become too slow for the time, in either sitting, is the rest of the schedule shortened.
+Before the first checkpoint there is nothing to continue: the command starts anew, perhaps with another number of steps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Objects on the page: what they are called, what is like them. One desk for all browsers; knows nothing of them."""
+"""CLIP-GS classification and nearest-neighbour search for single objects, shared by all browser sessions."""
 
 from __future__ import annotations
 
