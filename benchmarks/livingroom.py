@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from ..app.commands import pretrain
-from ..app.render.plots import view_sheet
+from ..app.render.evaluation_sheet import view_sheet
 from ..core.data.batch import Batch
 from ..core.errors import InputError
 from ..core.io.images import write_color

@@ -1,4 +1,4 @@
-"""Long work on many items at the command line: an estimate first, a bar, and a list of what failed."""
+"""Long batch jobs at the command line: estimate, progress bar, and a list of failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Options = Mapping[str, str | int | bool]
 
 
 def check_options(out: Path, options: Options) -> None:
-    """Whether a folder was prepared with these options, as far as it says: what is done is not done again.
+    """Refuse to continue a folder that was prepared with other options.
 
     Raises:
         InputError: it was not; names the options that differ.
@@ -37,7 +37,7 @@ def check_options(out: Path, options: Options) -> None:
 
 
 def keep_options(out: Path, options: Options) -> None:
-    """Write them into the folder, beside those that an earlier command decided."""
+    """Store the options in the folder, beside those of earlier commands."""
     with atomic_dir(out) as staging:
         (staging / OPTIONS).write_text(json.dumps({**_options(out), **options}, indent=1), encoding="utf-8")
 
@@ -62,7 +62,7 @@ def _flag(name: str, value: str | int | bool) -> str:
 
 
 def announce(console: Console, out: Path, work: dict[str, list[Task]], stop: bool) -> bool:
-    """What there is to do and whether there is room for it; whether to go on."""
+    """Print the amount of work and the free space; returns whether to continue."""
     free = shutil.disk_usage(existing_parent(out)).free
     table = Table("what", "all", "done already", "to write", title=str(out), title_justify="left")
     for name, tasks in work.items():
@@ -77,7 +77,7 @@ def announce(console: Console, out: Path, work: dict[str, list[Task]], stop: boo
 
 
 def run(console: Console, tasks: list[Task], workers: int) -> dict[str, str]:
-    """Do the tasks under a progress bar; why those failed that did."""
+    """Run the tasks under a progress bar; returns the reasons of failures."""
     failed: dict[str, str] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
@@ -91,7 +91,7 @@ def run(console: Console, tasks: list[Task], workers: int) -> dict[str, str]:
 
 
 def size_text(count: float) -> str:
-    """Bytes for people."""
+    """Number of bytes with a unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""`gaussiancross clipgs`: train CLIP-GS, and ask objects made of Gaussians for their meaning."""
+"""`gaussiancross clipgs`: train CLIP-GS; embed, classify and retrieve objects made of Gaussians."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Device = Literal["auto", "cuda", "cpu"]
 
 @dataclass(frozen=True)
 class Train:
-    """Train on a folder of triplets. A run folder that holds a checkpoint is continued, exactly. Under `torchrun` all
+    """Train on a folder of triplets. A run folder with a checkpoint is continued exactly. Under `torchrun` all
     processes train one model."""
 
     config: Annotated[ClipGSRun, tyro.conf.arg(name="")] = field(default_factory=ClipGSRun)
@@ -59,7 +59,7 @@ class Train:
     device: Device = "auto"
     """Where to train; "auto" takes CUDA when there is one."""
     seconds: float | None = None
-    """Stop after so many seconds (with a checkpoint); None runs all epochs."""
+    """Training time (s) after which a checkpoint is written and training stops; None runs all epochs."""
 
 
 Presets = tyro.extras.subcommand_type_from_defaults(
@@ -96,7 +96,7 @@ class Embed:
 
 @dataclass(frozen=True)
 class Classify:
-    """Say what objects are, of a list of labels."""
+    """Classify objects with a list of labels."""
 
     objects: tyro.conf.Positional[Path]
     """An object, or a folder of them (.ply, .splat, .npz, .glb, .obj)."""
@@ -105,7 +105,7 @@ class Classify:
     model: Path = Path(BUNDLED_CLIPGS[0])
     """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     tower: str = ""
-    """The image/text model that answers for words; the one that the run was trained with by default."""
+    """Image/text model that encodes the labels; by default the one that the run was trained with."""
     up: Up = "y"
     """The axis that points up in the files."""
     top: int = 5
@@ -118,16 +118,16 @@ class Classify:
 
 @dataclass(frozen=True)
 class Retrieve:
-    """Find objects by words, by a picture or by another object."""
+    """Retrieve objects by a text, a picture or another object."""
 
     query: tyro.conf.Positional[str]
-    """Words ("a wooden chair"), a picture (.png, .jpg) or an object (.ply, .splat, .npz, .glb, .obj)."""
+    """Text ("a wooden chair"), a picture (.png, .jpg) or an object (.ply, .splat, .npz, .glb, .obj)."""
     gallery: Path
-    """A folder of objects, or what `clipgs embed` wrote (.npz)."""
+    """A folder of objects, or an .npz of `clipgs embed`."""
     model: Path = Path(BUNDLED_CLIPGS[0])
     """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     tower: str = ""
-    """The image/text model that answers for words and pictures; the run's by default."""
+    """Image/text model that encodes texts and pictures; the run's by default."""
     up: Up = "y"
     """The axis that points up in the files."""
     top: int = 10
@@ -146,11 +146,11 @@ class Evaluate:
     model: Path = Path(BUNDLED_CLIPGS[0])
     """A CLIP-GS run folder or checkpoint, or "bundled-clipgs"."""
     tower: str = ""
-    """The image/text model that answers for class names; the run's by default."""
+    """Image/text model that encodes class names; the run's by default."""
     up: Up = "y"
     """The axis that points up in the files."""
     limit: int = 0
-    """Objects to look at, evenly spread; 0 takes all."""
+    """Number of objects, evenly spread; 0 takes all."""
     ways: tuple[int, ...] = (5, 10)
     """Classes of the few-shot tasks."""
     shots: tuple[int, ...] = (10, 20)
@@ -183,24 +183,24 @@ def main(args: Sequence[str]) -> int:
         return run_train(tyro.cli(Presets, args=args[1:], prog=prog, description="Train on a folder of triplets."))
     if name not in _ASK:
         raise InputError(prog, "one of train, " + ", ".join(_ASK), "an unknown command")
-    given = tyro.cli(_ASK[name], args=args[1:], prog=prog)
-    return _RUN[name](given, Console())
+    options = tyro.cli(_ASK[name], args=args[1:], prog=prog)
+    return _RUN[name](options, Console())
 
 
-def run_train(given: Train, console: Console | None = None) -> int:
-    """Train as ``given`` says; 130 when interrupted."""
+def run_train(options: Train, console: Console | None = None) -> int:
+    """Train; returns 130 if interrupted."""
     console = console or Console()
-    if not given.config.data:
+    if not options.config.data:
         raise InputError("--data", "a folder of triplets", "none given")
-    device = pick_device(given.device)
+    device = pick_device(options.device)
     if "RANK" in os.environ and torch.distributed.is_available() and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    trainer = ClipGSTrainer(given.config, given.run_dir, device=device)
+    trainer = ClipGSTrainer(options.config, options.run_dir, device=device)
     if trainer.resume():
-        console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
-    result = trainer.fit(given.seconds, console)
+        console.print(f"Continuing from step {trainer.step} of {options.run_dir}.", soft_wrap=True, markup=False)
+    result = trainer.fit(options.seconds, console)
     if trainer.interrupted is not None:
         console.print(f"Checkpoint of step {trainer.step} written; the same command continues.", markup=False)
         return 130
@@ -209,78 +209,78 @@ def run_train(given: Train, console: Console | None = None) -> int:
     return 0
 
 
-def run_triplets(given: MakeTriplets, console: Console) -> int:
-    """Embed, and print what the towers alone can do."""
-    embed_prepared(given.root, given.tower, console)
+def run_triplets(options: MakeTriplets, console: Console) -> int:
+    """Embed, and print the scores of the towers alone."""
+    embed_prepared(options.root, options.tower, console)
     return 0
 
 
-def run_embed(given: Embed, console: Console) -> int:
-    """Read, encode, write; 1 where no object could be used."""
-    if given.out.suffix != ".npz" or not given.out.absolute().parent.is_dir():
-        raise InputError(given.out, "a .npz file in a folder that exists", "another name or no such folder")
-    model, _ = _model(given.model, given.device)
-    embedded = _embed(model, given.objects, given.up, console)
-    save_gallery(given.out, embedded)
+def run_embed(options: Embed, console: Console) -> int:
+    """Read, encode, write; returns 1 if no object could be used."""
+    if options.out.suffix != ".npz" or not options.out.absolute().parent.is_dir():
+        raise InputError(options.out, "a .npz file in a folder that exists", "another name or no such folder")
+    model, _ = _model(options.model, options.device)
+    embedded = _embed(model, options.objects, options.up, console)
+    save_gallery(options.out, embedded)
     shape = "×".join(map(str, embedded.vectors.shape))
-    console.print(f"{shape} embeddings: {given.out}", soft_wrap=True, markup=False)
+    console.print(f"{shape} embeddings: {options.out}", soft_wrap=True, markup=False)
     return 0
 
 
-def run_classify(given: Classify, console: Console) -> int:
+def run_classify(options: Classify, console: Console) -> int:
     """Print, and write if asked, the labels of each object."""
-    labels = read_labels(given.labels)
-    model, tower = _model(given.model, given.device)
-    opened = open_tower(given.tower or tower, model.config.embed_dim)
-    embedded = _embed(model, given.objects, given.up, console)
+    labels = read_labels(options.labels)
+    model, tower = _model(options.model, options.device)
+    opened = open_tower(options.tower or tower, model.config.embed_dim)
+    embedded = _embed(model, options.objects, options.up, console)
     scores = classify(model, embedded.vectors, opened, labels)
-    table = Table("object", *(f"{i + 1}." for i in range(min(given.top, len(labels)))))
+    table = Table("object", *(f"{i + 1}." for i in range(min(options.top, len(labels)))))
     for name, row in zip(short_names(embedded.files), scores, strict=True):
-        best = row.argsort(descending=True)[: given.top].tolist()
+        best = row.argsort(descending=True)[: options.top].tolist()
         table.add_row(name, *(f"{labels[i]} {float(row[i]):.0%}" for i in best))
     console.print(table)
-    if given.json is not None:
+    if options.json is not None:
         rows = {
             file: {label: round(float(p), 6) for label, p in zip(labels, row, strict=True)}
             for file, row in zip(embedded.files, scores, strict=True)
         }
-        given.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+        options.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
     return 0
 
 
-def run_retrieve(given: Retrieve, console: Console) -> int:
-    """Print the objects nearest to the question."""
-    model, tower = _model(given.model, given.device)
+def run_retrieve(options: Retrieve, console: Console) -> int:
+    """Print the objects nearest to the query."""
+    model, tower = _model(options.model, options.device)
     dim = model.config.embed_dim
-    vector = query_vector(model, given.query, cache(lambda: open_tower(given.tower or tower, dim)), given.up)
-    is_file = given.gallery.suffix == ".npz" and given.gallery.is_file()
-    gallery = load_gallery(given.gallery, dim) if is_file else _embed(model, given.gallery, given.up, console)
-    cosines, rows = VectorIndex(gallery.vectors).nearest(vector, given.top)
+    vector = query_vector(model, options.query, cache(lambda: open_tower(options.tower or tower, dim)), options.up)
+    is_file = options.gallery.suffix == ".npz" and options.gallery.is_file()
+    gallery = load_gallery(options.gallery, dim) if is_file else _embed(model, options.gallery, options.up, console)
+    cosines, rows = VectorIndex(gallery.vectors).nearest(vector, options.top)
     names = short_names(gallery.files)
-    table = Table("", "object", "cosine", title=given.query)
+    table = Table("", "object", "cosine", title=options.query)
     for place, (i, cosine) in enumerate(zip(rows[0].tolist(), cosines[0].tolist(), strict=True), 1):
         table.add_row(str(place), names[i], f"{cosine:.3f}")
     console.print(table)
     return 0
 
 
-def run_eval(given: Evaluate, console: Console) -> int:
+def run_eval(options: Evaluate, console: Console) -> int:
     """Print zero-shot and few-shot accuracy, with the published numbers of the set beside them."""
-    objects = open_object_set(given.data, up=given.up)
-    model, tower = _model(given.model, given.device)
-    opened = open_tower(given.tower or tower, model.config.embed_dim)
+    objects = open_object_set(options.data, up=options.up)
+    model, tower = _model(options.model, options.device)
+    opened = open_tower(options.tower or tower, model.config.embed_dim)
     classes = class_vectors(opened.text, objects.classes, TEMPLATES)
     picked = np.arange(len(objects))
-    if 0 < given.limit < len(objects):
-        picked = np.linspace(0, len(objects) - 1, given.limit).round().astype(int)
+    if 0 < options.limit < len(objects):
+        picked = np.linspace(0, len(objects) - 1, options.limit).round().astype(int)
     vectors = _embed_set(model, objects, picked, console)
     labels = torch.from_numpy(objects.labels[picked])
     table = Table("measure", "this model", "published", title=f"{objects.name}, {len(picked)} objects")
     published = PUBLISHED.get(objects.name, {})
     for name, value in zero_shot_scores(vectors, labels, classes).items():
         table.add_row(f"zero-shot {name}", f"{100 * value:.1f} %", published.get(name, ""))
-    for ways in given.ways:
-        for shots in given.shots:
+    for ways in options.ways:
+        for shots in options.shots:
             try:
                 row = few_shot_scores(vectors, draw_episodes(labels, ways, shots))
             except InputError:

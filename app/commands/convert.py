@@ -1,4 +1,4 @@
-"""`gaussiancross convert`: weights of others in, weights for others out."""
+"""`gaussiancross convert`: convert weights from and to Pointcept."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True)
 class Convert:
-    """Read somebody's SpUNet-v1m1 or a model of ours; write it as safetensors + config, or for Pointcept."""
+    """Convert a SpUNet-v1m1 checkpoint or a GaussianCross model to safetensors + config, or for Pointcept."""
 
     source: tyro.conf.Positional[str]
-    """A checkpoint of Pointcept or of GaussianCross's authors (.pth), read without running anything in it; or a model
-    of ours: a folder, a run, a checkpoint, a name on the Hugging Face hub."""
+    """A .pth of Pointcept or of GaussianCross's authors, or a saved model, run, checkpoint or Hugging Face name."""
     out: Path | None = None
-    """Folder for model.safetensors and config.json, which `from_pretrained` and `gaussiancross embed` read."""
+    """Output folder for model.safetensors and config.json."""
     to_pointcept: Path | None = None
     """File for a Pointcept checkpoint of the backbone, such as spunet.pth."""
     backbone: bool = False
@@ -40,38 +39,37 @@ class Convert:
     half: bool = False
     """Store the weights of --out as float16."""
     prefix: str | None = None
-    """What the backbone's names begin with in SOURCE; found by itself where there is one backbone."""
+    """Prefix of the backbone's names in SOURCE; found automatically if there is one backbone."""
     own_statistics: bool = False
-    """Let batch norm use the statistics of the scene at hand outside training, too. The published linear probes of
-    GaussianCross were trained that way."""
+    """Let batch norm use each scene's own statistics outside training, as the published linear probes did."""
 
 
 def main(args: Sequence[str]) -> int:
     return run(tyro.cli(Convert, args=args, prog="gaussiancross convert"))
 
 
-def run(given: Convert, console: Console | None = None) -> int:
-    """Convert, and say what was found, left out and written."""
+def run(options: Convert, console: Console | None = None) -> int:
+    """Convert, and print what was found, left out and written."""
     console = console or Console()
-    if given.out is None and given.to_pointcept is None:
+    if options.out is None and options.to_pointcept is None:
         raise InputError("gaussiancross convert", "--out FOLDER or --to-pointcept FILE", "neither")
-    path = Path(given.source).expanduser()
+    path = Path(options.source).expanduser()
     if path.is_file() or path.suffix in FILES:
-        found = read_pointcept(path, given.prefix, given.own_statistics)
+        found = read_pointcept(path, options.prefix, options.own_statistics)
         model, about = found.backbone, {"converted from": path.name, "prefix": found.prefix}
         _report(found, path, console)
     else:
-        model, about = load_pretrained(given.source), _origin(given.source)
-    if given.backbone and isinstance(model, GaussianCross):
+        model, about = load_pretrained(options.source), _origin(options.source)
+    if options.backbone and isinstance(model, GaussianCross):
         model = model.backbone
     count = sum(p.numel() for p in model.parameters())
     console.print(f"{type(model).__name__}, {count:,} parameters", highlight=False)
-    if given.out is not None:
-        model.save_pretrained(given.out, about, given.half)
-        _say(console, f"written: {given.out}")
-    if given.to_pointcept is not None:
-        _write(given.to_pointcept, model.backbone if isinstance(model, GaussianCross) else model)
-        _say(console, f"written: {given.to_pointcept} (for Pointcept: weight={given.to_pointcept.name})")
+    if options.out is not None:
+        model.save_pretrained(options.out, about, options.half)
+        _say(console, f"written: {options.out}")
+    if options.to_pointcept is not None:
+        _write(options.to_pointcept, model.backbone if isinstance(model, GaussianCross) else model)
+        _say(console, f"written: {options.to_pointcept} (for Pointcept: weight={options.to_pointcept.name})")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`gaussiancross eval`: a run on views that it never saw, in numbers and pictures."""
+"""`gaussiancross eval`: evaluate a run on held-out views; writes numbers and pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...core.models import Prediction
 from ...trainers.pretraining.data import PretrainData
 from ...trainers.pretraining.evaluation import constant_feature, evaluate
 from ...trainers.pretraining.runs import find_checkpoint, load_run, run_folder, run_name
-from ..render.plots import view_sheet
+from ..render.evaluation_sheet import view_sheet
 
 UNITS = {
     "eval/psnr": ("PSNR", "dB"),
@@ -36,18 +36,18 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Eval:
-    """Measure a pre-trained run on held-out views. Writes metrics.json and one sheet of pictures per scene."""
+    """Evaluate a pre-trained run on held-out views. Writes metrics.json and one sheet of pictures per scene."""
 
     run: tyro.conf.Positional[Path]
-    """A run folder (its latest checkpoint is taken), one checkpoint, or a saved model ("bundled-rooms")."""
+    """A run folder (latest checkpoint), a checkpoint, or a saved model ("bundled-rooms")."""
     data: str | None = None
     """Other data than the run's: "rooms:COUNT" or a path."""
     teacher: str | None = None
-    """Another place of the run's teacher features; "none" leaves them out."""
+    """Another source of the run's teacher features; "none" leaves them out."""
     scenes: int | None = None
-    """Held-out scenes; as the run has it by default."""
+    """Number of held-out scenes; the run's own by default."""
     views: int | None = None
-    """Held-out views per scene; as the run has it by default."""
+    """Held-out views per scene; the run's own by default."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to compute; "auto" takes CUDA when there is one."""
     out: Path | None = None
@@ -58,23 +58,28 @@ def main(args: Sequence[str]) -> int:
     return run(tyro.cli(Eval, args=args, prog="gaussiancross eval"))
 
 
-def run(given: Eval, console: Console | None = None) -> int:
+def run(options: Eval, console: Console | None = None) -> int:
     """Evaluate, print a table, write ``metrics.json`` and ``<scene>.png``."""
     console = console or Console()
-    checkpoint = find_checkpoint(given.run)
+    checkpoint = find_checkpoint(options.run)
     if checkpoint is None:
-        raise InputError(given.run, "a run folder with checkpoints/, one checkpoint, or a saved model", "neither")
+        raise InputError(options.run, "a run folder with checkpoints/, one checkpoint, or a saved model", "neither")
     model, config, step = load_run(checkpoint)
-    overrides = {"data": given.data, "teacher": given.teacher, "eval_scenes": given.scenes, "eval_views": given.views}
+    overrides = {
+        "data": options.data,
+        "teacher": options.teacher,
+        "eval_scenes": options.scenes,
+        "eval_views": options.views,
+    }
     config = replace(config, data=replace(config.data, **{k: v for k, v in overrides.items() if v is not None}))
     data = PretrainData(config.data, config.model.input, config.seed)
     if data.teacher is not None and data.teacher_dim != config.model.teacher_dim:
         found = f"{data.teacher_dim}"
         raise InputError(config.data.teacher, f"features of width {config.model.teacher_dim}", found, "--teacher none")
-    run = given.run if (given.run / "checkpoints").is_dir() else run_folder(checkpoint)
-    out = given.out or (Path("eval") / run_name(checkpoint) if step is None else run / "eval")
+    run = options.run if (options.run / "checkpoints").is_dir() else run_folder(checkpoint)
+    out = options.out or (Path("eval") / run_name(checkpoint) if step is None else run / "eval")
     out.mkdir(parents=True, exist_ok=True)
-    device = pick_device(given.device)
+    device = pick_device(options.device)
 
     def keep_pictures(name: str, batch: Batch, prediction: Prediction) -> None:
         write_color(out / f"{name}.png", view_sheet(batch.views[0], prediction))
@@ -83,7 +88,7 @@ def run(given: Eval, console: Console | None = None) -> int:
     if not rows:
         raise InputError(config.data.data, "held-out views", "none")
     summary = {
-        "run": str(given.run),
+        "run": str(options.run),
         "step": step,
         "data": config.data.data,
         "teacher": config.data.teacher,
@@ -92,7 +97,7 @@ def run(given: Eval, console: Console | None = None) -> int:
     }
     (out / "metrics.json").write_text(json.dumps(summary, indent=1))
     when = "" if step is None else f", step {step}"
-    console.print(metrics_table(rows, f"{given.run}{when}, {config.data.data}"))
+    console.print(metrics_table(rows, f"{options.run}{when}, {config.data.data}"))
     console.print(f"Pictures and metrics.json: {out}", soft_wrap=True, markup=False)
     return 0
 
@@ -110,5 +115,5 @@ def metrics_table(rows: dict[str, Tensor], title: str) -> Table:
 
 
 def _json_ready(values: Tensor) -> list[float | None]:
-    """JSON has no NaN."""
+    """Replace NaN, which JSON lacks, by None."""
     return [float(v) if bool(v.isfinite()) else None for v in values]

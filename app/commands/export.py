@@ -1,4 +1,4 @@
-"""`gaussiancross export`: what the inspector's Files and Run tabs make, without a browser."""
+"""`gaussiancross export`: write pictures, videos, splats, features or an offline page of a scene."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..export.work import Work, finish
 from ..render.catalog import Layer
 from ..render.options import RenderOptions
 from ..render.renderer import Renderer
-from ..scenes.geometry import bounds, point_size
+from ..scenes.geometry import CORNER, bounds, point_size
 from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
@@ -36,32 +36,31 @@ class Export:
     """Write a picture, a video, splats, features or an offline page of something that `gaussiancross view` opens."""
 
     what: tyro.conf.Positional[str]
-    """As for `gaussiancross view`: a run, a checkpoint, a saved model, a capture, a scene, a .ply or .splat,
-    "rooms:COUNT", "rooms:val:3"."""
+    """Anything that `gaussiancross view` opens."""
     to: tyro.conf.Positional[Path]
-    """The file to write; its ending says what: .png, .gif, .mp4, .ply, .splat, .npy (features) or .html."""
+    """File to write: .png, .gif, .mp4, .ply, .splat, .npy (features) or .html (offline page)."""
     index: Annotated[int, tyro.conf.arg(aliases=("--scene",))] = 0
-    """Which scene, where there are several, counted from 0."""
+    """Scene index, counted from 0."""
     layer: Layer = "RGB"
-    """What pictures and videos show."""
+    """Layer that pictures and videos show."""
     path: Literal["cameras", "orbit", "timeline"] = "cameras"
-    """Where a video goes: along the dataset's cameras, once around, or through the steps of a run."""
+    """Camera path of a video: the dataset's cameras, a full orbit, or the steps of a run from one camera."""
     frame: int = 0
-    """Dataset camera of a picture, and where an orbit or a time line is seen from."""
+    """Index of the dataset camera of a picture, and of the start of an orbit or timeline."""
     features: bool = False
     """Also write the features of the Gaussians to a .ply (feat_0, …), for `gaussiancross query`."""
     width: int = 960
-    """Of pictures and videos, pixels; their height follows from the dataset's cameras (3:4 without any)."""
+    """Width of pictures and videos, pixels; the height follows from the dataset's cameras (3:4 without any)."""
     seconds: float = 6.0
-    """Length of a video along a path."""
+    """Duration of a video along a path."""
     fps: float = 15.0
     """Frames per second of a video along a path."""
     data: str | None = None
-    """For a run: other scenes than its own."""
+    """Other scenes for a run or a saved model."""
     split: Literal["train", "val", "test"] = "val"
-    """Which scenes, where there is a choice."""
+    """Scenes of a data set with splits."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where a run's model computes."""
+    """Where a model computes."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -82,7 +81,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
-    """What ``options`` asks for."""
+    """The work that writes the requested file."""
     kind, name = options.to.suffix.lower().lstrip("."), options.to.stem
     if kind in ("ply", "splat"):
         return splats_work(state, kind, None, name, options.features)
@@ -110,7 +109,7 @@ def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
 
 
 def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
-    """A pose, what it orbits [3], and width / height: of a dataset camera, else from a corner above the scene."""
+    """Pose, orbit centre [3] (m) and width / height: of a dataset camera, or from a corner above the scene."""
     low, high = bounds(state)
     middle = (low + high) / 2
     if state.frames is not None and len(state.frames):
@@ -121,7 +120,7 @@ def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
         fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[frame, 1, 1]))
         reach = max(0.5, float((middle - pose[:3, 3]) @ pose[:3, 2]))
         return Pose(pose[:3, 3], pose[:3, :3], fov), pose[:3, 3] + reach * pose[:3, 2], cameras.width / cameras.height
-    eye = middle + float(np.linalg.norm(high - low)) * np.array([-0.55, -0.65, 0.5])
+    eye = middle + float(np.linalg.norm(high - low)) * np.array(CORNER)
     forward = (middle - eye) / np.linalg.norm(middle - eye)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)

@@ -1,4 +1,4 @@
-"""`gaussiancross features`: a teacher's features of a whole dataset, computed once and kept on the disk."""
+"""`gaussiancross features`: compute a teacher's features of a dataset once and store them."""
 
 from __future__ import annotations
 
@@ -29,64 +29,63 @@ SCANNET = (30, 30, 40)
 class Features:
     """Compute a teacher's features of every frame of a dataset, to train from with `--data.teacher cached:FOLDER`.
 
-    Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.
+    Ctrl-C stops it; the same command continues.
     """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")] = ""
-    """What to train on: "rooms:COUNT", a capture, a folder of captures, or a Pointcept folder."""
+    """Data set: "rooms:COUNT", a capture, a folder of captures, or a Pointcept folder."""
     teacher: str = "builtin"
-    """"builtin", or FAMILY:CHECKPOINT with the family clip, siglip2, dinov2, dinov3 or radio; options follow after
-    commas, as in "clip:openai/clip-vit-base-patch16,short=640,window=224"."""
+    """"builtin" or FAMILY:CHECKPOINT[,OPTION=VALUE …]; families are clip, siglip2, dinov2, dinov3 and radio."""
     out: Path | None = None
-    """Folder to write; features/<data>-<teacher> by default."""
+    """Output folder; features/<data>-<teacher> by default."""
     storage: Storage = "float16"
-    """float16, or int8 with one scale per token: half of the size. Their error is printed."""
+    """float16, or int8 with one scale per token (half the size); the error is printed."""
     splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val")
-    """Which scenes."""
+    """Splits to compute."""
     estimate: bool = False
-    """Only say how much disk it takes."""
+    """Print the disk space that is needed, and stop."""
     verify: bool = False
-    """Only check every file of the folder against its SHA-256."""
+    """Check every file of the folder against its SHA-256, and stop."""
 
 
 def main(args: Sequence[str]) -> int:
-    given = tyro.cli(Features, args=args, prog="gaussiancross features")
+    options = tyro.cli(Features, args=args, prog="gaussiancross features")
     console = Console()
-    if given.verify:
-        return verify(given.out or default_folder(given), console)
-    if not given.data:
+    if options.verify:
+        return verify(options.out or default_folder(options), console)
+    if not options.data:
         raise InputError("gaussiancross features", "a dataset", "none", "for example rooms:8, or a folder")
-    datasets = open_splits(given.data, given.splits)
+    datasets = open_splits(options.data, options.splits)
     with console.status("loading the teacher …"):
-        teacher = make_teacher(given.teacher)
+        teacher = make_teacher(options.teacher)
         if not isinstance(teacher, ImageTeacher):
-            raise InputError("--teacher", "a model", f"{given.teacher!r}, whose features are not computed")
-        folder = given.out or default_folder(given)
-        plan = plan_cache(folder, teacher, datasets, given.storage)
+            raise InputError("--teacher", "a model", f"{options.teacher!r}, whose features are not computed")
+        folder = options.out or default_folder(options)
+        plan = plan_cache(folder, teacher, datasets, options.storage)
     licence = f"licence {teacher.info.licence}, {'' if teacher.info.label_free else 'not '}label-free"
     console.print(f"{teacher.info.name}: {licence}", highlight=False, markup=False)
-    console.print(describe(plan, given.storage), highlight=False, markup=False)
-    if given.estimate:
+    console.print(describe(plan, options.storage), highlight=False, markup=False)
+    if options.estimate:
         frames, h, w = SCANNET
         console.print(f"1,000 scenes of ScanNet, {frames} frames of {h}×{w} tokens each:", highlight=False)
         console.print(scannet_table(), highlight=False)
         return 0
     if plan.needed > plan.free:
-        hint = "use --storage int8, or --out on another disk" if given.storage == "float16" else "use another disk"
+        hint = "use --storage int8, or --out on another disk" if options.storage == "float16" else "use another disk"
         raise InputError(folder, f"{plan.needed / 1e9:.1f} GB of free disk", f"{plan.free / 1e9:.1f} GB", hint)
-    write(given, folder, teacher, datasets, plan, console)
+    write(options, folder, teacher, datasets, plan, console)
     return 0
 
 
 def write(
-    given: Features,
+    options: Features,
     folder: Path,
     teacher: ImageTeacher,
     datasets: dict[str, SceneDataset],
     plan: Plan,
     console: Console,
 ) -> None:
-    """The work, with a bar; the error at the end is that of all scenes, also of those made earlier."""
+    """Compute and store the features with a progress bar, then print the storage error of all scenes."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -97,12 +96,12 @@ def write(
     frames, total, worst = 0, 0.0, 0.0
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("scenes", total=plan.scenes)
-        for done in write_cache(folder, teacher, given.teacher, datasets, given.storage):
+        for done in write_cache(folder, teacher, options.teacher, datasets, options.storage):
             frames, worst = frames + done.frames, max(worst, done.error[1])
             total += done.error[0] * done.frames
             bar.update(task, advance=1, description=done.scene)
     console.print(
-        f"{folder}: {frames:,} frames; {given.storage} costs a cosine error of {total / max(frames, 1):.1e} "
+        f"{folder}: {frames:,} frames; {options.storage} costs a cosine error of {total / max(frames, 1):.1e} "
         f"(mean), {worst:.1e} (worst token). Train with --data.teacher cached:{folder}",
         highlight=False,
         markup=False,
@@ -110,7 +109,7 @@ def write(
 
 
 def verify(folder: Path, console: Console) -> int:
-    """Read everything; 1 if a file is damaged or missing."""
+    """Check all files; returns 1 if one is damaged or missing."""
     if not (folder / MANIFEST).is_file():
         raise InputError(folder, f"a feature cache with {MANIFEST}", "none", "name it with --out")
     shards, bad = ShardFolder(folder), 0
@@ -125,7 +124,7 @@ def verify(folder: Path, console: Console) -> int:
 
 
 def open_splits(data: str, splits: Sequence[str]) -> dict[str, SceneDataset]:
-    """Split → scenes, of the splits that the dataset has.
+    """Split → data set, for the splits that exist.
 
     Raises:
         InputError: none of them.
@@ -144,14 +143,14 @@ def open_splits(data: str, splits: Sequence[str]) -> dict[str, SceneDataset]:
     return datasets
 
 
-def default_folder(given: Features) -> Path:
-    """features/<data>-<teacher>, with what file names bear."""
-    parts = (Path(given.data).name, given.teacher.replace("/", "-"), given.storage)
+def default_folder(options: Features) -> Path:
+    """features/<data>-<teacher>, without characters that file names cannot hold."""
+    parts = (Path(options.data).name, options.teacher.replace("/", "-"), options.storage)
     return Path("features") / re.sub(r"[^\w.+=-]+", "-", "-".join(p for p in parts if p)).strip("-.")
 
 
 def describe(plan: Plan, storage: Storage) -> str:
-    """One line: what it takes."""
+    """One line about size and time."""
     h, w, d = plan.tokens
     there = "" if plan.missing == plan.scenes else f", {plan.scenes - plan.missing} of them there"
     return (

@@ -32,20 +32,20 @@ from ...trainers.downstream.run import SemanticRun, run_semantic
 
 @dataclass(frozen=True)
 class Downstream:
-    """One row of the published protocol. The same command goes on where it was interrupted, exactly."""
+    """One row of the published protocol. The same command continues an interrupted run exactly."""
 
     data: str = ""
     """Short for --labels.data: "rooms:COUNT", or a folder that `gaussiancross prepare` or Pointcept wrote."""
     config: Annotated[SemanticTraining, tyro.conf.arg(name="")] = field(default_factory=SemanticTraining)
-    """The run; what differs from the published row is written into the results."""
+    """The run; differences from the published row are written into the results."""
     run_dir: Path = Path("runs/downstream")
     """Folder of checkpoints, metrics, TensorBoard logs and results."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; "auto" takes CUDA when there is one."""
     seconds: float | None = None
-    """Stop after so many seconds of training (with a checkpoint); the same command goes on."""
+    """Training time (s) after which a checkpoint is written and training stops; the same command continues."""
     beside: tuple[Path, ...] = ()
-    """Folders with other runs' results, for the table; by default those that lie beside RUN_DIR."""
+    """Folders with other runs' results, for the table; by default those beside RUN_DIR."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -64,13 +64,13 @@ def main_of(task: Task, args: Sequence[str]) -> int:
     if first and not first.startswith("-") and first not in presets:
         raise InputError(f"gaussiancross {task} {first}", "one of " + ", ".join([*presets, "table"]), "another word")
     name = first
-    given = tyro.extras.overridable_config_cli(
+    options = tyro.extras.overridable_config_cli(
         presets,
         args=args,
         prog=f"gaussiancross {task}",
         description=f"{DESCRIPTION[task]} `gaussiancross {task} table RUNS` prints the published figures beside ours.",
     )
-    return run(task, name, given)
+    return run(task, name, options)
 
 
 DESCRIPTION: dict[Task, str] = {
@@ -79,20 +79,22 @@ DESCRIPTION: dict[Task, str] = {
 }
 
 
-def run(task: Task, preset: str, given: Downstream, console: Console | None = None) -> int:
+def run(task: Task, preset: str, options: Downstream, console: Console | None = None) -> int:
     """Train, test, write and print; 130 when interrupted."""
     console = console or Console()
-    labels = replace(given.config.labels, data=given.data or given.config.labels.data)
-    plan = SemanticRun(task, preset, replace(given.config, labels=labels), given.run_dir, PRESETS[task][preset].folds)
-    result = run_semantic(plan, pick_device(given.device), given.seconds, console)
+    labels = replace(options.config.labels, data=options.data or options.config.labels.data)
+    plan = SemanticRun(
+        task, preset, replace(options.config, labels=labels), options.run_dir, PRESETS[task][preset].folds
+    )
+    result = run_semantic(plan, pick_device(options.device), options.seconds, console)
     if result is None:
         console.print("Not at the last step yet; the same command continues.", markup=False)
         return 130
     console.print(class_table(result))
-    print_published(console, task, preset, [given.run_dir, *given.beside], result.about["changed"])
+    print_published(console, task, preset, [options.run_dir, *options.beside], result.about["changed"])
     written = f"{RESULTS}, classes.csv, confusion.csv, confusion.png"
-    trained = f", {TRAINED}/ (--init or --model {given.run_dir})" if (given.run_dir / TRAINED).is_dir() else ""
-    console.print(f"{given.run_dir}: {written}{trained}", soft_wrap=True, markup=False)
+    trained = f", {TRAINED}/ (--init or --model {options.run_dir})" if (options.run_dir / TRAINED).is_dir() else ""
+    console.print(f"{options.run_dir}: {written}{trained}", soft_wrap=True, markup=False)
     return 0
 
 
@@ -106,8 +108,8 @@ class TableOf:
 
 def print_table(task: Task, args: Sequence[str], console: Console | None = None) -> int:
     """All rows."""
-    given = tyro.cli(TableOf, args=list(args), prog=f"gaussiancross {task} table")
-    (console or Console()).print(published_table(compare(find_results(given.runs))))
+    options = tyro.cli(TableOf, args=list(args), prog=f"gaussiancross {task} table")
+    (console or Console()).print(published_table(compare(find_results(options.runs))))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`gaussiancross instances`: instance segmentation with PointGroup, trained and scored."""
+"""`gaussiancross instances`: train and score instance segmentation with PointGroup."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .finetune import print_published
 
 @dataclass(frozen=True)
 class Instances:
-    """One row of the published protocol. The same command goes on where it was interrupted, exactly."""
+    """One row of the published protocol. The same command continues an interrupted run exactly."""
 
     data: str = ""
     """Short for --labels.data: "rooms:COUNT", or a folder that `gaussiancross prepare` or Pointcept wrote."""
     config: Annotated[InstanceTraining, tyro.conf.arg(name="")] = field(default_factory=InstanceTraining)
-    """The run; what differs from the published row is written into the results."""
+    """The run; differences from the published row are written into the results."""
     run_dir: Path = Path("runs/instances")
     """Folder of checkpoints, curves, results, pictures and the trained model."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; "auto" takes CUDA when there is one."""
     seconds: float | None = None
-    """Stop after so many seconds of training (with a checkpoint); the same command goes on."""
+    """Training time (s) after which a checkpoint is written and training stops; the same command continues."""
     pictures: int = 4
     """Held-out scenes that are drawn beside their true and predicted instances."""
     beside: tuple[Path, ...] = ()
-    """Folders with other runs' results, for the table; by default those that lie beside RUN_DIR."""
+    """Folders with other runs' results, for the table; by default those beside RUN_DIR."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -46,32 +46,32 @@ def main(args: Sequence[str]) -> int:
     name = next(iter(args), "")
     if name and not name.startswith("-") and name not in presets:
         raise InputError(f"gaussiancross instances {name}", "one of " + ", ".join(presets), "another word")
-    given = tyro.extras.overridable_config_cli(
+    options = tyro.extras.overridable_config_cli(
         presets,
         args=args,
         prog="gaussiancross instances",
         description="Instance segmentation with PointGroup, from a pre-trained backbone (--init) or from scratch: AP, "
         "AP50 and AP25 on held-out scenes, their pictures, and the published figures beside ours.",
     )
-    return run(name, given)
+    return run(name, options)
 
 
-def run(preset: str, given: Instances, console: Console | None = None) -> int:
+def run(preset: str, options: Instances, console: Console | None = None) -> int:
     """Train, test, write and print; 130 when interrupted."""
     console = console or Console()
-    labels = replace(given.config.labels, data=given.data or given.config.labels.data)
-    plan = InstanceRun(preset, replace(given.config, labels=labels), given.run_dir, given.pictures)
-    outcome = run_instances(plan, pick_device(given.device), given.seconds, console)
+    labels = replace(options.config.labels, data=options.data or options.config.labels.data)
+    plan = InstanceRun(preset, replace(options.config, labels=labels), options.run_dir, options.pictures)
+    outcome = run_instances(plan, pick_device(options.device), options.seconds, console)
     if outcome is None:
         console.print("Not at the last step yet; the same command continues.", markup=False)
         return 130
     console.print(class_table(outcome, preset))
-    print_published(console, "instances", preset, [given.run_dir, *given.beside], outcome.changed)
+    print_published(console, "instances", preset, [options.run_dir, *options.beside], outcome.changed)
     results = outcome.results
     seconds = f"{results.network_s:.2f} s network, {results.grouping_s:.2f} s grouping per scene"
     console.print(f"{results.proposals} proposals; {seconds}.", highlight=False)
     written = "results.json, instances.csv, pictures/, model/"
-    console.print(f"{given.run_dir}: {written}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"{options.run_dir}: {written}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 

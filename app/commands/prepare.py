@@ -1,4 +1,4 @@
-"""`gaussiancross prepare`: raw downloads → what training reads."""
+"""`gaussiancross prepare`: convert raw downloads to training data."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class ScanNet:
     only: tuple[str, ...] = ()
     """Scenes to prepare; all by default."""
     seed: int = 0
-    """Of the data-efficient splits that are drawn where the download has no tasks/."""
+    """Seed of the data-efficient splits, if the download has no tasks/."""
     workers: int = 0
     """Processes; 0 takes one per core."""
     estimate: bool = False
-    """Say what there is to do and how much space it takes, and stop."""
+    """Print the amount of work and the disk space that is needed, and stop."""
 
 
 @dataclass(frozen=True)
@@ -54,63 +54,63 @@ class S3DIS:
     out: Path
     """The folder to write: Area_1/<room>/ and so on."""
     align: bool = False
-    """Turn every room to the axes, by the download's angles."""
+    """Rotate every room to the axes, by the download's angles."""
     only: tuple[str, ...] = ()
     """Areas, or rooms as Area_1/office_1; all by default."""
     workers: int = 0
     """Processes; 0 takes one per core."""
     estimate: bool = False
-    """Say what there is to do and how much space it takes, and stop."""
+    """Print the amount of work and the disk space that is needed, and stop."""
 
 
 def main(args: Sequence[str]) -> int:
-    given = tyro.extras.subcommand_cli_from_dict(
+    command = tyro.extras.subcommand_cli_from_dict(
         {"scannet": ScanNet, "s3dis": S3DIS, "objects": Objects},
         args=args,
         prog="gaussiancross prepare",
         description=__doc__,
     )
-    if isinstance(given, Objects):
-        return prepare_objects(given)
-    return prepare_scannet(given) if isinstance(given, ScanNet) else prepare_s3dis(given)
+    if isinstance(command, Objects):
+        return prepare_objects(command)
+    return prepare_scannet(command) if isinstance(command, ScanNet) else prepare_s3dis(command)
 
 
 # --- ScanNet ---------------------------------------------------------------------------------------------------------
 
 
-def prepare_scannet(given: ScanNet, console: Console | None = None) -> int:
+def prepare_scannet(args: ScanNet, console: Console | None = None) -> int:
     """Points, frames, splits."""
     console = console or Console()
-    if given.frames < 0 or given.color_width < 1:
-        raise InputError("--frames and --color-width", "positive numbers", f"{given.frames} and {given.color_width}")
+    if args.frames < 0 or args.color_width < 1:
+        raise InputError("--frames and --color-width", "positive numbers", f"{args.frames} and {args.color_width}")
     # The splits are drawn anew by every command, with its seed.
-    options = {"data": "scannet"} | ({"frames": given.frames, "color_width": given.color_width} if given.frames else {})
-    check_options(given.out, options)
-    scenes = scannet.find_scenes(given.raw)
-    scenes = _chosen(scenes, given.only, [{s.name} for s in scenes])
-    table = scannet.read_label_table(given.raw / scannet.LABEL_TABLE)
+    options = {"data": "scannet"} | ({"frames": args.frames, "color_width": args.color_width} if args.frames else {})
+    check_options(args.out, options)
+    scenes = scannet.find_scenes(args.raw)
+    scenes = _chosen(scenes, args.only, [{s.name} for s in scenes])
+    table = scannet.read_label_table(args.raw / scannet.LABEL_TABLE)
     points, frames, broken = [], [], {}
     for scene in scenes:
-        target = given.out / scene.split / scene.name
+        target = args.out / scene.split / scene.name
         try:
             size = 0 if target.is_dir() else count_vertices(scene.mesh) * scannet.BYTES_PER_POINT
             points.append(Task(scene.name, target, partial(write_scene, scene, table), size))
-            target = given.out / "rgbd" / scene.name
-            if given.frames and (target.is_dir() or scene.recording.is_file()):
-                how = given.frames, given.color_width
+            target = args.out / "rgbd" / scene.name
+            if args.frames and (target.is_dir() or scene.recording.is_file()):
+                how = args.frames, args.color_width
                 size = 0 if target.is_dir() else scannet.frame_bytes(scene.recording, *how)
                 work = partial(write_frames, scene, *how)
                 frames.append(Task(f"{scene.name} frames", target, work, size))
         except Exception as error:
             broken[scene.name] = reason(error)
-    if given.frames and len(frames) < len(points):
+    if args.frames and len(frames) < len(points):
         console.print(f"{len(points) - len(frames)} scenes have no .sens recording, hence no frames.")
-    if not announce(console, given.out, {"points": points, "RGB-D frames": frames}, given.estimate):
+    if not announce(console, args.out, {"points": points, "RGB-D frames": frames}, args.estimate):
         return 0
-    keep_options(given.out, options)
-    skipped = broken | run(console, [*points, *frames], given.workers)
-    _finish(console, given.out, skipped, sum(t.done for t in points), "scenes")
-    _split(given, console)
+    keep_options(args.out, options)
+    skipped = broken | run(console, [*points, *frames], args.workers)
+    _finish(console, args.out, skipped, sum(t.done for t in points), "scenes")
+    _split(args, console)
     return 0
 
 
@@ -124,17 +124,17 @@ def write_frames(scene: scannet.RawScene, count: int, width: int, folder: Path) 
     scannet.export_frames(scene.recording, folder, count, width)
 
 
-def _split(given: ScanNet, console: Console) -> None:
+def _split(args: ScanNet, console: Console) -> None:
     """Lists of the scenes that are there, and the data-efficient splits."""
     names = {
-        split: sorted(f.parent.name for f in (given.out / split).glob("scene????_??/coord.npy"))
+        split: sorted(f.parent.name for f in (args.out / split).glob("scene????_??/coord.npy"))
         for split in ("train", "val", "test")
     }
     for split, scenes in names.items():
-        splits.write_names(given.out / "splits" / f"{split}.txt", scenes)
-    tasks = given.out / "tasks"
-    if (given.raw / "tasks").is_dir():
-        shutil.copytree(given.raw / "tasks", tasks, dirs_exist_ok=True)
+        splits.write_names(args.out / "splits" / f"{split}.txt", scenes)
+    tasks = args.out / "tasks"
+    if (args.raw / "tasks").is_dir():
+        shutil.copytree(args.raw / "tasks", tasks, dirs_exist_ok=True)
         console.print("Data-efficient splits: the benchmark's, copied.")
         return
     train = names["train"]
@@ -142,19 +142,19 @@ def _split(given: ScanNet, console: Console) -> None:
         return
     scene_lists = {percent: tasks / "scenes" / f"{percent}.txt" for percent in splits.SCENE_SHARES}
     for percent, path in scene_lists.items():
-        splits.write_names(path, splits.sample_scenes(train, percent, given.seed))
+        splits.write_names(path, splits.sample_scenes(train, percent, args.seed))
     drawn = {count: {} for count in splits.POINT_COUNTS}
     for name in train:
-        labels = read_array(given.out / "train" / name / "segment20.npy")
+        labels = read_array(args.out / "train" / name / "segment20.npy")
         for count, points in drawn.items():
-            points[name] = splits.sample_points(labels, count, given.seed, _key(name))
+            points[name] = splits.sample_points(labels, count, args.seed, _key(name))
     point_lists = {count: tasks / "points" / f"points{count}" for count in drawn}
     for count, points in drawn.items():
         splits.write_point_lists(point_lists[count], points)
-    splits.mark_sampled(tasks, [*scene_lists.values(), *point_lists.values()], given.seed)
+    splits.mark_sampled(tasks, [*scene_lists.values(), *point_lists.values()], args.seed)
     console.print(
-        f"Data-efficient splits: drawn with seed {given.seed}. For figures beside published ones, put the benchmark's "
-        f"lists into {given.raw / 'tasks'} and run this again.",
+        f"Data-efficient splits: drawn with seed {args.seed}. For figures beside published ones, put the benchmark's "
+        f"lists into {args.raw / 'tasks'} and run this again.",
         soft_wrap=True,
     )
 
@@ -167,21 +167,21 @@ def _key(scene: str) -> int:
 # --- S3DIS -----------------------------------------------------------------------------------------------------------
 
 
-def prepare_s3dis(given: S3DIS, console: Console | None = None) -> int:
+def prepare_s3dis(args: S3DIS, console: Console | None = None) -> int:
     """Rooms, area by area."""
     console = console or Console()
-    options = {"data": "s3dis", "align": given.align}
-    check_options(given.out, options)
-    rooms = s3dis.find_rooms(given.raw)
-    rooms = _chosen(rooms, given.only, [{r.area, f"{r.area}/{r.name}"} for r in rooms])
-    angles = {area: s3dis.read_alignment(given.raw, area) for area in {r.area for r in rooms}} if given.align else {}
+    options = {"data": "s3dis", "align": args.align}
+    check_options(args.out, options)
+    rooms = s3dis.find_rooms(args.raw)
+    rooms = _chosen(rooms, args.only, [{r.area, f"{r.area}/{r.name}"} for r in rooms])
+    angles = {area: s3dis.read_alignment(args.raw, area) for area in {r.area for r in rooms}} if args.align else {}
     tasks, broken = [], {}
     for room in rooms:
-        name, target = f"{room.area}/{room.name}", given.out / room.area / room.name
-        if given.align and room.name not in angles[room.area]:
+        name, target = f"{room.area}/{room.name}", args.out / room.area / room.name
+        if args.align and room.name not in angles[room.area]:
             broken[name] = str(InputError(f"{room.area}_alignmentAngle.txt", f"the angle of {room.name}", "none"))
             continue
-        angle = angles[room.area][room.name] if given.align else 0.0
+        angle = angles[room.area][room.name] if args.align else 0.0
         try:
             text = 0 if target.is_dir() else sum(f.stat().st_size for f in room.objects())
         except Exception as error:
@@ -189,11 +189,11 @@ def prepare_s3dis(given: S3DIS, console: Console | None = None) -> int:
             continue
         size = text // s3dis.BYTES_PER_LINE * s3dis.BYTES_PER_POINT
         tasks.append(Task(name, target, partial(write_room, room, angle), size))
-    if not announce(console, given.out, {"rooms": tasks}, given.estimate):
+    if not announce(console, args.out, {"rooms": tasks}, args.estimate):
         return 0
-    keep_options(given.out, options)
-    skipped = broken | run(console, tasks, given.workers)
-    _finish(console, given.out, skipped, sum(t.done for t in tasks), "rooms")
+    keep_options(args.out, options)
+    skipped = broken | run(console, tasks, args.workers)
+    _finish(console, args.out, skipped, sum(t.done for t in tasks), "rooms")
     return 0
 
 

@@ -23,7 +23,7 @@ from ...core.device import pick_device
 from ...core.errors import InputError
 from ...trainers.clipgs.fit_object import FAST, FULL
 from ...trainers.clipgs.prepare_object import PREVIEW, ObjectConfig, check_prepared, prepare_object, read_about
-from ..objects.contact_sheet import Panel, contact_sheet
+from ..render.contact_sheet import SheetFile, file_sheet
 from .batch_jobs import announce, run
 from .triplets import OBJECTS, embed_prepared, write_prepared
 
@@ -75,56 +75,56 @@ class Objects:
     """Where Gaussians are fitted; "auto" takes CUDA when there is one."""
 
 
-def prepare_objects(given: Objects, console: Console | None = None) -> int:
+def prepare_objects(options: Objects, console: Console | None = None) -> int:
     """Prepare what is not there yet, and say what came of all."""
     console = console or Console()
-    device = pick_device(given.device).type
-    config = _config(given, device)
-    files = find_object_files(given.raw, given.captions, given.val, given.only)
-    if given.out.resolve() == given.raw.resolve() or given.raw.resolve() in given.out.resolve().parents:
+    device = pick_device(options.device).type
+    config = _config(options, device)
+    files = find_object_files(options.raw, options.captions, options.val, options.only)
+    if options.out.resolve() == options.raw.resolve() or options.raw.resolve() in options.out.resolve().parents:
         raise InputError(
-            given.out, f"a folder outside {given.raw}", "one in it", "its results would be read as objects"
+            options.out, f"a folder outside {options.raw}", "one in it", "its results would be read as objects"
         )
-    workers = given.workers or (min(GPU_WORKERS, os.cpu_count() or 1) if device == "cuda" else os.cpu_count() or 1)
+    workers = options.workers or (min(GPU_WORKERS, os.cpu_count() or 1) if device == "cuda" else os.cpu_count() or 1)
     threads = 1 if workers > 1 else 0
     for file in files:
-        _drop_stale(file, config, given.out / OBJECTS / file.id, console)
+        _drop_stale(file, config, options.out / OBJECTS / file.id, console)
     tasks = [
         Task(
             file.id,
-            given.out / OBJECTS / file.id,
+            options.out / OBJECTS / file.id,
             partial(prepare_object, file, config, device, threads),
             _bytes(file, config),
         )
         for file in files
     ]
-    announce(console, given.out, {"objects": tasks}, False)
+    announce(console, options.out, {"objects": tasks}, False)
     bad = run(console, tasks, workers)
     for name, why in bad.items():
         console.print(f"left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
-    done = [file for file in files if (given.out / OBJECTS / file.id).is_dir()]
+    done = [file for file in files if (options.out / OBJECTS / file.id).is_dir()]
     if not done:
-        raise InputError(given.raw, "objects that can be used", f"none of {len(files)}")
-    (given.out / BAD).write_text(json.dumps(bad, indent=1, ensure_ascii=False), encoding="utf-8")
-    abouts = [read_about(given.out / OBJECTS / file.id) for file in done]
-    write_prepared(given.out, done, abouts)
-    _sheet(given.out, done, abouts)
+        raise InputError(options.raw, "objects that can be used", f"none of {len(files)}")
+    (options.out / BAD).write_text(json.dumps(bad, indent=1, ensure_ascii=False), encoding="utf-8")
+    abouts = [read_about(options.out / OBJECTS / file.id) for file in done]
+    write_prepared(options.out, done, abouts)
+    _sheet(options.out, done, abouts)
     _summary(console, done, abouts, len(bad))
-    console.print(f"{given.out}: {OBJECTS}/, {SHEET}" + (f", {BAD}" if bad else ""), soft_wrap=True, markup=False)
-    if given.tower:
-        embed_prepared(given.out, given.tower, console)
+    console.print(f"{options.out}: {OBJECTS}/, {SHEET}" + (f", {BAD}" if bad else ""), soft_wrap=True, markup=False)
+    if options.tower:
+        embed_prepared(options.out, options.tower, console)
     return 0
 
 
-def _config(given: Objects, device: str) -> ObjectConfig:
-    full = given.preset == "full" or (given.preset == "auto" and device == "cuda")
+def _config(options: Objects, device: str) -> ObjectConfig:
+    full = options.preset == "full" or (options.preset == "auto" and device == "cuda")
     fit = FULL if full else FAST
     fit = replace(
         fit,
-        gaussians=fit.gaussians if given.gaussians is None else given.gaussians,
-        iterations=fit.iterations if given.iterations is None else given.iterations,
+        gaussians=fit.gaussians if options.gaussians is None else options.gaussians,
+        iterations=fit.iterations if options.iterations is None else options.iterations,
     )
-    return ObjectConfig(views=given.views, size=given.size, plain=given.plain, up=given.up, fit=fit)
+    return ObjectConfig(views=options.views, size=options.size, plain=options.plain, up=options.up, fit=fit)
 
 
 def _drop_stale(file: ObjectFile, config: ObjectConfig, folder: Path, console: Console) -> None:
@@ -148,8 +148,8 @@ def _sheet(out: Path, done: Sequence[ObjectFile], abouts: Sequence[dict]) -> Non
     for i in chosen:
         quality = abouts[i]["psnr"]
         text = f"{np.median(quality):.1f} dB" if quality else "as it came"
-        panels.append(Panel(out / OBJECTS / done[i].id / PREVIEW, done[i].id, text))
-    contact_sheet(panels).save(out / SHEET)
+        panels.append(SheetFile(out / OBJECTS / done[i].id / PREVIEW, done[i].id, text))
+    file_sheet(panels).save(out / SHEET)
 
 
 def _summary(console: Console, done: Sequence[ObjectFile], abouts: Sequence[dict], bad: int) -> None:

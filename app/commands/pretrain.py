@@ -1,10 +1,10 @@
 """`gaussiancross pretrain`: the same training as `ns-train gaussiancross`, without nerfstudio.
 
-Options that the command line leaves open are adapted (`trainers.pretraining.adapt`): voxels to a capture, and with ``--seconds``
-the number of steps to the time. Both are decided when a run starts and kept in its checkpoints. The same command then
-continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more; nothing is timed again. Only
-where steps become too slow for the time, in either sitting, is the rest of the schedule shortened. Before the first
-checkpoint there is nothing to continue: the command starts anew, perhaps with another number of steps.
+Options that the command line leaves open are adapted (`trainers.pretraining.adapt`): voxels to a capture, and with
+``--seconds`` the number of steps to the time. Both are decided when a run starts and stored in its checkpoints. The
+same command then continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more; nothing is
+timed again. Only where steps become too slow for the time, in either sitting, is the rest of the schedule shortened.
+Before the first checkpoint there is nothing to continue: the command starts anew, perhaps with another number of steps.
 """
 
 from __future__ import annotations
@@ -95,26 +95,26 @@ def main(args: Sequence[str]) -> int:
 
 def parse(args: Sequence[str]) -> Pretrain:
     """The run that a command line describes; what it leaves open is adaptable."""
-    given = tyro.cli(
+    options = tyro.cli(
         Full | Tiny | OfField,  # type: ignore[arg-type]
         args=args,
         prog="gaussiancross pretrain",
         description="Pre-train on scenes with posed frames.",
     )
     typed_fields = {arg.partition("=")[0].removeprefix("--").replace("-", "_") for arg in args}
-    return replace(given, adaptable=frozenset(ADAPTABLE) - typed_fields)
+    return replace(options, adaptable=frozenset(ADAPTABLE) - typed_fields)
 
 
-def prepare(given: Pretrain, console: Console) -> Pretrainer:
+def prepare(options: Pretrain, console: Console) -> Pretrainer:
     """Open the data and the run, continued from its last checkpoint where there is one."""
-    device, config = pick_device(given.device), given.config
-    config = replace(config, data=replace(config.data, data=given.data or config.data.data))
+    device, config = pick_device(options.device), options.config
+    config = replace(config, data=replace(config.data, data=options.data or config.data.data))
     if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
         console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
     report = ConsoleReport(f"opening {config.data.data}")
     train = open_dataset(config.data.data, "train", report=report)
-    adaptable = given.adaptable if given.seconds is not None else given.adaptable - {STEPS}
-    saved_config = _saved_config(given.run_dir)
+    adaptable = options.adaptable if options.seconds is not None else options.adaptable - {STEPS}
+    saved_config = _saved_config(options.run_dir)
     if saved_config is not None:
         config = like_checkpoint(config, saved_config, adaptable)
     elif isinstance(train, Capture):
@@ -123,24 +123,24 @@ def prepare(given: Pretrain, console: Console) -> Pretrainer:
     if report_of(data.train) is report:
         with report:
             data.open_first_scene()
-    if saved_config is None and given.seconds is not None and STEPS in adaptable:
+    if saved_config is None and options.seconds is not None and STEPS in adaptable:
         console.print("Timing some steps first.")
-        costs = measure_costs(config, given.run_dir, data, device, given.seconds)
-        config = replace(config, steps=costs.steps_within(given.seconds, config.eval_every))
-        message = f"{costs.step:.3g} s per step: a schedule of {config.steps} steps for {given.seconds:g} s."
+        costs = measure_costs(config, options.run_dir, data, device, options.seconds)
+        config = replace(config, steps=costs.steps_within(options.seconds, config.eval_every))
+        message = f"{costs.step:.3g} s per step: a schedule of {config.steps} steps for {options.seconds:g} s."
         console.print(message, soft_wrap=True, highlight=False)
-    trainer = Pretrainer(config, given.run_dir, data, device, LiveFeed())
+    trainer = Pretrainer(config, options.run_dir, data, device, LiveFeed())
     if (missing := without_teacher(config, "--data.teacher")) is not None:
         console.print(missing, style="yellow", soft_wrap=True, markup=False, highlight=False)
     if trainer.resume():
-        console.print(f"Continuing from step {trainer.step} of {given.run_dir}.", soft_wrap=True, markup=False)
+        console.print(f"Continuing from step {trainer.step} of {options.run_dir}.", soft_wrap=True, markup=False)
     report.bars = False  # from here on the training's own bar is shown
     return trainer
 
 
-def fit(trainer: Pretrainer, given: Pretrain, console: Console) -> dict[str, float]:
-    """Train as long as ``given`` says; returns the last evaluation."""
-    result = trainer.fit(given.seconds, console, to_the_end=STEPS in given.adaptable)
+def fit(trainer: Pretrainer, options: Pretrain, console: Console) -> dict[str, float]:
+    """Train for the requested time or steps; returns the last evaluation."""
+    result = trainer.fit(options.seconds, console, to_the_end=STEPS in options.adaptable)
     steps, planned = trainer.schedule.steps, trainer.config.steps
     if steps < planned:
         console.print(f"Steps were slower than timed: the schedule of {planned} was shortened to {steps}.")
@@ -150,18 +150,18 @@ def fit(trainer: Pretrainer, given: Pretrain, console: Console) -> dict[str, flo
     return result
 
 
-def run(given: Pretrain, console: Console | None = None) -> int:
-    """Train as ``given`` says; 130 when interrupted."""
+def run(options: Pretrain, console: Console | None = None) -> int:
+    """Train; returns 130 if interrupted."""
     console = console or Console()
-    trainer = prepare(given, console)
-    with _viewer(trainer, given):
-        result = fit(trainer, given, console)
+    trainer = prepare(options, console)
+    with _viewer(trainer, options):
+        result = fit(trainer, options, console)
         if trainer.interrupted is not None:
             console.print(f"Checkpoint of step {trainer.step} written; the same command continues.", markup=False)
             return 130
         for name, value in result.items():
             console.print(f"{name:<24}{value:10.4g}", highlight=False)
-        if given.view:
+        if options.view:
             console.print("The inspector stays open; Ctrl-C ends it.")
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
@@ -190,13 +190,13 @@ def _saved_config(run_dir: Path) -> PretrainConfig | None:
 
 
 @contextlib.contextmanager
-def _viewer(trainer: Pretrainer, given: Pretrain) -> Iterator[None]:
-    if not given.view:
+def _viewer(trainer: Pretrainer, options: Pretrain) -> Iterator[None]:
+    if not options.view:
         yield
         return
     from ..inspector.attach import attach_inspector
 
-    inspector = attach_inspector(trainer, given.host, given.port, given.share)
+    inspector = attach_inspector(trainer, options.host, options.port, options.share)
     try:
         yield
     finally:

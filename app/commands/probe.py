@@ -1,4 +1,4 @@
-"""`gaussiancross probe`: how much a linear classifier reads off a representation."""
+"""`gaussiancross probe`: linear probing of a representation."""
 
 from __future__ import annotations
 

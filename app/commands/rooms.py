@@ -1,4 +1,4 @@
-"""`gaussiancross rooms`: the built-in rooms on one sheet."""
+"""`gaussiancross rooms`: draw procedural rooms on one sheet."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class RoomSheet:
     """Draw procedural rooms: pictures of a walk, depth, labels, and the room from above; one row per seed."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3)
-    """Which rooms. Training rooms count from 0, held-out ones from 1000000, test rooms from 2000000."""
+    """Seeds of the rooms: training from 0, validation from 1000000, test from 2000000."""
     out: Path = Path("rooms.png")
     """Image file to write."""
     views: int = 4
     """Pictures per room."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="{" + ",".join(ROOM_KINDS) + "}")] = None
-    """Make every room one of this kind."""
+    """Kind of all rooms."""
 
 
 def main(args: Sequence[str]) -> int:
-    given = tyro.cli(RoomSheet, args=args, prog="gaussiancross rooms")
-    if given.kind is not None and given.kind not in ROOM_KINDS:
-        raise InputError("--kind", "one of " + ", ".join(ROOM_KINDS), repr(given.kind))
-    if not given.out.absolute().parent.is_dir():
-        raise InputError(given.out, "a file in an existing folder", "no such folder")
-    save_sheet(given.seeds, given.out, given.views, given.kind)
-    print(f"wrote {given.out}")
+    options = tyro.cli(RoomSheet, args=args, prog="gaussiancross rooms")
+    if options.kind is not None and options.kind not in ROOM_KINDS:
+        raise InputError("--kind", "one of " + ", ".join(ROOM_KINDS), repr(options.kind))
+    if not options.out.absolute().parent.is_dir():
+        raise InputError(options.out, "a file in an existing folder", "no such folder")
+    save_sheet(options.seeds, options.out, options.views, options.kind)
+    print(f"wrote {options.out}")
     return 0

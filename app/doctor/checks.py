@@ -223,8 +223,8 @@ def check_spconv() -> Check:
     need = "spconv-cu120>=2.3.6" if sys.version_info < (3, 12) else "spconv-cu126>=2.3.8"
     if env.installed("spconv"):
         detail = (
-            f"the CPU package `spconv` {env.installed('spconv')}: its backward crashes and its forward is silently wrong "
-            "with more than one thread"
+            f"the CPU package `spconv` {env.installed('spconv')}: its backward crashes and its forward is silently "
+            "wrong with more than one thread"
         )
         return Check("spconv", "warn", detail, env.uninstall("spconv", "cumm"))
     if not env.cuda_available():

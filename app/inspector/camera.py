@@ -15,12 +15,9 @@ from ...core.geometry.cameras import Cameras
 from ..export.camera_path import Pose
 from ..render.catalog import INFO
 from ..render.views import SAME_PLACE
-from ..scenes.geometry import UP, Up, bounds, z_up_to
+from ..scenes.geometry import CORNER, UP, Up, bounds, z_up_to
 from .browser import Browser
 from .pending_move import PendingCameraMove
-
-CORNER = (-0.55, -0.65, 0.5)
-"""Direction from a scene's centre to the first camera of a scene without dataset cameras, z up."""
 
 
 class CameraControl:

@@ -1,4 +1,4 @@
-"""Objects on the page: what they are called, what is like them. One desk for all browsers; knows nothing of them."""
+"""CLIP-GS classification and nearest-neighbour search for single objects, shared by all browser sessions."""
 
 from __future__ import annotations
 
@@ -285,19 +285,3 @@ def object_picture(gaussians: Gaussians, size: int = PICTURE) -> Image:
     back = torch.tensor(BACKGROUND)
     color = rasterize(g, cameras.viewmats, cameras.Ks, size, size, background=back).color[0]
     return (color.clamp(0, 1) * 255 + 0.5).byte().numpy()
-
-
-def result_sheet(cells: Sequence[tuple[Image, str]], columns: int = 3) -> Image:
-    """Small pictures with a line of words under each."""
-    from ..render.draw import line_of
-
-    line, gap = 18, 4
-    rows = max(1, -(-len(cells) // columns))
-    back = [round(255 * c) for c in BACKGROUND]
-    shape = (rows * (PICTURE + line + gap) + gap, columns * (PICTURE + gap) + gap, 3)
-    canvas = np.full(shape, back, np.uint8)
-    for i, (picture, words) in enumerate(cells):
-        x, y = gap + (i % columns) * (PICTURE + gap), gap + (i // columns) * (PICTURE + line + gap)
-        canvas[y : y + PICTURE, x : x + PICTURE] = picture
-        canvas[y + PICTURE : y + PICTURE + line, x : x + PICTURE] = line_of(words, PICTURE, line)
-    return canvas

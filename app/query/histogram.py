@@ -21,7 +21,7 @@ def _rgb(color: NDArray[np.uint8]) -> str:
 def histogram_svg(found: QueryResult, cut: float) -> str:
     """Counts on a square-root scale, so that a small object beside a large room can be seen.
 
-    Bars above the threshold wear the colours of the heat map, the others are grey. A line marks the threshold, a small
+    Bars above the threshold have the colours of the heat map, the others are grey. A line marks the threshold, a small
     triangle the automatic one.
     """
     values = found.scores[found.scores.isfinite() & (found.scores != 0)].clamp(found.low, found.high)

@@ -1,4 +1,4 @@
-"""From a click to what was clicked, and from clicks to a question. Knows nothing of browsers."""
+"""Pick Gaussians or points by clicks and rectangles, and score Gaussians by their similarity to picks."""
 
 from __future__ import annotations
 

@@ -8,11 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image as Pil
-from PIL import ImageDraw
 
 from ...core.geometry.cameras import Cameras, intrinsics, look_at
-from ...core.query import QueryObject
 from ...core.splat import rasterize
 from ..render.colors import Image, over_background, to_image
 from ..render.draw import Cell, sheet
@@ -22,6 +19,7 @@ from ..render.scores import Heat
 from ..scenes.geometry import bounds, guess_up, world_gaussians, z_up_to
 from ..scenes.source import SceneState
 from .answer import PhraseResult
+from .boxes import draw_boxes
 
 CANDIDATES = 40
 """Number of candidate views from which the best ones are chosen."""
@@ -31,8 +29,6 @@ _PREVIEW_SIZE = (80, 60)
 
 _DIM = 0.22
 """Brightness of Gaussians that are not selected."""
-
-BOX_COLORS = ((255, 209, 92), (102, 204, 255), (255, 130, 170), (140, 230, 140), (200, 160, 255), (255, 165, 95))
 
 
 def candidate_views(state: SceneState, most: int = CANDIDATES) -> list[tuple[Cameras, int | None]]:
@@ -176,19 +172,3 @@ class AnswerPictures:
         count = len(result.objects)
         words = f"{count} object{'s' * (count != 1)}" if result.selected.any() else result.verdict
         return Cell(draw_boxes(image, small, result.objects), words)
-
-
-def draw_boxes(image: Image, camera: Cameras, objects: Sequence[QueryObject], most: int = 8) -> Image:
-    """Draw the boxes of the ``most`` largest objects; edges that pass behind the camera are left out."""
-    canvas = Pil.fromarray(image)
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    for i, o in enumerate(objects[:most]):
-        corners = np.stack([np.where([c >> k & 1 for k in range(3)], o.box_max, o.box_min) for c in range(8)])
-        uv, z = camera.project(torch.from_numpy(corners).float())
-        at, deep = uv[0].numpy(), z[0].numpy()
-        for a in range(8):
-            for k in range(3):
-                b = a | (1 << k)
-                if a != b and deep[a] > 0.05 and deep[b] > 0.05:
-                    draw.line((*at[a].tolist(), *at[b].tolist()), fill=(*BOX_COLORS[i % len(BOX_COLORS)], 255), width=2)
-    return np.asarray(canvas)

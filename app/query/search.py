@@ -1,4 +1,4 @@
-"""Questions about the scene that is shown: `core.query` on the state of a page. Knows nothing of browsers."""
+"""Text encoders and queryable features of a loaded scene, and the scores of a query."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Point clouds of a scene: input points in several colours, what a mask leaves of them, centres of Gaussians; and what
-follows from where points are: extent, depth range, point size."""
+"""Points to draw: input points in several colours, points hidden by a mask, centres of Gaussians."""
 
 from __future__ import annotations
 
@@ -21,10 +20,10 @@ from .colors import normal_colors, to_image
 PointColor = Literal["Colour", "Normals", "Features", "Labels", "Probe"]
 
 MASK_SEED = 0
-"""Of the mask that the "Masked" layer shows: one of the many that a training draws."""
+"""Seed of the mask that the "Masked" layer shows; a training draws a new mask at every step."""
 
 HIDDEN = (72, 74, 82)
-"""Colour of points that the network does not see."""
+"""Colour of masked points."""
 
 
 def kept_points(scene: PointScene, config: InputConfig, seed: int = MASK_SEED) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Two runs, or two steps of one, side by side: same scene, same camera, same colours for the same things."""
+"""Two runs, or two steps of one, side by side: same scene, same camera, same feature colours."""
 
 from __future__ import annotations
 

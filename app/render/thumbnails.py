@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pil
 
 from ...core.data.scene import PointScene, PosedFrames
 from ..scenes.geometry import Up, centers_in_world, subset, z_up_to
 from ..scenes.source import SceneSource, SceneState
 from .colors import BACKGROUND, Image, to_image
-from .draw import caption
-
-THUMBNAIL = (192, 120)
-"""Width and height of a scene's small picture, pixels."""
-
-_BACK, _CELL, _FRAME = tuple(round(255 * c) for c in BACKGROUND), (34, 36, 42), (64, 132, 246)
-
+from .contact_sheet import THUMBNAIL
 
 # --- small pictures ------------------------------------------------------------------------------------------------
+
+
+_BACKGROUND = tuple(round(255 * c) for c in BACKGROUND)
 
 
 def thumbnail(points: PointScene | None, frames: PosedFrames | None, up: Up = "+z") -> Image:
@@ -32,14 +28,14 @@ def thumbnail(points: PointScene | None, frames: PosedFrames | None, up: Up = "+
         top, left = (size[1] - height) // 2, (size[0] - width) // 2
         return np.ascontiguousarray(color[top : top + height, left : left + width])
     if points is None:
-        return np.full((height, width, 3), _BACK, np.uint8)
+        return np.full((height, width, 3), _BACKGROUND, np.uint8)
     return top_view(points.coord, points.color, up)
 
 
 def top_view(coord: NDArray[np.floating], color: NDArray[np.uint8], up: Up = "+z") -> Image:
     """Points [N, 3] seen from above, without the topmost fifth (a ceiling would hide the rest)."""
     width, height = THUMBNAIL
-    image = np.full((height, width, 3), _BACK, np.uint8)
+    image = np.full((height, width, 3), _BACKGROUND, np.uint8)
     pick = subset(len(coord), 60_000)
     turn = np.stack([z_up_to(axis, up) for axis in np.eye(3)])  # rows: the world's axes as seen with z up
     local, color = coord[pick] @ turn.T, color[pick]
@@ -67,21 +63,3 @@ def preview(source: SceneSource, index: int) -> Image | None:
     look = getattr(source, "preview", None)
     found = None if look is None else look(index)
     return None if found is None else thumbnail(*found)
-
-
-def contact_sheet(cells: list[tuple[str, Image | None, bool]]) -> Image:
-    """Small pictures in two columns.
-
-    Args:
-        cells: (words, picture or None, whether it is framed) each.
-    """
-    width, height = THUMBNAIL
-    rows, gap = -(-len(cells) // 2), 4
-    canvas = Pil.new("RGB", (2 * (width + gap) + gap, rows * (height + gap) + gap), _BACK)
-    for i, (words, image, framed) in enumerate(cells):
-        x, y = gap + (i % 2) * (width + gap), gap + (i // 2) * (height + gap)
-        if framed:
-            canvas.paste(_FRAME, (x - gap, y - gap, x + width + gap, y + height + gap))
-        cell = np.full((height, width, 3), _CELL, np.uint8) if image is None else image
-        canvas.paste(Pil.fromarray(caption(cell, words)), (x, y))
-    return np.asarray(canvas)

@@ -1,4 +1,4 @@
-"""What dataset cameras recorded: read, kept, and turned into the view of a free camera at the same place."""
+"""Recorded pictures of dataset cameras: read, cached, and resampled for a free camera at the same place."""
 
 from __future__ import annotations
 

@@ -1,0 +1,9 @@
+"""Open and load scenes.
+
+open.py      `open_scene`: whatever a command line names
+source.py    `SceneState`, `SceneSource` and its implementations
+lifted.py    teacher features lifted onto points; bundled.py: the bundled feature field
+timeline.py  earlier steps of a run
+geometry.py  extent, spacing, depth range, up direction; nearest.py: search trees
+uploads.py   scenes from files that a browser sends
+"""

@@ -28,6 +28,11 @@ UP: dict[Up, tuple[float, float, float]] = {
 """The direction that each choice calls up, in the scene's world."""
 
 
+CORNER = (-0.55, -0.65, 0.5)
+"""Position of the first camera of a scene without dataset cameras, from the scene's centre, z up, as a factor of the
+scene's diagonal."""
+
+
 def subset(n: int, limit: int) -> NDArray[np.int64]:
     """At most ``limit`` of ``n`` indices, the same ones every time."""
     if n <= limit:

@@ -1,4 +1,4 @@
-"""A source without training: the points of a dataset, wearing the features of a teacher lifted from its frames."""
+"""A scene source without training: points of a dataset with teacher features lifted from its frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .geometry import point_size
 from .source import SceneState
 
 WIDTH = 0.75
-"""Standard deviation of a surfel, in distances between neighbours."""
+"""Standard deviation of a surfel, as a factor of the distance between neighbouring points."""
 
 
 class LiftedSource:
@@ -26,10 +26,10 @@ class LiftedSource:
 
     Args:
         dataset: scenes with posed frames.
-        teacher: what is lifted.
-        title: what the page calls it.
-        config: how.
-        keep: scenes that are kept.
+        teacher: teacher whose features are lifted.
+        title: name in the viewer.
+        config: options of the lifting.
+        keep: number of scenes that stay in memory.
 
     Attributes:
         calibration: the cut for "not in this scene" that was fitted for this teacher's lifted features, or None.
@@ -62,7 +62,7 @@ class LiftedSource:
         return getattr(self._teacher, "text", None)
 
     def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
-        """Frames for a small picture of a scene; None where they would have to be made first."""
+        """Frames for a thumbnail of a scene; None if they would have to be rendered first."""
         ready = getattr(self._dataset, "ready", None)
         return None if ready is not None and not ready(index) else (None, self._dataset.frames(index))
 
@@ -100,7 +100,7 @@ class LiftedSource:
 
 
 def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) -> SceneState:
-    """Points as Gaussians whose features were lifted."""
+    """A scene whose points are drawn as Gaussians with lifted features."""
     return SceneState(
         scene.name,
         points=scene,

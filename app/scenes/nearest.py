@@ -1,5 +1,4 @@
-"""Nearest neighbours of points, for whoever asks first: scipy's trees take half a second to import, and no picture of a
-scene needs one."""
+"""Nearest neighbours of points. scipy's trees take half a second to import, so they are imported on first use."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def tree(points: NDArray) -> KDTree:
-    """A search tree over points [N, 3], all of them finite."""
+    """A search tree over finite points [N, 3]."""
     from scipy.spatial import KDTree
 
     return KDTree(points)

@@ -1,4 +1,4 @@
-"""What the inspector looks at: anything that can say, scene by scene, which points, frames and Gaussians there are."""
+"""Scene sources: points, frames, Gaussians and features of scenes, at one training step or several."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class SceneSource(Protocol):
     """Implementations are called from the render thread only, except for the attributes and ``step``.
 
     Attributes:
-        title: what the page calls it.
-        scene_names: scenes to choose from.
+        title: name in the viewer.
+        scene_names: names of the scenes.
         class_names: names of ``points.segment``'s classes; empty without labels.
     """
 
@@ -180,7 +180,7 @@ def _preview(dataset: SceneDataset, index: int) -> tuple[PointScene | None, Pose
 
 
 class ModelSource:
-    """A model with fixed weights looking at the scenes of a dataset: a checkpoint.
+    """Scenes of a dataset encoded by a model with fixed weights, such as a checkpoint.
 
     Args:
         model: in eval mode from here on; its device is where everything is computed.
@@ -305,7 +305,7 @@ class ModelSource:
         return state
 
     def _lifted(self, embeddings: Tensor) -> Tensor:
-        """Predicted embeddings as the teacher's features, so that both wear the same colours.
+        """Predicted embeddings as the teacher's features, so that both share one colour mapping.
 
         The loss is a cosine, hence unit length on either side. A linear projection commutes with blending; a hidden
         layer makes this an approximation where Gaussians of different embeddings mix.

@@ -1,4 +1,4 @@
-"""The past of a run as a source: the same scenes with the weights of another step."""
+"""Earlier steps of a run as a scene source: the same scenes with the weights of another step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ...trainers.pretraining.timeline import TimelineFrame, list_frames
 from .source import ModelSource, SceneState
 
 LOOK_AGAIN = 2.0
-"""Seconds between looks at a run's folder: a run that trains keeps adding frames."""
+"""Seconds between two listings of a run's folder: a running training adds frames."""
 
 CACHE_BYTES = 512 << 20
-"""Encoded scenes kept in memory, so that playing a time line again is smooth."""
+"""Size limit of the encoded scenes in memory; replaying a timeline uses them."""
 
 
 class TimelineSource:
-    """A run that can be scrubbed. The position belongs to the source; each browser has a `twin` of its own.
+    """A run at any of its stored steps. The position belongs to the source; each browser has its own `twin`.
 
     Args:
         base: a model of the run, checkpoint or live; this source decides which weights are in it.
@@ -50,7 +50,7 @@ class TimelineSource:
         self._cache = StateCache(CACHE_BYTES)
 
     def __getattr__(self, name: str) -> Any:
-        """What else the base can tell (names of a teacher's channels, …) holds at every step."""
+        """Other attributes of the base (names of a teacher's channels, …) hold at every step."""
         if name == "base":
             raise AttributeError(name)
         return getattr(self.base, name)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ....core.errors import InputError
 from ...objects.load_object import OBJECT_FILES
-from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, result_sheet, standing
+from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, standing
 from ...objects.search import IMAGES
+from ...render.contact_sheet import object_sheet
 from ...scenes.source import SceneState
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD
 from ..context import PanelContext
@@ -45,7 +46,7 @@ class ObjectsPanel(Panel):
                 hint=f"Gaussians, points or a mesh, Y up; up to {MAX_UPLOAD // 10**6} MB",
             )
             self._upload.on_upload(guard(lambda _: self._received()))
-            blank = result_sheet([])
+            blank = object_sheet([])
             self._picture = gui.add_image(blank, format="jpeg", jpeg_quality=90, visible=False)
             self._scores = gui.add_html(note_html("The object's labels and their probabilities appear here."))
             with gui.add_form(None) as form:
@@ -115,7 +116,7 @@ class ObjectsPanel(Panel):
 
     def _show(self, opened: OpenObject) -> None:
         self._object = opened
-        self._picture.image = result_sheet([(opened.picture, opened.name)], 1)
+        self._picture.image = object_sheet([(opened.picture, opened.name)], 1)
         self._picture.visible = True
         self._similar.visible = self._recognizer.gallery is not None
         self._label()
@@ -153,7 +154,7 @@ class ObjectsPanel(Panel):
             (gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}")
             for i, (row, cosine) in enumerate(nearest)
         ]
-        self._sheet.image = result_sheet(cells)
+        self._sheet.image = object_sheet(cells)
         self._pick.options = tuple(str(i + 1) for i in range(len(cells)))
         index = gallery.index
         how = "" if index.exact else f", recall {index.recall:.0%}"

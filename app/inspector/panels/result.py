@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ....core.query import QueryObject
 from ...objects.recognizer import label_list
+from ...query.boxes import BOX_COLORS, BOX_EDGES, box_corners
 from ...query.histogram import histogram_svg
 from ...query.search import QueryResult, objects
 from ...render.catalog import Layer
@@ -26,8 +27,6 @@ _ROWS = 8
 """Largest number of objects listed."""
 _CERTAIN = 0.5
 """Probability from which an object's class is shown without a question mark."""
-_PALETTE = ((255, 209, 92), (102, 204, 255), (255, 130, 170), (140, 230, 140), (200, 160, 255), (255, 165, 95))
-_EDGES = np.array([(a, a | (1 << k)) for k in range(3) for a in range(8) if not a >> k & 1])
 
 
 class ResultPanel:
@@ -238,11 +237,10 @@ class ResultPanel:
             return
         scene = self.context.client.scene
         for i, o in enumerate(self._objects[:_ROWS]):
-            corners = np.stack([np.where([c >> k & 1 for k in range(3)], o.box_max, o.box_min) for c in range(8)])
-            color = _PALETTE[i % len(_PALETTE)]
+            color = BOX_COLORS[i % len(BOX_COLORS)]
             self._boxes.append(
                 scene.add_line_segments(
-                    f"/objects/{i}/box", corners[_EDGES], color, thickness=2.5, thickness_units="screen"
+                    f"/objects/{i}/box", box_corners(o)[BOX_EDGES], color, thickness=2.5, thickness_units="screen"
                 )
             )
             top = np.array([o.box_min[0], o.box_min[1], o.box_max[2]])

@@ -9,7 +9,8 @@ import viser
 
 from ....core.errors import InputError
 from ...render.colors import BACKGROUND
-from ...render.thumbnails import contact_sheet, picture_of, preview
+from ...render.contact_sheet import scene_sheet
+from ...render.thumbnails import picture_of, preview
 from ...scenes.geometry import Up
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD, read_upload
 from ..context import PanelContext
@@ -65,7 +66,7 @@ class ScenesPanel(Panel):
         if self._shown == shown:
             return
         self._shown = shown
-        self._sheet.image = contact_sheet([(f"{i + 1}  {names[i]}", thumbnails.get(i), i == scene) for i in indices])
+        self._sheet.image = scene_sheet([(f"{i + 1}  {names[i]}", thumbnails.get(i), i == scene) for i in indices])
         self._pick.options = tuple(mark_chosen(str(i + 1), str(scene + 1)) for i in indices)
         assign(self._turn, "visible", len(names) > PAGE)
 

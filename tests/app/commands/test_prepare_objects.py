@@ -11,7 +11,7 @@ import pytest
 import torch
 from gaussiancross.app import cli
 from gaussiancross.app.commands.prepare import main
-from gaussiancross.app.objects.contact_sheet import Panel, contact_sheet
+from gaussiancross.app.render.contact_sheet import SheetFile, file_sheet
 from gaussiancross.core.datasets.objects.files import find_object_files
 from gaussiancross.core.datasets.objects.triplets import Triplets
 from gaussiancross.core.errors import InputError
@@ -260,7 +260,7 @@ def test_renders_come_back(tmp_path):
 
 def test_sheets_shorten_long_names(tmp_path):
     Image.new("RGB", (60, 30)).save(tmp_path / "a.png")
-    sheet = contact_sheet([Panel(tmp_path / "a.png", "a" * 400, "30.1 dB")] * 5, height=30, columns=3)
+    sheet = file_sheet([SheetFile(tmp_path / "a.png", "a" * 400, "30.1 dB")] * 5, height=30, columns=3)
     assert sheet.size == (3 * 70 + 10, 2 * 60 + 10)
 
 

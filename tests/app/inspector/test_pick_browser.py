@@ -9,7 +9,7 @@ import pytest
 import torch
 from gaussiancross.app.inspector import Inspector, PointsSource, SplatsSource
 from gaussiancross.core.query import TextVectors
-from helpers.browser import open_and_wait, pixels
+from helpers.browser import open_and_wait, pixels, settled
 from helpers.inspector import as_gaussians, box_frames, box_room
 from helpers.waiting import wait_for
 
@@ -92,11 +92,13 @@ def test_text_queries_colour_the_scene_or_show_the_reason(page):
         ask(page, "giraffe")
         page.get_by_text("not in this scene").first.wait_for(timeout=10_000)
         assert session.model.selection is None
+        wait_for(lambda: changed(page, before), "the heat map of what is absent")
+        absent = settled(page)
         ask(page, "front, back")
         wait_for(lambda: session.model.selection is not None and len(session.model.selection) > 100, "the selection")
-        wait_for(lambda: changed(page, before), "the heat map")
+        wait_for(lambda: changed(page, absent), "the heat map")
         page.locator("svg rect").first.wait_for(timeout=10_000)
-        whole = pixels(page)
+        whole = settled(page)
         page.get_by_role("button", name="All but selected", exact=True).click()
         wait_for(lambda: changed(page, whole), "the wall in front to vanish")
         page.get_by_role("button", name="Only selected", exact=True).click()
@@ -109,10 +111,11 @@ def test_box_selects_points_without_gaussians(page):
         session = inspector.sessions[0]
         page.get_by_role("tab", name="Search").click()
         page.get_by_role("button", name="Select a box").click()
+        page.get_by_text("Drag a box on the canvas").first.wait_for(timeout=20_000)  # sent after the selection is on
         time.sleep(0.5)
-        page.mouse.move(60, 250)
+        page.mouse.move(60, 290)  # below the notifications
         page.mouse.down()
-        page.mouse.move(300, 500, steps=5)
+        page.mouse.move(300, 390, steps=5)
         page.mouse.up()
         wait_for(lambda: session.model.selection is not None and len(session.model.selection) > 20, "the selection")
         assert len(session.model.selection) < 6 * 40 * 40

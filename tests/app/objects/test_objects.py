@@ -17,11 +17,11 @@ from gaussiancross.app.objects.recognizer import (
     ObjectRecognizer,
     label_list,
     object_picture,
-    result_sheet,
     standing,
     upright,
 )
 from gaussiancross.app.objects.search import Embedded, Tower
+from gaussiancross.app.render.contact_sheet import object_sheet
 from gaussiancross.core.data.objects import points_as_gaussians
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import QueryObject, TextVectors
@@ -124,7 +124,7 @@ class TestPictures:
 
     def test_a_sheet_has_as_many_rows_as_it_needs(self):
         cell = (np.zeros((PICTURE, PICTURE, 3), np.uint8), "a name that is much too long for its place")
-        heights = [result_sheet([cell] * n).shape[0] for n in (1, 3, 4)]
+        heights = [object_sheet([cell] * n).shape[0] for n in (1, 3, 4)]
         assert heights[0] == heights[1] < heights[2]
 
 

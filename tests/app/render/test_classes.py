@@ -9,9 +9,10 @@ import pytest
 import torch
 from gaussiancross.app.render.classes import DEFAULT_STYLE, class_table, default_colors, point_segment, probe_scores
 from gaussiancross.app.render.colors import class_colors
+from gaussiancross.app.render.contact_sheet import THUMBNAIL, scene_sheet
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.render.scores import ClassScores
-from gaussiancross.app.render.thumbnails import THUMBNAIL, contact_sheet, preview, thumbnail, top_view
+from gaussiancross.app.render.thumbnails import preview, thumbnail, top_view
 from gaussiancross.app.scenes import uploads
 from gaussiancross.app.scenes.geometry import UP, guess_up, up_of, z_up_to
 from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState
@@ -139,9 +140,7 @@ class TestPictures:
         assert red[0] > green[0] and red[1] < green[1]  # x to the right, y up the page
 
     def test_sheet_frames_one(self):
-        image = contact_sheet(
-            [("1 a", np.zeros((THUMBNAIL[1], THUMBNAIL[0], 3), np.uint8), True), ("2 b", None, False)]
-        )
+        image = scene_sheet([("1 a", np.zeros((THUMBNAIL[1], THUMBNAIL[0], 3), np.uint8), True), ("2 b", None, False)])
         assert (image == (64, 132, 246)).all(-1).sum() > 1000
 
     def test_pictures_without_a_network(self):

@@ -1,4 +1,4 @@
-"""Sheets of pictures for reports: what a model rendered beside what was measured."""
+"""Sheets of pictures for evaluations: rendered beside measured views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .colors import Image, colormap, depth_colors, feature_colors, over_backgrou
 from .draw import Cell, sheet
 
 ERROR_RANGE = 0.5
-"""Mean absolute colour error that gets the last colour of the map."""
+"""Mean absolute colour error at the end of the colour map."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def view_sheet(views: Views, prediction: Prediction, names: list[str] | None = N
         width: of the sheet, pixels.
     """
     splats, measures = prediction.splats, ViewMetrics.of(views, prediction)
-    near, far = depth_range(views.depth if bool((views.depth > 0).any()) else splats.depth)
+    near, far = _quantile_range(views.depth if bool((views.depth > 0).any()) else splats.depth)
     columns = ["target", "rendered", "error", "depth", "rendered"]
     basis = None
     if prediction.tokens is not None and views.teacher is not None:
@@ -73,8 +73,8 @@ def view_sheet(views: Views, prediction: Prediction, names: list[str] | None = N
     return sheet(rows, columns, titles, width, views.cameras.width / views.cameras.height)
 
 
-def depth_range(depth: Tensor) -> tuple[float, float]:
-    """Where most of the measured depths (> 0) lie, metres: the 1 % and 99 % quantiles; (0, 1) without any."""
+def _quantile_range(depth: Tensor) -> tuple[float, float]:
+    """1 % and 99 % quantiles (m) of the measured depths (> 0); (0, 1) without any."""
     valid = depth[depth > 0].flatten()
     if len(valid) == 0:
         return 0.0, 1.0
