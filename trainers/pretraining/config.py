@@ -15,7 +15,7 @@ class DataConfig:
     data: str = "rooms"
     """"rooms:COUNT" (procedural rooms), an RGB-D capture, a folder with transforms.json, or a Pointcept folder."""
     teacher: str = "none"
-    """Frozen 2D teacher: none, builtin, builtin-ssl, clip:…, siglip2:…, dinov2:…, dinov3:…, radio:CHECKPOINT, or a folder."""
+    """Frozen 2D teacher: none, builtin, builtin-ssl, clip:…, siglip2:…, dinov2:…, dinov3:…, radio:…, or a folder."""
     teacher_cache: str = "auto"
     """Cache of teacher features: "auto" ($GAUSSIANCROSS_CACHE or ~/.cache/gaussiancross), "memory", or a folder."""
     batch_size: int = 1
