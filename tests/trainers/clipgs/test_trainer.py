@@ -109,7 +109,7 @@ class TestTraining:
         trainer = ClipGSTrainer(replace(config, image_weight=0), tmp_path, device="cpu")
         assert set(trainer.losses(trainer.data.batch(0))) == {"text"}
         trainer = ClipGSTrainer(replace(config, image_weight=0, text_weight=0), tmp_path, device="cpu")
-        with pytest.raises(InputError, match="not zero"):
+        with pytest.raises(InputError, match="at least one above 0"):
             trainer.losses(trainer.data.batch(0))
 
     def test_layers_learn_at_their_rates(self, run):
