@@ -143,7 +143,7 @@ def fit(trainer: Pretrainer, options: Pretrain, console: Console) -> dict[str, f
     result = trainer.fit(options.seconds, console, to_the_end=STEPS in options.adaptable)
     steps, planned = trainer.schedule.steps, trainer.config.steps
     if steps < planned:
-        console.print(f"Steps were slower than timed: the schedule of {planned} was shortened to {steps}.")
+        console.print(f"Less time was left than planned: the schedule of {planned} was shortened to {steps}.")
     if trainer.interrupted is None and not trainer.finished:
         message = f"The time is over at step {trainer.step} of {steps}; the same command continues."
         console.print(message, soft_wrap=True, markup=False)

@@ -240,8 +240,11 @@ def label_list(text: str) -> tuple[str, ...]:
     """
     found = [" ".join(part.split()) for part in re.split(r"[,;\n]", text[: 2 * MAX_LABELS * MAX_LETTERS])]
     labels = tuple(dict.fromkeys(name for name in found if name))
-    if len(labels) > MAX_LABELS or any(len(name) > MAX_LETTERS for name in labels):
-        raise InputError("labels", f"at most {MAX_LABELS} of {MAX_LETTERS} letters", f"{len(text):,} letters")
+    expected = f"at most {MAX_LABELS} of {MAX_LETTERS} letters"
+    if (longest := max(map(len, labels), default=0)) > MAX_LETTERS:
+        raise InputError("labels", expected, f"one of {longest:,} letters")
+    if len(labels) > MAX_LABELS:
+        raise InputError("labels", expected, f"{len(labels)} labels")
     return labels
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def select_phrases(
 
     Args:
         threshold: the same one for all phrases; by default an automatic one for each.
-        classes: assign every Gaussian to the best of the phrases that select it.
+        classes: assign every Gaussian to the best of the phrases that are in the scene and select it.
     """
     if answer.phrase_scores is None:
         return []
@@ -101,7 +102,8 @@ def select_phrases(
         choose_cut(scores, features.min_threshold(scores)) if threshold is None else Cut(threshold, "given", 0.0, 1.0)
         for scores in answer.phrase_scores.T
     ]
-    best = answer.classes([cut.value for cut in cuts])
+    present = [phrase.presence is not None and phrase.presence.present for phrase in answer.known_phrases]
+    best = answer.classes([cut.value if here else math.inf for cut, here in zip(cuts, present, strict=True)])
     results = []
     for k, phrase in enumerate(answer.known_phrases):
         scores = answer.phrase_scores[:, k]

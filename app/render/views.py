@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ...core.geometry.cameras import Cameras
 from ...core.io.lru import LruCache
-from ...core.losses.distillation import to_tokens
+from ...core.losses.gaussiancross import to_tokens
 from ...core.splat import rasterize
 from ..scenes.source import SceneSource, SceneState
 

@@ -267,6 +267,8 @@ def _checked(spec: SceneSpec, opened: OpenScene) -> OpenScene:
 
 
 def _check_index(index: int, count: int) -> None:
+    if count == 0:
+        raise InputError("--split", "one with scenes", "none in it")
     if not 0 <= index < count:
         raise InputError("--index", f"0 to {count - 1}", str(index))
 

@@ -85,7 +85,12 @@ def staged_dir(folder: Path, staging: Path) -> Iterator[Path]:
         for path in (staging, *staging.rglob("*")):
             _flush(path)
         former = move_away(folder)
-        os.rename(staging, folder)
+        try:
+            os.rename(staging, folder)
+        except OSError:
+            if former:
+                os.rename(former, folder)
+            raise
         _flush_folder(folder.parent)
         if former:
             shutil.rmtree(former, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Losses as functions of tensors, with formula, source and shapes.
 
-distillation  colour, depth, feature and point losses of GaussianCross; weighted sums
-contrastive   PointInfoNCE between two views
-segmentation  Lovász-softmax
-clipgs        text contrast and image voting of CLIP-GS
+gaussiancross  colour, depth, feature and point losses of GaussianCross; weighted sums
+contrastive    PointInfoNCE between two views
+segmentation   Lovász-softmax
+clipgs         text contrast and image voting of CLIP-GS
 """

@@ -27,7 +27,7 @@ from ..geometry.lattice import CuboidLattice
 from ..geometry.voxels import voxel_mean
 from ..io.pretrained import Pretrained, StoredModel
 from ..losses.contrastive import info_nce
-from ..losses.distillation import (
+from ..losses.gaussiancross import (
     depth_l1,
     feature_cosine,
     point_cosine_of_cells,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..data.batch import InputConfig
 from ..errors import InputError
-from ..losses.distillation import LOSS_NAMES
+from ..losses.gaussiancross import LOSS_NAMES
 from ..nn.heads import HeadConfig
 
 

@@ -338,6 +338,9 @@ def read_phrases(text: str, what: str = "phrases") -> tuple[str, ...]:
     """
     parts = [" ".join(part.split()) for part in re.split(r"[,;\n]", text[: 10 * MAX_PHRASES * MAX_LETTERS])]
     phrases = tuple(dict.fromkeys(p for p in parts if p))
-    if len(phrases) > MAX_PHRASES or any(len(p) > MAX_LETTERS for p in phrases):
-        raise InputError(what, f"at most {MAX_PHRASES} phrases of {MAX_LETTERS} letters", f"{len(text):,} letters")
+    expected = f"at most {MAX_PHRASES} phrases of {MAX_LETTERS} letters"
+    if (longest := max(map(len, phrases), default=0)) > MAX_LETTERS:
+        raise InputError(what, expected, f"one of {longest:,} letters")
+    if len(phrases) > MAX_PHRASES:
+        raise InputError(what, expected, f"{len(phrases)} phrases")
     return phrases

@@ -97,8 +97,9 @@ class Trainer(ABC, Generic[T]):
     device = torch.device("cpu")  # default of subclasses that do not set one
 
     def __init__(self, config: Any, run_dir: Path | str, schedule: TrainSchedule) -> None:
-        if schedule.steps < 1 or schedule.save_every < 1 or schedule.keep < 0 or schedule.eval_every < 0:
-            raise InputError("steps and save_every", "at least 1 each", f"{schedule.steps} and {schedule.save_every}")
+        for name, least in (("steps", 1), ("save_every", 1), ("keep", 0), ("eval_every", 0)):
+            if getattr(schedule, name) < least:
+                raise InputError(name, f"at least {least}", str(getattr(schedule, name)))
         self.config, self.run_dir, self.schedule = config, Path(run_dir), schedule
         self.ranks = Ranks.current()
         self.step = self.nan_steps = 0
@@ -363,7 +364,8 @@ class Trainer(ABC, Generic[T]):
         parameters = list(parameters or (p for group in optimizer.param_groups for p in group["params"]))
         self.ranks.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, grad_clip or float("inf"))
-        if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
+        finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
+        if not self.ranks.any(not finite, self.device):  # all ranks skip the same steps
             optimizer.step()
             self._bad_in_a_row = 0
         else:

@@ -84,6 +84,7 @@ class Pretrainer(Trainer[Batch]):
         self._shortened_at = (0, 0.0)  # step and position of the last `shorten`
         self._time_limit: tuple[float, int, float] | None = None  # start of `fit`, its first step, seconds
         self._next_check = 0.0  # when to compare the remaining steps with the time limit, seconds since `fit` began
+        self._paused = 0.0  # seconds that viewers have paused the run after its first step
         self._first_ended = 0.0  # when the first step ended, seconds since `fit` began
         self.feed, self._after_save = feed, after_save
         self.probe: OnlineProbe | None = None
@@ -107,7 +108,7 @@ class Pretrainer(Trainer[Batch]):
         return position + (self.step - step) * (last - position) / (self.schedule.steps - 1 - step)
 
     def shorten(self, steps: int) -> None:
-        """End at ``steps`` instead of later: the rest of the schedule is traversed in larger strides."""
+        """End at ``steps`` instead of later: the remaining schedule is compressed into fewer steps."""
         self._shortened_at = (self.step, self.position)
         self.schedule = replace(self.schedule, steps=max(steps, self.step + 1))
 
@@ -125,7 +126,7 @@ class Pretrainer(Trainer[Batch]):
         if done < 2 or elapsed < self._next_check:
             return
         self._next_check = elapsed + seconds / 20
-        per_step = (elapsed - self._first_ended) / (done - 1)
+        per_step = (elapsed - self._first_ended - self._paused) / (done - 1)
         affordable = max(1, int((seconds - elapsed) / per_step))
         if TOLERANCE * affordable < self.schedule.steps - self.step:
             self.shorten(self.step + affordable)
@@ -260,10 +261,13 @@ class Pretrainer(Trainer[Batch]):
     def should_stop(self, interrupted: Callable[[], signal.Signals | None], console: Console) -> bool:
         """Wait while a viewer has paused the run, serving its requests."""
         self._fit_time_limit()
+        began = time.monotonic()
         while self.feed is not None and not self.feed.wait_while_paused(lambda: interrupted() is not None):
             if interrupted() is not None:
                 break
             self._serve_requests(console)
+        if self._time_limit is not None and self.step > self._time_limit[1]:
+            self._paused += time.monotonic() - began
         return interrupted() is not None
 
     def after_step(self, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections.abc import Callable
 
@@ -119,7 +120,8 @@ class ObjectsPanel(Panel):
         self._picture.image = object_sheet([(opened.picture, opened.name)], 1)
         self._picture.visible = True
         self._similar.visible = self._recognizer.gallery is not None
-        self._label()
+        with contextlib.suppress(InputError):  # shown in place of the scores
+            self._label()
         renderer = self.context.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) < MAX_ADDED:
             # With a transform, z is up; without one the up direction would be estimated.

@@ -188,7 +188,7 @@ def _answer_html(answer: Answer, features: QueryableFeatures) -> str:
         else f"calibrated on scenes with and without the phrase (AUC {calibration.auc:.2f})"
     )
     if answer.known_phrases:
-        rows += f'<div style="grid-column:1/-1;opacity:.6">threshold: {how}</div>'
+        rows += f'<div style="grid-column:1/-1;opacity:.6">presence threshold: {how}</div>'
     return (
         '<div style="padding:.2em .9em .4em;font-size:.85em;display:grid;gap:.25em .7em;'
         f'grid-template-columns:1fr max-content max-content;font-variant-numeric:tabular-nums">{rows}</div>'

@@ -90,7 +90,7 @@ class Capture:
                 check_layout(folder)
             else:
                 check_depth(folder)
-        self.names = tuple(folder.name for folder in self.folders)
+        self.names = tuple(folder.absolute().name for folder in self.folders)  # the name of Path(".") is empty
         self.split = split
         self.holdout = holdout
         self.up_axis: Up = up_axis
@@ -180,7 +180,7 @@ def hold_out(count: int, every: int) -> tuple[list[int], list[int]]:
     held = [n for n in range(count) if n % every == every // 2] if every else []
     if every and not held and count > 1:
         held = [count - 1]
-    return [n for n in range(count) if n not in set(held)], held
+    return sorted(set(range(count)) - set(held)), held
 
 
 def guess_up(frames: PosedFrames) -> Up:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,20 @@ def test_rooms_of_the_benchmark_are_written_whole_or_not_at_all(tmp_path):
     assert not contents(path.parent)
     for make in (lambda: made, dict):  # the second time it is read
         np.testing.assert_array_equal(load_or_create(path, make)["a"], made["a"])
+
+
+def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(tmp_path, monkeypatch):
+    folder = tmp_path / "out" / "scene"
+    folder.mkdir(parents=True)
+    (folder / "a").write_text("before")
+    rename = os.rename
+
+    def refuse(source, target):
+        if Path(source).name == "staging":
+            raise OSError("no permission")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="no permission"), staged_dir(folder, tmp_path / "staging") as staging:
+        (staging / "a").write_text("after")
+    assert (folder / "a").read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["out"]

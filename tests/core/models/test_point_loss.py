@@ -12,7 +12,7 @@ from gaussiancross.core.data.scene import Frame, PosedFrames
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.features.lifting import lift, lift_views
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
-from gaussiancross.core.losses.distillation import point_cosine, point_cosine_of_cells
+from gaussiancross.core.losses.gaussiancross import point_cosine, point_cosine_of_cells
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.core.nn.standardize import Standardize
 from gaussiancross.core.teachers import TeacherInfo

@@ -134,6 +134,13 @@ class TestCapture:
         assert Capture(folder, "val").frames(0) is None
         assert len(Capture(folder, "val").scene(0)) > 100
 
+    @pytest.mark.parametrize("path", [".", "../scene"])
+    def test_the_scene_is_named_after_its_folder(
+        self, path: str, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(export)
+        assert Capture(path if path == "." else f"../{export.name}").names == (export.name,)
+
     def test_travels_to_worker_processes(self, export: Path) -> None:
         dataset = Capture(export)
         dataset.frames(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.losses.distillation import (
+from gaussiancross.core.losses.gaussiancross import (
     depth_l1,
     feature_cosine,
     rgb_l1,
