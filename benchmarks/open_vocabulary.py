@@ -1,9 +1,9 @@
-"""Text queries in held-out rooms with lifted and trained features: hits, IoU, and detection of absent things.
+"""Text queries in held-out rooms with lifted and trained features: hits, IoU, and detection of absent objects.
 
-Queries: each name of a thing with at least 100 points; each name of the vocabulary that is not in the room; colour and
-name ("red chair") where there are others of that name.
+Queries: names of objects with at least 100 points; names of the vocabulary that are absent from the room; colour and
+name ("red chair") if the room has several objects of that name.
 
-Scores: "hit", the best point lies on a right thing; "iou" of the automatic selection; "absent AUC" of the peak
+Scores: "hit", the best point lies on a correct object; "iou" of the automatic selection; "absent AUC" of the peak
 relevancy of present against absent names. The trained features are those of `--run`, by default of the bundled feature
 field.
 """

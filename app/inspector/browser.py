@@ -22,14 +22,16 @@ REPEAT_AFTER = 5.0
 
 
 class Browser:
-    """What every part of a session needs of its browser.
+    """Client, view and jobs of one browser, used by all parts of its session.
 
     Attributes:
         client: the viser client.
         shared: state of all browsers.
-        source, renderer, comparison: what this browser shows; comparison is None where there is nothing to compare.
-        model: its view.
-        closed: whether it has disconnected.
+        source: scenes that the browser shows.
+        renderer: renderer of ``source``.
+        comparison: comparison with a second source, or None.
+        model: view model.
+        closed: whether the browser has disconnected.
     """
 
     def __init__(self, client: viser.ClientHandle, shared: Shared) -> None:

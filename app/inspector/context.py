@@ -1,4 +1,4 @@
-"""What panels may use of their session."""
+"""Interface of a session for its panels."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class PanelContext:
     Attributes:
         browser: client, view model, render thread, notifications.
         camera: the free camera.
-        requests: asks for images.
-        loader: chooses scenes.
-        exports: files to download.
+        requests: render requests.
+        loader: selection and loading of scenes.
+        exports: downloads.
         frusta: dataset cameras in the canvas.
     """
 

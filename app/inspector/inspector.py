@@ -216,7 +216,7 @@ class Inspector:
             self.shared.apply_share()
             self.worker.charge(self._network.since() + now - before)
             before = now
-            if self.feed is not None and any(s.loader.wants_newer() for s in sessions):
+            if self.feed is not None and any(s.loader.is_up_to_date() for s in sessions):
                 self.feed.wants_snapshot.set()
             for session in sessions:
                 try:

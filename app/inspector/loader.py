@@ -38,8 +38,8 @@ class SceneLoader:
         with self._model.lock:
             self.select_scene(self._model.view.scene + by)
 
-    def wants_newer(self) -> bool:
-        """Whether this browser follows the training and has shown the newest weights."""
+    def is_up_to_date(self) -> bool:
+        """Whether this browser follows the training and shows its newest weights."""
         return self._model.view.follow and not self._back_in_time and self.shown_step == self._source.step()
 
     def pulse(self) -> None:

@@ -31,7 +31,13 @@ class Session:
     are cancelled.
 
     Attributes:
-        browser, camera, requests, loader, exports, frusta, divider: the parts of the session.
+        browser: client, view model and jobs.
+        camera: the free camera.
+        requests: render requests.
+        loader: selection and loading of scenes.
+        exports: downloads.
+        frusta: dataset cameras in the canvas.
+        divider: the line between the two sides of a comparison.
         panels: the panels by name.
     """
 

@@ -1,7 +1,7 @@
 """Private interfaces of viser 1.1, wrapped in named functions; no other module of the package touches them.
 
 viser has no public switch for what these functions do. `REQUIRED` lists each private attribute that they use;
-``tests/test_viser_internals.py`` checks them one by one, so an incompatible viser fails there first.
+``tests/app/inspector/test_viser_internals.py`` checks them one by one, so an incompatible viser fails there first.
 """
 
 from __future__ import annotations

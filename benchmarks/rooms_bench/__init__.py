@@ -1,4 +1,4 @@
-"""rooms-bench: effect of pre-training and of its parts, the published experiment in small on the built-in rooms.
+"""`gaussiancross bench rooms`: effect of pre-training and of its parts on the built-in rooms, as published but smaller.
 
 config     sizes (full, quick, micro) and the recipes shared by all rows
 rows       baselines, GaussianCross with each teacher, ablations

@@ -66,7 +66,7 @@ class Size:
             or not all(1 <= share <= 100 for share in self.shares)
         ):
             expected = "counts of at least 1, pretrain_rooms up to train_rooms, shares from 1 to 100"
-            raise InputError("rooms-bench", expected, str(self))
+            raise InputError("gaussiancross bench rooms", expected, str(self))
 
 
 FULL = Size()

@@ -1,7 +1,9 @@
 """Write files and folders atomically: a reader, even after a killed process, never finds half of one.
 
-atomic_file    one file                                   atomic_dir    several files of one folder
-staged_dir     a whole folder that replaces another       move_away     hide a folder before it is deleted
+atomic_file    one file
+atomic_dir     several files of one folder
+staged_dir     a whole folder that replaces another
+move_away      hide a folder before it is deleted
 """
 
 from __future__ import annotations

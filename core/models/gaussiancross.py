@@ -94,7 +94,7 @@ class GaussianCross(Pretrained):
         lattice_in = width + (c.lifted_width if lifted else 0)
         self.lattice_net = UNet3d(lattice_in, c.lattice_channels, c.unet_widths, norm=c.unet_norm)
         self.head = GaussianHead(c.lattice_channels, c.head)
-        # A fine anchor has its lattice sample, its own features, its colour and its position in the voxel.
+        # Input of a fine anchor: lattice sample, own features, colour, offset in the voxel.
         fine_in = c.lattice_channels + width + lifted_dim + 3 + 3
         self.fine_head = GaussianHead(fine_in, c.head) if two_level else None
         self.projection = _projection(c.head.feature_dim, c.projection_hidden, c.teacher_dim) if c.teacher_dim else None
@@ -190,14 +190,16 @@ class GaussianCross(Pretrained):
         """Predict Gaussians from one anchor per cell of a scene's lattice.
 
         Args:
-            coord: [V, 3] metres; lifted: [V, D] or None; volume: [d_o, X, Y, Z].
+            coord: [V, 3] metres.
+            lifted: [V, D] or None.
+            volume: [d_o, X, Y, Z].
         """
         feat = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
-        code = None
+        lifted_embedding = None
         if lifted is not None and self.lifted_code is not None:
             lifted_volume, _ = lattice.scatter_mean(lifted, coord)  # [D, X, Y, Z]
-            code = self.lifted_code(lifted_volume.flatten(1).T)  # [X·Y·Z, F]
-        return self.head(feat, lattice.centers(), lattice.pitch, base_features=code)
+            lifted_embedding = self.lifted_code(lifted_volume.flatten(1).T)  # [X·Y·Z, F]
+        return self.head(feat, lattice.centers(), lattice.pitch, base_features=lifted_embedding)
 
     def _fine_gaussians(
         self,
@@ -211,22 +213,25 @@ class GaussianCross(Pretrained):
         """Predict Gaussians from one anchor per observed voxel of ``fine_voxel``, at the mean of its points.
 
         Args:
-            coord: [V, 3] metres; color: [V, 3] in −1 … 1; features: [V, C]; lifted: [V, D] or None; volume:
-                [d_o, X, Y, Z].
+            coord: [V, 3] metres.
+            color: [V, 3] in −1 … 1.
+            features: [V, C].
+            lifted: [V, D] or None.
+            volume: [d_o, X, Y, Z].
         """
         assert self.fine_head is not None
         size = self.config.fine_voxel
-        own = features if lifted is None else torch.cat([features, lifted], 1)  # [V, C + D]
-        mean = voxel_mean(torch.cat([coord, color, own.float()], 1), coord, size)  # [A, 3 + 3 + C + D]
-        anchors, color, own = mean.split([3, 3, own.shape[1]], 1)  # [A, 3], [A, 3], [A, C + D]
+        voxel_features = features if lifted is None else torch.cat([features, lifted], 1)  # [V, C + D]
+        mean = voxel_mean(torch.cat([coord, color, voxel_features.float()], 1), coord, size)  # [A, 3 + 3 + C + D]
+        anchors, color, voxel_features = mean.split([3, 3, voxel_features.shape[1]], 1)  # [A, 3], [A, 3], [A, C + D]
         anchors, color = anchors.detach(), color.detach()
-        inside = (anchors / size).remainder(1) - 0.5  # [A, 3] position in the voxel, −0.5 … 0.5
-        around = lattice.sample(volume.float(), anchors)  # [A, d_o]
-        feat = torch.cat([around, own, color, inside], 1)  # [A, d_o + C + D + 3 + 3]
-        code = None
+        offset_in_voxel = (anchors / size).remainder(1) - 0.5  # [A, 3] in −0.5 … 0.5
+        lattice_sample = lattice.sample(volume.float(), anchors)  # [A, d_o]
+        feat = torch.cat([lattice_sample, voxel_features, color, offset_in_voxel], 1)  # [A, d_o + C + D + 3 + 3]
+        lifted_embedding = None
         if self.lifted_code is not None:
-            code = self.lifted_code(own[:, -self.config.teacher_dim :])  # [A, F]
-        return self.fine_head(feat, anchors, anchors.new_full((3,), size), (color + 1) / 2, code)
+            lifted_embedding = self.lifted_code(voxel_features[:, -self.config.teacher_dim :])  # [A, F]
+        return self.fine_head(feat, anchors, anchors.new_full((3,), size), (color + 1) / 2, lifted_embedding)
 
     # --- rendering and losses -------------------------------------------------------------------------------
 
@@ -296,7 +301,8 @@ class GaussianCross(Pretrained):
         """`point_cosine` of the last stage plus its mean over the other stages.
 
         Args:
-            stages: of the scene's V voxels; lifted: features [V, D] that the views see at them.
+            stages: stages of the scene's V voxels.
+            lifted: features [V, D] that the views see at the voxels.
         """
         assert self.point_projections is not None and self.point_target is not None
         seen = lifted.views > 0  # [V]
@@ -358,7 +364,7 @@ class GaussianCross(Pretrained):
     def adapt(cls, stored: StoredModel) -> StoredModel:
         """Refuse a backbone alone: it has no heads to render with."""
         if stored.model == "SpUNet":
-            raise InputError(stored.path, "a GaussianCross", "a backbone alone", "load it as SpUNet")
+            raise InputError(stored.path, "a GaussianCross model", "a backbone alone", "load it as SpUNet")
         return stored
 
 

@@ -61,6 +61,10 @@ class _FitState:
     evaluated_at: int = -1
     evaluation: dict[str, float] = field(default_factory=dict)
 
+    def unsaved(self, step: int) -> bool:
+        """Whether this `Trainer.fit` took steps and ``step`` has no checkpoint of it."""
+        return step > self.first_step and step != self.saved_at
+
 
 class Trainer(ABC, Generic[T]):
     """Owns step counter and run folder (``config.json, metrics.jsonl, tensorboard/, checkpoints/``).
@@ -255,7 +259,7 @@ class Trainer(ABC, Generic[T]):
             while not self.finished:
                 if self.ranks.any(time.monotonic() >= deadline or self.should_stop(interrupted, console), self.device):
                     break
-                metrics = self._timed_step(batches, bool(log) and state.saved_at != self.step > state.first_step)
+                metrics = self._timed_step(batches, bool(log) and state.unsaved(self.step))
                 if log is None:
                     continue
                 self._save_and_evaluate(state, log, metrics, console)
@@ -304,7 +308,7 @@ class Trainer(ABC, Generic[T]):
 
     def _save_and_evaluate_last(self, state: _FitState, log: MetricLog) -> None:
         """Write the last checkpoint and do the last evaluation, unless the loop did."""
-        if state.saved_at != self.step and self.step > state.first_step:
+        if state.unsaved(self.step):
             self.save()
         if self.interrupted is None and state.evaluated_at != self.step:
             with self._memory_errors("the evaluation", unsaved=False):
@@ -344,8 +348,8 @@ class Trainer(ABC, Generic[T]):
         When the loss or the gradient is not finite, parameters and buffers keep their values.
 
         Args:
-            losses: computes the weighted terms by name, or (their sum, the terms to log). Several are parts of the
-                batch, held in memory one after the other; their mean counts.
+            losses: computes the weighted terms by name, or (their sum, the terms to log). A sequence is
+                run one part at a time to save memory; the gradient is that of their mean.
             lr: this step's learning rate, times each group's "lr_scale" where it has one.
             grad_clip: largest norm of the gradient; 0 does not clip.
             parameters: whose gradients are averaged and clipped, in the order of summation; by default the optimiser's.

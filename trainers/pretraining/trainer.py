@@ -213,7 +213,7 @@ class Pretrainer(Trainer[Batch]):
         return to_dict(self.config.model)
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        """Return weights, meta and extra of a checkpoint, those of earlier versions in today's form."""
+        """Return weights, meta and extra of a checkpoint, converted from earlier formats."""
         weights, meta, extra = super().read(path)
         if "kind" not in meta:
             meta = {**meta, "kind": self.kind, "match": meta.get("config", {}).get("model", {})}
