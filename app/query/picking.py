@@ -1,4 +1,4 @@
-"""Pick Gaussians or points by clicks and rectangles, and score Gaussians by their similarity to picks."""
+"""Picking of Gaussians or points by clicks and rectangles, and scores of similarity to picks. Independent of viser."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
 REACH = 4
-"""Pixels around a click in which something counts as clicked."""
+"""Radius in which a click picks something, pixels."""
 
 NEAR_SURFACE = 0.05
-"""A centre belongs to the visible surface when it is at most this share of its depth behind it."""
+"""Largest distance of a centre behind the visible surface to which it belongs, as a share of its depth."""
 
 SURFACE_WIDTH = 320
-"""Pixels across the picture in which `in_rectangle` looks for the surface of Gaussians."""
+"""Width of the picture in which `in_rectangle` finds the surface of Gaussians, pixels."""
 
 CELL = 10
-"""Pixels of the cells in which it looks for the nearest point, where there are no Gaussians."""
+"""Size of the cells in which it finds the nearest point of scenes without Gaussians, pixels."""
 
 
 @dataclass(frozen=True)
 class Pick:
-    """What was clicked.
+    """A Gaussian or point selected by a click.
 
     Attributes:
         kind: "gaussian", or "point" where there are no Gaussians.
-        index: which one.
-        position: [3] where, scene's world, metres: on the clicked ray, at the depth of what it met.
-        include: whether more of this is wanted, or less.
+        index: index of the Gaussian or point.
+        position: [3] position in the scene's world, metres: on the clicked ray, at the depth of the Gaussian or point.
+        include: whether a query includes or excludes similar Gaussians.
     """
 
     kind: Literal["gaussian", "point"]
@@ -54,10 +54,10 @@ class Pick:
 
 
 def pick(state: SceneState, cameras: Cameras, u: float, v: float, include: bool = True) -> Pick | None:
-    """What the world camera ``cameras`` shows at pixel (u, v); None where there is nothing.
+    """Pick the Gaussian or point that the world camera ``cameras`` shows at pixel (u, v); None if there is none.
 
-    Gaussians: the one with the largest weight in that pixel or, failing that, in the nearest pixel within `REACH`.
-    Points: of those within `REACH` pixels of the ray the one in front.
+    Of Gaussians, the one with the largest weight in that pixel or else in the nearest non-empty pixel within `REACH`.
+    Of points, the frontmost within 2 `REACH` pixels of the ray.
     """
     found = _pick_gaussian(state, cameras, u, v) if state.gaussians is not None else _pick_point(state, cameras, u, v)
     if found is None:
@@ -70,7 +70,7 @@ def pick(state: SceneState, cameras: Cameras, u: float, v: float, include: bool 
 
 
 def _pick_gaussian(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
-    """Only the few pixels around the click are splatted: what remains is the projection."""
+    """Splat only the pixels around the click; the remaining cost is the projection."""
     assert state.gaussians is not None
     size, ks = 2 * REACH + 1, cameras.Ks.clone()
     ks[:, 0, 2] -= np.floor(u) - REACH
@@ -99,7 +99,7 @@ def _pick_point(state: SceneState, cameras: Cameras, u: float, v: float) -> tupl
 
 
 def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
-    """The same places in a newer state, whose Gaussians are others."""
+    """Move picks to the nearest Gaussians of a newer state, at the same positions."""
     if not picks or state.gaussians is None:
         return tuple(picks)
     centers = np.nan_to_num(centers_in_world(state), nan=1e6, posinf=1e6, neginf=1e6)
@@ -108,12 +108,14 @@ def renewed(picks: Sequence[Pick], state: SceneState) -> tuple[Pick, ...]:
 
 
 CLOSE = 0.5
-"""Cosine to a pick, after centring, from which something counts as alike where the scores form no two groups: 60°."""
+"""Cosine to a pick, after centring, from which features count as similar if the scores form no two groups: 60°."""
 
 
 def centred_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
-    """The embeddings less their mean over the scene. What all share (walls of class scores, CLIP's common direction)
-    would otherwise leave cosines between 0.9 and 1."""
+    """Return the embeddings minus their mean over the scene.
+
+    Without this, a component common to all (such as CLIP's common direction) keeps all cosines between 0.9 and 1.
+    """
 
     def build() -> FeatureStore:
         return FeatureStore.build(_centred(state, embeddings, embeddings))
@@ -122,7 +124,7 @@ def centred_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
 
 
 def prepare(state: SceneState) -> None:
-    """Do now what the first pick would wait for."""
+    """Compute the centred embeddings ahead of the first pick."""
     if state.gaussians is not None and state.embeddings is not None:
         centred_store(state, state.embeddings)
 
@@ -139,8 +141,8 @@ def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
 
 
 def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
-    """[N] cosine of every Gaussian's features with the picks combined (`core.query.combine`), both less the mean of the
-    scene; None without features or without a pick to include."""
+    """[N] cosine of every Gaussian's features with the combined picks (`core.query.combine`), both minus the mean of
+    the scene; None without features or without an including pick."""
     if state.gaussians is None or state.embeddings is None or not any(p.include for p in picks):
         return None
     every = state.embeddings
@@ -151,7 +153,7 @@ def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
 
 
 def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[str]) -> str | None:
-    """The class of the labelled point nearest to a position, within `LABEL_REACH`; None where there is none."""
+    """Class of the labelled point nearest to a position, within `LABEL_REACH`; None if there is none."""
     if state.points is None or state.points.segment is None:
         return None
     points, segment = state.points.coord, state.points.segment
@@ -173,8 +175,10 @@ def _labelled(points: NDArray, segment: NDArray) -> tuple[NDArray[np.int64], KDT
 def in_rectangle(
     state: SceneState, cameras: Cameras, low: tuple[float, float], high: tuple[float, float]
 ) -> NDArray[np.int64]:
-    """Gaussians (points, where there are none) whose centres are seen inside a rectangle of the picture: at most
-    `NEAR_SURFACE` of their depth behind the surface there. Gaussians fainter than a tenth are never selected.
+    """Select the Gaussians, or else points, whose centres are visible inside a rectangle of the picture.
+
+    Visible are centres at most `NEAR_SURFACE` of their depth behind the surface. Gaussians of an opacity up to 0.1 are
+    not selected.
 
     Args:
         low, high: (u, v) corners, pixels.
@@ -196,7 +200,7 @@ def in_rectangle(
 
 
 def _rendered_surface(state: SceneState, cameras: Cameras, uv: NDArray) -> NDArray:
-    """[K] depth of the render at pixels [K, 2], from a small picture; infinite where it is transparent."""
+    """[K] depth of the render at pixels [K, 2], from a reduced picture; infinite where it is transparent."""
     assert state.gaussians is not None
     share = min(1.0, SURFACE_WIDTH / cameras.width)
     small = cameras.resized(max(1, round(cameras.width * share)), max(1, round(cameras.height * share)))
@@ -208,7 +212,7 @@ def _rendered_surface(state: SceneState, cameras: Cameras, uv: NDArray) -> NDArr
 
 
 def _nearest_surface(uv: NDArray, z: NDArray) -> NDArray:
-    """[K] depth of the nearest of the points themselves in the cell of `CELL` pixels around each."""
+    """[K] depth of the nearest point in the cell of `CELL` pixels around each point."""
     cell = np.floor(uv / CELL).astype(np.int64)
     _, key = np.unique(cell, axis=0, return_inverse=True)
     front = np.full(int(key.max(initial=0)) + 1, np.inf)

@@ -93,8 +93,8 @@ class AnswerPictures:
 
     Args:
         renderer: renderer with the scene loaded.
-        scene: its index.
-        width: of one picture, pixels.
+        scene: index of the scene.
+        width: width of one picture, pixels.
         label: name of the scores.
     """
 

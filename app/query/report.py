@@ -40,12 +40,12 @@ def write_report(
 
     Args:
         folder: an existing folder.
-        renderer: of ``opened``, with the scene loaded.
+        renderer: renderer of ``opened``, with the scene loaded.
         results: one per known phrase of ``answer``.
-        scene: what the user called the scene.
-        negatives: phrases that counted against all others.
+        scene: name of the scene, as the user typed it.
+        negatives: contrast phrases of all queries.
         views: pictures per phrase.
-        width: of a picture, pixels.
+        width: width of a picture, pixels.
     """
     state = renderer.state(opened.index)
     assert state is not None

@@ -1,4 +1,4 @@
-"""Text encoders and queryable features of a loaded scene, and the scores of a query."""
+"""Text encoders, queryable features and query results of a loaded scene. Independent of viser."""
 
 from __future__ import annotations
 
@@ -49,38 +49,37 @@ OWN, VECTORS, BUILTIN = "The teacher's own", "Text vectors", "Built-in"
 
 
 class TextEncoderChoice:
-    """The text sides that a page can ask with, best first: the teacher's own, the vectors that the page was started
-    with, the built-in one.
+    """Text encoders of a page, best first: the teacher's own, the vectors of ``--text-vectors``, the built-in one.
 
     Args:
-        source: what the page looks at.
-        vectors: of ``--text-vectors``, or None.
+        source: scenes that the page shows.
+        vectors: encoder of ``--text-vectors``, or None.
     """
 
     def __init__(self, source: SceneSource, vectors: TextEncoder | None) -> None:
         self._source, self._vectors = source, vectors
 
     def names(self) -> tuple[str, ...]:
-        """Those that there are."""
-        known = {OWN: self.get(OWN) is not None, VECTORS: self._vectors is not None, BUILTIN: has_builtin()}
-        return tuple(name for name, there in known.items() if there)
+        """Names of the available encoders."""
+        available = {OWN: self.get(OWN) is not None, VECTORS: self._vectors is not None, BUILTIN: has_builtin()}
+        return tuple(name for name, is_available in available.items() if is_available)
 
     def get(self, name: str | None) -> TextEncoder | None:
-        """The text side of that name; None where there is none of it."""
+        """Return the text encoder of that name; None if it is not available."""
         if name == OWN:
             return getattr(self._source, "text", None)
         return self._vectors if name == VECTORS else builtin_encoder() if name == BUILTIN and has_builtin() else None
 
     def fitting(self, state: SceneState) -> str | None:
-        """The first that is as wide as the scene's features, else the first that knows words beyond the built-in ones
-        (names of channels may lead to them); None without any."""
+        """Return the name of the encoder for a scene: the first of the features' width, else the first that is not
+        built in (channel names may connect it to the features); None if there is neither."""
         width = None if state.embeddings is None else state.embeddings.shape[1]
         encoders = {name: self.get(name) for name in self.names()}
         same = next((n for n, e in encoders.items() if e is not None and e.dim == width), None)
         return same or next((n for n in encoders if n != BUILTIN), None)
 
     def calibration(self, name: str | None) -> Calibration | None:
-        """What was fitted for the source's features and its own text side."""
+        """Return the calibration of the source's features with the teacher's own text encoder, or None."""
         return getattr(self._source, "calibration", None) if name == OWN else None
 
 
@@ -100,12 +99,12 @@ def words_for(
     channels: Sequence[str] | None,
     calibration: Calibration | None = None,
 ) -> QueryableFeatures | str:
-    """What words can be asked of a scene; else a sentence that says what is missing.
+    """Return the queryable features of a scene, or a sentence that tells why there are none.
 
     Args:
-        encoder: chosen in the page, or None.
+        encoder: text encoder chosen in the page, or None.
         channels: names of the teacher's channels, if they are classes.
-        calibration: of this model, or None.
+        calibration: calibration of this model, or None.
     """
     if state.gaussians is None:
         return "Words need Gaussians with features; this scene has points only."
@@ -116,8 +115,8 @@ def words_for(
         return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, memo=state.memo)
     if encoder is None:
         return (
-            "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text side of the "
-            f"teacher behind these {width} features."
+            "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text encoder of "
+            f"the teacher behind these {width} features."
         )
     return (
         f"The text vectors are {encoder.dim} wide, the features {width}, and no channel names lead from one to the "
@@ -127,14 +126,17 @@ def words_for(
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Scores of one scene's Gaussians, and what they mean.
+    """Scores of one scene's Gaussians, with their meaning and threshold.
 
     Attributes:
         scores: [N] float32, CPU.
-        scene, step: of the state they belong to.
-        label: what the numbers are. what: what was asked for ("sofa", "2 picks").
-        low, high: range that the colours and the histogram cover.
-        cut: the automatic threshold. method: how it was found, see `core.query.Cut`; "box": there is nothing to cut.
+        scene: index of the scene.
+        step: step of the state.
+        label: name of the scores.
+        what: short text of the query ("sofa", "2 picks").
+        low, high: range of the colours and the histogram.
+        cut: the automatic threshold.
+        method: method of the threshold, see `core.query.Cut`; "box": no threshold.
     """
 
     scores: Tensor

@@ -1,4 +1,4 @@
-"""The layers by name: which there are, how they are grouped in the page, which key shows them, what they need."""
+"""Layers by name: groups in the page, keys, and the data that they need."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ Layer = Literal[
     "Cosine",
 ]
 Kind = Literal["cloud", "splat", "camera", "sheet"]
-"""cloud: points, drawn by the browser. splat: from any camera. camera: where a dataset camera stands, looking any way.
-sheet: a table of pictures that fills the canvas."""
+"""cloud: points, drawn by the browser. splat: from any camera. camera: from the position of a dataset camera, in any
+direction. sheet: a table of pictures that fills the canvas."""
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """What the page knows about a layer.
+    """Name, group and key of a layer in the page.
 
     Attributes:
-        name: unique; what buttons and the split's labels say.
-        group: the row of buttons it stands in.
+        name: unique name, on buttons and labels of a split.
+        group: row of buttons.
         kind: see `Kind`.
         hint: one line for the list of commands.
-        key: shows it, or None.
+        key: keyboard shortcut, or None.
     """
 
     name: Layer
@@ -54,14 +54,14 @@ class LayerInfo:
 
 
 _ALL = (
-    LayerInfo("RGB", "Render", "splat", "what the Gaussians look like", "1"),
+    LayerInfo("RGB", "Render", "splat", "colours of the Gaussians", "1"),
     LayerInfo("Depth", "Render", "splat", "distance along the camera's axis, metres", "2"),
-    LayerInfo("Alpha", "Render", "splat", "how opaque the render is"),
+    LayerInfo("Alpha", "Render", "splat", "opacity of the render"),
     LayerInfo("Features", "Features", "splat", "predicted features, three principal components as colours", "3"),
     LayerInfo("Teacher", "Features", "camera", "the 2D teacher's features in the same colours"),
     LayerInfo("Heat", "Features", "splat", "scores of the last pick or query", "8"),
     LayerInfo("Points", "Points", "cloud", "the input points", "4"),
-    LayerInfo("Masked", "Points", "cloud", "what the network sees in colour, what is hidden from it in grey", "5"),
+    LayerInfo("Masked", "Points", "cloud", "points that the network sees in colour, masked points in grey", "5"),
     LayerInfo("Labels", "Classes", "splat", "ground truth, from the nearest labelled point", "6"),
     LayerInfo("Classes", "Classes", "splat", "predicted classes", "7"),
     LayerInfo("Centres", "Gaussians", "splat", "a dot at every Gaussian's centre"),
@@ -87,10 +87,10 @@ MIXABLE: tuple[Layer, ...] = tuple(i.name for i in _ALL if i.kind != "sheet")
 
 
 def missing(state: SceneState | None, shown: frozenset[Layer]) -> dict[Layer, str]:
-    """Why the layers that `available` leaves out are not there; only those that another run or a click would bring.
+    """Reasons why layers are unavailable, for those that another run or a click would make available.
 
     Args:
-        shown: what `available` said.
+        shown: result of `available`.
     """
     if state is None or state.gaussians is None:
         return {}
@@ -99,7 +99,7 @@ def missing(state: SceneState | None, shown: frozenset[Layer]) -> dict[Layer, st
     if not frames:
         teacher = "no posed frames, so no teacher's features"
     why: dict[Layer, str] = {
-        "Heat": "click something, or ask for a word",
+        "Heat": "click an object, or enter a text query",
         "Teacher": teacher,
         "Cosine": teacher if state.embeddings is not None else "these Gaussians have no features",
         "Features": "these Gaussians have no features",
@@ -110,10 +110,11 @@ def missing(state: SceneState | None, shown: frozenset[Layer]) -> dict[Layer, st
 
 
 def available(state: SceneState | None, heat: bool = False, classes: bool = False) -> frozenset[Layer]:
-    """The layers that scene ``state`` has something to show for.
+    """Layers for which scene ``state`` has data.
 
     Args:
-        heat: scores have been set. classes: somebody predicts classes.
+        heat: whether scores have been set.
+        classes: whether there are predicted classes.
     """
     if state is None:
         return frozenset(("RGB", "Points"))

@@ -1,4 +1,4 @@
-"""Classes on the screen: their colours, which of them are shown, what the probe says, and how right it is."""
+"""Colours and visibility of classes, predictions of the probe and their scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Rgb = tuple[int, int, int]
 
 UNLABELLED = class_colors(torch.tensor([-1]))
-"""[1, 3] grey of what has no class or a hidden one."""
+"""[1, 3] grey of points without a class or with a hidden one."""
 
 
 @lru_cache
@@ -37,7 +37,7 @@ def _palette() -> dict[str, Rgb]:
 
 
 def default_colors(names: tuple[str, ...]) -> Tensor:
-    """[K, 3] in [0, 1]: ScanNet's colours where all classes are ScanNet's, else colours that are well apart."""
+    """[K, 3] in [0, 1]: ScanNet's colours if all classes are ScanNet's, else distinct colours."""
     known = _palette()
     if names and all(name in known for name in names):
         return torch.tensor([known[name] for name in names]) / 255
@@ -46,11 +46,11 @@ def default_colors(names: tuple[str, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class ClassStyle:
-    """How one browser wants classes drawn.
+    """Visibility and colours of classes in one browser.
 
     Attributes:
-        hidden: names of the classes drawn as if they had no label.
-        colors: (name, 8-bit RGB) of those that were recoloured.
+        hidden: names of the classes drawn as unlabelled.
+        colors: (name, 8-bit RGB) of recoloured classes.
     """
 
     hidden: frozenset[str] = frozenset()
@@ -72,7 +72,7 @@ class ClassStyle:
         return colors
 
     def apply(self, scores: ClassScores) -> ClassScores:
-        """The same scores in these colours, with the hidden classes hidden."""
+        """Return the scores with these colours and hidden classes."""
         names = scores.names
         visible = torch.tensor([name not in self.hidden for name in names], dtype=torch.bool)
         if scores.visible is not None:
@@ -119,7 +119,7 @@ def probe_scores(state: SceneState, names: tuple[str, ...]) -> ClassScores | Non
 
 
 def point_segment(state: SceneState, mode: Literal["Labels", "Probe"]) -> NDArray[np.int64] | None:
-    """[P] class index of every point, from its label or from the probe; None where there is none."""
+    """[P] class index of every point, from labels or the probe; None without them."""
     if state.points is None:
         return None
     if mode == "Labels":
@@ -136,9 +136,9 @@ class ClassTable:
 
     Attributes:
         names: [K].
-        labelled: [K] points with that label, or None without labels.
-        predicted: [K] points for which the probe says so, or None without a probe.
-        scores: the probe against the labels, per point; None unless there are both.
+        labelled: [K] number of points labelled so, or None without labels.
+        predicted: [K] number of points that the probe predicts so, or None without a probe.
+        scores: scores of the probe against the labels, per point; None without either.
     """
 
     names: tuple[str, ...]
@@ -147,17 +147,17 @@ class ClassTable:
     scores: SemanticScores | None
 
     def present(self) -> list[int]:
-        """Classes that occur, the most frequent ones first."""
+        """Indices of the classes that occur, most frequent first."""
         counts = self.labelled if self.labelled is not None else self.predicted
         assert counts is not None
         other = np.zeros_like(counts) if self.predicted is None else self.predicted
-        # A class that only the probe sees comes after those that are there.
+        # Classes that occur only in predictions come last.
         order = np.lexsort((-other, -counts))
         return [i for i in order.tolist() if counts[i] > 0 or other[i] > 0]
 
 
 def class_table(state: SceneState, names: tuple[str, ...]) -> ClassTable | None:
-    """The table of scene ``state``; None without labels and probe."""
+    """Count the classes of scene ``state``; None without labels and probe."""
     labels, guesses = point_segment(state, "Labels"), point_segment(state, "Probe")
     known = [s for s in (labels, guesses) if s is not None]
     count = max([len(names), *(int(s.max(initial=-1)) + 1 for s in known)])

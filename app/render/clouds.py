@@ -1,4 +1,4 @@
-"""Points to draw: input points in several colours, points hidden by a mask, centres of Gaussians."""
+"""Coordinates and colours of points to draw: input points, masked points, centres of Gaussians."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .colors import normal_colors, to_image
 PointColor = Literal["Colour", "Normals", "Features", "Labels", "Probe"]
 
 MASK_SEED = 0
-"""Seed of the mask that the "Masked" layer shows; a training draws a new mask at every step."""
+"""Seed of the mask in the "Masked" layer; training uses a new mask at every step."""
 
 HIDDEN = (72, 74, 82)
 """Colour of masked points."""
 
 
 def kept_points(scene: PointScene, config: InputConfig, seed: int = MASK_SEED) -> NDArray[np.bool_]:
-    """[N] True for the points whose attributes the network would see: what `make_input` draws, in its order (subset,
-    augmentation, mask), from a generator with this seed."""
+    """[N] True for points whose attributes the network sees: the random choices of `make_input` with this seed, in the
+    same order (subset, augmentation, mask)."""
     rng, kept = np.random.default_rng(seed), np.zeros(len(scene), bool)
     index = np.arange(len(scene))
     if config.max_points is not None and len(scene) > config.max_points:
@@ -50,12 +50,12 @@ def cloud(
     features: Tensor | None,
     classes: Tensor | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], str] | None:
-    """Coordinates [P, 3], colours [P, 3] and a note ("" = nothing to say) of at most ``limit`` points; without points,
-    the Gaussians' centres; None when there is neither.
+    """Coordinates [P, 3], colours [P, 3] and a note ("" if none) of at most ``limit`` points, or without points of the
+    Gaussians' centres; None without either.
 
     Args:
-        masked: paint what `kept_points` hides in grey.
-        features: [V, 3] colours of the voxels, or [N, 3] of the Gaussians where there are no points.
+        masked: paint masked points (see `kept_points`) in grey.
+        features: [V, 3] colours of the voxels, or [N, 3] of the Gaussians in a scene without points.
         classes: [P, 3] colours of the points' classes.
     """
     if state.points is None:

@@ -75,7 +75,7 @@ class Comparison:
         return Canvas(divide(image, split, left, right, look.grip), depth, next((p.note for p in parts if p.note), ""))
 
     def names(self) -> tuple[str, str]:
-        """What the two sides are called: by their steps where it is one run, else by their runs."""
+        """Labels of the two sides: steps of one run, else the names of the two runs."""
         steps = self._main.source.step(), self.other.step()
         labels = [None if s is None else f"step {s:,}" for s in steps]
         if self.same_run:
@@ -134,9 +134,14 @@ class PartnerRenderer(Renderer):
 
 
 def aligned_basis(state: SceneState, other: SceneState, colors: Tensor) -> PcaBasis:
-    """The PCA basis of ``state``'s embeddings, its three axes turned (orthogonal Procrustes) so that Gaussians look as
-    much as they can like the nearest ones of ``other``, whose ``colors`` [M, 3] are given. Two networks without a
-    teacher share no axes; what they tell apart is compared here, not which axis tells it."""
+    """Fit a PCA basis to ``state``'s embeddings and align it with the colours of another state.
+
+    The three axes are rotated (orthogonal Procrustes) so that Gaussians resemble the nearest ones of ``other``. Networks
+    without a teacher share no axes: the alignment makes their colours comparable.
+
+    Args:
+        colors: [M, 3] colours of ``other``'s Gaussians.
+    """
     assert state.embeddings is not None
     basis = PcaBasis.fit(state.embeddings[:: max(1, len(state.embeddings) // 50_000)])
     here, there = centers_in_world(state), centers_in_world(other)

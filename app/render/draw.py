@@ -1,6 +1,6 @@
-"""Words, legends and sheets of pictures, drawn on the server so that they are part of every screenshot.
+"""Text, legends and sheets of pictures, drawn on the server so that every screenshot includes them.
 
-Pillow's built-in font has no dashes, arrows or Greek: words here are plain ASCII.
+Text is plain ASCII, because Pillow's built-in font has no dashes, arrows or Greek.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Legend:
     """A colour bar.
 
     Attributes:
-        ticks: words at evenly spaced places from the first colour to the last.
-        title: what the numbers are; "" when the unit in the last tick says it.
+        ticks: labels at evenly spaced places from the first colour to the last.
+        title: name of the numbers; "" if the unit of the last tick suffices.
     """
 
     ticks: tuple[str, ...]
@@ -111,7 +111,7 @@ def divide(image: Image, x: int, left: str, right: str, grip: bool = False) -> I
 
 
 def caption(image: Image, words: str, middle: bool = False) -> Image:
-    """The image with a few words at its upper left, or in its middle."""
+    """The image with a short text at its upper left, or in its middle."""
     h, w = image.shape[:2]
     text = max(10, min(h // 28, 18))
     canvas = Pil.fromarray(image)
@@ -121,7 +121,7 @@ def caption(image: Image, words: str, middle: bool = False) -> Image:
 
 
 def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, words: str, text: int, anchor: str, room: int) -> None:
-    """Words on a dark rounded plate; nothing where they do not fit into ``room`` pixels."""
+    """Draw text on a dark rounded rectangle; nothing if it is wider than ``room`` pixels."""
     box = draw.textbbox((x, y), words, font=_font(text), anchor=anchor)
     if box[2] - box[0] + 2 * text > room:
         return
@@ -132,7 +132,7 @@ def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, words: str, text: int, 
 
 
 def line_of(words: str, width: int, height: int) -> Image:
-    """One line of words in the middle of a strip; what does not fit is cut off at its end."""
+    """A strip with one line of text in its middle, truncated if it is too long."""
     font = _font(round(0.66 * height))
     canvas = Pil.new("RGB", (width, height), _BACK)
     draw = ImageDraw.Draw(canvas)
@@ -164,9 +164,9 @@ def sheet(
 
     Args:
         cells: [R][C].
-        width: of the whole sheet, pixels; everything else follows from it.
+        width: width of the whole sheet, pixels; everything else follows from it.
         aspect: width / height of one cell.
-        text: size of the words, pixels; by default in proportion to the width.
+        text: text size, pixels; by default in proportion to the width.
     """
     text = text or max(9, width // 50)
     left, top, gap = round(text * 1.7), round(text * 1.7), max(2, width // 160)

@@ -42,7 +42,7 @@ def view_sheet(views: Views, prediction: Prediction, names: list[str] | None = N
 
     Args:
         names: row titles; numbers by default.
-        width: of the sheet, pixels.
+        width: width of the sheet, pixels.
     """
     splats, measures = prediction.splats, ViewMetrics.of(views, prediction)
     near, far = _quantile_range(views.depth if bool((views.depth > 0).any()) else splats.depth)

@@ -1,4 +1,4 @@
-"""The colours of features: one basis for scenes, steps, browsers and both sides of a split."""
+"""Colours of features: one basis for all scenes, steps, browsers and both sides of a comparison."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Method = Literal["PCA", "UMAP"]
 
 
 class ColorBasis(Protocol):
-    """Features → colours.
+    """Map of features to colours.
 
     Attributes:
-        mean: [D] of the features that it was fitted to, on their device.
+        mean: [D] mean of the features that it was fitted to, on their device.
     """
 
     @property
@@ -34,19 +34,19 @@ class ColorBasis(Protocol):
 
 
 class FeatureColors:
-    """The bases of a run: one for the embeddings (the teacher's space), one for the backbone's features.
+    """Bases of a run: one for the embeddings (the teacher's space), one for the backbone's features.
 
-    A basis is fitted once and then stays, through scenes, steps and browsers, until `refresh`; the next one is
-    rotated onto it. Without a teacher the embeddings of an untrained network mean nothing, and colours fitted to
-    them would stay meaningless: such a basis is refitted, aligned, each time the number of steps has doubled.
+    A basis is fitted once and used for all scenes, steps and browsers until `refresh`; the next one is rotated onto it.
+    Without a teacher, embeddings of an untrained network carry no meaning: their basis is refitted and aligned each
+    time the number of steps has doubled.
 
-    PCA takes milliseconds. UMAP takes seconds to minutes: it is fitted in a thread of its own to a sample of what the
-    PCA was fitted to, and PCA's colours (or those of the UMAP before) are shown until it is ready.
+    PCA takes milliseconds. UMAP takes seconds to minutes: a separate thread fits it to a sample of the PCA's features,
+    and the colours of the PCA, or of the previous UMAP, are shown until it is ready.
 
     Attributes:
-        version: counts up with every change of colours.
-        follow: refit as the steps double.
-        changed: called, in whatever thread, when colours have changed without anybody asking for pictures.
+        version: number of changes of the colours.
+        follow: whether to refit each time the steps have doubled.
+        changed: called in any thread when a UMAP in the background has changed the colours.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class FeatureColors:
 
     @method.setter
     def method(self, method: Method) -> None:
-        """`InputError` for UMAP without umap-learn."""
+        """Set the method; raise `InputError` for UMAP without umap-learn."""
         if method not in get_args(Method):
             raise InputError("feature colours", "PCA or UMAP", str(method)[:20])
         if method == "UMAP":
@@ -82,10 +82,10 @@ class FeatureColors:
             self._lay_out(kind)
 
     def basis(self, kind: str, features: Tensor, step: int | None) -> ColorBasis:
-        """The basis of ``kind``, fitted to ``features`` [N, D] if there is none yet or it is out of date.
+        """Return the basis of ``kind``, first fitted to ``features`` [N, D] if it is missing or out of date.
 
         Args:
-            step: optimiser steps behind the features; None for features that never change (a teacher's).
+            step: optimiser step of the features; None for features that never change (a teacher's).
         """
         known = self._bases.get(kind)
         if known is None or known[0].mean.shape[0] != features.shape[-1] or self._due(kind, known[1], step):
@@ -102,7 +102,7 @@ class FeatureColors:
         return shown
 
     def fitted(self, kind: str) -> ColorBasis | None:
-        """The basis of ``kind`` that colours are made with now, or None before the first one."""
+        """Return the current basis of ``kind``, or None before the first one."""
         known, umap = self._bases.get(kind), self._umaps.get(kind)
         if known is None:
             return None
@@ -126,7 +126,7 @@ class FeatureColors:
         return self.follow and fitted is not None and step is not None and step >= 2 * fitted + 10
 
     def describe(self) -> str:
-        """Which step the colours stem from, for the settings panel."""
+        """Steps of the bases, as text for the settings panel."""
         names = {"embedding": "Gaussians", "backbone": "points"}
         steps = [names[k] + ("" if s is None else f": step {s:,}") for k, (_, s) in self._bases.items()]
         return ", ".join(steps) or "not fitted yet"
@@ -135,24 +135,24 @@ class FeatureColors:
 
     @property
     def progress(self) -> float | None:
-        """How far the UMAP that is being fitted is, in [0, 1]; None when none is."""
+        """Progress of the running UMAP fit in [0, 1], or None."""
         running = tuple(self._fitting.values())
         return min(running) if running else None
 
     @property
     def failed(self) -> str:
-        """Why there is no UMAP, or ""."""
+        """Error of the last UMAP fit, or ""."""
         return self._failed
 
     def _lay_out(self, kind: str) -> None:
-        """Begin a UMAP of ``kind``, if one is wanted and there is none of its present basis."""
+        """Start fitting a UMAP of ``kind``, if UMAP is selected and the present basis has none."""
         with self._lock:
             basis, done = self._bases[kind][0], self._umaps.get(kind)
             if self._method != "UMAP" or kind in self._fitting or (done is not None and done[1] is basis):
                 return
             self._fitting[kind] = 0.0
         before = done[0] if done is not None and done[0].mean.shape == basis.mean.shape else basis
-        thread = threading.Thread(target=self._fit, args=(kind, basis, before), name="inspector-umap", daemon=True)
+        thread = threading.Thread(target=self._fit, args=(kind, basis, before), name="umap", daemon=True)
         thread.start()
 
     def _fit(self, kind: str, basis: PcaBasis, before: ColorBasis) -> None:
@@ -163,7 +163,7 @@ class FeatureColors:
         try:
             umap = UmapColors.fit(self._samples[kind], like, lambda share: self._fitting.update({kind: share}))
         except Exception as error:
-            log.exception("inspector: UMAP failed")
+            log.exception("UMAP failed")
             self._failed = f"{type(error).__name__}: {error}"[:200]
         with self._lock:
             del self._fitting[kind]

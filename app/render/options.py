@@ -1,4 +1,4 @@
-"""What the renderer is asked for, and what it returns."""
+"""Options and results of the renderer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FAR = 1000.0
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """What to draw, apart from the scene and the camera.
+    """Options of a picture, apart from the scene and the camera.
 
     Attributes:
-        layer: fills the canvas, or its left part.
+        layer: layer of the canvas, or of its left part.
         second, mix, at: a second layer right of column ``at`` · width ("Split"), or over the first one with opacity
             ``at`` ("Blend").
         blend: 0 = RGB, 1 = feature colours ("RGB" layer only).
@@ -86,7 +86,7 @@ class LayerImage:
     Attributes:
         colors: [H, W, 3] in [0, 1].
         depth: [H, W] (m), or None where nothing was splatted.
-        note: for the status panel.
+        note: one line for the status panel, or "".
         legend: colour bar to draw.
         message: text for the middle of the picture.
     """

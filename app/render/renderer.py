@@ -1,4 +1,4 @@
-"""Draws scenes: one layer, two layers that share the canvas, or a sheet of pictures. Knows nothing of browsers."""
+"""Drawing of scenes: one layer, two layers that share the canvas, or a sheet of pictures. Independent of viser."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ class Renderer(LayerData):
     """Draws the layers and sheets of one source. For the render thread; see `LayerData`."""
 
     def fork(self, source: SceneSource) -> Renderer:
-        """A renderer of ``source``, which has the same scenes at other steps. Shares everything else: colours, classes,
-        recorded pictures, added scenes."""
+        """Return a renderer of ``source``, which has the same scenes at other steps.
+
+        It shares colours, classes, recorded pictures and added scenes with this one.
+        """
         other = copy.copy(self)
         other.source, other._states = source, LruCache(self._states.max_items)
         return other
@@ -33,7 +35,7 @@ class Renderer(LayerData):
     def canvas(
         self, index: int, layer: Layer, cameras: Cameras, blend: float = 0.0, with_depth: bool = False
     ) -> Canvas:
-        """`draw` with a layer and a blend alone."""
+        """Draw one layer with a blend and default options."""
         return self.draw(index, RenderOptions(layer=layer, blend=blend), cameras, with_depth)
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
-"""What other parts of the inspector give the renderer to draw: a number, or a row of class scores, per Gaussian.
+"""Scores per Gaussian for the renderer: one number, or one row of class scores.
 
-`Heat` belongs to one browser (``session.set_heat``); `ClassScores` come from providers that all browsers share
+`Heat` belongs to one browser session; `ClassScores` come from providers that all sessions share
 (``renderer.add_classes``), such as a probe.
 """
 
@@ -28,10 +28,10 @@ class Heat:
 
     Attributes:
         scores: [N] float; NaN = no score, drawn dark.
-        scene: index of the scene they belong to.
-        step: of the state they were computed from (`SceneState.step`).
-        low, high: scores at either end of the colour bar.
-        label: what the numbers are ("cosine to the pick").
+        scene: index of the scene.
+        step: step of the state (`SceneState.step`).
+        low, high: scores at the two ends of the colour bar.
+        label: name of the scores ("cosine to the pick").
     """
 
     scores: Tensor
@@ -42,7 +42,7 @@ class Heat:
     label: str = ""
 
     def fits(self, scene: int, state: SceneState) -> bool:
-        """Whether these are scores of this state's Gaussians."""
+        """Whether the scores belong to this state's Gaussians."""
         same = self.scene == scene and self.step == state.step
         return same and state.gaussians is not None and len(self.scores) == len(state.gaussians)
 
@@ -52,10 +52,10 @@ class ClassScores:
     """Scores of K classes per Gaussian. A pixel shows the class whose splatted score is the largest.
 
     Attributes:
-        scores: [N, K] float ≥ 0 (probabilities, one-hot rows, …); a row of zeros votes for nothing.
-        names: [K] of the classes.
+        scores: [N, K] float ≥ 0 (probabilities, one-hot rows, …); a row of zeros has no class.
+        names: [K] names of the classes.
         colors: [K, 3] in [0, 1]; None = the palette of the labels.
-        visible: [K] bool, False = drawn as if unlabelled; None = all are shown.
+        visible: [K] bool, False = drawn as unlabelled; None = all are shown.
     """
 
     scores: Tensor
@@ -64,7 +64,7 @@ class ClassScores:
     visible: Tensor | None = None
 
     def palette(self) -> Tensor:
-        """[K, 3] colours, those that are not visible in the grey of what has no label."""
+        """[K, 3] colours; hidden classes have the grey of unlabelled Gaussians."""
         k = self.scores.shape[1]
         colors = class_colors(torch.arange(k)) if self.colors is None else self.colors.detach().float().cpu()
         if self.visible is None:
@@ -73,15 +73,15 @@ class ClassScores:
 
 
 ClassProvider = Callable[[int, "SceneState"], "ClassScores | None"]
-"""(scene index, its state) → scores, or None where there are none. Called in the render thread, for every picture: it
-keeps what is slow to compute (``state.memo``)."""
+"""(scene index, its state) → scores, or None where there are none. Called in the render thread for every picture;
+store slow results with ``state.memo``."""
 
 LABEL_REACH = 0.25
 """Metres from a labelled point beyond which a Gaussian has no label."""
 
 
 def label_scores(state: SceneState, class_names: tuple[str, ...]) -> ClassScores | None:
-    """Ground truth on the Gaussians: one-hot rows of the nearest labelled point, zeros beyond `LABEL_REACH`."""
+    """Ground truth per Gaussian: one-hot rows of the nearest labelled point, zeros beyond `LABEL_REACH`."""
     if state.points is None or state.points.segment is None or state.gaussians is None:
         return None
     segment, device = state.points.segment, state.gaussians.means.device
@@ -93,9 +93,9 @@ def label_scores(state: SceneState, class_names: tuple[str, ...]) -> ClassScores
         labelled = np.flatnonzero(segment >= 0)
         scores = torch.zeros(len(centers := centers_in_world(state)), count, device=device)
         if len(labelled):
-            known = tree(state.points.coord[labelled])
-            asked = np.where(np.isfinite(centers), centers, 1e6)  # what is nowhere is near nothing
-            distance, nearest = (np.asarray(v) for v in known.query(asked, distance_upper_bound=LABEL_REACH))
+            labelled_tree = tree(state.points.coord[labelled])
+            queries = np.where(np.isfinite(centers), centers, 1e6)  # non-finite centres: far from every point
+            distance, nearest = (np.asarray(v) for v in labelled_tree.query(queries, distance_upper_bound=LABEL_REACH))
             near = np.flatnonzero(np.isfinite(distance))
             scores[near, torch.from_numpy(segment[labelled[nearest[near]]]).to(device)] = 1.0
         return ClassScores(scores, names)

@@ -29,7 +29,7 @@ def views_sheet(data: LayerData, index: int, frame: int, width: int, errors: boo
     """Target and render of one dataset camera as RGB, depth and features, and with ``errors`` their differences.
 
     Args:
-        width: of the sheet, pixels.
+        width: width of the sheet, pixels.
         text: text size, pixels.
     """
     state = data.state(index)

@@ -164,7 +164,7 @@ def up_of(coord: NDArray[np.floating]) -> Up:
 
 
 def z_up_to(vector: NDArray[np.float64], up: Up) -> NDArray[np.float64]:
-    """A vector [3] given for z up, in a world where ``up`` is up (a proper rotation)."""
+    """Rotate a vector [3] of a z-up world into a world where ``up`` is up (a proper rotation)."""
     z = np.array(UP[up])
     x = np.array([0.0, 1.0, 0.0]) if up[1] == "x" else np.array([1.0, 0.0, 0.0])
     return np.stack([x, np.cross(z, x), z], 1) @ vector

@@ -1,4 +1,4 @@
-"""A scene source without training: points of a dataset with teacher features lifted from its frames."""
+"""Source of data-set scenes whose points carry teacher features lifted from the frames."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class LiftedSource:
 
     Args:
         dataset: scenes with posed frames.
-        teacher: teacher whose features are lifted.
+        teacher: teacher of the lifted features.
         title: name in the viewer.
-        config: options of the lifting.
-        keep: number of scenes that stay in memory.
+        config: lifting options.
+        keep: number of scenes kept in memory.
 
     Attributes:
         calibration: the cut for "not in this scene" that was fitted for this teacher's lifted features, or None.
@@ -58,7 +58,7 @@ class LiftedSource:
 
     @property
     def text(self) -> TextEncoder | None:
-        """The teacher's own text side."""
+        """The teacher's own text encoder."""
         return getattr(self._teacher, "text", None)
 
     def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:

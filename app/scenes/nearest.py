@@ -1,4 +1,4 @@
-"""Nearest neighbours of points. scipy's trees take half a second to import, so they are imported on first use."""
+"""Search trees for nearest neighbours. scipy is imported on first use, because that takes half a second."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from .source import ModelSource, PointsSource, SceneSource, SplatsSource
 from .uploads import is_splat_ply
 
 BUILTIN = "builtin"
-"""Teacher of scenes for which none is named."""
+"""Default teacher."""
 
 FeaturesFrom = Literal["auto", "model", "lifted", "none"]
 Device = Literal["auto", "cuda", "cpu"]
@@ -33,19 +33,19 @@ Device = Literal["auto", "cuda", "cpu"]
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """What to open and how.
+    """Scenes to open, and how to open them.
 
     Attributes:
-        what: a run folder, checkpoint, saved model or "bundled-rooms"; a .ply or .splat; a SceneSplat folder; a
-            capture; a Pointcept scene or folder; "rooms:COUNT" or "rooms:val:3".
-        index: which scene is asked for, counted from 0.
+        what: path or name: a run folder, checkpoint, saved model or "bundled-rooms"; a .ply or .splat; a SceneSplat
+            folder; a capture; a Pointcept scene or folder; "rooms:COUNT" or "rooms:val:3".
+        index: scene index, from 0.
         features_from: a "model", a teacher whose features are "lifted" onto the points, "none" for the points alone;
             "auto" takes the run's or the bundled model.
         teacher: spec of the teacher; by default the run's own or `BUILTIN`.
-        text_vectors: text vectors to use instead of the teacher's text side.
+        text_vectors: text vectors to use instead of the teacher's text encoder.
         data: other scenes for a run or saved model.
-        split: which scenes of a dataset.
-        device: where a model computes.
+        split: split of a data set.
+        device: device of the model.
         needs_features: refuse scenes without features instead of opening their points.
     """
 
@@ -62,14 +62,14 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class OpenScene:
-    """Opened scenes, and what text can be compared with their features.
+    """Opened scenes, and the encoders for queries of their features.
 
     Attributes:
         source: the scenes.
-        index: the scene that was asked for.
-        kind: where the features come from: a "model", "lifted" from a teacher, a "file", or "none".
-        teacher: the image side, or None.
-        encoder: the text side, or None.
+        index: index of the requested scene.
+        kind: origin of the features: a "model", "lifted" from a teacher, a "file", or "none".
+        teacher: image encoder, or None.
+        encoder: text encoder, or None.
         channels: names of class channels, or None.
         calibration: presence cut that was fitted to these features, or None.
         ply: the splat PLY that the Gaussians were read from, or None.
@@ -146,7 +146,7 @@ def _open_splats(spec: SceneSpec, gaussians: Gaussians, path: Path) -> OpenScene
     if spec.needs_features and gaussians.features is None:
         expected = "features as lang_feat.npy" if is_folder else "features as properties feat_0, feat_1, …"
         raise InputError(
-            path, expected, "none", "write them with `gaussiancross export --features`, or ask the capture instead"
+            path, expected, "none", "write them with `gaussiancross export --features`, or query the capture instead"
         )
     # Queries compare on the CPU; the viewer renders on CUDA if there is one.
     device = "cpu" if spec.needs_features else None

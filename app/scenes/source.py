@@ -1,4 +1,4 @@
-"""Scene sources: points, frames, Gaussians and features of scenes, at one training step or several."""
+"""Sources of scenes for viewer, queries and export."""
 
 from __future__ import annotations
 
@@ -109,8 +109,10 @@ class SceneSource(Protocol):
 
 
 class PointsSource:
-    """Still point scenes: a `PointScene` or a whole dataset, of which the ``keep`` scenes that were used last stay in
-    memory, with what was worked out of them: the next browser does not wait for it again."""
+    """Static point scenes: one `PointScene` or a data set.
+
+    The ``keep`` most recently used scenes and their computed values stay in memory for all browsers.
+    """
 
     def __init__(self, scenes: PointScene | SceneDataset, title: str = "points", keep: int = 3) -> None:
         self.title = title
@@ -125,7 +127,7 @@ class PointsSource:
         return None
 
     def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
-        """Points or frames for a small picture of a scene; None where they would have to be made first."""
+        """Points or frames for a small picture of a scene; None if they are not yet available."""
         return (self._scenes, None) if isinstance(self._scenes, PointScene) else _preview(self._scenes, index)
 
     def load(self, index: int) -> SceneState:
@@ -141,11 +143,11 @@ class PointsSource:
 
 
 class SplatsSource:
-    """Still Gaussians, such as a PLY. Their ``features``, if any, become the feature layer.
+    """Static Gaussians, such as a PLY. Their ``features``, if any, become the feature layer.
 
     Args:
         frames: posed frames to compare with, in the Gaussians' world, or None.
-        device: where they are rendered: "cuda" when there is one, unless given.
+        device: device of the rendering; by default "cuda" if available.
     """
 
     def __init__(
@@ -211,7 +213,7 @@ class ModelSource:
         self._targets: LruCache[tuple[int, int], Tensor] = LruCache(48)
 
     calibration: Calibration | None = None
-    """The cut for "not in this scene" that was fitted for this model and its teacher's text side."""
+    """The cut for "not in this scene" that was fitted for this model and its teacher's text encoder."""
 
     @property
     def teacher(self) -> Teacher | None:
@@ -225,11 +227,11 @@ class ModelSource:
 
     @property
     def text(self) -> TextEncoder | None:
-        """The teacher's own text side."""
+        """The teacher's own text encoder."""
         return getattr(self._teacher, "text", None)
 
     def preview(self, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
-        """Points or frames for a small picture of a scene; None where they would have to be made first."""
+        """Points or frames for a small picture of a scene; None if they are not yet available."""
         return _preview(self._dataset, index)
 
     def step(self) -> int | None:
@@ -239,10 +241,12 @@ class ModelSource:
         return self._encoded(index, self._step)
 
     def at(self, index: int, step: int, weights: Callable[[], Mapping[str, Tensor]]) -> SceneState:
-        """Scene ``index`` with the ``weights()`` of another ``step`` of the same network; they stay in the model. Of
-        a source that has been asked this, `load` belongs to whoever asked (see `TimelineSource`)."""
+        """Return scene ``index`` with the weights of another ``step`` of the same network.
+
+        The model keeps these weights, so afterwards only the caller may use `load` (see `TimelineSource`).
+        """
         if self._in_model != step:
-            self._in_model = None  # should the weights not fit, the model is neither here nor there
+            self._in_model = None  # stays None if loading fails half-way
             own, probe = split_probe(weights())
             self._model.load_state_dict(own)
             self._probe = None if probe is None else LinearProbe.of(probe).to(next(self._model.parameters()).device)
@@ -272,12 +276,16 @@ class ModelSource:
         if known is not None and known.step == step:
             return known
         scene, frames = self._scene(index)
-        given = make_input(scene, self._model.config.input)
-        points = given.points
+        model_input = make_input(scene, self._model.config.input)
+        points = model_input.points
         if self._model.config.input.lifted_frames and self._teacher is not None and frames is not None:
             report, what = report_of(self._dataset), f"{scene.name}: lifting features"
             points = lift_voxels(
-                scene, given, frames, self._teacher, progress=lambda done, total: report.progress(what, done, total)
+                scene,
+                model_input,
+                frames,
+                self._teacher,
+                progress=lambda done, total: report.progress(what, done, total),
             )
         points = points.to(next(self._model.parameters()).device)
         features = self._model.backbone_features(points)
@@ -291,10 +299,10 @@ class ModelSource:
             points=scene,
             frames=frames,
             gaussians=plain,
-            transform=given.transform,
+            transform=model_input.transform,
             embeddings=None if gaussians.features is None else self._lifted(gaussians.features),
             point_features=features.float(),
-            point_voxel=given.inverse,
+            point_voxel=model_input.inverse,
             has_teacher=self._teacher is not None and frames is not None,
             codes=None if projection is None else gaussians.features,
             lift=projection,
@@ -305,10 +313,10 @@ class ModelSource:
         return state
 
     def _lifted(self, embeddings: Tensor) -> Tensor:
-        """Predicted embeddings as the teacher's features, so that both share one colour mapping.
+        """Project predicted embeddings [N, F] into the teacher's feature space [N, D], for one colour basis.
 
-        The loss is a cosine, hence unit length on either side. A linear projection commutes with blending; a hidden
-        layer makes this an approximation where Gaussians of different embeddings mix.
+        Rows have unit length, because the loss is a cosine. The projection is exact after blending if it is linear, and
+        approximate with a hidden layer.
         """
         projection = getattr(self._model, "projection", None)
         if projection is None or self._teacher is None:
@@ -317,15 +325,15 @@ class ModelSource:
 
 
 class LiveSource(ModelSource):
-    """A running training: the newest published weights, loaded into a model of the viewer's own.
+    """A running training: the newest published weights, loaded into a separate model.
 
-    Nothing is shared with the trainer but the feed: weights arrive as CPU copies and the model here is another one.
+    The feed is all that it shares with the trainer; weights arrive as CPU copies.
 
     Args:
-        feed: of the training; ``feed.config["model"]`` describes the network.
-        dataset: scenes to look at.
+        feed: feed of the training; ``feed.config["model"]`` describes the network.
+        dataset: scenes to show.
         teacher: the run's frozen 2D teacher, or None.
-        device: "cuda" when there is one, unless given.
+        device: device of the model; by default "cuda" if available.
         make_model: builds the network; from ``feed.config`` by default.
     """
 

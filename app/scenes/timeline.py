@@ -1,4 +1,4 @@
-"""Earlier steps of a run as a scene source: the same scenes with the weights of another step."""
+"""Source of a run's stored steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TimelineSource:
         self._cache = StateCache(CACHE_BYTES)
 
     def __getattr__(self, name: str) -> Any:
-        """Other attributes of the base (names of a teacher's channels, …) hold at every step."""
+        """Return other attributes of the base (names of a teacher's channels, …), which are the same at every step."""
         if name == "base":
             raise AttributeError(name)
         return getattr(self.base, name)
