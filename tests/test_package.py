@@ -326,7 +326,6 @@ def test_replaced_names_are_gone():
     assert occurrences([*names, *definitions], re.MULTILINE) == []
 
 
-@pytest.mark.xfail(strict=True, reason="docstrings of commands, app/scenes, online_probe and benchmarks hold some")
 def test_replaced_phrases_are_gone():
     words = [re.escape(phrase).replace(r"\ ", r"[\s#]+") for phrase in PRIVATE_PHRASES]  # also across lines
     assert occurrences(words, re.IGNORECASE) == []

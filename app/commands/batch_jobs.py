@@ -17,27 +17,27 @@ from ...core.errors import InputError
 from ...core.io.atomic import atomic_dir
 
 OPTIONS = "prepare.json"
-"""File with the options that decided what lies in a folder."""
+"""File with the options that a folder was prepared with."""
 
 Options = Mapping[str, str | int | bool]
-"""By name; "data" is the command's own."""
+"""Values of options by name; "data" is the name of the subcommand."""
 
 
 def check_options(out: Path, options: Options) -> None:
     """Refuse to continue a folder that was prepared with other options.
 
     Raises:
-        InputError: it was not; names the options that differ.
+        InputError: options differ; the message names them.
     """
     before = _options(out)
     differ = [name for name in options if before.get(name, options[name]) != options[name]]
     if differ:
-        was, asked = (" ".join(_flag(name, values[name]) for name in differ) for values in (before, options))
-        raise InputError(out, f"{was}, as it was prepared", asked, "give another --out")
+        stored, requested = (" ".join(_flag(name, values[name]) for name in differ) for values in (before, options))
+        raise InputError(out, f"{stored}, as it was prepared", requested, "give another --out")
 
 
 def keep_options(out: Path, options: Options) -> None:
-    """Store the options in the folder, beside those of earlier commands."""
+    """Store the options in the folder, together with those of earlier commands."""
     with atomic_dir(out) as staging:
         (staging / OPTIONS).write_text(json.dumps({**_options(out), **options}, indent=1), encoding="utf-8")
 
@@ -62,7 +62,7 @@ def _flag(name: str, value: str | int | bool) -> str:
 
 
 def announce(console: Console, out: Path, work: dict[str, list[Task]], stop: bool) -> bool:
-    """Print the amount of work and the free space; returns whether to continue."""
+    """Print the amount of work and the free space; return whether to continue."""
     free = shutil.disk_usage(existing_parent(out)).free
     table = Table("what", "all", "done already", "to write", title=str(out), title_justify="left")
     for name, tasks in work.items():

@@ -26,7 +26,7 @@ FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert a SpUNet-v1m1 checkpoint or a GaussianCross model to safetensors + config, or for Pointcept."""
+    """Convert a Pointcept SpUNet-v1m1 or a model of this package to safetensors, or to a Pointcept checkpoint."""
 
     source: tyro.conf.Positional[str]
     """A .pth of Pointcept or of GaussianCross's authors, or a saved model, run, checkpoint or Hugging Face name."""
@@ -35,7 +35,7 @@ class Convert:
     to_pointcept: Path | None = None
     """File for a Pointcept checkpoint of the backbone, such as spunet.pth."""
     backbone: bool = False
-    """Of a GaussianCross, write the backbone alone to --out."""
+    """Write only the backbone of a GaussianCross model to --out."""
     half: bool = False
     """Store the weights of --out as float16."""
     prefix: str | None = None
@@ -49,7 +49,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def run(options: Convert, console: Console | None = None) -> int:
-    """Convert, and print what was found, left out and written."""
+    """Convert; print the weights that were found and left out, and the files written."""
     console = console or Console()
     if options.out is None and options.to_pointcept is None:
         raise InputError("gaussiancross convert", "--out FOLDER or --to-pointcept FILE", "neither")

@@ -34,7 +34,7 @@ class Embed:
     out: Path
     """The .npy file to write, float32."""
     model: str | None = None
-    """Saved model, run, checkpoint or Hugging Face name; by default the run given as SCENE, else the bundled one."""
+    """Saved model, run, checkpoint or Hugging Face name; by default the run named as SCENE, else the bundled one."""
     index: int = 0
     """Scene index, counted from 0."""
     split: Literal["train", "val", "test"] = "val"

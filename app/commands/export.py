@@ -50,9 +50,9 @@ class Export:
     features: bool = False
     """Also write the features of the Gaussians to a .ply (feat_0, …), for `gaussiancross query`."""
     width: int = 960
-    """Width of pictures and videos, pixels; the height follows from the dataset's cameras (3:4 without any)."""
+    """Width of pictures and videos, pixels; the aspect ratio is that of the dataset's cameras, else 4:3."""
     seconds: float = 6.0
-    """Duration of a video along a path."""
+    """Duration of a video along a path, seconds."""
     fps: float = 15.0
     """Frames per second of a video along a path."""
     data: str | None = None

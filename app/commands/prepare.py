@@ -38,11 +38,11 @@ class ScanNet:
     only: tuple[str, ...] = ()
     """Scenes to prepare; all by default."""
     seed: int = 0
-    """Seed of the data-efficient splits, if the download has no tasks/."""
+    """Seed of the data-efficient splits, for downloads without tasks/."""
     workers: int = 0
     """Processes; 0 takes one per core."""
     estimate: bool = False
-    """Print the amount of work and the disk space that is needed, and stop."""
+    """Only print the amount of work and the required disk space."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class S3DIS:
     workers: int = 0
     """Processes; 0 takes one per core."""
     estimate: bool = False
-    """Print the amount of work and the disk space that is needed, and stop."""
+    """Only print the amount of work and the required disk space."""
 
 
 def main(args: Sequence[str]) -> int:

@@ -1,10 +1,10 @@
 """`gaussiancross pretrain`: the same training as `ns-train gaussiancross`, without nerfstudio.
 
 Options that the command line leaves open are adapted (`trainers.pretraining.adapt`): voxels to a capture, and with
-``--seconds`` the number of steps to the time. Both are decided when a run starts and stored in its checkpoints. The
-same command then continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more; nothing is
-timed again. Only where steps become too slow for the time, in either sitting, is the rest of the schedule shortened.
-Before the first checkpoint there is nothing to continue: the command starts anew, perhaps with another number of steps.
+``--seconds`` the number of steps to the time. Both are chosen at the start of a run and stored in its checkpoints. The
+same command continues the run with the same schedule, exactly on a CPU, for up to ``--seconds`` more, without timing
+steps again. If steps are too slow for the time, the rest of the schedule is shortened. Without a checkpoint the command
+starts anew, possibly with another number of steps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ...trainers.pretraining.trainer import Pretrainer
 from ..reporting import ConsoleReport
 
 CPU_PIXELS = 320 * 240
-"""Views of more pixels than this are no work for a CPU."""
+"""Pixels of a view above which training on a CPU prints a warning."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Pretrain:
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; "auto" takes CUDA when there is one."""
     seconds: float | None = None
-    """Training time that the schedule is fitted to; with --steps, the time to stop. None runs all steps."""
+    """Training time, seconds: length of the schedule, or with --steps the time to stop. None runs all steps."""
     view: bool = True
-    """Open the inspector on the training, and keep it open afterwards."""
+    """Open the viewer during training, and keep it open afterwards."""
     host: str = "127.0.0.1"
-    """Address that the inspector listens on. Anybody who can reach it can steer the training."""
+    """Address that the viewer listens on. Anyone who can reach it can control the training."""
     port: int = 7007
-    """Port of the inspector; the next free one when it is taken."""
+    """Port of the viewer; the next free one if it is taken."""
     share: bool = False
-    """Also ask viser's public relay (share.viser.studio) for an address that anybody who has it can open, for a day."""
+    """Also request a public address from viser's relay (share.viser.studio), open to anyone who has it, for a day."""
     adaptable: tyro.conf.Suppress[frozenset[str]] = frozenset()
     """Fields of the config that may be adapted to data and time, of `trainers.pretraining.adapt.ADAPTABLE`."""
 
@@ -84,7 +84,7 @@ OfField = Annotated[
     tyro.conf.subcommand(
         "field",
         default=Pretrain(config=FIELD, run_dir=Path("runs/field")),
-        description="Tiny, with lifted teacher features as input: the field that `gaussiancross query` asks best.",
+        description="Tiny, with lifted teacher features as input: best suited to `gaussiancross query`.",
     ),
 ]
 
@@ -162,7 +162,7 @@ def run(options: Pretrain, console: Console | None = None) -> int:
         for name, value in result.items():
             console.print(f"{name:<24}{value:10.4g}", highlight=False)
         if options.view:
-            console.print("The inspector stays open; Ctrl-C ends it.")
+            console.print("The viewer stays open; Ctrl-C ends it.")
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     time.sleep(1)

@@ -44,7 +44,7 @@ class QueryCommand:
     teacher: str | None = None
     """Teacher of the features: "builtin", "clip:…" or "precomputed:FOLDER"; by default the run's own, or "builtin"."""
     text_vectors: Path | None = None
-    """Text vectors FILE.npy [V, D], their texts in FILE_names.json, instead of the teacher's text side."""
+    """Text vectors FILE.npy [V, D], their texts in FILE_names.json, instead of the teacher's text encoder."""
     features_from: Annotated[Literal["auto", "model", "lifted"], tyro.conf.arg(aliases=("--field",))] = "auto"
     """Features of the run's or the bundled model, or of the teacher lifted onto the points."""
     data: str | None = None

@@ -1,6 +1,6 @@
-"""A scene as one HTML file that opens offline: data, shaders and controls inside, no request to anywhere.
+"""A scene as one self-contained HTML file (data, shaders and controls) that makes no network requests.
 
-Per Gaussian 24 bytes, little endian, in base64:
+Each Gaussian has 24 bytes, little endian, in base64:
 
     u16 x, y, z      in the box ``low`` + ``span``
     u16 label        index into ``classes``; the last colour (grey) without one
@@ -32,7 +32,7 @@ from .camera_path import Pose
 from .work import Download, Progress, Work
 
 MAX_GAUSSIANS = 300_000
-"""Gaussians of one page (about 10 MB); of more, those that cover the most are taken."""
+"""Largest number of Gaussians in a page (about 10 MB); of more, the largest and most opaque are taken."""
 
 _RECORD = np.dtype(
     [("at", "<u2", 3), ("label", "<u2"), ("scale", "u1", 4), ("quat", "i1", 4), ("rgba", "u1", 4), ("paint", "u1", 4)]
@@ -59,12 +59,16 @@ def page_work(
     limit: int = MAX_GAUSSIANS,
     up: NDArray | None = None,
 ) -> Work:
-    """The page of scene ``scene``, or of the ``chosen`` Gaussians (indices [K]); of a scene of points, its points.
+    """Make the page of a scene's Gaussians, or of its points if it has no Gaussians.
 
     Args:
-        start: where the page's camera begins; it orbits ``target`` [3], metres.
-        limit: most Gaussians that go in.
-        up: [3] what is up in the world; z by default.
+        scene: scene index.
+        start: initial pose of the page's camera.
+        target: [3] centre of the camera's orbit, metres.
+        chosen: [K] indices of the Gaussians to write; None writes all.
+        name: file name without its ending.
+        limit: largest number of Gaussians.
+        up: [3] upward direction in the world; z by default.
     """
     yield Progress(0.05)
     state = renderer.state(scene)
@@ -109,13 +113,13 @@ def page_work(
 
 
 def page_title(source: str, scene: str) -> str:
-    """What the page calls itself. It leaves this machine: of paths, only the last part goes along."""
+    """Title of the page. Paths are cut to their last part, because the page may be published."""
     source = re.sub(r"\S*[/\\](?=[^/\\\s])", "", source)
     return scene if source in ("", scene) else f"{source}: {scene}"
 
 
 def kept(gaussians: Gaussians, candidates: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """At most ``limit`` of the ``candidates`` that are finite and visible: those of the largest opacity × size²."""
+    """Indices of the finite and visible ``candidates``, at most ``limit``: those of the largest opacity × size²."""
     g = gaussians[torch.from_numpy(candidates)]
     rows = torch.cat([g.means, g.scales, g.quats, g.colors, g.opacities[:, None]], 1)
     good = torch.isfinite(rows).all(1) & (g.opacities > 1 / 255) & (g.quats.abs().amax(1) > 0)
@@ -136,7 +140,12 @@ def page(
     painted: NDArray[np.uint8] | None = None,
     labels: Labels | None = None,
 ) -> bytes:
-    """The HTML file. ``gaussians`` in the world, on the CPU; ``painted`` [N, 3] are their feature colours."""
+    """Write the HTML of a page.
+
+    Args:
+        gaussians: Gaussians in the world, on the CPU.
+        painted: [N, 3] their feature colours, or None.
+    """
     record, meta = packed(gaussians, painted, labels)
     modes = ["RGB", *(["Features"] if painted is not None else []), *(["Labels"] if labels is not None else [])]
     here = set() if labels is None else set(np.unique(labels.index).tolist())
@@ -155,7 +164,7 @@ def page(
         "fov": start.fov,
         "dot": float(gaussians.scales.amax(1).median()) * 1.2,
     }
-    # "<" can end a script element wherever it stands; JSON knows another way to write it
+    # "<" inside a string can end a script element; JSON can escape it
     text = json.dumps(meta).replace("<", "\\u003c")
     data = base64.b64encode(record.tobytes()).decode("ascii")
     before, _, rest = _TEMPLATE.read_text(encoding="utf-8").partition("__META__")
@@ -166,7 +175,7 @@ def page(
 def packed(
     gaussians: Gaussians, painted: NDArray[np.uint8] | None, labels: Labels | None
 ) -> tuple[NDArray, dict[str, object]]:
-    """The records [N] of the module's head, and what is needed to read them."""
+    """The records [N] described in the module's docstring, and the values needed to decode them."""
     g = gaussians
     low = g.means.amin(0).double()
     span = (g.means.amax(0).double() - low).clamp_min(1e-6)

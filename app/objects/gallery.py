@@ -1,4 +1,4 @@
-"""What the viewer needs to talk about single objects: a CLIP-GS model, its towers, a gallery."""
+"""CLIP-GS model, towers and gallery of the viewer."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .search import embed_files, find_objects, load_gallery
 
 
 def has_builtin() -> bool:
-    """Whether a CLIP-GS model ships with this installation."""
+    """Whether a CLIP-GS model is bundled with this installation."""
     return files("gaussiancross.assets").joinpath(CARD).is_file()
 
 
 def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
-    """A model (CPU, eval mode), the spec of its tower, and names that its objects have.
+    """Open a model (CPU, eval mode) with the spec of its tower and the class names of its objects.
 
     Args:
         spec: "bundled-clipgs", or a run folder or checkpoint.
 
     Raises:
-        InputError: none there, or damaged.
+        InputError: the model is missing or damaged.
     """
     if spec in BUNDLED_CLIPGS:
         model, card = load_builtin_clipgs()
@@ -49,12 +49,13 @@ def open_clipgs(spec: str) -> tuple[ClipGS, str, tuple[str, ...]]:
 def open_recognizer(
     spec: str, objects: Path | None, tower: str = "", report: Report = SILENT
 ) -> ObjectRecognizer | None:
-    """Objects for the viewer; None where no model was asked for and none ships.
+    """Open the recognizer of the viewer; None if no model is named and none is bundled.
 
     Args:
-        spec: see `open_clipgs`. objects: a folder of objects, or what `gaussiancross clipgs embed` wrote; None for no
-            gallery. tower: another image/text model than the run's. report: told the progress over a folder's objects,
-            and a sentence about each that cannot be used.
+        spec: see `open_clipgs`.
+        objects: a folder of objects, or embeddings written by `gaussiancross clipgs embed`; None for no gallery.
+        tower: image/text model to use instead of the run's.
+        report: receives the progress over a folder's objects, and notices about unusable ones.
     """
     if objects is None:
         return (

@@ -1,4 +1,4 @@
-"""CLIP-GS classification and nearest-neighbour search for single objects, shared by all browser sessions."""
+"""Classification and nearest-neighbour search of single objects with CLIP-GS, shared by all browser sessions."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from .search import IMAGE_SIZE, IMAGES, Embedded, Tower, classify, open_tower, s
 PICTURE = 128
 """Side of an object's small picture, pixels."""
 KEPT = 512
-"""Small pictures that are kept."""
+"""Number of small pictures in memory."""
 MAX_LABELS = 300
-"""Labels that one object is compared with."""
+"""Largest number of labels to compare an object with."""
 
 
 class Gallery:
@@ -46,7 +46,7 @@ class Gallery:
 
     Args:
         embedded: their files and unit embeddings.
-        root: what relative files are relative to.
+        root: folder of relative files.
     """
 
     def __init__(self, embedded: Embedded, root: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class Gallery:
 
     @cached_property
     def index(self) -> VectorIndex:
-        """Built when first asked."""
+        """Index of the embeddings, built on first use."""
         return VectorIndex(self._vectors)
 
     def nearest(self, vector: Tensor, count: int) -> list[tuple[int, float]]:
@@ -73,7 +73,7 @@ class Gallery:
         return read_any_object(self._path(row))
 
     def picture(self, row: int) -> Image:
-        """Its small picture, made when first asked for; grey where the file cannot be read any more."""
+        """Small picture of an object, drawn on first use; grey if the file is no longer readable."""
 
         def make() -> Image:
             try:
@@ -89,10 +89,13 @@ class Gallery:
 
 @dataclass(frozen=True)
 class OpenObject:
-    """An object that somebody looks at.
+    """An object open in the viewer.
 
     Attributes:
-        name: what it is called here. gaussians: Y up. vector: [D] its unit embedding. picture: a small one.
+        name: name in the viewer.
+        gaussians: Gaussians, Y up.
+        vector: [D] unit embedding.
+        picture: small picture.
     """
 
     name: str
@@ -105,9 +108,9 @@ class ObjectRecognizer:
     """Model, towers and gallery, opened when first needed.
 
     Args:
-        open_model: returns the model (eval mode), the spec of its tower and the labels to begin with.
-        gallery: what can be searched, or None.
-        tower: another image/text model than the model's own.
+        open_model: returns the model (eval mode), the spec of its tower and its default labels.
+        gallery: objects to search, or None.
+        tower: image/text model to use instead of the model's own.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class ObjectRecognizer:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names that objects are compared with unless others are asked for."""
+        """Default labels of objects."""
         with self._lock:
             return self._opened[2]
 
@@ -141,19 +144,19 @@ class ObjectRecognizer:
 
     @property
     def tower(self) -> Tower:
-        """Answers for words and pictures."""
+        """Image/text model of phrases and pictures."""
         with self._lock:
             return self._tower
 
     def open(self, name: str, gaussians: Gaussians) -> OpenObject:
-        """An object (Y up), encoded and drawn."""
+        """Encode and draw an object (Y up)."""
         return OpenObject(name, gaussians, self.model.encode([gaussians])[0], object_picture(gaussians))
 
     def read(self, name: str, content: bytes) -> OpenObject:
-        """An object from a file that a browser sent. The name only decides the format.
+        """Read an object from an uploaded file, whose name decides the format.
 
         Raises:
-            InputError: no object; it names the file as the person knows it.
+            InputError: not an object file; the message has the user's file name.
         """
         shown = PurePath(name.replace("\\", "/")).name[:80] or "the file"
         suffix = PurePath(shown).suffix.lower()
@@ -169,7 +172,7 @@ class ObjectRecognizer:
         return self.open(re.sub(r"[^\w.-]+", "_", PurePath(shown).stem) or "upload", gaussians)
 
     def scores(self, vectors: Tensor, labels: Sequence[str] = ()) -> list[list[tuple[str, float]]]:
-        """For each of the embeddings [M, D] the labels with their probabilities, best first.
+        """Labels and probabilities for each of the embeddings [M, D], best first.
 
         Raises:
             InputError: a label that the text tower does not know, or none at all.
@@ -194,7 +197,7 @@ class ObjectRecognizer:
         return F.normalize(encoded.vectors[0].float().cpu(), dim=0)
 
     def picture(self, name: str, content: bytes) -> Tensor:
-        """[D] unit vector of a picture file that a browser sent.
+        """[D] unit vector of an uploaded picture file.
 
         Raises:
             InputError: no picture, or a tower that knows words only.
@@ -215,11 +218,10 @@ class ObjectRecognizer:
     def name_parts(
         self, state: SceneState, objects: Sequence[QueryObject], labels: Sequence[str] = ()
     ) -> list[tuple[str, float] | None]:
-        """The best label of each object of a scene (z up) and its probability; None for those of too few Gaussians.
+        """Best label of each object of a scene (z up) and its probability; None for objects of too few Gaussians.
 
         Args:
-            labels: what may be there; of those that the text tower does not know none is taken, and without any left
-                the desk's own are.
+            labels: candidate labels; unknown ones are ignored, and without known ones the default labels are used.
         """
         known = self.tower.text.encode(list(labels)).known.tolist() if labels else []
         labels = [name for name, is_known in zip(labels, known, strict=True) if is_known]
@@ -233,7 +235,7 @@ class ObjectRecognizer:
 
 
 def label_list(text: str) -> tuple[str, ...]:
-    """Labels from what somebody wrote, with commas or lines between them; never the name of a file.
+    """Labels from text, separated by commas or lines; never read from a file.
 
     Raises:
         InputError: too many of them, or too long ones.
@@ -249,7 +251,7 @@ def label_list(text: str) -> tuple[str, ...]:
 
 
 class _Renamed(InputError):
-    """The sentence of another `InputError`, about the file's own name."""
+    """An `InputError` with the message of another one, in which the user's file name replaces the temporary one."""
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
@@ -259,12 +261,12 @@ class _Renamed(InputError):
 
 
 def upright(gaussians: Gaussians) -> Gaussians:
-    """From z up to Y up."""
+    """Rotate from z up to Y up."""
     return _turned(gaussians, -1)
 
 
 def standing(gaussians: Gaussians) -> Gaussians:
-    """From Y up to z up, as scenes are."""
+    """Rotate from Y up to z up, the direction of scenes."""
     return _turned(gaussians, 1)
 
 
@@ -274,7 +276,7 @@ def _turned(gaussians: Gaussians, way: int) -> Gaussians:
 
 
 def object_picture(gaussians: Gaussians, size: int = PICTURE) -> Image:
-    """An object (Y up) from its front, its side and above, [size, size, 3]."""
+    """Picture [size, size, 3] of an object (Y up), seen from the front, the side and above."""
     g = standing(normalize_object(gaussians.detach().to("cpu")))
     some = g.means[:: max(1, len(g) // 50_000)]
     low, high = (torch.quantile(some, q, dim=0) for q in (0.002, 0.998))

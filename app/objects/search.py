@@ -1,4 +1,4 @@
-"""Objects asked about in words, pictures and other objects: towers by name, embeddings of files, searches."""
+"""Towers by name, embeddings of object files, and queries by text, pictures and objects."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from .load_object import OBJECT_FILES, read_any_object
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 IMAGE_SIZE = 224
-"""Pixels along each edge of a picture that is asked with."""
+"""Size of query pictures, pixels."""
 
 
 @dataclass(frozen=True)
 class Tower:
-    """The frozen side of a CLIP-GS model.
+    """Frozen image/text model of a CLIP-GS model.
 
     Attributes:
-        spec: what it was opened as.
-        text: its text tower.
-        image: pictures [B, H, W, 3] in [0, 1] → unit vectors [B, D]; None where only words can be asked.
+        spec: name or file that it was opened from.
+        text: text tower.
+        image: pictures [B, H, W, 3] in [0, 1] → unit vectors [B, D]; None if it encodes text only.
     """
 
     spec: str
@@ -45,14 +45,14 @@ class Tower:
 
 
 def open_tower(spec: str, dim: int) -> Tower:
-    """The image/text model that ``spec`` names.
+    """Open the image/text model that ``spec`` names.
 
     Args:
         spec: a ``.npy`` of text vectors with its ``_names.json``, or a teacher with a text tower ("builtin", …).
-        dim: width of the space that it must answer in.
+        dim: required width of its vectors.
 
     Raises:
-        InputError: nothing named, no text tower, or another width.
+        InputError: no name, no text tower, or another width.
     """
     if not spec:
         raise InputError("--tower", "the image/text model that the run was trained with", "none named in the run")
@@ -97,10 +97,10 @@ def read_labels(text: str) -> list[str]:
 
 
 def find_objects(path: Path) -> list[Path]:
-    """The object files that a path means: itself, or all under a folder, by name.
+    """List object files: the path itself, or all files under a folder, sorted by name.
 
     Raises:
-        InputError: nothing there.
+        InputError: no object files.
     """
     if path.is_file():
         return [path]
@@ -112,7 +112,7 @@ def find_objects(path: Path) -> list[Path]:
 
 
 def short_names(files: Sequence[str]) -> list[str]:
-    """The files without the folder that they share."""
+    """File names without their common folder."""
     if len({Path(f).name for f in files}) == len(files):
         return [Path(f).name for f in files]
     shared = os.path.commonpath(files)
@@ -130,7 +130,7 @@ class Embedded(NamedTuple):
 def embed_files(
     model: ClipGS, files: Sequence[Path], up: Up = "y", precision: Precision = "auto", track: Callable = iter
 ) -> Embedded:
-    """Embeddings of object files; unusable ones are left out and listed.
+    """Embed object files; unusable ones are left out and listed in ``failed``.
 
     Args:
         track: wraps the files to show progress.
@@ -153,7 +153,7 @@ def save_gallery(path: Path, gallery: Embedded) -> None:
 
 
 def load_gallery(path: Path, dim: int) -> Embedded:
-    """What `save_gallery` wrote.
+    """Read the embeddings written by `save_gallery`.
 
     Raises:
         InputError: missing, damaged, or of another width.
@@ -178,13 +178,13 @@ def classify(model: ClipGS, objects: Tensor, tower: Tower, labels: Sequence[str]
 
 
 def query_vector(model: ClipGS, query: str, tower: Callable[[], Tower], up: Up = "y") -> Tensor:
-    """[D] unit vector of a question: an object file, a picture, or words.
+    """[D] unit vector of a query: an object file, a picture, or text.
 
     Args:
-        tower: opened when words or a picture are asked.
+        tower: opens the tower, for text and pictures only.
 
     Raises:
-        InputError: a file that cannot be read, or words that the tower does not know.
+        InputError: an unreadable file, or text that the tower does not know.
     """
     path = Path(query).expanduser()
     ending = path.suffix.lower()

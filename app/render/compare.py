@@ -136,8 +136,8 @@ class PartnerRenderer(Renderer):
 def aligned_basis(state: SceneState, other: SceneState, colors: Tensor) -> PcaBasis:
     """Fit a PCA basis to ``state``'s embeddings and align it with the colours of another state.
 
-    The three axes are rotated (orthogonal Procrustes) so that Gaussians resemble the nearest ones of ``other``. Networks
-    without a teacher share no axes: the alignment makes their colours comparable.
+    The three axes are rotated (orthogonal Procrustes) so that Gaussians resemble the nearest ones of ``other``.
+    Networks without a teacher share no axes: the alignment makes their colours comparable.
 
     Args:
         colors: [M, 3] colours of ``other``'s Gaussians.

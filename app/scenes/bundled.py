@@ -43,6 +43,6 @@ def open_bundled_field(dataset: SceneDataset, data: str, device: torch.device | 
         )
     model = GaussianCross.from_stored(stored).to(device)
     cached = memoize_features(teacher, data, cache_folder())
-    source = ModelSource(model, dataset, cached, f"{Path(data).name}, bundled field")
+    source = ModelSource(model, dataset, cached, f"{Path(data).name}, bundled feature field")
     source.calibration = load_calibration(bundled_field_folder() / NAME, "model")
     return source

@@ -1,4 +1,4 @@
-"""rooms-bench: tasks that run once, the contrastive baseline, the table and its text."""
+"""`gaussiancross bench rooms`: tasks that run once, the contrastive baseline, the table and its text."""
 
 from __future__ import annotations
 
