@@ -142,7 +142,7 @@ RUN = {
     # query.md
     'gaussiancross query rooms:val:1 "sofa" "a lamp"': Run(PICTURES, QUERY, slow=True),
     'gaussiancross query rooms:val:1 "sofa" "a lamp" "red chair"': Run(PICTURES, QUERY, replaces=CAPTURE_FOR_ROOM),
-    'gaussiancross query rooms:val:1 "sofa" --field lifted': Run(PICTURES, QUERY, replaces=CAPTURE_FOR_ROOM),
+    'gaussiancross query rooms:val:1 "sofa" --features-from lifted': Run(PICTURES, QUERY, replaces=CAPTURE_FOR_ROOM),
     'gaussiancross query RUN "sofa" --out answers': Run(PICTURES, tuple(f"answers/{name}" for name in ANSWER)),
     'gaussiancross query splats.ply "sofa" --teacher builtin': Run(PICTURES, QUERY),
     "gaussiancross query rooms:val:1 --images photo.jpg": Run(PICTURES, QUERY, replaces=CAPTURE_FOR_ROOM),
