@@ -74,7 +74,7 @@ def run(options: Convert, console: Console | None = None) -> int:
 
 
 def _origin(source: str) -> dict[str, Any]:
-    """What a stored model says of how it came to be; of a run, also its data and teacher."""
+    """Return the recorded origin of a stored model, for a run with its data and teacher."""
     stored = read_pretrained(source)
     about = {"converted from": Path(source).absolute().name} | stored.about
     if "checkpoint" not in about:

@@ -44,7 +44,7 @@ class Embed:
     points: Path | None = None
     """Also write the points as a PLY, in the same order."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where to compute; "auto" takes CUDA if there is a device."""
+    """Device of the model; "auto" takes CUDA if available."""
 
 
 def main(args: Sequence[str]) -> int:

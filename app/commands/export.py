@@ -60,7 +60,7 @@ class Export:
     split: Literal["train", "val", "test"] = "val"
     """Scenes of a data set with splits."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where a model computes."""
+    """Device of the model; "auto" takes CUDA if available."""
 
 
 def main(args: Sequence[str]) -> int:

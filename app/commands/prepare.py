@@ -214,7 +214,7 @@ def _chosen(items: list, only: tuple[str, ...], names: list[set[str]]) -> list:
 
 
 def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, what: str) -> None:
-    """Say what was left out, here and in a file; an error when nothing is there."""
+    """Report skipped scenes on the console and in a file; raise an error if none are usable."""
     for name, why in skipped.items():
         console.print(f"left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
     if not done:

@@ -47,7 +47,7 @@ class Pretrain:
     run_dir: Path = Path("runs/gaussiancross")
     """Folder of checkpoints, metrics and TensorBoard logs."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where to train; "auto" takes CUDA when there is one."""
+    """Device of the training; "auto" takes CUDA if available."""
     seconds: float | None = None
     """Training time, seconds: length of the schedule, or with --steps the time to stop. None runs all steps."""
     view: bool = True
@@ -94,7 +94,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def parse(args: Sequence[str]) -> Pretrain:
-    """The run that a command line describes; what it leaves open is adaptable."""
+    """Parse a command line; options that it leaves open are adaptable."""
     options = tyro.cli(
         Full | Tiny | OfField,  # type: ignore[arg-type]
         args=args,

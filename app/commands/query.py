@@ -64,7 +64,7 @@ class QueryCommand:
     width: int = 480
     """Width of a picture, pixels."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where a model computes."""
+    """Device of the model; "auto" takes CUDA if available."""
     out: Path = Path("query")
     """Output folder: page.png, one .png and .ply per phrase, labels.ply and answer.json."""
 

@@ -104,7 +104,7 @@ class Inspector:
         ignore_share_requests(self._server)
         refuse_foreign_origins(self._server, host, lambda: self.public_url)
         if self._port != port and port != 0:
-            print(f"Port {port} is in use: the inspector took {self._port}.")
+            print(f"Port {port} is in use: the viewer uses {self._port}.")
         if not is_loopback(host):
             print(f"Warning: anybody who can reach {host}:{self._port} can view this data and control this training.")
         self._server.gui.configure_theme(
@@ -114,7 +114,7 @@ class Inspector:
             control_width="large",
             brand_color=(64, 132, 246),
         )
-        self._server.gui.set_panel_label("GaussianCross inspector")
+        self._server.gui.set_panel_label("GaussianCross viewer")
         self._server.gui.main_panel.dock_right()
         self._server.scene.set_up_direction("+z")
         self._server.scene.set_background_image(self.shared.blank)
@@ -189,7 +189,7 @@ class Inspector:
             session = Session(self.shared, client)
         except Exception:
             log.exception("inspector: a session could not be started")
-            client.add_notification("The inspector could not start", "See the log of the server.", color="red")
+            client.add_notification("The viewer could not start", "See the log of the server.", color="red")
             return
         with self._lock:
             self._sessions[client.client_id] = session

@@ -91,7 +91,7 @@ class Session:
         self.model.change(**values)
 
     def pulse(self) -> None:
-        """Called ten times a second by the inspector."""
+        """Update all parts of the session; called ten times a second."""
         self.requests.pulse()
         if self.requests.still or self.divider.dragging:
             self.divider.update()
@@ -100,7 +100,7 @@ class Session:
         self._hooks.pulse()
 
     def close(self) -> None:
-        """Cancel what this browser waits for."""
+        """Cancel the jobs of this browser."""
         self.browser.close()
 
     def _changed(self, changed: frozenset[str]) -> None:

@@ -1,6 +1,6 @@
 """Private interfaces of viser 1.1, wrapped in named functions; no other module of the package touches them.
 
-viser has no public switch for what these functions do. `REQUIRED` lists each private attribute that they use;
+viser has no public interface for these functions. `REQUIRED` lists each private attribute that they use;
 ``tests/app/inspector/test_viser_internals.py`` checks them one by one, so an incompatible viser fails there first.
 """
 

@@ -56,7 +56,7 @@ def candidate_views(state: SceneState, most: int = CANDIDATES) -> list[tuple[Cam
 
 @torch.no_grad()
 def best_views(state: SceneState, weight: torch.Tensor, count: int) -> list[tuple[Cameras, int | None]]:
-    """The ``count`` views that show the most Gaussians with a weight [N], each adding what the earlier ones miss.
+    """The ``count`` views that show the most Gaussians with a weight [N], each adding Gaussians missed before.
 
     Views are splatted, so hidden Gaussians do not count. The visibility of a group of Gaussians is the square root of
     its pixels: two views of two objects are worth more than two close-ups of one.
@@ -139,7 +139,7 @@ class AnswerPictures:
         return self._width, max(16, round(self._width * camera.height / camera.width))
 
     def scene_cell(self, camera: Cameras, frame: int | None) -> Cell:
-        """What the frame recorded, or a render."""
+        """The recorded picture of the frame, or a render."""
         width, height = self._size(camera)
         if frame is not None and self._state.frames is not None:
             color = self._state.frames.read(frame, width, height).color

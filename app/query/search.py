@@ -153,7 +153,7 @@ class QueryResult:
     def of(
         scores: Tensor, state: SceneState, scene: int, label: str, what: str, floor: float | None = None
     ) -> QueryResult:
-        """With a threshold from the scores, and the range of the colours; see `core.query.choose_cut`."""
+        """Build the result of scores, with the threshold and colour range of `core.query.choose_cut`."""
         scores = scores.detach().float().cpu()
         cut = choose_cut(scores, floor)
         return QueryResult(scores, scene, state.step, label, what, cut.low, cut.high, cut.value, cut.method)

@@ -30,8 +30,8 @@ class Comparison:
     """The page's own renderer on the left, another source on the right. Render thread only, but for ``other``.
 
     Args:
-        main: what the page shows.
-        other: scenes of the same names, seen by another run or by the same one at another step.
+        main: the page's renderer.
+        other: scenes of the same names, from another run or from another step of the same run.
     """
 
     def __init__(self, main: Renderer, other: SceneSource) -> None:

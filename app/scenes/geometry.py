@@ -80,7 +80,7 @@ def _point_size(state: SceneState) -> float:
 
 
 def depth_range(state: SceneState) -> tuple[float, float]:
-    """Near and far for the depth colours of a scene, metres: 2–98 % of what its frames measured (up to 8 of them, at
+    """Near and far for the depth colours of a scene, metres: 2–98 % of the measured depths (up to 8 frames, at
     a low resolution), else 0 to the diagonal of its points."""
     if state.frames is not None and len(state.frames):
         picks = np.unique(np.linspace(0, len(state.frames) - 1, 8).astype(int))
@@ -136,7 +136,7 @@ def rotmat_to_quat(rotations: Tensor) -> Tensor:
 
 
 def guess_up(state: SceneState) -> Up:
-    """Which way is up: z for what has frames or comes from a network (their world is z up), else `up_of` its points."""
+    """Upward direction: z for scenes with frames or from a network (their world is z up), else `up_of` its points."""
     if state.frames is not None or state.transform is not None:
         return "+z"
     if state.points is not None:
@@ -145,9 +145,11 @@ def guess_up(state: SceneState) -> Up:
 
 
 def up_of(coord: NDArray[np.floating]) -> Up:
-    """Up from where points [N, 3] are. Rooms and captures are flat: their extent is the least along the vertical, and
-    much of them lies in one horizontal plane, the floor, which is at the end where there is more. z wins a near tie,
-    and so does the positive direction."""
+    """Estimate the upward direction from points [N, 3].
+
+    Rooms and captures extend least along the vertical and have many points in one horizontal plane, the floor, at the
+    denser end. z and the positive direction win near ties.
+    """
     coord = np.asarray(coord, np.float64)[subset(len(coord), 50_000)]
     coord = coord[np.isfinite(coord).all(1)]
     if len(coord) < 10:

@@ -1,4 +1,4 @@
-"""Open whatever a command line names: runs, saved models, splats, points, captures and rooms."""
+"""Open the scenes that a command line names: runs, saved models, splats, points, captures and rooms."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def open_scene(spec: SceneSpec, report: Report = SILENT) -> OpenScene:
     """Open ``spec.what``, recognised by what is on disk. `SceneSource.load` computes the features when asked.
 
     Args:
-        report: receives the progress of reading and lifting, and what reading leaves out.
+        report: receives the progress of reading and lifting, and notices about data left out.
 
     Raises:
         InputError: nothing that can be opened, no scene ``spec.index``, or no features where they are needed.
@@ -204,7 +204,7 @@ def _open_run(spec: SceneSpec, checkpoint: Path, report: Report) -> OpenScene:
 
 
 def _open_dataset(spec: SceneSpec, dataset: SceneDataset) -> OpenScene:
-    """Points, lifted features or the bundled feature field, depending on ``spec`` and on what the frames measure."""
+    """Points, lifted features or the bundled feature field, depending on ``spec`` and on the depth of the frames."""
     name = Path(spec.what).expanduser().name
     points = OpenScene(PointsSource(dataset, name), spec.index)
     wants_lifted = spec.features_from == "lifted"
@@ -228,7 +228,7 @@ def _open_dataset(spec: SceneSpec, dataset: SceneDataset) -> OpenScene:
     if not has_depth:
         hint = "give --teacher none to see the points alone"
         if spec.needs_features:
-            hint = "put the RGB-D exports beside the points, or ask a run: `gaussiancross query RUN --data …`"
+            hint = "put the RGB-D exports beside the points, or query a run: `gaussiancross query RUN --data …`"
         found = "no frames" if frames is None else "no depth in any of them"
         raise InputError(dataset.names[spec.index], "posed frames with depth to lift features from", found, hint)
     if wants_lifted or spec.teacher not in (None, BUILTIN) or spec.text_vectors is not None:

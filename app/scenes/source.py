@@ -34,16 +34,15 @@ class SceneState:
     """One scene at one step of a run. Immutable, shared by all browsers.
 
     Attributes:
-        name: of the scene.
-        step: optimiser steps behind the weights; None for what does not change.
+        name: name of the scene.
+        step: optimiser step of the weights; None for scenes that do not change.
         points: the scene's points, or None.
-        frames: its posed frames, or None.
-        gaussians: what is rendered, or None; without ``features`` (see ``embeddings``).
+        frames: posed frames, or None.
+        gaussians: Gaussians to render, or None; without ``features`` (see ``embeddings``).
         transform: [4, 4] world → the Gaussians' world (see `Cameras.transformed`); None = the same world.
-        embeddings: [N, D] what feature colours of the Gaussians are made from. Comparable with the teacher's
-            features when there is a teacher.
+        embeddings: [N, D] features of the Gaussians, comparable with the teacher's if there is a teacher.
         point_features: [V, C] features of voxels, with ``point_voxel`` [P] the voxel of each point.
-        has_teacher: whether `SceneSource.teacher_features` has something for this scene's frames.
+        has_teacher: whether `SceneSource.teacher_features` has features of this scene's frames.
         codes: [N, F] the Gaussians' own features, which `lift` takes to the teacher's space *after* blending, as the
             training does; None without a teacher.
         lift: blended codes [..., F] → [..., D] features comparable with the teacher's by their cosine.
@@ -70,7 +69,7 @@ class SceneState:
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """``compute()``, once: what follows from this state alone lives exactly as long as it. Render thread only."""
+        """Return ``compute()``, evaluated once per key and stored with this state. Render thread only."""
         if key not in self._memo:
             self._memo[key] = compute()
         return self._memo[key]
@@ -174,7 +173,7 @@ class SplatsSource:
 
 
 def _preview(dataset: SceneDataset, index: int) -> tuple[PointScene | None, PosedFrames | None] | None:
-    ready = getattr(dataset, "ready", None)  # of datasets that make scenes when they are asked for
+    ready = getattr(dataset, "ready", None)  # only datasets that make scenes on demand have it
     if ready is not None and not ready(index):
         return None
     frames = dataset.frames(index)
@@ -185,12 +184,12 @@ class ModelSource:
     """Scenes of a dataset encoded by a model with fixed weights, such as a checkpoint.
 
     Args:
-        model: in eval mode from here on; its device is where everything is computed.
+        model: model that is put in eval mode; everything is computed on its device.
         dataset: scenes and frames.
         teacher: the frozen 2D teacher of the run, or None.
-        step: optimiser steps behind the weights.
-        keep: encoded scenes to keep.
-        probe: classes from the backbone's features, or None.
+        step: optimiser step of the weights.
+        keep: number of encoded scenes in memory.
+        probe: classifier of the backbone's features, or None.
     """
 
     def __init__(

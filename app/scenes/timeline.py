@@ -29,13 +29,13 @@ class TimelineSource:
     """A run at any of its stored steps. The position belongs to the source; each browser has its own `twin`.
 
     Args:
-        base: a model of the run, checkpoint or live; this source decides which weights are in it.
+        base: a model of the run, checkpoint or live; this source sets its weights.
         run_dir: the run's folder, with ``timeline/`` and ``checkpoints/``.
         position: the step to begin with; None = the newest.
-        live: whether "newest" is what ``base`` offers (a training goes on) rather than the last frame on disk.
+        live: whether the newest step is that of ``base`` (a running training), not the last frame on disk.
 
     Attributes:
-        base: see above.
+        base: the model that holds the weights.
         position: the step that is shown; None = the newest.
     """
 
@@ -106,7 +106,7 @@ class TimelineSource:
 
 
 class FrameList:
-    """The frames of a run on disk, shared by all who look at it. Any thread."""
+    """The frames of a run on disk, shared by all browsers. Any thread."""
 
     def __init__(self, run_dir: Path, live: bool) -> None:
         self._run_dir, self._live = run_dir, live
@@ -142,7 +142,7 @@ class StateCache:
         return shown
 
     def put(self, key: tuple[int, int], state: SceneState) -> None:
-        """Store a copy: what is memoised in a state may be larger than the state, and is freed with the original."""
+        """Store a copy without memoised values, which may be larger than the state."""
         self._shown[key] = state
         self._states.put(key, dataclasses.replace(state))
 

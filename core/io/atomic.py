@@ -74,7 +74,7 @@ def staged_dir(folder: Path, staging: Path) -> Iterator[Path]:
 
     Args:
         folder: the folder to make or to replace as a whole. Its parent is made when absent.
-        staging: path on the same file system, for one process at a time; what a killed process left there is deleted.
+        staging: path on the same file system, for one process at a time; remains of a killed process are deleted.
 
     Raises:
         OSError: the disk is full or a folder cannot be written. Errors of the block pass unchanged.

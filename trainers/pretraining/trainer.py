@@ -43,8 +43,8 @@ class Pretrainer(Trainer[Batch]):
     Args:
         config: options of the run. ``model.teacher_dim`` is overwritten by the data's.
         run_dir: created if missing; when it holds a checkpoint, `resume` continues it, exactly on a CPU.
-        data: by default opened from the config.
-        device: by default "cuda" when available.
+        data: data of the run; by default opened from the config.
+        device: device of the training; by default "cuda" if available.
         feed: receives snapshots and curves for viewers; None publishes nothing.
         model: the network to train; by default built from the config and its seed.
         after_save: called with the step after each checkpoint (to write copies in other formats).
