@@ -102,7 +102,7 @@ class TestPretrain:
 
         monkeypatch.setattr(pretrain, "Pretrainer", Stopped)
         (sentence,) = said(FULL)
-        assert "without the losses of features" in sentence and "--data.teacher builtin-ssl" in sentence
+        assert "without losses on features" in sentence and "--data.teacher builtin-ssl" in sentence
         off = replace(FULL.model, loss_weights=FULL.model.loss_weights | {"feature": 0.0}, point_weight=0.0)
         assert said(TINY) == said(replace(FULL, model=off)) == []
 

@@ -58,7 +58,7 @@ def rates_of(run_dir: Path) -> list[float]:
 
 class TestTime:
     def test_the_schedule_ends_with_the_time(self, capture, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(Pretrainer, "_keep_time", lambda trainer: None)
+        monkeypatch.setattr(Pretrainer, "_fit_time_limit", lambda trainer: None)
         monkeypatch.setattr(engine, "TOLERANCE", 20.0)  # the machine may be busy with other things
         assert cli.main(command(capture, tmp_path, "--seconds", "4")) == 0
         steps, rates = config_of(tmp_path)["steps"], rates_of(tmp_path)
