@@ -251,8 +251,12 @@ def lower_bound(case: Case, pairs: int, backward: bool, rates: Rates) -> tuple[f
     return work[name], name
 
 
-def main(small: bool = False, repeats: int = 7) -> None:
-    """Print the table.
+def main() -> None:
+    tyro.cli(measure)
+
+
+def measure(small: bool = False, repeats: int = 7) -> None:
+    """Compare forward and backward passes with a peer and with the machine's lower bound; prints a table.
 
     Args:
         small: run one tiny case, as a smoke test.
@@ -314,4 +318,4 @@ def _gsplat(g: Gaussians, cameras: Cameras) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()

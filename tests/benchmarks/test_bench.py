@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app import cli
+from gaussiancross.app.commands.bench import list_benchmarks
 from gaussiancross.core.errors import InputError
 from helpers.box_room import SMALL
 
@@ -96,3 +97,11 @@ class TestBench:
         assert (tmp_path / "livingroom_two_level.png").is_file()
         assert "| held-out PSNR |" in (tmp_path / "livingroom_two_level.md").read_text()
         assert cli.main(args) == 2  # a second run into the same folder
+
+
+@pytest.mark.parametrize("name", sorted(list_benchmarks()))
+def test_every_benchmark_has_help(name, capsys):
+    """It is printed, and nothing is measured."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["bench", name, "--help"])
+    assert ended.value.code == 0 and f"gaussiancross bench {name}" in capsys.readouterr().out
