@@ -277,7 +277,7 @@ def field_source(model: GaussianCross, device: torch.device | str = "cpu", teach
             points = replace(points, lifted=lifted(dataset, index, points))
         points = points.to(device)
         field = features_at(model.gaussians(points)[0], points.coord)
-        return model.projection(field) if model.config.teacher_dim else field
+        return field if model.projection is None else model.projection(field)
 
     return features
 
