@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 from gaussiancross.core.datasets.prepare.tasks import Task, run_tasks
 from gaussiancross.core.errors import InputError
-
-
-# --- tasks -----------------------------------------------------------------------------------------------------------
-def write_number(number: int, folder: Path) -> None:
-    if number == 2:
-        raise InputError("two", "another number", "2")
-    (folder / "number.txt").write_text(str(number))
-
-
-def fill_disk(folder: Path) -> None:
-    raise OSError(28, "No space left on device")
+from helpers.prepare_tasks import fill_disk, write_number
 
 
 class TestTasks:
