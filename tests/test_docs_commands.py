@@ -346,8 +346,10 @@ def serve_until_it_answers(args: list[str], timeout: float = 120) -> int:
                     answer.append(page.read(4096).decode("utf-8", "replace"))
             except OSError:
                 time.sleep(0.1)
-        if not ended.wait(0.2):  # by then the command waits for Ctrl-C
+        pause = 0.2  # by then the command waits for Ctrl-C
+        while not ended.wait(pause):  # again, since code that is still starting may swallow the first one
             os.kill(os.getpid(), signal.SIGINT)
+            pause = 5.0
 
     thread = threading.Thread(target=press_ctrl_c_after_the_answer, daemon=True)
     thread.start()
