@@ -347,17 +347,19 @@ def serve_until_it_answers(args: list[str], timeout: float = 120) -> int:
             except OSError:
                 time.sleep(0.1)
         pause = 0.2  # by then the command waits for Ctrl-C
-        while not ended.wait(pause):  # again, since code that is still starting may swallow the first one
+        while not ended.wait(pause):  # again, in case a callback swallowed the first one
             os.kill(os.getpid(), signal.SIGINT)
             pause = 5.0
 
     thread = threading.Thread(target=press_ctrl_c_after_the_answer, daemon=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore Ctrl-C
     thread.start()
     try:
         status = cli.main([*args, "--port", str(port)])
     finally:
         ended.set()
         thread.join()
+        signal.signal(signal.SIGINT, before)
     if status == 130:
         assert answer and "<html" in answer[0].lower(), "the page did not answer"
     return status
