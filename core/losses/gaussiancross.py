@@ -52,21 +52,6 @@ def point_cosine(predicted: Tensor, target: Tensor) -> Tensor:
     return (1 - cosine).sum() / max(1, len(cosine))
 
 
-def point_cosine_of_cells(predicted: Tensor, directions: Tensor, points: int) -> Tensor:
-    """`point_cosine` of points whose prediction is that of their cell, computed per cell.
-
-    Σ_points cos(p, t) = p / ‖p‖ · Σ_points t / ‖t‖ for the points of one cell with prediction p.
-
-    Args:
-        predicted: [M, D] predictions of cells.
-        directions: [M, D] sum of the unit targets of each cell's points; 0 for a cell without points.
-        points: number of points in all cells.
-    """
-    predicted = predicted.float()
-    cosines = (predicted * directions).sum(1) / predicted.norm(dim=1).clamp_min(1e-6)  # [M]
-    return (points - cosines.sum()) / max(1, points)
-
-
 def to_tokens(features: Tensor, height: int, width: int) -> Tensor:
     """Average rendered features [M, H, W, F] over the pixels of each teacher token: [M, h, w, F]."""
     return F.adaptive_avg_pool2d(features.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..config import from_dict, to_dict
 from ..data.batch import Batch, PointBatch, ViewPair, Views
 from ..errors import InputError
-from ..features.lifting import Lifted, lift_views
+from ..features.lifting import lift_views
 from ..geometry.cameras import Cameras
 from ..geometry.gaussians import Gaussians
 from ..geometry.lattice import CuboidLattice
@@ -30,12 +30,12 @@ from ..losses.contrastive import info_nce
 from ..losses.gaussiancross import (
     depth_l1,
     feature_cosine,
-    point_cosine_of_cells,
     rgb_l1,
     to_tokens,
     uncertainty_sum,
     weighted_sum,
 )
+from ..losses.points import cell_sums, point_loss
 from ..nn.heads import GaussianHead
 from ..nn.spunet import SpUNet, frozen_statistics
 from ..nn.stages import Stages
@@ -60,7 +60,7 @@ class Prediction:
         splats: the rendered views.
         tokens: [M, h, w, D] projected features at token resolution, or None without a teacher.
         point_features: [V, C] backbone features of the scene's voxels; None where only views were predicted.
-        stages: backbone stages that the point loss trains, restricted to the scene's voxels, the last stage last; None
+        stages: backbone stages that the point loss trains, the last stage last, of the voxels of the whole batch; None
             without a point loss.
     """
 
@@ -107,7 +107,7 @@ class GaussianCross(Pretrained):
         if c.point_weight and c.teacher_dim:
             widths = [c.base_channels, *c.channels] if c.point_stages == "all" else [width]
             self.point_projections = nn.ModuleList(nn.Linear(w, c.teacher_dim) for w in widths)
-            self.point_target = Standardize(c.teacher_dim) if c.point_standardize else nn.Identity()
+            self.point_target = Standardize(c.teacher_dim) if c.point_standardize else None
 
     def _start_from_lifted(self) -> None:
         """Make embeddings residuals to the lifted features of their cell or voxel: at first they equal these, up to
@@ -242,9 +242,8 @@ class GaussianCross(Pretrained):
         features = self.backbone_features(points) if stages is None else stages[-1:].spread()[0]  # [V, C]
         predictions = []
         for gaussians, span, views in zip(self.gaussians(points, features), points.spans(), batch.views, strict=True):
-            scene_stages = None if stages is None else stages.select(span)
             prediction = self.predict_views(gaussians, views)
-            predictions.append(replace(prediction, point_features=features[span], stages=scene_stages))
+            predictions.append(replace(prediction, point_features=features[span], stages=stages))
         return predictions
 
     def _point_loss_stages(self, points: PointBatch) -> Stages | None:
@@ -273,18 +272,21 @@ class GaussianCross(Pretrained):
     def losses(self, predictions: list[Prediction], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its unweighted terms, averaged over scenes."""
         scene_terms: dict[str, list[Tensor]] = {}
-        for prediction, views, span in zip(predictions, batch.views, batch.points.spans(), strict=True):
-            for name, value in self._scene_losses(prediction, views, batch.points.coord[span]).items():
+        for prediction, views in zip(predictions, batch.views, strict=True):
+            for name, value in self._scene_losses(prediction, views).items():
                 scene_terms.setdefault(name, []).append(value)
         if batch.pairs:
             scene_terms["contrast"] = self._contrast(batch.pairs)
         terms = {name: torch.stack(values).mean() for name, values in scene_terms.items()}
+        stages = predictions[0].stages if predictions else None
+        if stages is not None and all(views.teacher is not None for views in batch.views):
+            terms["points"] = self._point_loss(stages, batch)
         if self.log_variance is not None:
             return uncertainty_sum(terms, dict(self.log_variance.items())), terms
         return weighted_sum(terms, self.config.weights), terms
 
-    def _scene_losses(self, prediction: Prediction, views: Views, coord: Tensor) -> dict[str, Tensor]:
-        """The loss terms of one scene with voxels at ``coord`` [V, 3]."""
+    def _scene_losses(self, prediction: Prediction, views: Views) -> dict[str, Tensor]:
+        """The loss terms of one scene's views."""
         splats = prediction.splats
         depth, alpha = splats.depth[..., 0], splats.alpha[..., 0]  # [M, H, W]
         terms = {
@@ -293,31 +295,35 @@ class GaussianCross(Pretrained):
         }
         if prediction.tokens is not None and views.teacher is not None:
             terms["feature"] = feature_cosine(prediction.tokens, views.teacher)
-            if prediction.stages is not None:
-                terms["points"] = self._point_loss(prediction.stages, lift_views(coord, views))
         return terms
 
-    def _point_loss(self, stages: Stages, lifted: Lifted) -> Tensor:
-        """`point_cosine` of the last stage plus its mean over the other stages.
+    def _point_loss(self, stages: Stages, batch: Batch) -> Tensor:
+        """`point_loss` of the features that each scene's views see at its voxels, averaged over scenes."""
+        assert self.point_projections is not None
+        with torch.autocast(batch.points.coord.device.type, enabled=False):
+            directions, total = self._point_targets(stages, batch)
+        return point_loss(stages, self.point_projections, directions, total)
 
-        Args:
-            stages: stages of the scene's V voxels.
-            lifted: features [V, D] that the views see at the voxels.
+    @torch.no_grad()
+    def _point_targets(self, stages: Stages, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Directions [M, D] of the cells per resolution, and the sum of the points' weights; see `point_loss`.
+
+        A seen point weighs 1 / (number of scenes · seen points of its scene). On CUDA, directions are stored in
+        bfloat16 until the backward pass.
         """
-        assert self.point_projections is not None and self.point_target is not None
-        seen = lifted.views > 0  # [V]
-        target = self.point_target(F.normalize(lifted.features[seen], dim=1))  # [S, D] of the S voxels seen
-        target = F.normalize(target, dim=1)
-        directions: dict[int, Tensor] = {}  # level → sum of the targets of each of its cells
-        for features, level in zip(stages.features, stages.levels, strict=True):
-            if level not in directions:
-                empty = target.new_zeros(len(features), target.shape[1])  # [cells, D]
-                directions[level] = empty.index_add_(0, stages.cells[level][seen], target)
-        *others, last = (
-            point_cosine_of_cells(layer(features), directions[level], len(target))
-            for layer, features, level in zip(self.point_projections, stages.features, stages.levels, strict=True)
-        )
-        return last + torch.stack(others).mean() if others else last
+        coord, dim = batch.points.coord, self.config.teacher_dim
+        rows = coord.new_zeros(len(coord), dim, dtype=torch.bfloat16 if coord.is_cuda else torch.float32)  # [V, D]
+        total = coord.new_zeros(())
+        for span, views in zip(batch.points.spans(), batch.views, strict=True):
+            lifted = lift_views(coord[span], views)
+            seen = lifted.views > 0  # [n]
+            target = F.normalize(lifted.features, dim=1)  # [n, D]
+            if self.point_target is not None:
+                target = self.point_target(target, seen)
+            weight = seen / (seen.sum().clamp_min(1) * len(batch.views))  # [n]
+            rows.index_add_(0, stages.cells[0][span], (F.normalize(target, dim=1) * weight[:, None]).to(rows.dtype))
+            total += weight.sum()
+        return cell_sums(stages, rows), total
 
     def _contrast(self, pairs: list[ViewPair]) -> list[Tensor]:
         """`info_nce` of each scene's two views; all views go through the backbone together.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,11 +186,13 @@ class SpUNet(Pretrained):
         """
         x, order = self._tensor(grid_coord, feat, offset)
         results = self._run(x)
-        cell_of_voxel: list[Tensor] = [torch.arange(len(x.grid), device=feat.device)]  # per level [N]
-        for finer in results[:STAGES]:
-            cell_of_voxel.append(_cell_of(finer, results[len(cell_of_voxel)])[cell_of_voxel[-1]])
+        parents = [_cell_of(finer, coarser) for finer, coarser in pairwise(results[: STAGES + 1])]  # per level [M]
+        cell_of_voxel = [torch.arange(len(x.grid), device=feat.device)]  # per level [N]
+        for parent in parents:
+            cell_of_voxel.append(parent.index_select(0, cell_of_voxel[-1]))
         cells = tuple(_unsorted(cell, order) for cell in cell_of_voxel)
-        return Stages(tuple(r.features for r in results), tuple(r.grid.level for r in results), cells)
+        features, levels = tuple(r.features for r in results), tuple(r.grid.level for r in results)
+        return Stages(features, levels, cells, tuple(parents))
 
     def encode(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,26 +12,29 @@ from torch import Tensor, nn
 class Stages:
     """Features of the cells of each stage, for N voxels.
 
+    Cells come in any order: those of a scene need not be in a row.
+
     Attributes:
-        features: per stage [M, C] features of its cells, scene after scene.
+        features: per stage [M, C] features of its cells.
         levels: per stage, the resolution of its cells: an index into ``cells``.
         cells: per resolution [N], the index of the cell that holds each voxel.
+        parents: per resolution but the coarsest [M], the index of the cell that holds each cell one resolution coarser.
     """
 
     features: tuple[Tensor, ...]
     levels: tuple[int, ...]
     cells: tuple[Tensor, ...]
+    parents: tuple[Tensor, ...]
 
     def __getitem__(self, which: slice) -> Stages:
         """The selected stages."""
-        return Stages(self.features[which], self.levels[which], self.cells)
+        return replace(self, features=self.features[which], levels=self.levels[which])
 
-    def select(self, voxels: slice) -> Stages:
-        """Restrict to consecutive voxels: one scene of a batch."""
-        cells = [c[voxels] for c in self.cells]  # per resolution [n]
-        spans = [slice(int(c.min()), int(c.max()) + 1) if len(c) else slice(0, 0) for c in cells]
-        features = tuple(f[spans[level]] for f, level in zip(self.features, self.levels, strict=True))
-        return Stages(features, self.levels, tuple(c - span.start for c, span in zip(cells, spans, strict=True)))
+    def count(self, level: int) -> int:
+        """Number of cells of a resolution that a stage or a finer resolution has."""
+        if level < len(self.parents):
+            return len(self.parents[level])
+        return len(self.features[self.levels.index(level)])
 
     def spread(self) -> list[Tensor]:
         """Per stage [N, C]: the features of each voxel's cell."""

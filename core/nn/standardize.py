@@ -30,12 +30,23 @@ class Standardize(nn.Module):
         self.register_buffer("batches", torch.tensor(0))
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardise rows [N, D]; in training, update the statistics with them first (no rows change nothing)."""
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Standardise rows [N, D]; in training, update the statistics with them first (no rows change nothing).
+
+        Args:
+            seen: [N] bool, rows that enter the statistics; None = all.
+        """
         if self.training and len(x):
-            self.batches += 1
-            share = max(self.momentum, 1 / int(self.batches))
-            self.mean.lerp_(x.mean(0), share)
-            # Around the running mean, so that differences between scenes count as variance.
-            self.variance.lerp_((x - self.mean).square().mean(0), share)
+            self._learn(x, seen)
         return (x - self.mean) / self.variance.clamp_min(1e-12).sqrt()
+
+    def _learn(self, x: Tensor, seen: Tensor | None) -> None:
+        """Update the statistics. Nothing is read back from the device, which would wait for it."""
+        row_weight = x.new_ones(len(x)) if seen is None else seen.to(x.dtype)  # [N]
+        count = row_weight.sum()
+        row_weight = row_weight / count.clamp_min(1)
+        self.batches += (count > 0).to(self.batches.dtype)
+        share = (1 / self.batches.clamp_min(1)).clamp_min(self.momentum).to(x.dtype) * (count > 0)
+        self.mean.lerp_(row_weight @ x, share)
+        # Around the running mean, so that differences between scenes count as variance.
+        self.variance.lerp_(row_weight @ (x - self.mean).square(), share)

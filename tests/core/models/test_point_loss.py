@@ -12,11 +12,16 @@ from gaussiancross.core.data.scene import Frame, PosedFrames
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.features.lifting import lift, lift_views
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
-from gaussiancross.core.losses.gaussiancross import point_cosine, point_cosine_of_cells
+from gaussiancross.core.losses import points
+from gaussiancross.core.losses.gaussiancross import point_cosine
+from gaussiancross.core.losses.points import cell_sums, point_loss, point_loss_reference, sum_of_cosines
 from gaussiancross.core.models import GaussianCross
+from gaussiancross.core.nn.spunet import SpUNet
+from gaussiancross.core.nn.stages import Stages
 from gaussiancross.core.nn.standardize import Standardize
 from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.pretraining.presets import TINY
+from helpers.hash_order import use_hash_order
 
 W, H, D = 40, 30, 3
 
@@ -79,17 +84,72 @@ class TestPointCosine:
         loss.backward()
         assert float(loss.detach()) == 0 and predicted.grad.shape == (0, D)
 
-    def test_of_cells_it_is_that_of_their_points(self):
+
+def some_backbone_stages(dtype: torch.dtype = torch.float64) -> tuple[Stages, list[slice]]:
+    """Stages of a small backbone for two scenes of different sizes, and the rows of their voxels."""
+    torch.manual_seed(0)
+    net = SpUNet(6, 4, (4, 6, 8, 8, 8, 6, 6, 5), (1,) * 8).to(dtype)
+    sizes = [70, 130]
+    grids = [torch.unique(torch.randint(0, 24, (n, 3)), dim=0) for n in sizes]
+    offset = torch.tensor([len(grids[0]), len(grids[0]) + len(grids[1])])
+    stages = net.stages(torch.cat(grids), torch.randn(int(offset[-1]), 6, dtype=dtype), offset)
+    return stages, [slice(0, int(offset[0])), slice(int(offset[0]), int(offset[1]))]
+
+
+class TestPointLossOfABatch:
+    @pytest.mark.parametrize("which", [slice(None), slice(-1, None)])
+    def test_it_is_the_mean_over_scenes_and_points_in_any_order_of_the_cells(self, monkeypatch, which):
+        use_hash_order(monkeypatch)
+        stages, spans = some_backbone_stages()
+        stages = stages[which]
+        layers = torch.nn.ModuleList(torch.nn.Linear(f.shape[1], 7).double() for f in stages.features)
+        n = len(stages.cells[0])
+        seen = torch.rand(n) < 0.6
+        seen[spans[1].start : spans[1].start + 40] = False  # scenes differ in their share of seen points
+        targets = torch.nn.functional.normalize(torch.randn(n, 7).double(), dim=1)
+        weight = torch.cat([seen[s] / (2.0 * int(seen[s].sum())) for s in spans]).double()
+        rows = torch.zeros(n, 7).double().index_add(0, stages.cells[0], targets * weight[:, None])
+        losses = (
+            point_loss(stages, layers, cell_sums(stages, rows), weight.sum()),
+            point_loss_reference(stages, layers, spans, targets, seen),
+        )
+        leaves = [*stages.features, *layers.parameters()]
+        gradients = [torch.autograd.grad(loss, leaves, retain_graph=True) for loss in losses]
+        assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), abs=1e-6)
+        for fast, slow in zip(*gradients, strict=True):
+            assert float(slow.abs().max()) > 0
+            torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-7)
+
+    def test_each_cell_of_the_batch_is_handed_to_it_once(self, monkeypatch):
+        """In hash order, the first and the last cell of every scene enclose nearly all cells of the batch."""
+        use_hash_order(monkeypatch)
+        sizes = []
+
+        def spy(features, layer, directions):
+            sizes.append((len(features), tuple(directions.shape)))
+            return sum_of_cosines(features, layer, directions)
+
+        monkeypatch.setattr(points, "sum_of_cosines", spy)
         torch.manual_seed(0)
-        predicted = torch.randn(4, D, dtype=torch.float32, requires_grad=True)
-        target, cells = torch.randn(9, D), torch.tensor([0, 2, 2, 3, 0, 2, 3, 3, 3])  # none in cell 1
-        directions = torch.zeros(4, D).index_add(0, cells, torch.nn.functional.normalize(target, dim=1))
-        losses = point_cosine(predicted[cells], target), point_cosine_of_cells(predicted, directions, 9)
-        assert torch.allclose(*losses, atol=1e-6)
-        grads = [torch.autograd.grad(loss, predicted)[0] for loss in losses]
-        assert torch.allclose(*grads, atol=1e-6) and not bool(grads[1][1].any())
-        nothing = point_cosine_of_cells(predicted, torch.zeros(4, D), 0)
-        assert float(nothing.detach()) == 0 and not bool(torch.autograd.grad(nothing, predicted)[0].any())
+        config = replace(TestModel.config, teacher_dim=D)
+        model, one = GaussianCross(config), TestModel().batch()
+        batch = Batch(PointBatch.cat([one.points] * 3), one.views * 3)
+        predictions = model(batch)
+        stages = predictions[0].stages
+        interleaved = stages.cells[1].view(3, -1)
+        assert bool((interleaved.amin(1) < 10).all()) and bool(
+            (interleaved.amax(1) > len(stages.features[1]) - 10).all()
+        )
+        model.losses(predictions, batch)[1]["points"].backward()
+        assert sizes == [(len(f), (len(f), D)) for f in stages.features]
+
+    def test_without_a_point_it_is_zero(self):
+        stages, _ = some_backbone_stages(torch.float32)
+        layers = torch.nn.ModuleList(torch.nn.Linear(f.shape[1], 7) for f in stages.features)
+        nothing = cell_sums(stages, torch.zeros(len(stages.cells[0]), 7))
+        loss = point_loss(stages, layers, nothing, torch.zeros(()))
+        gradients = torch.autograd.grad(loss, list(layers.parameters()))
+        assert float(loss.detach()) == 0 and not any(bool(g.any()) for g in gradients)
 
 
 class TestStandardize:
@@ -112,6 +172,14 @@ class TestStandardize:
 
     def test_a_channel_that_never_changes_is_finite(self):
         assert bool(torch.isfinite(Standardize(D)(torch.ones(10, D))).all())
+
+    def test_rows_that_are_not_seen_do_not_count(self):
+        rows, seen = torch.randn(50, D), torch.arange(50) % 3 > 0
+        some, other = Standardize(D), Standardize(D)
+        assert torch.allclose(some(rows, seen)[seen], other(rows[seen]), atol=1e-6)
+        before = {k: v.clone() for k, v in some.state_dict().items()}
+        some(rows, torch.zeros(50, dtype=torch.bool))
+        assert all(torch.equal(before[k], v) for k, v in some.state_dict().items())
 
 
 class TestModel:
