@@ -13,8 +13,9 @@ from dataclasses import replace
 import torch
 
 from ..core.data.objects import object_attributes
+from ..core.device import has_bfloat16
 from ..core.geometry.gaussians import Gaussians
-from ..core.models.clipgs import TINY, ClipGS, has_bfloat16
+from ..core.models.clipgs import TINY, ClipGS
 from ..core.nn.gs_tokenizer import make_patches
 from ..core.nn.point_ops import UNI3D_SKIP, farthest_point_sample, gather, knn
 from ._machine import environment

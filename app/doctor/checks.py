@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ...core.cuda import Problem
 from . import environment as env
 
 State = Literal["ok", "idle", "warn", "fail"]
@@ -178,30 +178,31 @@ def check_cuda() -> Check:
         f"driver {driver or 'unknown'}, torch built for CUDA {torch.version.cuda}"
     )
     try:
-        (torch.ones(8, device=env.default_device()) * 2).sum().item()
+        (torch.ones(8, device="cuda") * 2).sum().item()
     except RuntimeError as error:
         return Check(
             "CUDA", "warn", f"{detail}; a first kernel fails ({env.first_line(error)})", env.install_torch_for_driver()
         )
     if torch.cuda.device_count() > 1:
-        detail += f"; {torch.cuda.device_count()} devices, one is used"
+        detail += f"; {torch.cuda.device_count()} devices: `torchrun` trains on several"
+    cudnn = torch.backends.cudnn.version() or 0
+    if 90_800 <= cudnn < 91_500:
+        detail += f"; with cuDNN {cudnn // 10_000}.{cudnn // 100 % 100} dense 3D convolutions run in float32"
+        return Check("CUDA", "warn", detail, env.install_torch_for_driver())
     return Check("CUDA", "ok", detail)
 
 
 def check_nvcc() -> Check:
     """The compiler that gsplat needs to build its CUDA code on first use."""
-    release = re.search(r"release ([0-9.]+)", env.output_of("nvcc", "--version"))
+    found = env.nvcc_version()
     if not env.cuda_available():
-        return Check("nvcc", "idle", f"{release.group(1)}, unused" if release else "not needed without CUDA")
-    built = str(env.torch_module().version.cuda)
-    fix = f"install the CUDA {built} toolkit, e.g. `conda install -c nvidia cuda-toolkit={built}`, with nvcc on PATH"
+        return Check("nvcc", "idle", f"{found}, unused" if found else "not needed without CUDA")
     if env.gsplat_built():
         return Check("nvcc", "ok", "not needed: gsplat's CUDA code is built")
-    if not release:
-        return Check("nvcc", "warn", "not found: gsplat cannot build its CUDA code", fix)
-    if release.group(1).split(".")[0] != built.split(".")[0]:
-        return Check("nvcc", "warn", f"{release.group(1)}, but torch is built for CUDA {built}", fix)
-    return Check("nvcc", "ok", release.group(1))
+    problem = env.build_problem()
+    if problem is not None:
+        return Check("nvcc", "warn", problem.reason, _mend(problem))
+    return Check("nvcc", "ok", found)
 
 
 def check_gsplat() -> Check:
@@ -209,7 +210,7 @@ def check_gsplat() -> Check:
     if not env.cuda_available():
         return Check("gsplat", "idle", f"{found or 'absent'}; not used without CUDA")
     if found is None:
-        return Check("gsplat", "warn", "missing: splatting would run on the CPU", env.install(need))
+        return Check("gsplat", "warn", "missing: nothing runs on the GPU without it", env.install(need))
     if not (1, 4) <= env.version_tuple(found) < (1, 6):
         return Check("gsplat", "warn", f"{found}; 1.4 or 1.5 is needed", env.install(need))
     built = env.gsplat_built()
@@ -220,7 +221,7 @@ def check_gsplat() -> Check:
 
 def check_spconv() -> Check:
     builds = [name for name in SPCONV_BUILDS if env.installed(name)]
-    need = "spconv-cu120>=2.3.6" if sys.version_info < (3, 12) else "spconv-cu126>=2.3.8"
+    need = "spconv-cu126>=2.3.8"
     if env.installed("spconv"):
         detail = (
             f"the CPU package `spconv` {env.installed('spconv')}: its backward crashes and its forward is silently "
@@ -231,23 +232,49 @@ def check_spconv() -> Check:
         found = ", ".join(f"{name} {env.installed(name)}" for name in builds)
         return Check("spconv", "idle", f"{found or 'absent'}; not used without CUDA")
     if not builds:
-        return Check("spconv", "warn", "missing: sparse convolutions on CUDA need it", env.install(need))
+        supported = platform.machine() == "x86_64" and sys.version_info < (3, 14)
+        fix = env.install(need) if supported else ""
+        detail = "missing: sparse convolutions on CUDA run in plain torch, slower"
+        return Check("spconv", "warn", detail + ("" if supported else "; none is published for this machine"), fix)
     if len(builds) > 1:
-        keep = need.split(">")[0]
+        keep = need.split(">")[0] if need.split(">")[0] in builds else builds[-1]
         drop = [name for name in builds if name != keep]
         return Check("spconv", "warn", f"{' and '.join(builds)} overwrite each other", env.uninstall(*drop))
     try:
-        import torch
         from spconv import pytorch as spconv
 
-        device = env.default_device()
-        grid = torch.tensor([[0, 1, 1, 1]], dtype=torch.int32, device=device)
-        x = spconv.SparseConvTensor(torch.ones(1, 16, device=device, requires_grad=True), grid, [4, 4, 4], 1)
-        spconv.SubMConv3d(16, 16, 3, bias=False).to(device)(x).features.sum().backward()
+        from ...core.cuda import convolve_one
+
+        convolve_one(spconv)
     except Exception as error:
         detail = f"{builds[0]} {env.installed(builds[0])} does not work ({env.first_line(error)})"
         return Check("spconv", "warn", detail, env.install(need, reinstall=True))
     return Check("spconv", "ok", f"{builds[0]} {env.installed(builds[0])}, runs forward and backward")
+
+
+def check_device(deep: bool = False) -> Check:
+    """The device that "auto" stands for, and why.
+
+    Args:
+        deep: try the kernels, which compiles gsplat; otherwise they are assumed to work where gsplat can be compiled.
+    """
+    if not env.cuda_available():
+        return Check("device", "ok", "auto takes the CPU: torch finds no CUDA device")
+    if deep:
+        problem = env.cuda_ready().gsplat
+    elif env.installed("gsplat") is None:
+        problem = Problem("the package gsplat is not installed", ("gsplat>=1.4,<1.6",))
+    else:
+        problem = None if env.gsplat_built() else env.build_problem()
+    if problem is not None:
+        return Check("device", "warn", f"auto takes the CPU: {problem.reason}", _mend(problem))
+    sure = "" if deep or env.gsplat_built() else ", once gsplat is compiled (`gaussiancross doctor --deep` does so now)"
+    convolutions = "spconv" if any(env.installed(name) for name in SPCONV_BUILDS) else "plain torch"
+    return Check("device", "ok", f"auto takes CUDA, sparse convolutions by {convolutions}{sure}")
+
+
+def _mend(problem: Problem) -> str:
+    return env.install(*problem.needs) if problem.needs else problem.advice
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...core.cuda import CudaReady, Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,18 +52,32 @@ def cuda_available() -> bool:
 
 
 def gsplat_built() -> str:
-    """Folder of gsplat's compiled CUDA code, or "". Only looks for files: importing gsplat would start a build."""
-    try:
-        files = importlib.metadata.files("gsplat") or []
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-    if any(f.name.startswith("csrc") and f.suffix in (".so", ".pyd") for f in files):
-        return "in the wheel"
-    from torch.utils.cpp_extension import get_default_build_root
+    """Folder of gsplat's compiled CUDA code, or ""; compiles nothing."""
+    from ...core import cuda
 
-    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    found = next((p for p in root.glob("**/gsplat_cuda.*") if p.suffix in (".so", ".pyd", ".lib")), None)
-    return str(found.parent) if found else ""
+    return cuda.gsplat_built()
+
+
+def build_problem() -> Problem | None:
+    """Why gsplat's CUDA code cannot be compiled here; compiles nothing."""
+    from ...core import cuda
+
+    return cuda.build_problem()
+
+
+def nvcc_version() -> str:
+    """Version and path of the CUDA compiler that a build would use, or ""."""
+    from ...core import cuda
+
+    nvcc = cuda.find_nvcc()
+    return "" if nvcc is None else f"{cuda.nvcc_release(nvcc)} ({nvcc})"
+
+
+def cuda_ready() -> CudaReady:
+    """Whether gsplat and spconv run on the device; compiles gsplat where that was not done yet."""
+    from ...core import cuda
+
+    return cuda.cuda_ready()
 
 
 def free_memory_gb() -> float | None:
@@ -122,13 +139,6 @@ def torch_module() -> Any:
     import torch
 
     return torch
-
-
-def default_device() -> Any:
-    """The device that the package uses by default."""
-    from ...core.device import default_device
-
-    return default_device()
 
 
 def core_count() -> int:

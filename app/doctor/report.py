@@ -35,6 +35,7 @@ def run_checks(deep: bool = False) -> list[Check]:
         ("nvcc", checks.check_nvcc),
         ("gsplat", checks.check_gsplat),
         ("spconv", checks.check_spconv),
+        ("device", partial(checks.check_device, deep)),
         ("nerfstudio", checks.check_nerfstudio),
         *((name, partial(checks.check_optional, name)) for name in checks.OPTIONAL),
         ("memory", checks.check_memory),

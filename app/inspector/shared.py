@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from ...core.device import default_device
 from ...core.query import TextEncoder
 from ...trainers.engine.live import LiveFeed
 from ..render.colors import BACKGROUND
@@ -76,7 +76,7 @@ class Shared:
         self.source, self.worker, self.feed, self.metrics = source, worker, feed, metrics
         self.renderer = Renderer(source)
         self.text, self.recognizer, self.tour = text, recognizer, tour
-        self.max_width = max_width or (1920 if torch.cuda.is_available() else 1280)
+        self.max_width = max_width or (1920 if default_device().type == "cuda" else 1280)
         self.max_points = max_points
         self.resolution = AdaptiveResolution()
         self.blank = np.full((8, 8, 3), [round(255 * c) for c in BACKGROUND], np.uint8)

@@ -368,5 +368,5 @@ def model_from_config(config: dict[str, Any]) -> GaussianCross:
     """
     if "model" not in config:
         raise InputError("the run's config", "a key 'model'", str(sorted(config)))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # building draws on the CPU; a GPU's state would open it
         return GaussianCross(from_dict(GaussianCrossConfig, config["model"], "model"))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.objects import object_attributes
+from ..device import has_bfloat16
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians
 from ..io.pretrained import check_names
@@ -174,10 +175,3 @@ class ClipGS(nn.Module):
             with torch.autocast(device.type, torch.bfloat16, enabled=cast):
                 embeddings.append(self(torch.stack(part).to(device)).cpu())
         return torch.cat(embeddings) if embeddings else torch.zeros(0, self.config.embed_dim)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device has fast bfloat16 matrix products."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()

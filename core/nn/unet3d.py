@@ -1,7 +1,8 @@
 """The dense 3D U-Net that refines the cuboid lattice (GaussianCross §3.2, PonderV2's layer order).
 
 Inputs keep their memory format, because channels_last_3d is no faster on the CPU; bfloat16 autocast is the caller's
-choice and halves the time on processors that compute in it.
+choice and halves the time on processors that compute in it. With a cuDNN whose bfloat16 3D convolutions are wrong or
+slow (`bfloat16_conv3d_works`), the network runs in float32 all the same.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..device import bfloat16_conv3d_works
 from ..errors import InputError
 
 Norm = Literal["batch", "group"]
@@ -56,6 +58,9 @@ class UNet3d(nn.Module):
         """
         if x.ndim != 5 or any(s % self.multiple for s in x.shape[2:]):
             raise InputError("UNet3d input", f"[B, C, X, Y, Z] in multiples of {self.multiple}", str(list(x.shape)))
+        if torch.is_autocast_enabled(x.device.type) and not bfloat16_conv3d_works(x.device):
+            with torch.autocast(x.device.type, enabled=False):
+                return self(x.float())
         if self._is_slow_alone(x):
             return self(torch.cat([x, torch.zeros_like(x)]))[:1]
         skips = []

@@ -6,23 +6,25 @@ from typing import Any, Literal
 
 import torch
 
+from ..cuda import cuda_ready
 from ..errors import InputError
 
 Backend = Literal["auto", "torch", "spconv"]
 
 
 def resolve_backend(backend: str, device: torch.device) -> Literal["torch", "spconv"]:
-    """The backend that "auto" stands for on a device: spconv on CUDA, torch elsewhere.
+    """The backend that "auto" stands for on a device: spconv on CUDA where it works (`cuda_ready`), else torch.
 
     Raises:
-        InputError: an unknown name, or spconv is wanted and not installed.
+        InputError: an unknown name, or "spconv" without spconv.
     """
     if backend not in ("auto", "torch", "spconv"):
         raise InputError("sparse backend", "auto, torch or spconv", repr(backend))
-    if backend == "torch" or (backend == "auto" and device.type != "cuda"):
-        return "torch"
-    require_spconv()
-    return "spconv"
+    if backend == "auto":
+        return "spconv" if device.type == "cuda" and cuda_ready().spconv is None else "torch"
+    if backend == "spconv":
+        require_spconv()
+    return "spconv" if backend == "spconv" else "torch"
 
 
 def require_spconv() -> Any:
@@ -35,7 +37,7 @@ def require_spconv() -> Any:
     try:
         import spconv.pytorch as spconv
         from spconv.constants import ALL_WEIGHT_IS_KRSC
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
         raise InputError("sparse backend", "spconv 2.3 for CUDA", f"none ({error})", install) from error
     from spconv.cppconstants import CPU_ONLY_BUILD
 

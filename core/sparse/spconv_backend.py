@@ -49,7 +49,9 @@ class SpconvLayer:
         tensor = spconv.SparseConvTensor(
             features, grid.indices, list(grid.spatial_shape), grid.batch_size, indice_dict=grid.spconv_maps
         )
-        with torch.autocast(device, enabled=False) if exact else nullcontext():
+        # spconv launches its kernels on the current device, whatever the tensors' is.
+        where = torch.cuda.device(features.device) if features.is_cuda else nullcontext()
+        with where, torch.autocast(device, enabled=False) if exact else nullcontext():
             out = layer(tensor)
         grid.spconv_maps.update(out.indice_dict)
         return out.replace_feature(out.features.to(half)) if exact and half is not None else out

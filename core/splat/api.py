@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..cuda import GSPLAT, cuda_ready
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians
 
@@ -39,7 +40,7 @@ def default_backend(device: torch.device | str) -> str:
     """``"gsplat"`` for CUDA devices, ``"numba"`` for the CPU.
 
     Raises:
-        InputError: the package is not installed (with what to install), or there is no backend for the device.
+        InputError: the package is not installed or does not work (with what to do), or there is none for the device.
     """
     kind = torch.device(device).type
     for backend, name in BACKEND_DEVICES.items():
@@ -50,11 +51,13 @@ def default_backend(device: torch.device | str) -> str:
 
 
 def _require(backend: str) -> None:
+    where = f'rasterize(backend="{backend}")'
     if backend != "reference" and find_spec(backend) is None:
-        what = "gsplat>=1.4,<1.6" if backend == "gsplat" else "numba>=0.60,<0.70"
-        raise InputError(
-            f'rasterize(backend="{backend}")', f"the package {backend}", "none", f'install it: pip install "{what}"'
-        )
+        what = GSPLAT if backend == "gsplat" else "numba>=0.60,<0.70"
+        raise InputError(where, f"the package {backend}", "none", f'install it: pip install "{what}"')
+    problem = cuda_ready().gsplat if backend == "gsplat" else None
+    if problem is not None:
+        raise InputError(where, "a GPU that gsplat can use", f"none, because {problem.reason}", problem.remedy)
 
 
 def rasterize(

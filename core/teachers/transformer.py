@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.scene import PosedFrames
-from ..device import default_device
+from ..device import default_device, has_bfloat16
 from ..errors import InputError
 from ..query.text import TextEncoder
 from .base import ImageTeacher, TeacherFactory, TeacherInfo
@@ -197,5 +197,5 @@ def _device(device: str) -> str:
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and has_bfloat16(device) else torch.float32
     return getattr(torch, precision)

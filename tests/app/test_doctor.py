@@ -3,11 +3,14 @@
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
+import torch
 from gaussiancross.app.commands import doctor as command
 from gaussiancross.app.doctor import checks as doctor
 from gaussiancross.app.doctor import environment, report
+from gaussiancross.core import cuda as core_cuda
 
 
 @pytest.fixture
@@ -39,11 +42,15 @@ def cuda(monkeypatch):
             is_available=lambda: True,
         ),
         ones=lambda n, device: FakeTensor(),
+        backends=types.SimpleNamespace(cudnn=types.SimpleNamespace(version=lambda: 92_600)),
     )
     monkeypatch.setattr(environment, "torch_module", lambda: fake)
     monkeypatch.setattr(environment, "gsplat_built", lambda: "")
     outputs = {"nvidia-smi": "570.1", "nvcc": "Cuda compilation tools, release 12.6, V12.6.20"}
     monkeypatch.setattr(environment, "output_of", lambda *command: outputs.get(command[0], ""))
+    monkeypatch.setattr(core_cuda, "find_nvcc", lambda: Path("nvcc") if outputs["nvcc"] else None)
+    monkeypatch.setattr(core_cuda, "nvcc_release", lambda nvcc: outputs["nvcc"].partition("release ")[2].split(",")[0])
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
     return types.SimpleNamespace(torch=fake, outputs=outputs)
 
 
@@ -219,6 +226,45 @@ class TestCuda:
 
     def test_gsplat_missing(self, versions, cuda):
         assert doctor.check_gsplat().state == "warn"
+
+    def test_a_cudnn_whose_convolutions_are_not_used(self, cuda):
+        cuda.torch.backends.cudnn.version = lambda: 91_002
+        check = doctor.check_cuda()
+        assert check.state == "warn" and "cuDNN 9.10" in check.detail and "float32" in check.detail and check.fix
+
+    def test_the_compiler_comes_from_nvidias_packages(self, versions, cuda, monkeypatch):
+        versions["pip"] = "25"
+        cuda.outputs["nvcc"] = ""
+        monkeypatch.setattr(torch.version, "cuda", "13.2")
+        assert doctor.check_nvcc().fix.endswith("-m pip install 'cuda-toolkit[nvcc,cccl]==13.2.*'")
+
+
+class TestDevice:
+    def test_without_cuda(self, no_cuda):
+        assert doctor.check_device().state == "ok" and "CPU" in doctor.check_device().detail
+
+    def test_the_cpu_with_its_reason_and_one_command(self, versions, cuda):
+        versions["pip"] = "25"
+        check = doctor.check_device()
+        assert check.state == "warn" and "auto takes the CPU: the package gsplat is not installed" in check.detail
+        assert check.fix.endswith("-m pip install 'gsplat>=1.4,<1.6'")
+        versions["gsplat"], cuda.outputs["nvcc"] = "1.5.3", ""
+        check = doctor.check_device()
+        assert "no CUDA compiler" in check.detail and "cuda-toolkit=12.6" in check.fix
+
+    def test_cuda_with_the_convolutions_that_it_takes(self, versions, cuda, monkeypatch):
+        versions["gsplat"] = "1.5.3"
+        check = doctor.check_device()
+        assert check.state == "ok" and "plain torch" in check.detail and "--deep" in check.detail
+        versions["spconv-cu126"] = "2.3.8"
+        monkeypatch.setattr(environment, "gsplat_built", lambda: "/somewhere")
+        assert doctor.check_device().detail == "auto takes CUDA, sparse convolutions by spconv"
+
+    def test_deep_tries_the_kernels(self, versions, cuda, monkeypatch):
+        problem = core_cuda.Problem("gsplat's kernels fail (no kernel image)", advice="delete /x")
+        monkeypatch.setattr(environment, "cuda_ready", lambda: core_cuda.CudaReady(problem, None))
+        check = doctor.check_device(deep=True)
+        assert check.state == "warn" and "no kernel image" in check.detail and check.fix == "delete /x"
 
 
 class TestRest:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ...core.config import from_dict, to_dict
 from ...core.datasets.objects.triplets import Triplets, splits
-from ...core.device import default_device
+from ...core.device import default_device, has_bfloat16
 from ...core.errors import InputError
 from ...core.io.checkpoint import load_checkpoint
 from ...core.losses.clipgs import image_voting, text_contrast, voting_weights
 from ...core.metrics.retrieval import retrieval_scores
 from ...core.metrics.zero_shot import zero_shot_scores
-from ...core.models.clipgs import MAX_LOGIT_SCALE, ClipGS, Precision, has_bfloat16
+from ...core.models.clipgs import MAX_LOGIT_SCALE, ClipGS, Precision
 from ...core.models.uni3d import load_uni3d
 from ..engine.loop import Trainer, TrainSchedule
 from ..engine.ranks import Ranks

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...core.config import flatten, to_dict
 from ...core.data.batch import PointBatch
-from ...core.device import default_device
+from ...core.device import default_device, has_bfloat16
 from ...core.errors import InputError
 from ..engine.loop import Trainer, TrainSchedule
 from ..engine.prefetch import default_workers
@@ -103,6 +103,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         self.model = model.to(self.device)
         self.optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, weight_decay=config.optim.weight_decay)
         self._statistics = WarmStatistics(self.model)
+        self._amp = config.optim.amp and self.device.type == "cuda" and has_bfloat16(self.device)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -114,8 +115,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
 
     def forward(self, points: PointBatch) -> Any:
         """Run the network on points on the device, in the config's precision."""
-        amp = self.config.optim.amp and self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
             return self.model(points)
 
     def batch(self, step: int) -> PointBatch:

@@ -81,7 +81,8 @@ class GaussianCrossPipelineConfig(VanillaPipelineConfig):
 
 
 def _machine() -> MachineConfig:
-    return MachineConfig(seed=0, device_type="cuda" if default_device().type == "cuda" else "cpu")
+    # Whether gsplat works there is asked later (`validate`): this runs whenever nerfstudio is imported.
+    return MachineConfig(seed=0, device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass
@@ -157,7 +158,7 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         )
 
     def validate(self) -> None:
-        """Check the options before a run folder is created.
+        """Check the options before a run folder is created; replace "cuda" by "cpu" where splatting works only there.
 
         Raises:
             InputError: several devices or machines, an unavailable device, or an unknown ``--vis``.
@@ -174,6 +175,8 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         if self.vis not in VIS:
             hint = "curves always go to TensorBoard and metrics.jsonl; tensorboard alone means no viewer"
             raise InputError("--vis", " or ".join(VIS), str(self.vis), hint)
+        if machine.device_type == "cuda":
+            machine.device_type = "cuda" if default_device().type == "cuda" else "cpu"
 
     # --- called by ns-train, in this order ------------------------------------------------------------------
 

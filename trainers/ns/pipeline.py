@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from nerfstudio.pipelines.base_pipeline import Pipeline
 
+from ...core.device import default_device
 from .datamanager import GaussianCrossDataManager
 from .model import GaussianCrossModel
 
@@ -21,7 +22,7 @@ class GaussianCrossPipeline(Pipeline):
 
     Args:
         config: network and data.
-        device: device of the network.
+        device: device of the network; the CPU instead of a CUDA device on which splatting does not work.
         test_mode: passed by nerfstudio; data are read lazily in every mode.
     """
 
@@ -40,7 +41,8 @@ class GaussianCrossPipeline(Pipeline):
         self._model: GaussianCrossModel = config.model.setup(
             scene_box=None, num_train_data=0, source=self.datamanager.source
         )
-        self._model.to(device)
+        # nerfstudio's commands say cuda wherever torch sees such a device; whether gsplat works there, it does not ask.
+        self._model.to(default_device() if torch.device(device).type == "cuda" else device)
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Load the weights of a ``nerfstudio_models/`` checkpoint, strictly."""

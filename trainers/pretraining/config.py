@@ -47,7 +47,7 @@ class OptimConfig:
     grad_clip: float = 1.0
     """Largest gradient norm; 0 does not clip."""
     amp: bool = True
-    """Mixed precision (bfloat16) on CUDA; sparse convolutions stay in float32."""
+    """Mixed precision (bfloat16) on GPUs that have it in hardware; sparse convolutions stay in float32."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...core.config import to_dict
 from ...core.data.batch import Batch
-from ...core.device import default_device
+from ...core.device import default_device, has_bfloat16
 from ...core.errors import InputError
 from ...core.metrics import psnr
 from ...core.models import GaussianCross, GaussianCrossConfig, Prediction
@@ -81,6 +81,7 @@ class Pretrainer(Trainer[Batch]):
         self.model = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optim)
         self._statistics = WarmStatistics(self.model)
+        self._amp = config.optim.amp and self.device.type == "cuda" and has_bfloat16(self.device)
         self._shortened_at = (0, 0.0)  # step and position of the last `shorten`
         self._time_limit: tuple[float, int, float] | None = None  # start of `fit`, its first step, seconds
         self._next_check = 0.0  # when to compare the remaining steps with the time limit, seconds since `fit` began
@@ -146,11 +147,10 @@ class Pretrainer(Trainer[Batch]):
         optim = self.config.optim
         lr = one_cycle(self.position, self.config.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
-        amp = optim.amp and self.device.type == "cuda"
         predictions: list[Prediction] = []
 
         def losses() -> tuple[Tensor, dict[str, Tensor]]:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
                 predictions.extend(self.model(batch))
                 return self.model.losses(predictions, batch)
 
