@@ -46,8 +46,11 @@ ABOUT = 0.3
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
     monkeypatch.setitem(api.BACKEND_DEVICES, "reference", NAME)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the tensors are tiny: more threads would only wait for each other
     with pretended():
         yield DEVICE
+    torch.set_num_threads(threads)
 
 
 def trained(make, tmp_path):

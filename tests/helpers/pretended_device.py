@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils import backend_registration
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 aten = torch.ops.aten
 NAME = "pretended"
@@ -91,31 +90,51 @@ def pretended() -> Iterator[torch.device]:
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """``func`` of what the tensors hold; results are on the device where an argument is, or where it was asked for."""
-    tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+    tensors = [t for t in _leaves((*args, *kwargs.values())) if isinstance(t, Tensor)]
     held = [t for t in tensors if isinstance(t, Held)]
+    device = kwargs.get("device")
+    here = bool(held) if device is None else torch.device(device).type == NAME
+    if not held and not here:
+        return func(*args, **kwargs)
     if held:
         _check(func, args, [t for t in tensors if not isinstance(t, Held)])
-    here = bool(held)
-    if kwargs.get("device") is not None:
-        here = torch.device(kwargs["device"]).type == NAME
+    if device is not None:
         if here and kwargs.get("generator") is not None:
             raise RuntimeError(f"{func} on {DEVICE} wants a generator of that device")
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    out = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    out = func(*_map(_inner, args), **{name: _map(_inner, value) for name, value in kwargs.items()})
     if func is aten.copy_.default:
         return args[0]
     if held and torch.Tag.inplace_view in func.tags:  # squeeze_ and the like: the outer shape follows the inner one
         with no_dispatch():
             func(*args, **kwargs)
         return args[0]
+    if not here:
+        return out
     outer = {id(t.inner): t for t in held}  # what works in place returns what it was given
 
     def wrap(t: Any) -> Any:
-        if not here or not isinstance(t, Tensor):
+        if not isinstance(t, Tensor):
             return t
         return outer[id(t)] if id(t) in outer else Held(t)
 
-    return tree_map(wrap, out)
+    return _map(wrap, out)
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    """What lists and tuples hold; torch's own pytrees take most of the time of such small operations."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _map(function: Any, value: Any) -> Any:
+    """``function`` of every leaf, in the same lists and tuples."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([_map(function, item) for item in value])
+    return function(value)
 
 
 def _check(func: Any, args: Any, others: list[Tensor]) -> None:
@@ -127,7 +146,7 @@ def _check(func: Any, args: Any, others: list[Tensor]) -> None:
     if torch.Tag.pointwise in func.tags or func in _TAKE_NUMBERS:
         strangers = [t for t in strangers if t.ndim > 0]
     if func in _TAKE_INDICES and isinstance(args[0], Held):
-        indices = {id(t) for t in tree_leaves(args[1])}
+        indices = {id(t) for t in _leaves(args[1])}
         strangers = [t for t in strangers if id(t) not in indices]
     if strangers:
         raise RuntimeError(
