@@ -14,7 +14,8 @@ $(UV):
 .venv/installed: pyproject.toml $(UV)
 	$(UV) sync --all-extras --python $(PYTHON)
 	# Compiles the modules that every start needs, also where writing bytecode is switched off: seconds off each start.
-	PYTHONDONTWRITEBYTECODE= $(RUN)/python -c 'import gaussiancross.app.commands.view, gaussiancross.app.inspector.inspector'
+	PYTHONDONTWRITEBYTECODE= $(RUN)/python -W ignore -c 'import gaussiancross.app.commands.view, \
+	    gaussiancross.app.inspector.inspector, nerfstudio.scripts.train, nerfstudio.scripts.eval'
 	touch $@
 
 # Pre-train on the built-in rooms and watch it in the browser, on whatever this machine has.
