@@ -66,7 +66,9 @@ class MemoizingTeacher(ImageTeacher):
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
         if not index:
             return torch.zeros(0, *(self.info.resolution or (0, 0)), self.info.dim)
-        return torch.from_numpy(np.stack([self._frame(scene_name, frames, i) for i in index]))
+        stacked = np.stack([self._frame(scene_name, frames, i) for i in index])
+        # Computed features may have other strides than stored ones, and sums over them another order of summation.
+        return torch.from_numpy(np.ascontiguousarray(stacked))
 
     def _frame(self, scene: str, frames: PosedFrames, i: int) -> NDArray[np.float32]:
         viewmat = np.ascontiguousarray(frames.cameras.viewmats[i : i + 1].float().cpu().numpy())
