@@ -1,16 +1,18 @@
 """Write and read training checkpoints, safe against killed processes, full disks and damaged files.
 
     <folder>/step-000001234/model.safetensors    weights
-    <folder>/step-000001234/config.json          format, version, step and ``meta``
+    <folder>/step-000001234/config.json          format, version, step, ``meta`` and SHA-256 of all of these
     <folder>/step-000001234/state.pt             optimiser, random generators, …; loadable with weights_only=True
 
 A checkpoint is written beside ``folder`` (every checkpoint in it is complete), read back, flushed to the disk and then
-moved into place. Older ones are deleted after that.
+moved into place. Older ones are deleted after that. Reading verifies the checksums, so that a flipped bit is noticed;
+checkpoints of before there were any are read unverified.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import pickle
@@ -27,14 +29,23 @@ from torch import Tensor
 
 from ..errors import InputError, RunError
 from .atomic import move_away, staged_dir
+from .digests import sha256_of
+from .json_files import parse_json
 
 FORMAT = "gaussiancross-checkpoint"
 VERSION = 1
 
 MODEL, CONFIG, STATE = "model.safetensors", "config.json", "state.pt"
 
+SUMS = "sha256"
+"""Key of ``config.json``: file name → SHA-256; that of ``config.json`` itself is of its other entries."""
+
 _STEP = re.compile(r"step-(\d{9,})")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DamagedCheckpoint(InputError):
+    """A checkpoint of which a file is missing, damaged, or not what was written."""
 
 
 def save_checkpoint(
@@ -66,21 +77,27 @@ def save_checkpoint(
     folder = Path(folder).absolute()
     if keep < 1:
         raise InputError("keep", "at least 1 checkpoint", str(keep))
-    config = json.dumps({"format": FORMAT, "version": VERSION, "step": step, "meta": meta}, indent=2)
+    config = {"format": FORMAT, "version": VERSION, "step": step, "meta": meta}
     target = folder / f"step-{step:09d}"
     try:
         with staged_dir(target, folder.parent / f".{folder.name}.partial") as partial:
-            _write(partial / MODEL, safetensors_bytes(_independent_tensors(tensors)))
-            _write(partial / CONFIG, config.encode())
+            weights = safetensors_bytes(_independent_tensors(tensors))
             buffer = io.BytesIO()
             torch.save(extra or {}, buffer)
-            _write(partial / STATE, buffer.getbuffer())
-            _verify(partial, tensors)
+            state = buffer.getbuffer()
+            sums = {name: hashlib.sha256(data).hexdigest() for name, data in ((MODEL, weights), (STATE, state))}
+            sums[CONFIG] = _config_digest(config)
+            (partial / MODEL).write_bytes(weights)
+            (partial / CONFIG).write_bytes(json.dumps({**config, SUMS: sums}, indent=2).encode())
+            (partial / STATE).write_bytes(state)
+            _verify(partial, sums)
     except OSError as error:
         raise _cannot_write(folder, step, error) from error
     others = [path for _, path in list_checkpoints(folder) if path != target]
     for path in others[: max(0, len(others) - (keep - 1))]:
         shutil.rmtree(move_away(path) or path, ignore_errors=True)
+    for remains in folder.parent.glob(f".{folder.name}.removed-*"):  # of a process that was killed here
+        shutil.rmtree(remains, ignore_errors=True)
     return target
 
 
@@ -108,8 +125,8 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         path: a ``step-…`` folder, or a folder of them, of which the latest is read.
 
     Raises:
-        InputError: no checkpoint, a damaged file (names it and the previous checkpoint), or a format of a newer
-            version.
+        DamagedCheckpoint: a missing or damaged file, or a wrong checksum; names the file and the previous checkpoint.
+        InputError: no checkpoint, or a format of a newer version.
     """
     path = Path(path)
     if not _STEP.fullmatch(path.name) and not (path / CONFIG).is_file():
@@ -117,26 +134,43 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         if latest is None:
             raise InputError(path, "checkpoints as step-<number>/", "none" if path.is_dir() else "no such folder")
         path = latest
-    meta = load_meta(path)
+    config = _load_config(path)
+    sums = config.get(SUMS, {})
+    for name in (MODEL, STATE):
+        if name in sums and _read(path, name, sha256_of) != sums[name]:
+            raise _damaged(path, name, f"a damaged file (its SHA-256 is not the one in {CONFIG})")
     tensors = _read(path, MODEL, load_file)
     extra = _read(path, STATE, lambda file: torch.load(file, map_location="cpu", weights_only=True))
-    return tensors, meta, extra
+    return tensors, config["meta"], extra
 
 
 def load_meta(path: Path) -> dict[str, Any]:
     """Read the ``meta`` of one ``step-…`` folder, without its tensors.
 
     Raises:
-        InputError: a damaged file, or a format of a newer version.
+        DamagedCheckpoint: a missing or damaged file, or a folder that was renamed to another step.
+        InputError: a format of a newer version.
     """
-    config = _read(path, CONFIG, lambda file: json.loads(file.read_text(encoding="utf-8")))
+    return _load_config(path)["meta"]
+
+
+def _load_config(path: Path) -> dict[str, Any]:
+    config = _read(path, CONFIG, lambda file: parse_json(file.read_bytes()))
     if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("meta"), dict):
-        raise InputError(path / CONFIG, f'"format": "{FORMAT}" and a "meta" object', "another file")
+        raise DamagedCheckpoint(path / CONFIG, f'"format": "{FORMAT}" and a "meta" object', "another file")
     if not isinstance(config.get("version"), int) or config["version"] > VERSION:
         raise InputError(
             path / CONFIG, f"format version {VERSION} or older", f"{config.get('version')}", "update this program"
         )
-    return config["meta"]
+    sums = config.pop(SUMS, None)
+    if sums is not None:
+        if not isinstance(sums, dict) or sums.get(CONFIG) != _config_digest(config):
+            raise _damaged(path, CONFIG, "a damaged file (its SHA-256 is not the one that it contains)")
+        config[SUMS] = sums
+    number = _STEP.fullmatch(path.name)
+    if number and int(number.group(1)) != config.get("step"):
+        raise _damaged(path, CONFIG, f"that of step {config.get('step')}: the folder was renamed")
+    return config
 
 
 def load_weights(path: Path | str) -> dict[str, Tensor]:
@@ -162,11 +196,21 @@ def _read(path: Path, name: str, load: Any) -> Any:
         found = "no such file"
     except Exception as error:  # unpicklers raise almost any exception on damaged bytes
         found = f"a damaged file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    raise _damaged(path, name, found)
+
+
+def _damaged(path: Path, name: str, found: str) -> DamagedCheckpoint:
     number = _STEP.fullmatch(path.name)
     step = int(number.group(1)) if number else 0
     older = [p for s, p in list_checkpoints(path.parent) if s < step]
     hint = f"the previous checkpoint is {older[-1]}" if older else "there is no earlier checkpoint beside it"
-    raise InputError(path / name, "a whole checkpoint file", found, hint)
+    return DamagedCheckpoint(path / name, "a whole checkpoint file", found, hint)
+
+
+def _config_digest(config: dict[str, Any]) -> str:
+    """SHA-256 of a config's content, which does not depend on how JSON is laid out."""
+    plain = json.loads(json.dumps(config))  # keys and tuples as they will be read
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _independent_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -183,22 +227,20 @@ def _independent_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
-def _write(path: Path, data: bytes | memoryview) -> None:
-    path.write_bytes(data)
-
-
-def _verify(folder: Path, tensors: dict[str, Tensor]) -> None:
+def _verify(folder: Path, sums: dict[str, str]) -> None:
     """Read all three files back, before any older checkpoint is deleted."""
+    for name in (MODEL, STATE):
+        if sha256_of(folder / name) != sums[name]:
+            raise OSError(errno.EIO, "what was written cannot be read back unchanged", str(folder / name))
     try:
-        json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         torch.load(folder / STATE, map_location="cpu", weights_only=True)
-        written = load_file(folder / MODEL)
     except pickle.UnpicklingError as error:
         raise TypeError(f"extra holds something that torch.load(weights_only=True) refuses: {error}") from error
-    except (ValueError, RuntimeError, EOFError, SafetensorError) as error:
+    except (ValueError, RuntimeError, EOFError) as error:
         raise OSError(errno.EIO, f"what was written cannot be read back ({error})", str(folder)) from error
-    if {k: (v.shape, v.dtype) for k, v in written.items()} != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
-        raise OSError(errno.EIO, "what was read back differs from what was written", str(folder / MODEL))
+    if config.get(SUMS) != sums:
+        raise OSError(errno.EIO, "what was written cannot be read back unchanged", str(folder / CONFIG))
 
 
 def _cannot_write(folder: Path, step: int, error: OSError) -> InputError | RunError:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..io.atomic import atomic_file
+from ..io.digests import sha256_of
 
 Storage = Literal["float16", "int8"]
 SUMS = "SHA256SUMS"
@@ -161,7 +162,7 @@ class ShardFolder:
             state = stat.st_mtime_ns, stat.st_size
             if self._verified.get(name) == state:
                 return
-            actual = _sha256(path)
+            actual = sha256_of(path)
         except OSError as error:
             raise InputError(path, "stored features", f"no readable file ({error.strerror})", _HINT) from error
         if actual != expected:
@@ -196,11 +197,3 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def _line(item: tuple[str, str]) -> str:
     return f"{item[1]}  {item[0]}\n"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -36,6 +36,7 @@ from ...core.datasets.objects.meshes.solid import TO_Y_UP
 from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians, transform_gaussians
+from ...core.io.digests import sha256_of
 from ...core.io.images import image_size
 from ...core.io.ply import write_gaussians
 from ...core.io.ply_table import count_vertices
@@ -115,7 +116,7 @@ def prepare_object(
     metadata = {
         "id": file.id,
         "source": file.path.name,
-        "sha256": digest_of(file.path),
+        "sha256": sha256_of(file.path),
         "config": config.digest(),
         **about,
         "gaussians": count_vertices(folder / SPLATS),
@@ -194,22 +195,13 @@ def _preview(path: Path, gaussians: Gaussians, pictures: _Renders, view: int) ->
     Image.fromarray(np.rint(both).astype(np.uint8)).save(path)
 
 
-def digest_of(path: Path) -> str:
-    """Compute the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def check_prepared(file: ObjectFile, config: ObjectConfig, folder: Path) -> str | None:
     """Return why a finished folder is not up to date with the file and options, or None if it is."""
     try:
         about = read_about(folder)
         if about.get("config") != config.digest():
             return "made with other options"
-        if about.get("sha256") != digest_of(file.path):
+        if about.get("sha256") != sha256_of(file.path):
             return "made of another file"
         if count_vertices(folder / SPLATS) != about.get("gaussians"):
             return f"{SPLATS} was changed"

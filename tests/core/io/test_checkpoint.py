@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +131,37 @@ class TestCheckpoint:
         (path / name).unlink()
         with pytest.raises(InputError, match=rf"{name}.*no such file"):
             load_checkpoint(path)
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "state.pt"])
+    def test_every_flipped_bit_is_noticed(self, tmp_path: Path, name: str) -> None:
+        path = save_checkpoint(tmp_path / "c", 2, *state(2))
+        data, rng = (path / name).read_bytes(), random.Random(0)
+        for _ in range(40):
+            at, bit = rng.randrange(len(data)), rng.randrange(8)
+            changed = bytearray(data)
+            changed[at] ^= 1 << bit
+            (path / name).write_bytes(changed)
+            try:
+                tensors, meta, _ = load_checkpoint(path)
+            except InputError:
+                continue
+            # only the layout of config.json: the whitespace between its entries
+            assert name == "config.json" and meta == state(2)[1] and torch.equal(tensors["tied"], state(2)[0]["tied"])
+
+    def test_files_of_before_there_were_checksums_load(self, tmp_path: Path) -> None:
+        path = save_checkpoint(tmp_path / "c", 2, *state(2))
+        config = json.loads((path / "config.json").read_text())
+        assert set(config.pop("sha256")) == {"model.safetensors", "config.json", "state.pt"}
+        (path / "config.json").write_text(json.dumps(config))
+        assert load_checkpoint(path)[1] == state(2)[1]
+
+    def test_remains_of_killed_processes_are_removed(self, tmp_path: Path) -> None:
+        save_checkpoint(tmp_path / "c", 1, *state(1))
+        remains = tmp_path / ".c.removed-step-000000000"
+        remains.mkdir()
+        (remains / "model.safetensors").write_bytes(b"0" * 100)
+        save_checkpoint(tmp_path / "c", 2, *state(2))
+        assert [p.name for p in tmp_path.iterdir()] == ["c"]
 
     def test_unloadable_state_is_refused_when_saving(self, tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="weights_only"):
