@@ -1,4 +1,4 @@
-"""Deferred handling of SIGINT and SIGTERM: a training ends between two steps."""
+"""Deferred handling of SIGINT, SIGTERM and SIGHUP: a training ends between two steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 
 class InterruptFlag:
-    """Context manager in which SIGINT and SIGTERM set a flag instead of interrupting; entering returns its reader.
+    """Context manager in which signals set a flag instead of interrupting; entering returns its reader.
 
+    Signals are SIGINT, SIGTERM and, where a lost terminal would end the process, SIGHUP (`nohup` has it ignored).
     A second SIGINT raises KeyboardInterrupt, unless it comes within a second: wrappers such as `timeout` or `uv run`
     forward a Ctrl-C that the terminal has already sent. Has no effect outside the main thread.
     """
@@ -19,7 +20,10 @@ class InterruptFlag:
         self._seen: signal.Signals | None = None
         self._previous = {}
         if threading.current_thread() is threading.main_thread():
-            self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            self._previous = {number: signal.signal(number, self._handle) for number in numbers}
         return lambda: self._seen
 
     def _handle(self, signum: int, frame: object) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...core.io.atomic import atomic_file
+from ...core.io.json_files import parse_json
 from .live import LiveFeed
 
 
@@ -63,12 +64,12 @@ class MetricLog:
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """Read the rows of a ``metrics.jsonl``, oldest first; none if the file is missing.
 
-    Skips incomplete lines (the run was killed, the disk was full) and lines that are no rows.
+    Skips lines that are no rows: incomplete (the run was killed, the disk was full) or damaged.
     """
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):

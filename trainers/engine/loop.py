@@ -13,7 +13,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from ...core.config import to_dict
 from ...core.errors import InputError, RunError
-from ...core.io.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from ...core.io.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from .backward import Losses, backward, restore_buffers
 from .interrupt import InterruptFlag
 from .log import MetricLog
@@ -31,39 +30,14 @@ from .memory import memory_gb
 from .prefetch import prefetched
 from .progress import progress_bar
 from .ranks import Ranks
+from .run_lock import run_lock
+from .safety import NotFiniteError, read_newest, require_finite, set_aside
+from .train_schedule import FitState, TrainSchedule
 
 T = TypeVar("T")
 
 MAX_BAD_STEPS = 20
 """Consecutive steps with a non-finite loss or gradient after which a run stops."""
-
-
-@dataclass(frozen=True)
-class TrainSchedule:
-    """Number of training steps, and intervals of evaluations and checkpoints."""
-
-    steps: int
-    """Optimiser steps of the whole schedule."""
-    eval_every: int = 0
-    """Steps between evaluations; one is also done at the end. 0: only at the end."""
-    save_every: int = 1000
-    """Steps between checkpoints; one is also written at the end and on interruption, each before the evaluation."""
-    keep: int = 2
-    """Number of checkpoints that stay on disk; 0 keeps all."""
-
-
-@dataclass
-class _FitState:
-    """Bookkeeping of one call of `Trainer.fit`; steps are -1 until the event has happened."""
-
-    first_step: int
-    saved_at: int = -1
-    evaluated_at: int = -1
-    evaluation: dict[str, float] = field(default_factory=dict)
-
-    def unsaved(self, step: int) -> bool:
-        """Whether this `Trainer.fit` took steps and ``step`` has no checkpoint of it."""
-        return step > self.first_step and step != self.saved_at
 
 
 class Trainer(ABC, Generic[T]):
@@ -109,6 +83,7 @@ class Trainer(ABC, Generic[T]):
         self.step = self.nan_steps = 0
         self.interrupted: signal.Signals | None = None
         self._bad_in_a_row = 0
+        self._damaged: list[DamagedCheckpoint] = []  # newer than the one that `resume` read
         self._weights_modified = False  # whether the current step has begun to change the weights
 
     # --- to implement -----------------------------------------------------------------------------------------------
@@ -173,24 +148,32 @@ class Trainer(ABC, Generic[T]):
         """Write a checkpoint of the current step, atomically.
 
         Raises:
-            InputError, RunError: the folder cannot be written or the disk is full. Earlier checkpoints are untouched.
+            InputError, RunError: the folder cannot be written, the disk is full, or something is not finite. Earlier
+                checkpoints are untouched.
         """
         meta = {"kind": self.kind, "config": to_dict(self.config), "match": self.resume_signature(), "step": self.step}
         meta |= self.metadata()
-        extra = {"state": self.state(), "nan_steps": self.nan_steps}
+        weights, extra = self.weights(), {"state": self.state(), "nan_steps": self.nan_steps}
+        require_finite(self.checkpoint_dir, self.step, weights, extra["state"], self.divergence_hint)
         keep = self.schedule.keep or sys.maxsize
-        return save_checkpoint(self.checkpoint_dir, self.step, self.weights(), meta, extra, keep=keep)
+        return save_checkpoint(self.checkpoint_dir, self.step, weights, meta, extra, keep=keep)
 
-    def resume(self, path: Path | None = None) -> bool:
+    def resume(self, path: Path | None = None, console: Console | None = None) -> bool:
         """Continue from the checkpoint ``path``, or from the run's latest; return False if there is none.
 
+        A damaged latest checkpoint is replaced by the one before it, with a warning on ``console`` (stderr by default).
+
         Raises:
-            InputError: a damaged checkpoint, one of another kind of training, or of another config (names the keys).
+            InputError: nothing but damaged checkpoints, one of another kind of training, or of another config (names
+                the keys).
         """
-        path = path or latest_checkpoint(self.checkpoint_dir)
-        if path is None:
+        if path is not None:
+            content = self.read(path)
+        else:
+            path, content, self._damaged = read_newest(self.checkpoint_dir, self.read)
+        if path is None or content is None:
             return False
-        weights, meta, extra = self.read(path)
+        weights, meta, extra = content
         if meta.get("kind") != self.kind:
             raise InputError(path, f"a run of kind {self.kind}", f"{meta.get('kind', 'GaussianCross')}")
         saved, current = meta.get("match", {}), json.loads(json.dumps(self.resume_signature()))
@@ -200,18 +183,27 @@ class Trainer(ABC, Generic[T]):
             raise InputError(path, "the run that these options describe", f"another {', '.join(changed)}", hint)
         self.load(weights, extra["state"])
         self.step, self.nan_steps = int(meta["step"]), int(extra["nan_steps"])
+        for error in self._damaged if self.ranks.is_first else ():
+            warning = f"{error} Training goes on from step {self.step}."
+            where = console or Console(stderr=True)
+            where.print(warning, style="yellow", soft_wrap=True, markup=False, highlight=False)
         return True
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
         """Return weights, meta and extra of a checkpoint, as `save` writes them."""
         return load_checkpoint(path)
 
-    def save_or_warn(self, console: Console) -> bool:
-        """Save; print a warning and return False when that fails. `fit` retries the last checkpoint once."""
+    def save_or_warn(self, console: Console, then: str = "Training goes on.") -> bool:
+        """Save; print a warning that ends with ``then`` and return False when that fails.
+
+        Raises:
+            NotFiniteError: nothing can be saved any more.
+        """
         try:
             self.save()
+        except NotFiniteError:
+            raise
         except (InputError, RunError) as error:
-            then = "It is tried again after the evaluation." if self.finished else "Training goes on."
             console.print(f"{error} {then}", style="yellow", soft_wrap=True, markup=False)
             return False
         return True
@@ -226,14 +218,14 @@ class Trainer(ABC, Generic[T]):
     def complete(self, seconds: float | None = None, console: Console | None = None) -> bool:
         """`resume`, then `fit` the remaining steps; return whether all steps are done."""
         console = console or Console()
-        if self.resume() and not self.finished:
+        if self.resume(console=console) and not self.finished:
             console.print(f"Continuing from step {self.step} of {self.run_dir}.", soft_wrap=True, markup=False)
         if not self.finished:
             self.fit(seconds, console)
         return self.finished
 
     def fit(self, seconds: float | None = None, console: Console | None = None) -> dict[str, float]:
-        """Train to the last step, for at most ``seconds``, or until SIGINT (Ctrl-C) or SIGTERM.
+        """Train to the last step, for at most ``seconds``, or until SIGINT (Ctrl-C), SIGTERM or SIGHUP.
 
         A signal lets the current step finish, writes a checkpoint and returns with ``interrupted`` set.
 
@@ -241,16 +233,17 @@ class Trainer(ABC, Generic[T]):
             the last evaluation; empty on ranks other than 0.
 
         Raises:
-            InputError: the run folder cannot be written.
-            RunError: no finite losses any more, too little memory (rank 0 first saves the steps before), or a full disk
-                at the last checkpoint.
+            InputError: the run folder cannot be written, or another process trains in it.
+            RunError: no finite losses or weights any more, too little memory, or a full disk at the last checkpoint.
+                Before this and any error in the data, rank 0 saves the steps before.
         """
         console = console or Console()
-        log = self._open_run() if self.ranks.is_first else None
         deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
-        state = _FitState(self.step)
+        state = FitState(self.step)
+        first = self.ranks.is_first
         with (
-            closing(log) if log else nullcontext(),
+            run_lock(self.run_dir) if first else nullcontext(),
+            closing(self._open_run()) if first else nullcontext() as log,
             InterruptFlag() as interrupted,
             progress_bar(self.title, console, disable=log is None) as bar,
             closing(prefetched(self.batch, self.step, self.workers)) as batches,
@@ -259,7 +252,7 @@ class Trainer(ABC, Generic[T]):
             while not self.finished:
                 if self.ranks.any(time.monotonic() >= deadline or self.should_stop(interrupted, console), self.device):
                     break
-                metrics = self._timed_step(batches, bool(log) and state.unsaved(self.step))
+                metrics = self._timed_step(batches, bool(log) and state.unsaved(self.step), console)
                 if log is None:
                     continue
                 self._save_and_evaluate(state, log, metrics, console)
@@ -274,30 +267,39 @@ class Trainer(ABC, Generic[T]):
     def _open_run(self) -> MetricLog:
         """Create the run folder, write ``config.json`` and open the log."""
         try:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
+            if self._damaged:
+                set_aside(self.checkpoint_dir, self.step)
             (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
             return self.open_log()
         except OSError as error:
             raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
 
-    def _timed_step(self, batches: Iterator[T], unsaved: bool) -> dict[str, float]:
+    def _timed_step(self, batches: Iterator[T], unsaved: bool, console: Console) -> dict[str, float]:
         """Train one step; scalars with "its_per_s". See `_memory_errors` for ``unsaved``."""
         begun = time.perf_counter()
+        try:
+            batch = next(batches)
+        except Exception:  # whatever is wrong with the data, the steps before it are worth keeping
+            if unsaved:
+                self.save_or_warn(console, then="Its steps are lost.")
+            raise
         with self._memory_errors(f"step {self.step + 1}", unsaved):
-            metrics = self.train_step(next(batches))
+            metrics = self.train_step(batch)
         metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
         if self._bad_in_a_row >= MAX_BAD_STEPS:
             problem = f"loss or gradient were not finite in {MAX_BAD_STEPS} consecutive steps"
             raise RunError(f"{self.run_dir}: training stopped at step {self.step}, {problem}", self.divergence_hint)
         return metrics
 
-    def _save_and_evaluate(self, state: _FitState, log: MetricLog, metrics: dict[str, float], console: Console) -> None:
+    def _save_and_evaluate(self, state: FitState, log: MetricLog, metrics: dict[str, float], console: Console) -> None:
         """Write the checkpoint and do the evaluation that are due after this step, and log ``metrics`` with it.
 
         The checkpoint comes first: an evaluation may fail, or be killed, where training did not.
         """
-        if (self.finished or self.step % self.schedule.save_every == 0) and self.save_or_warn(console):
-            state.saved_at = self.step
+        if self.finished or self.step % self.schedule.save_every == 0:
+            then = "It is tried again after the evaluation." if self.finished else "Training goes on."
+            if self.save_or_warn(console, then):
+                state.saved_at = self.step
         try:
             if self.finished or (self.schedule.eval_every and self.step % self.schedule.eval_every == 0):
                 with self._memory_errors("the evaluation", state.saved_at != self.step):
@@ -306,7 +308,7 @@ class Trainer(ABC, Generic[T]):
         finally:
             log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
 
-    def _save_and_evaluate_last(self, state: _FitState, log: MetricLog) -> None:
+    def _save_and_evaluate_last(self, state: FitState, log: MetricLog) -> None:
         """Write the last checkpoint and do the last evaluation, unless the loop did."""
         if state.unsaved(self.step):
             self.save()

@@ -156,7 +156,7 @@ def test_all_checkpoints_can_be_retained(tmp_path):
     assert steps_of(line) == [2, 4, 6, 8, 9]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_the_step_and_the_run_goes_on_exactly(tmp_path, number):
     straight = Line(tmp_path / "straight")
     straight.fit(console=QUIET)
