@@ -101,6 +101,8 @@ RUN = {
     "gaussiancross pretrain tiny --data path/to/capture --data.teacher cached:FEATURES --run-dir runs/cached": Run(
         SMALL_PRETRAINING, ("runs/cached/checkpoints",)
     ),
+    "gaussiancross export splats.ply splats.spz": Run("", ("splats.spz",)),
+    "gaussiancross export splats.ply splats.glb --features": Run("", ("splats.glb",)),
     # pretraining.md
     "gaussiancross pretrain tiny --data rooms:8 --run-dir runs/rooms": Run(
         SMALL_PRETRAINING,

@@ -16,7 +16,7 @@ from ...core.device import pick_device
 from ...core.errors import InputError
 from ...core.geometry.normals import estimate_normals
 from ...core.io import write_points
-from ...core.io.point_files import points_of_gaussians
+from ...core.io.formats import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
 from ...core.report import Report

@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from ...core.errors import InputError
+from ...core.io.formats import SPLAT_ENDINGS, splat_format_of
 from ..export.camera_path import Pose, dataset_path, orbit
 from ..export.files import features_work, splats_work
 from ..export.offline import page_work
@@ -28,7 +29,7 @@ from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
 
-FORMATS = (".png", ".gif", ".mp4", ".ply", ".splat", ".npy", ".html")
+FORMATS = (".png", ".gif", ".mp4", ".npy", ".html", *SPLAT_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Export:
     what: tyro.conf.Positional[str]
     """Anything that `gaussiancross view` opens."""
     to: tyro.conf.Positional[Path]
-    """File to write: .png, .gif, .mp4, .ply, .splat, .npy (features) or .html (offline page)."""
+    """File to write: .png, .gif, .mp4, .ply, .compressed.ply, .splat, .spz, .sog, .glb, .npy (features) or .html."""
     index: Annotated[int, tyro.conf.arg(aliases=("--scene",))] = 0
     """Scene index, counted from 0."""
     layer: Layer = "RGB"
@@ -48,7 +49,7 @@ class Export:
     frame: int = 0
     """Index of the dataset camera of a picture, and of the start of an orbit or timeline."""
     features: bool = False
-    """Also write the features of the Gaussians to a .ply (feat_0, …), for `gaussiancross query`."""
+    """Also write the features of the Gaussians to a .ply (feat_0, …) or .glb, for `gaussiancross query`."""
     width: int = 960
     """Width of pictures and videos, pixels; the aspect ratio is that of the dataset's cameras, else 4:3."""
     seconds: float = 6.0
@@ -83,7 +84,8 @@ def main(args: Sequence[str]) -> int:
 def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
     """The work that writes the requested file."""
     kind, name = options.to.suffix.lower().lstrip("."), options.to.stem
-    if kind in ("ply", "splat"):
+    if options.to.suffix.lower() in SPLAT_ENDINGS:
+        kind = splat_format_of(options.to).endings[0].lstrip(".")
         return splats_work(state, kind, None, name, options.features)
     if kind == "npy":
         return features_work(state, None, name)

@@ -23,7 +23,7 @@ class View:
     """Show a run, a capture, a scene or splats in the browser.
 
     WHAT is a run folder, a checkpoint or a saved model ("bundled-rooms"), a capture, a Pointcept folder or scene,
-    a .ply or .splat file, a SceneSplat folder, "rooms:COUNT" or "rooms:val:3".
+    a file of splats or points, a SOG or SceneSplat folder, "rooms:COUNT" or "rooms:val:3".
     """
 
     what: tyro.conf.Positional[str] = "rooms:1"

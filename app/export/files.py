@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.errors import InputError
-from ...core.io import write_gaussians, write_points, write_splat
-from ..scenes.geometry import world_gaussians
+from ...core.geometry.gaussians import transform_gaussians
+from ...core.io import SplatData, write_points, write_splats
+from ...core.io.formats import splat_format_of
+from ..scenes.geometry import guess_up, world_gaussians
 from ..scenes.source import SceneState
 from .work import Download, Progress, Work
+
+Z_TO_Y = torch.tensor([0.5**0.5, -(0.5**0.5), 0.0, 0.0])
+"""Rotation, wxyz, that takes z to y."""
 
 
 def file_name(*parts: object) -> str:
@@ -31,23 +36,31 @@ def file_name(*parts: object) -> str:
 
 
 def splats_work(state: SceneState, kind: str, chosen: NDArray | None, name: str, features: bool = False) -> Work:
-    """A ``.ply`` (INRIA's schema) or ``.splat`` of the scene, or of the ``chosen`` Gaussians (indices [K]); of a scene
-    without Gaussians, its points as a PLY. With ``features``, a PLY also gets the embeddings as ``feat_0``, …"""
+    """The Gaussians of the scene, or the ``chosen`` ones (indices [K]), in the format of splats with the ending
+    ``kind``; of a scene without Gaussians, its points as a PLY. With ``features``, formats that keep them also get the
+    embeddings.
+
+    Harmonics and labels of the scene's file are written again where the format keeps them. Scenes whose world is known
+    to have z up (captures, rooms, runs) are rotated to the axis that the format says points up; files keep their axes.
+    """
     yield Progress(0.1)
-    if features and (state.gaussians is None or state.embeddings is None or kind != "ply"):
-        hint = "export a run, a room or a capture to a .ply"
-        raise InputError("--features", "Gaussians with features and a .ply to write", "none", hint)
+    form = splat_format_of(f"{name}.{kind}")
+    if features and (state.gaussians is None or state.embeddings is None or "features" not in form.keeps):
+        hint = "export a run, a room or a capture to a .ply or .glb"
+        raise InputError("--features", "Gaussians with features and a .ply or .glb to write", "none", hint)
     if state.gaussians is None and state.points is not None and kind == "ply":
         points = state.points if chosen is None else state.points[chosen]
         return Download(f"{name}.ply", written_file("ply", lambda path: write_points(path, points)))
     gaussians = world_gaussians(state)
     if features and state.embeddings is not None:
         gaussians = replace(gaussians, features=state.embeddings.detach().float().cpu())
+    if form.up == "y" and guess_up(state) == "+z" and (state.frames is not None or state.transform is not None):
+        gaussians = transform_gaussians(gaussians, Z_TO_Y, 1.0, torch.zeros(3))
+    data = SplatData(gaussians, state.sh, state.labels)
     if chosen is not None:
-        gaussians = gaussians[torch.from_numpy(chosen)]
+        data = data[torch.from_numpy(chosen)]
     yield Progress(0.4)
-    write = write_gaussians if kind == "ply" else write_splat
-    return Download(f"{name}.{kind}", written_file(kind, lambda path: write(path, gaussians)))
+    return Download(f"{name}.{kind}", written_file(kind, lambda path: write_splats(path, data)))
 
 
 def features_work(state: SceneState, chosen: NDArray | None, name: str) -> Work:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ...core.data.objects import READERS, Up, check_object, read_object, rotate_to_y_up
 from ...core.errors import InputError
 from ...core.geometry.gaussians import Gaussians
+from ...core.io.splat_files.glb import has_splats
 
 MESHES = (".glb", ".gltf", ".obj", ".off", ".stl")
 """File endings that are meshes in any case; a ``.ply`` is one where it has faces."""
@@ -28,7 +29,7 @@ def read_any_object(path: Path | str, up: Up = "y", count: int = 10_000) -> Gaus
     suffix = path.suffix.lower()
     if suffix not in OBJECT_FILES:
         raise InputError(path, f"an object as {', '.join(OBJECT_FILES)}", f"the ending {path.suffix!r}")
-    if suffix in READERS and not (suffix == ".ply" and _has_faces(path)):
+    if (suffix in READERS and not (suffix == ".ply" and _has_faces(path))) or (suffix == ".glb" and has_splats(path)):
         return read_object(path, up)
     from ...core.datasets.objects.meshes import light_mesh, mesh_object, read_mesh
     from ...core.synthetic.objects import object_gaussians

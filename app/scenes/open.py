@@ -12,17 +12,16 @@ from ...core.data.scene import PosedFrames, SceneDataset
 from ...core.datasets import Capture, open_scenes, read_pointcept_scene
 from ...core.device import pick_device
 from ...core.errors import InputError
-from ...core.geometry.gaussians import Gaussians
-from ...core.io import read_gaussians, read_points, read_splat
+from ...core.io.formats import ENDINGS, PointFormat, SplatFormat, find_format
 from ...core.io.pretrained import bundled_folder
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
+from ...core.io.splat_files import SplatData
 from ...core.query import Calibration, TextEncoder, TextVectors
 from ...core.query.calibration import NAME, load_calibration
 from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher
 from .lifted import LiftedSource
 from .source import ModelSource, PointsSource, SceneSource, SplatsSource
-from .uploads import is_splat_ply
 
 BUILTIN = "builtin"
 """Default teacher."""
@@ -36,8 +35,9 @@ class SceneSpec:
     """Scenes to open, and how to open them.
 
     Attributes:
-        what: path or name: a run folder, checkpoint, saved model or "bundled-rooms"; a .ply or .splat; a SceneSplat
-            folder; a capture; a Pointcept scene or folder; "rooms:COUNT" or "rooms:val:3".
+        what: path or name: a run folder, checkpoint, saved model or "bundled-rooms"; a file of splats or points
+            (`core.io.formats`) or a SOG folder; a SceneSplat folder; a capture; a Pointcept scene or folder;
+            "rooms:COUNT" or "rooms:val:3".
         index: scene index, from 0.
         features_from: a "model", a teacher whose features are "lifted" onto the points, "none" for the points alone;
             "auto" takes the run's or the bundled model.
@@ -102,24 +102,22 @@ def open_scene(spec: SceneSpec, report: Report = SILENT) -> OpenScene:
         InputError: nothing that can be opened, no scene ``spec.index``, or no features where they are needed.
     """
     path = Path(spec.what).expanduser()
-    suffix = path.suffix.lower()
-    if suffix == ".splat":
-        return _open_splats(spec, read_splat(path), path)
-    if suffix == ".ply":
-        if spec.needs_features or is_splat_ply(path):
-            return _open_splats(spec, read_gaussians(path), path)
-        return _checked(spec, OpenScene(PointsSource(read_points(path), path.name), spec.index))
+    form = find_format(path)
+    if isinstance(form, SplatFormat):
+        return _open_splats(spec, form.read(path), path, form.name == "INRIA PLY")
+    if isinstance(form, PointFormat) and (path.is_file() or not path.exists()):
+        return _open_points(spec, form, path)
     if path.is_dir() or bundled_folder(spec.what):
         from ...trainers.pretraining.runs import find_checkpoint
 
         if (checkpoint := find_checkpoint(path)) is not None:
             return _open_run(spec, checkpoint, report)
         if is_scenesplat(path):
-            return _open_splats(spec, read_scenesplat(path), path)
+            return _open_splats(spec, SplatData(read_scenesplat(path)), path)
     if not spec.needs_features and (path / "coord.npy").is_file():
         return _checked(spec, OpenScene(PointsSource(read_pointcept_scene(path), path.name), spec.index))
     if path.is_file() and path.name != "transforms.json":
-        raise InputError(path, "a folder, a .ply or a .splat", "another file")
+        raise InputError(path, f"a folder, or a file ending in {', '.join(ENDINGS)}", "another file")
     return _open_dataset(spec, _scenes(spec, spec.what, report))
 
 
@@ -141,8 +139,16 @@ def open_comparison(spec: SceneSpec, other: str, report: Report = SILENT) -> Sce
 # --- files, runs, datasets ----------------------------------------------------------------------------------------
 
 
-def _open_splats(spec: SceneSpec, gaussians: Gaussians, path: Path) -> OpenScene:
-    is_folder = path.is_dir()
+def _open_points(spec: SceneSpec, form: PointFormat, path: Path) -> OpenScene:
+    if spec.needs_features:
+        found = f"points alone ({form.name})"
+        hint = "query splats with features feat_0, feat_1, … or a capture"
+        raise InputError(path, "a scene with features", found, hint)
+    return _checked(spec, OpenScene(PointsSource(form.read(path), path.name), spec.index))
+
+
+def _open_splats(spec: SceneSpec, data: SplatData, path: Path, is_inria: bool = False) -> OpenScene:
+    gaussians, is_folder = data.gaussians, path.is_dir()
     if spec.needs_features and gaussians.features is None:
         expected = "features as lang_feat.npy" if is_folder else "features as properties feat_0, feat_1, …"
         raise InputError(
@@ -150,7 +156,9 @@ def _open_splats(spec: SceneSpec, gaussians: Gaussians, path: Path) -> OpenScene
         )
     # Queries compare on the CPU; the viewer renders on CUDA if there is one.
     device = "cpu" if spec.needs_features else None
-    source = SplatsSource(gaussians, path.name if is_folder else path.stem, path.name, device=device)
+    source = SplatsSource(
+        gaussians, path.name if is_folder else path.stem, path.name, device=device, sh=data.sh, labels=data.labels
+    )
     teacher = None if spec.teacher is None or not spec.needs_features else _teacher(spec.teacher)
     return _checked(
         spec,
@@ -161,7 +169,7 @@ def _open_splats(spec: SceneSpec, gaussians: Gaussians, path: Path) -> OpenScene
             teacher,
             _text_vectors(spec) or getattr(teacher, "text", None),
             getattr(teacher, "channels", None),
-            ply=path if path.suffix.lower() == ".ply" else None,
+            ply=path if is_inria else None,
         ),
     )
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.config import from_dict
@@ -49,6 +51,8 @@ class SceneState:
         input: how the points become network input, or None.
         point_classes: [V, K] probabilities of the classes per voxel, from the run's probe; None without one.
         gaussian_per_point: Gaussian i draws point i, so that a selection of Gaussians [N] is one of the points, too.
+        sh: [N, K, 3] view-dependent harmonics of the Gaussians' file, which exports write again; None without.
+        labels: [N] labels of the Gaussians' file; None without.
     """
 
     name: str
@@ -66,6 +70,8 @@ class SceneState:
     input: InputConfig | None = None
     point_classes: Tensor | None = None
     gaussian_per_point: bool = False
+    sh: Tensor | None = None
+    labels: NDArray[np.int64] | None = None
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -147,6 +153,7 @@ class SplatsSource:
     Args:
         frames: posed frames to compare with, in the Gaussians' world, or None.
         device: device of the rendering; by default "cuda" if available.
+        sh, labels: see `SceneState`.
     """
 
     def __init__(
@@ -156,11 +163,14 @@ class SplatsSource:
         title: str = "splats",
         frames: PosedFrames | None = None,
         device: torch.device | str | None = None,
+        sh: Tensor | None = None,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
         self.title, self.scene_names, self.class_names = title, (name,), ()
         gaussians = gaussians.to(default_device(device))
         plain = replace(gaussians, features=None)
-        self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=gaussians.features)
+        features = gaussians.features
+        self._state = SceneState(name, frames=frames, gaussians=plain, embeddings=features, sh=sh, labels=labels)
 
     def step(self) -> int | None:
         return None

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path, PurePath
 
 from ...core.errors import InputError
-from ...core.io import read_gaussians, read_points, read_splat
+from ...core.io.formats import ENDINGS, SplatFormat, find_format
 from .source import SceneState, SplatsSource
 
 MAX_UPLOAD = 200_000_000
@@ -15,14 +15,6 @@ MAX_UPLOAD = 200_000_000
 
 MAX_ADDED = 8
 """Scenes from browsers that are kept, for all browsers together."""
-
-
-def is_splat_ply(path: Path) -> bool:
-    """Whether the header of a PLY lists what Gaussian splats have. A missing file is left to the reader."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return b" f_dc_0" in file.read(1 << 14).partition(b"end_header")[0]
 
 
 def upload_too_large(name: str, size: int) -> InputError:
@@ -36,12 +28,13 @@ def read_upload(name: str, content: bytes) -> SceneState:
     """A scene from a file that a browser sent. The name only decides the format; nothing is opened by it.
 
     Raises:
-        InputError: too large, neither .ply nor .splat, or damaged; it names the file as the person knows it.
+        InputError: too large, another format, or damaged; it names the file as the person knows it.
     """
     shown = PurePath(name.replace("\\", "/")).name[:80] or "the file"
     suffix = PurePath(shown).suffix.lower()
-    if suffix not in (".ply", ".splat"):
-        raise InputError(shown, "a .ply or a .splat", f"'{suffix}'" if suffix else "a name without an ending")
+    if suffix not in ENDINGS:
+        found = f"'{suffix}'" if suffix else "a name without an ending"
+        raise InputError(shown, f"a file ending in {', '.join(ENDINGS)}", found)
     if len(content) > MAX_UPLOAD:
         raise upload_too_large(shown, len(content))
     with tempfile.TemporaryDirectory(prefix="gaussiancross-upload-") as folder:
@@ -54,10 +47,12 @@ def read_upload(name: str, content: bytes) -> SceneState:
 
 
 def _read(path: Path, name: str) -> SceneState:
-    if path.suffix == ".ply" and not is_splat_ply(path):
-        return SceneState(name, points=read_points(path))
-    gaussians = read_splat(path) if path.suffix == ".splat" else read_gaussians(path)
-    return SplatsSource(gaussians, name).load(0)
+    form = find_format(path)
+    assert form is not None  # the ending is one of the table's
+    if isinstance(form, SplatFormat):
+        data = form.read(path)
+        return SplatsSource(data.gaussians, name, sh=data.sh, labels=data.labels).load(0)
+    return SceneState(name, points=form.read(path))
 
 
 class _Renamed(InputError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +18,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians, transform_gaussians
-from ..io.ply import read_gaussians, read_points
+from ..io.formats import read_splats
+from ..io.ply import is_compressed_ply, read_points
 from ..io.ply_table import read_vertices
-from ..io.splat import read_splat
 from .augment import NO_COLOR
 
 MIN_GAUSSIANS = 64
@@ -40,7 +39,7 @@ _TURNS: dict[str, tuple[float, float]] = {
 
 _OPACITY = 1e-6
 _FIELDS = ("means", "quats", "scales", "opacities", "colors")
-READERS = (".ply", ".splat", ".npz")
+READERS = (".ply", ".splat", ".spz", ".sog", ".npz")
 """File endings that `read_object` accepts."""
 
 
@@ -48,8 +47,8 @@ def read_object(path: Path | str, up: Up = "y") -> Gaussians:
     """Read one object as Gaussians and rotate it to Y up.
 
     Args:
-        path: a PLY of Gaussians (INRIA's schema) or of points, a ``.splat``, or an ``.npz`` with the arrays ``means,
-            quats, scales, opacities, colors`` of `Gaussians`.
+        path: splats in a format of `core.io.formats`, a PLY of points, or an ``.npz`` with the arrays ``means, quats,
+            scales, opacities, colors`` of `Gaussians`. A ``.glb`` must hold splats.
         up: the axis that points up in the file.
 
     Raises:
@@ -58,8 +57,8 @@ def read_object(path: Path | str, up: Up = "y") -> Gaussians:
     path = Path(path)
     if up not in _TURNS:
         raise InputError("up", "one of " + ", ".join(_TURNS), repr(up))
-    reader = _READ.get(path.suffix.lower())
-    if reader is None:
+    reader = {".ply": _read_ply, ".npz": _read_npz}.get(path.suffix.lower(), _read_splats)
+    if path.suffix.lower() not in (*READERS, ".glb"):
         raise InputError(path, f"an object as {', '.join(READERS)}", f"the ending {path.suffix!r}")
     return rotate_to_y_up(check_object(reader(path), path), up)
 
@@ -161,8 +160,8 @@ def write_object_npz(path: Path | str, gaussians: Gaussians) -> None:
 
 def _read_ply(path: Path) -> Gaussians:
     names = set(read_vertices(path).dtype.names or ())
-    if names & {"scale_0", "rot_0", "f_dc_0"}:
-        return read_gaussians(path)
+    if names & {"scale_0", "rot_0", "f_dc_0"} or is_compressed_ply(path):
+        return _read_splats(path)
     scene = read_points(path)
     return points_as_gaussians(scene.coord, scene.color / np.float32(255) if "red" in names else None)
 
@@ -188,4 +187,5 @@ def _single(array: NDArray) -> NDArray[np.float32]:
     return np.ascontiguousarray(array, np.float32)
 
 
-_READ: dict[str, Callable[[Path], Gaussians]] = {".ply": _read_ply, ".splat": read_splat, ".npz": _read_npz}
+def _read_splats(path: Path) -> Gaussians:
+    return read_splats(path).gaussians

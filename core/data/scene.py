@@ -47,14 +47,14 @@ class PointScene:
         """Read a file of points. Normals are estimated where the file has none; without colour, points are grey.
 
         Args:
-            path: a point cloud or Gaussian splats (``.ply``, ``.splat``: their centres); ``.npy``, ``.xyz``, ``.txt``
-                or ``.csv`` with the columns x y z [r g b [nx ny nz]]; or ``.npz`` with ``coord``, ``color``,
-                ``normal``. Metres, z up, colour in 0–255.
+            path: a point cloud (``.ply``), Gaussian splats in any format of `core.io.formats` (their centres);
+                ``.npy``, ``.xyz``, ``.txt`` or ``.csv`` with the columns x y z [r g b [nx ny nz]]; or ``.npz`` with
+                ``coord``, ``color``, ``normal``. Metres, z up, colour in 0–255.
 
         Raises:
             InputError: missing, damaged, of another format, or values out of range.
         """
-        from ..io.point_files import read_point_file
+        from ..io.formats import read_point_file
 
         return read_point_file(path)
 

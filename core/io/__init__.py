@@ -2,8 +2,9 @@
 
 arrays        .npy files                             images        colour images and 16-bit depth images
 ply           Gaussian splats and point clouds       ply_table     header and vertex table of PLY files
-splat         .splat files                           scenesplat    Gaussians as one .npy file per attribute
-point_files   points of any of these, .npz and text  renders       posed renders of one object
+splat         .splat files                           splat_files/  SPZ, SOG, glTF splats, compressed PLY
+formats       table of all formats, reading by it    point_files   points as text, .npy and .npz
+scenesplat    Gaussians as one .npy per attribute    renders       posed renders of one object
 transforms    nerfstudio's transforms.json           frames        image files as posed frames
 sens          ScanNet's .sens recordings             lru, cache    caches in memory; the cache folder on disk
 checkpoint    weights and training state             pretrained    `from_pretrained`, `save_pretrained`
@@ -14,12 +15,15 @@ atomic        atomic writes of files and folders
 
 from .arrays import read_array
 from .checkpoint import latest_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
+from .formats import read_splats, write_splats
 from .images import read_color, read_depth, write_color, write_depth
 from .ply import read_gaussians, read_labelled_gaussians, read_points, write_gaussians, write_points
 from .splat import read_splat, write_splat
+from .splat_files import SplatData
 from .transforms import read_transforms
 
 __all__ = [
+    "SplatData",
     "latest_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
@@ -30,6 +34,7 @@ __all__ = [
     "read_labelled_gaussians",
     "read_points",
     "read_splat",
+    "read_splats",
     "read_transforms",
     "save_checkpoint",
     "write_color",
@@ -37,4 +42,5 @@ __all__ = [
     "write_gaussians",
     "write_points",
     "write_splat",
+    "write_splats",
 ]

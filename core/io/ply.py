@@ -2,7 +2,8 @@
 
 Splats: ``x y z [nx ny nz] f_dc_0..2 [f_rest_*] opacity scale_0..2 rot_0..3 [feat_0 …] [label]`` with the logit of the
 opacity, the logarithm of the scales, and rotations as wxyz. Colour is the constant term of the spherical harmonics;
-view-dependent terms (``f_rest_*``, degree 1–3) are ignored. ``feat_*`` and ``label`` are extensions of this package.
+view-dependent terms (``f_rest_*``, degree 1–4) are kept by `read_splat_ply` and `write_splat_ply`. ``feat_*`` and
+``label`` are extensions of this package. SuperSplat's compressed PLY is read, too.
 
 Rows that are not finite, which trainers and scanners sometimes write, are dropped with a warning.
 """
@@ -20,12 +21,11 @@ from ..data.scene import IGNORE, PointScene
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians
 from .ply_table import read_vertices, write_vertices
+from .splat_files.compressed_ply import read_compressed_ply
+from .splat_files.data import SH_C0, SH_COUNTS, SplatData, check_labels, sigmoid, splat_data
 
-SH_C0 = 0.28209479177387814
-"""Constant spherical harmonic, 1 / (2 √π): color = 0.5 + SH_C0 · f_dc."""
-
-SH_REST = (0, 9, 24, 45)
-"""Number of ``f_rest_*`` for degrees 0–3."""
+SH_REST = tuple(3 * count for count in SH_COUNTS)
+"""Number of ``f_rest_*`` for degrees 0–4; red first, then green, then blue."""
 
 _SPLAT = (
     *("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
@@ -41,12 +41,34 @@ def read_gaussians(path: Path | str) -> Gaussians:
         InputError: missing, damaged, a point cloud (lists the missing properties), a wrong number of ``f_rest_*``, or
             no usable Gaussian.
     """
-    return read_labelled_gaussians(path)[0]
+    return read_splat_ply(path).gaussians
 
 
 def read_labelled_gaussians(path: Path | str) -> tuple[Gaussians, NDArray[np.int64] | None]:
     """Read the Gaussians as `read_gaussians` and their ``label`` [N] (None if the file has none)."""
+    data = read_splat_ply(path)
+    return data.gaussians, data.labels
+
+
+def is_splat_ply(path: Path | str) -> bool:
+    """Whether the header of a PLY lists what Gaussian splats have. A missing file is left to the reader."""
+    return Path(path).is_file() and b" f_dc_0" in _header(Path(path))
+
+
+def is_compressed_ply(path: Path | str) -> bool:
+    """Whether the header of a PLY is one of SuperSplat's compressed form. A missing file is left to the reader."""
+    return Path(path).is_file() and b" packed_position" in _header(Path(path))
+
+
+def read_splat_ply(path: Path | str) -> SplatData:
+    """Read a splat PLY in INRIA's schema or in SuperSplat's compressed one, with harmonics, features and labels.
+
+    Raises:
+        InputError: as `read_gaussians`.
+    """
     path = Path(path)
+    if is_compressed_ply(path):
+        return read_compressed_ply(path)
     table = read_vertices(path)
     names = table.dtype.names or ()
     missing = [name for name in _SPLAT if name not in names]
@@ -56,39 +78,38 @@ def read_labelled_gaussians(path: Path | str) -> tuple[Gaussians, NDArray[np.int
             path,
             "Gaussian splats in INRIA's schema",
             f"{'a point cloud' if points else 'another PLY'} without {', '.join(missing)}",
-            "open it as points, or export the splats uncompressed",
+            "open it as points, or export the splats again",
         )
     rest = sum(name.startswith("f_rest_") for name in names)
-    if rest not in SH_REST:
-        raise InputError(path, f"{', '.join(map(str, SH_REST))} properties f_rest_*", str(rest))
+    if rest not in SH_REST or any(f"f_rest_{i}" not in names for i in range(rest)):
+        raise InputError(path, f"{', '.join(map(str, SH_REST))} properties f_rest_0, f_rest_1, …", str(rest))
     feats = sorted((n for n in names if n.startswith("feat_") and n[5:].isdecimal()), key=lambda n: int(n[5:]))
-    raw = _columns(table, (*_SPLAT, *feats), np.float32)
-    good = np.isfinite(raw).all(1) & (np.abs(raw[:, 10:14]).max(1, initial=0) > 0)
-    raw = _drop_invalid(path, raw, good, "Gaussians", "values that are not finite or a rotation of zero length")
-    label = table["label"][good].astype(np.int64) if "label" in names else None
-
+    raw = _columns(table, _SPLAT, np.float32)
     opacity, scale = raw[:, 6], raw[:, 7:10]
-    if (scale > 0).all():
+    if len(scale) and (scale > 0).all():
         # As logarithms they would make every Gaussian larger than a metre: some exporters store linear scales.
         warnings.warn(
             f"{path}: every scale is positive, so they are taken as metres, not as logarithms of metres; "
             "save the file with log-scales to silence this.",
             stacklevel=2,
         )
-        if ((opacity >= 0) & (opacity <= 1)).all():
-            opacity = np.log(opacity.clip(1e-6, 1 - 1e-6) / (1 - opacity.clip(1e-6, 1 - 1e-6)))
-        scale = np.log(scale)
-    tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in (raw[:, :3], raw[:, 3:6], opacity, scale)]
-    means, dc, logit, log_scale = tensors
-    gaussians = Gaussians(
-        means=means,
-        quats=torch.from_numpy(np.ascontiguousarray(raw[:, 10:14])),
-        scales=log_scale.exp(),
-        opacities=logit.sigmoid(),
-        colors=(0.5 + SH_C0 * dc).clamp(0, 1),
-        features=torch.from_numpy(np.ascontiguousarray(raw[:, 14:])) if feats else None,
+        if not ((opacity >= 0) & (opacity <= 1)).all():
+            opacity = sigmoid(opacity)
+    else:
+        opacity = sigmoid(opacity)
+        with np.errstate(over="ignore"):  # infinite scales are dropped
+            scale = np.exp(scale)
+    return splat_data(
+        path,
+        raw[:, :3],
+        raw[:, 10:14],
+        scale,
+        opacity,
+        0.5 + SH_C0 * raw[:, 3:6],
+        _columns(table, _rest_names(rest), np.float32).reshape(-1, 3, rest // 3).transpose(0, 2, 1) if rest else None,
+        _columns(table, tuple(feats), np.float32) if feats else None,
+        table["label"] if "label" in names else None,
     )
-    return gaussians, label
 
 
 def write_gaussians(path: Path | str, gaussians: Gaussians, labels: NDArray[np.integer] | None = None) -> None:
@@ -96,20 +117,31 @@ def write_gaussians(path: Path | str, gaussians: Gaussians, labels: NDArray[np.i
 
     Opacities are clamped to [1e-6, 1 − 1e-6], because the logits of 0 and 1 are infinite; normals are zeros.
     """
-    g = gaussians.detach().to("cpu")
+    checked = None if labels is None else check_labels(labels, len(gaussians)).astype(np.int64)
+    write_splat_ply(path, SplatData(gaussians.detach().to("cpu"), labels=checked))
+
+
+def write_splat_ply(path: Path | str, data: SplatData) -> None:
+    """Write a splat PLY as `write_gaussians`, with ``f_rest_*`` for view-dependent harmonics."""
+    g = data.gaussians
     opacity = g.opacities.double().clamp(1e-6, 1 - 1e-6)
     columns = {
         **_as_columns(_XYZ, g.means),
         **dict.fromkeys(_NORMAL, np.zeros(len(g), np.float32)),
         **_as_columns(("f_dc_0", "f_dc_1", "f_dc_2"), (g.colors.double() - 0.5) / SH_C0),
+    }
+    if data.sh is not None:
+        rest = data.sh.transpose(1, 2).flatten(1)
+        columns |= _as_columns(_rest_names(rest.shape[1]), rest)
+    columns |= {
         "opacity": torch.logit(opacity).float().numpy(),
         **_as_columns(("scale_0", "scale_1", "scale_2"), g.scales.double().clamp_min(1e-20).log()),
         **_as_columns(("rot_0", "rot_1", "rot_2", "rot_3"), g.quats),
     }
     if g.features is not None:
         columns |= _as_columns(tuple(f"feat_{i}" for i in range(g.features.shape[1])), g.features)
-    if labels is not None:
-        columns["label"] = _check_labels("labels", labels, len(g))
+    if data.labels is not None:
+        columns["label"] = check_labels(data.labels, len(g))
     write_vertices(path, columns)
 
 
@@ -190,7 +222,11 @@ def _as_columns(names: tuple[str, ...], values: torch.Tensor) -> dict[str, NDArr
     return {name: array[:, i] for i, name in enumerate(names)}
 
 
-def _check_labels(name: str, labels: NDArray, n: int) -> NDArray[np.int32]:
-    if np.shape(labels) != (n,):
-        raise InputError(name, f"one per Gaussian, shape ({n},)", str(np.shape(labels)))
-    return np.asarray(labels).astype("<i4")
+def _rest_names(count: int) -> tuple[str, ...]:
+    return tuple(f"f_rest_{i}" for i in range(count))
+
+
+def _header(path: Path) -> bytes:
+    """The beginning of a PLY's header."""
+    with path.open("rb") as file:
+        return file.read(1 << 14).partition(b"end_header")[0]

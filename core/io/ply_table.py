@@ -45,13 +45,26 @@ def read_vertices(path: Path | str) -> NDArray:
     Raises:
         InputError: missing, not a PLY, a damaged header, truncated, or a vertex count that does not match the size.
     """
+    table = read_table(path, "vertex")
+    assert table is not None  # every header has vertices
+    return table
+
+
+def read_table(path: Path | str, name: str) -> NDArray | None:
+    """Read one element as `read_vertices`; None if the file has no such element.
+
+    Raises:
+        InputError: as `read_vertices`.
+    """
     path = Path(path)
     try:
         with path.open("rb") as file:
             form, elements = _read_header(path, file)
-            before = [e.name for e in elements].index("vertex")
+            before = next((i for i, e in enumerate(elements) if e.name == name), None)
+            if before is None:
+                return None
             if any(e.has_list for e in elements[: before + 1]):
-                raise InputError(path, "vertices before any element with lists", "lists first", "write it again")
+                raise InputError(path, f"{_rows(name)} before any element with lists", "lists first", "write it again")
             body = file.read() if form == "ascii" else None
             offset = file.tell()
     except FileNotFoundError:
@@ -121,16 +134,26 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
 
 def write_vertices(path: Path | str, columns: dict[str, NDArray]) -> None:
     """Write columns [N] as a binary little-endian PLY with one vertex element."""
-    dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
-    count = len(next(iter(columns.values())))
-    table = np.empty(count, dtype)
-    for name, values in columns.items():
-        table[name] = values
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
-    lines += [f"property {_PLY_NAMES[v.dtype.str[1:]]} {name}" for name, v in columns.items()]
+    write_tables(path, {"vertex": columns})
+
+
+def write_tables(path: Path | str, elements: dict[str, dict[str, NDArray]]) -> None:
+    """Write elements, each with columns [N], as a binary little-endian PLY."""
+    lines, tables = ["ply", "format binary_little_endian 1.0"], []
+    for element, columns in elements.items():
+        table = np.empty(
+            len(next(iter(columns.values()))),
+            np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()]),
+        )
+        for name, values in columns.items():
+            table[name] = values
+        lines.append(f"element {element} {len(table)}")
+        lines += [f"property {_PLY_NAMES[v.dtype.str[1:]]} {name}" for name, v in columns.items()]
+        tables.append(table)
     with Path(path).open("wb") as file:
         file.write(("\n".join([*lines, "end_header"]) + "\n").encode("ascii"))
-        file.write(table.tobytes())
+        for table in tables:
+            table.tofile(file)
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:
@@ -179,7 +202,7 @@ def _read_binary(path: Path, offset: int, elements: list[_Element], before: int,
         vertex = elements[before]
         raise InputError(
             path,
-            f"{total if exact else needed} bytes after the header for {vertex.count} vertices",
+            f"{total if exact else needed} bytes after the header for {vertex.count} {_rows(vertex.name)}",
             f"{present}",
             "the file is truncated or its vertex count is wrong",
         )
@@ -215,6 +238,10 @@ def _parse_ascii(path: Path, body: bytes, elements: list[_Element], before: int)
                 raise InputError(path, f"values of {name} that fit its type {_PLY_NAMES[kind]}", "others")
         table[name] = column
     return table
+
+
+def _rows(element: str) -> str:
+    return "vertices" if element == "vertex" else f"rows of {element}"
 
 
 def _dtype(element: _Element, order: str) -> np.dtype:

@@ -9,6 +9,7 @@ import viser
 from numpy.typing import NDArray
 
 from ....core.errors import InputError
+from ....core.io.formats import SPLAT_ENDINGS
 from ...export.camera_path import Pose, dataset_path, orbit, spline
 from ...export.files import checked_selection, features_work, file_name, selection_work, splats_work
 from ...export.offline import MAX_GAUSSIANS, page_work
@@ -72,6 +73,9 @@ class ExportPanel(Panel):
             for label, kind, icon, hint in (
                 ("Gaussians (.ply)", "ply", viser.Icon.FILE_EXPORT, "the format of other splat viewers"),
                 ("Gaussians (.splat)", "splat", viser.Icon.FILE_EXPORT, "32 bytes each, 8-bit colours"),
+                ("Gaussians (.spz)", "spz", viser.Icon.FILE_EXPORT, "compressed, a tenth of the .ply"),
+                ("Gaussians (.sog)", "sog", viser.Icon.FILE_EXPORT, "compressed, of 256 scales and colours"),
+                ("Gaussians (.glb)", "glb", viser.Icon.FILE_EXPORT, "glTF with KHR_gaussian_splatting"),
                 ("Features (.npy)", "npy", viser.Icon.FILE_EXPORT, "one row per Gaussian, in the order of the .ply"),
                 ("Indices (.npy + .json)", "zip", viser.Icon.FILE_EXPORT, "of the selection"),
                 (
@@ -201,7 +205,7 @@ class ExportPanel(Panel):
             )
         step = None if state.step is None else f"step-{state.step}"
         name = file_name(state.name, step, "selection" if chosen is not None else None)
-        if kind in ("ply", "splat"):
+        if f".{kind}" in SPLAT_ENDINGS:
             context.exports.start(f".{kind}", splats_work(state, kind, chosen, name))
         elif kind == "npy":
             context.exports.start("features", features_work(state, chosen, file_name(name, "features")))

@@ -8,6 +8,7 @@ import numpy as np
 import viser
 
 from ....core.errors import InputError
+from ....core.io.formats import ENDINGS
 from ...render.colors import BACKGROUND
 from ...render.contact_sheet import scene_sheet
 from ...render.thumbnails import picture_of, preview
@@ -37,10 +38,10 @@ class ScenesPanel(Panel):
         self._turn = gui.add_button_group("Page", ("‹ earlier", "later ›"))
         self._turn.on_click(guard(lambda _: self._go(1 if self._turn.value == "later ›" else -1)))
         self._upload = gui.add_upload_button(
-            "Open a .ply or .splat file",
+            "Open a file of splats or points",
             icon=viser.Icon.UPLOAD,
             color="gray",
-            mime_type=".ply,.splat",
+            mime_type=",".join(ENDINGS),
             hint=f"up to {MAX_UPLOAD // 10**6} MB; it becomes visible to every browser of this page",
         )
         self._upload.on_upload(guard(lambda _: self._received()))

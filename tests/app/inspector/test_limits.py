@@ -54,7 +54,7 @@ def test_large_files_are_dropped_while_they_arrive(robot, monkeypatch, honest):
     monkeypatch.setattr(uploads, "MAX_UPLOAD", 2_000_000)
     monkeypatch.setattr(session_module, "MAX_UPLOAD", 2_000_000)
     with Robot(robot.inspector) as sender:
-        button = sender.uuid("Open a .ply or .splat file")
+        button = sender.uuid("Open a file of splats or points")
         size, chunk = 5_000_000, bytes(1_000_000)
         sender.send(m.FileTransferStartUpload(button, "t", "../big.ply", "", 5, size if honest else 10))
         for i in range(5):
@@ -101,7 +101,7 @@ def test_no_path_from_a_browser_is_opened(robot, tmp_path):
         for label in (*labels, "Open", "Render", "Up", "Path", "Format", "Content", "Score"):
             robot.enter(label, str(secret))
         robot.enter("Search", True)
-        upload = robot.uuid("Open a .ply or .splat file")
+        upload = robot.uuid("Open a file of splats or points")
         robot.send(m.FileTransferStartUpload(upload, "s", str(secret), "", 1, 3))
         robot.send(m.FileTransferPart(upload, "s", 0, b"ply"))
         robot.hears(f"{SECRET}.ply: expected")  # what was sent is no PLY; the file of that name was left alone

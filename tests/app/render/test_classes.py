@@ -172,7 +172,8 @@ class TestUploads:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("x.obj", b"", r"x\.obj: expected a \.ply or a \.splat, found '\.obj'"),
+            ("x.doc", b"", r"x\.doc: expected a file ending in \.ply, \.splat, .*, found '\.doc'"),
+            ("x.spz", b"junk", r"^x\.spz: expected an SPZ file"),
             ("noending", b"", "a name without an ending"),
             ("bad.ply", b"ply\nnonsense", r"^bad\.ply: expected"),
             ("empty.splat", b"", r"^empty\.splat: expected"),
