@@ -126,22 +126,42 @@ class SiglipDense:
 
 
 class DinoDense:
-    """DINOv2 and DINOv3: the normalised tokens of the last layer, without the class token and the registers."""
+    """DINOv2 and DINOv3: the normalised tokens of the last layer, without the class token and the registers.
+
+    With ``layers``, the tokens of these layers, each after the network's last normalisation and scaled to unit length,
+    joined.
+    """
 
     native = 224
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, layers: tuple[int, ...] = ()) -> None:
         """
         Args:
             model: a ``Dinov2Model``, ``Dinov2WithRegistersModel``, ``DINOv3ViTModel`` or ``DINOv3ConvNextModel``.
+            layers: numbers of the layers to join, from 1; none: the last one.
+
+        Raises:
+            InputError: layers that the network lacks.
         """
         config = model.config
         # A ConvNeXt reduces by 4 in the stem and by 2 per further stage.
         self.patch = int(getattr(config, "patch_size", 0) or 4 * 2 ** (len(getattr(config, "hidden_sizes", ())) - 1))
         self._model, self._skip = model, 1 + int(getattr(config, "num_register_tokens", 0))
+        self._layers = layers
+        self._norm: Any = getattr(model, "layernorm", None) or getattr(model, "norm", None)
+        count = int(getattr(config, "num_hidden_layers", 0)) if not hasattr(config, "hidden_sizes") else 0
+        if max(layers, default=0) > count:
+            raise InputError("teacher option layers", f"numbers from 1 to {count}", "+".join(map(str, layers)))
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        tokens = self._model(pixel_values=pixels).last_hidden_state
+        if not self._layers:
+            return self._spatial(self._model(pixel_values=pixels).last_hidden_state, pixels)
+        states = self._model(pixel_values=pixels, output_hidden_states=True).hidden_states  # input, then every layer
+        parts = [self._spatial(self._norm(states[layer]), pixels) for layer in self._layers]  # [B, h, w, D] each
+        return torch.cat([F.normalize(part, dim=-1) for part in parts], -1)
+
+    def _spatial(self, tokens: Tensor, pixels: Tensor) -> Tensor:
+        """[B, 1 + registers + h·w, D] → [B, h, w, D]."""
         return _grid(tokens[:, self._skip :], pixels, self.patch)
 
     def pooled(self, pixels: Tensor) -> Tensor:

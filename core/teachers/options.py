@@ -24,6 +24,8 @@ class TeacherConfig:
     """Distance between windows in pixels; half a window by default. Overlaps are averaged."""
     scales: tuple[float, ...] = (1.0,)
     """Scales of the frame whose features are averaged, joined by +, as in ``scales=1+2``."""
+    layers: tuple[int, ...] = ()
+    """DINO: layers whose tokens are joined, from 1, each normalised, as in ``layers=9+11``; none: the last one."""
     batch: int = 8
     """Number of images or windows per pass."""
     dtype: Precision = "auto"
@@ -45,6 +47,8 @@ class TeacherConfig:
             raise InputError("teacher options", "positive sizes", found)
         if not self.scales or not all(0 < s < 100 for s in self.scales):
             raise InputError("teacher option scales", "factors above 0, as in scales=1+2", repr(self.scales))
+        if min(self.layers, default=1) < 1 or len(set(self.layers)) < len(self.layers):
+            raise InputError("teacher option layers", "different numbers from 1, as in layers=9+11", repr(self.layers))
         if self.dtype not in get_args(Precision):
             raise InputError("teacher option dtype", "one of " + ", ".join(get_args(Precision)), repr(self.dtype))
 
@@ -64,18 +68,18 @@ def parse_options(argument: str) -> tuple[str, TeacherConfig]:
         if kind is None:
             raise InputError(f"teacher option {name!r}", "one of " + ", ".join(fields), "an unknown option")
         try:
-            values[name] = _parse_value(kind, value if equals else "true")
+            values[name] = _parse_value(kind, value if equals else "true", whole=name == "layers")
         except ValueError:
             expected = {bool: "true or false", int: "a whole number", tuple: "numbers joined by +"}.get(kind, "text")
             raise InputError(f"teacher option {name}", expected, repr(value)) from None
     return checkpoint, TeacherConfig(**values)
 
 
-def _parse_value(kind: type, value: str) -> object:
+def _parse_value(kind: type, value: str, whole: bool) -> object:
     if kind is bool:
         if value.lower() not in ("true", "false"):
             raise ValueError(value)
         return value.lower() == "true"
     if kind is tuple:
-        return tuple(float(v) for v in value.split("+"))
+        return tuple((int if whole else float)(v) for v in value.split("+"))
     return kind(value)

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..query.text import TextEncoder
 from .base import ImageTeacher, TeacherFactory, TeacherInfo
 from .checkpoint import LoadedCheckpoint, load_checkpoint
-from .dense import DenseNetwork, RadioDense
+from .dense import DenseNetwork, DinoDense, RadioDense
 from .families import ADAPTOR_TEXT, FAMILIES, Family, licence_of
 from .options import Precision, TeacherConfig, parse_options
 from .text import LateText, TransformerText
@@ -74,8 +74,10 @@ class TransformerTeacher(ImageTeacher):
 
     @property
     def former_fingerprints(self) -> tuple[str, ...]:
-        options = replace(self.options, batch=8, device="auto")
-        return (repr((self.spec, options, self._loaded.former_version)),)
+        if self.options.layers:  # a later option
+            return ()
+        options = repr(replace(self.options, batch=8, device="auto")).replace("layers=(), ", "")
+        return (f"({self.spec!r}, {options}, {self._loaded.former_version!r})",)
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
         """(width, height) at which a scene's frames are read: their aspect ratio, in whole patches."""
@@ -177,6 +179,8 @@ def _name(kind: str, checkpoint: str, options: TeacherConfig) -> str:
 def _fingerprint(kind: str, digest: str, options: TeacherConfig) -> str:
     without_effect = ("batch", "device", "revision", "text")  # on features, but for rounding
     choices = {name: value for name, value in asdict(options).items() if name not in without_effect}
+    if not options.layers:  # as before there was a choice of layers: stored features stay valid
+        del choices["layers"]
     content = json.dumps([kind, digest, choices], sort_keys=True)
     return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
@@ -184,7 +188,9 @@ def _fingerprint(kind: str, digest: str, options: TeacherConfig) -> str:
 def _dense(family: Family, loaded: LoadedCheckpoint, options: TeacherConfig) -> DenseNetwork:
     if family.dense is RadioDense:
         return RadioDense(loaded.model, options.adaptor)
-    return family.dense(loaded.model)
+    if options.layers and family.dense is not DinoDense:
+        raise InputError("teacher option layers", "a DINO checkpoint", "one of another family")
+    return family.dense(loaded.model, options.layers) if options.layers else family.dense(loaded.model)
 
 
 def _device(device: str) -> str:

@@ -213,12 +213,16 @@ def test_options() -> None:
     config = TeacherConfig(640, 224, scales=(1.0, 1.5), dtype="float16", trust_remote_code=True, revision="v1")
     assert parse_options(text) == ("a/b", config)
     assert not parse_options("a,trust_remote_code=false")[1].trust_remote_code
+    assert parse_options("a,layers=9+11")[1].layers == (9, 11)
     bad = {
         "a,sort=1": "one of short, window",
         "a,short=x": "whole number",
         "a,short=0": "positive",
         "a,scales=": "joined by",
         "a,scales=0": "above 0",
+        "a,layers=0": "from 1",
+        "a,layers=3+3": "different",
+        "a,layers=9.5": "numbers joined",
         "a,dtype=int8": "float32",
         "a,trust_remote_code=yes": "true or false",
     }
