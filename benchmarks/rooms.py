@@ -39,6 +39,8 @@ class RoomsBench:
     """Names of the rows to run; none: all of the variant. An unknown name lists them."""
     seeds: int = 0
     """Number of seeds per row; 0: the variant's. It may be raised later."""
+    teacher: str = "builtin-ssl"
+    """Teacher of the rows with a label-free one, such as dinov2:FOLDER,short=448; see `gaussiancross pretrain`."""
     split: Literal["val", "test"] = "test"
     """Split of the scored rooms: "test" for reports, "val" for choosing recipes."""
     workers: int = 0
@@ -59,7 +61,7 @@ def main() -> int:
         raise InputError("--seeds and --workers", "0 or more", f"{args.seeds} and {args.workers}")
     setting = SETTINGS[args.variant]
     size = replace(setting.size, seeds=args.seeds or setting.size.seeds)
-    setting = replace(setting, size=size, split=args.split)
+    setting = replace(setting, size=size, split=args.split, label_free_teacher=args.teacher)
     rows = choose_rows(args.rows, quick=args.variant != "full")
     name = f"rooms-{args.variant}"
     jobs = make_jobs(rows, size, args.out / name)

@@ -33,6 +33,8 @@ class Size:
     """Number of labelled training rooms for linear probes."""
     points: int = 40_000
     """Number of points per training room."""
+    frames: int = 24
+    """Largest number of views per room."""
     seeds: int = 3
     """Number of repetitions with other weights, orders, augmentations and labelled shares."""
     pretrain_steps: int = 1000
@@ -185,6 +187,8 @@ class BenchConfig:
     """Numbers of rooms, seeds and steps."""
     split: Literal["val", "test"] = "test"
     """Split of the scored rooms; recipes were chosen on "val", tables report "test"."""
+    label_free_teacher: str = "builtin-ssl"
+    """Teacher of the rows with a label-free teacher."""
     pretrain: PretrainConfig = field(default_factory=lambda: PRETRAIN)
     """Pre-training of GaussianCross; each row changes one option."""
     probe: SemanticTraining = field(default_factory=lambda: PROBE)

@@ -26,16 +26,14 @@ from ...core.data.batch import PointBatch
 from ...core.data.scene import Frame, PointScene, PosedFrames, SceneDataset
 from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
-from ...core.features.lifting import lift
+from ...core.features.lifting import lift, spaced_frames
 from ...core.geometry.cameras import Cameras
 from ...core.io.atomic import atomic_dir
 from ...core.io.cache import cache_folder
 from ...core.teachers import make_teacher
-from ...core.teachers.base import ImageTeacher, TeacherInfo
+from ...core.teachers.base import ImageTeacher
+from ...core.teachers.shards import pack, unpack
 from ...trainers.downstream.fixed import Source
-
-TOKENS = (30, 40)
-"""Rows and columns of tokens per view, averaged from the teacher's."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class RoomCacheConfig:
     """Width of the views, pixels."""
     height: int
     """Height of the views, pixels."""
+    frames: int = 24
+    """Largest number of views per room, evenly spaced."""
 
 
 class SmallRooms:
@@ -89,6 +89,10 @@ class SmallRooms:
 
         return PosedFrames(tuple(str(i) for i in range(len(images))), cameras, read)
 
+    def index(self, frames: PosedFrames) -> list[int]:
+        """Indices of the kept views among a room's frames at full size."""
+        return spaced_frames(len(frames), self.config.frames)
+
     def make(self, index: int) -> None:
         """Create the room's file if it is missing."""
         if not self._path(index).is_file():
@@ -105,7 +109,7 @@ class SmallRooms:
         if self.rooms.split == "train" and len(scene) > self.config.points:
             order = np.random.default_rng([self.rooms.seed(index), 11]).permutation(len(scene))
             scene = scene[np.sort(order[: self.config.points])]
-        color, depth, cameras = frames.stack(list(range(len(frames))), self.config.width, self.config.height)
+        color, depth, cameras = frames.stack(self.index(frames), self.config.width, self.config.height)
         assert scene.segment is not None and scene.instance is not None
         return {
             "coord": scene.coord,
@@ -121,7 +125,7 @@ class SmallRooms:
 
 
 class SmallTeacher:
-    """A `Teacher` of the frames of `SmallRooms`, its tokens averaged to `TOKENS` and cached.
+    """A `Teacher` of the views of `SmallRooms`: tokens of their frames at full size, cached as int8.
 
     Args:
         spec: name of the teacher, see `make_teacher`.
@@ -130,13 +134,18 @@ class SmallTeacher:
 
     def __init__(self, spec: str, *splits: SmallRooms) -> None:
         self._teacher = image_teacher(spec)
-        info = self._teacher.info
-        self.info = TeacherInfo(info.name, info.dim, info.licence, TOKENS, info.label_free)
+        self.info = self._teacher.info
         self._where = {name: (rooms, i) for rooms in splits for i, name in enumerate(rooms.names)}
         self._tokens = lru_cache(maxsize=None)(self._read)
 
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
-        return self._tokens(scene_name)[index].float()
+        arrays = self._tokens(scene_name)
+        return torch.from_numpy(unpack({key: array[index] for key, array in arrays.items()}))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifier of the stored tokens, valid in a file name."""
+        return self._teacher.fingerprint
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -149,20 +158,16 @@ class SmallTeacher:
             self._read(name)
 
     def _path(self, name: str) -> Path:
-        version = f"{self._teacher.fingerprint}-{TOKENS[0]}x{TOKENS[1]}"
-        return self._where[name][0].folder / f"{name}.{version}.safetensors"
+        return self._where[name][0].folder / f"{name}.{self._teacher.fingerprint}-int8.safetensors"
 
-    def _read(self, name: str) -> Tensor:
+    def _read(self, name: str) -> dict[str, NDArray]:
         rooms, index = self._where[name]
-        return torch.from_numpy(load_or_create(self._path(name), lambda: self._make(rooms.rooms, index))["tokens"])
+        return load_or_create(self._path(name), lambda: self._make(rooms, index))
 
-    def _make(self, rooms: Rooms, index: int) -> dict[str, NDArray]:
-        frames = rooms.frames(index)
-        tokens = self._teacher.features(rooms.names[index], frames, list(range(len(frames))))
-        # Normalised before averaging, since the loss compares directions.
-        unit = torch.nn.functional.normalize(tokens, dim=-1).permute(0, 3, 1, 2)
-        pooled = torch.nn.functional.adaptive_avg_pool2d(unit, TOKENS).permute(0, 2, 3, 1)
-        return {"tokens": pooled.half().contiguous().numpy()}
+    def _make(self, small: SmallRooms, index: int) -> dict[str, NDArray]:
+        frames = small.rooms.frames(index)
+        tokens = self._teacher.features(small.names[index], frames, small.index(frames))
+        return pack(tokens, "int8")
 
 
 def image_teacher(spec: str) -> ImageTeacher:
@@ -177,20 +182,24 @@ def image_teacher(spec: str) -> ImageTeacher:
     return teacher
 
 
-def lifted_source(teacher: ImageTeacher, voxel_size: float, *splits: SmallRooms) -> Source:
-    """Create a source of features lifted from every frame at the teacher's own resolution, cached beside the rooms.
+def lifted_source(spec: str, voxel_size: float, *splits: SmallRooms) -> Source:
+    """Create a source of a teacher's features lifted from every view, cached beside the rooms.
 
     Args:
+        spec: name of the teacher, see `make_teacher`.
         voxel_size: of the voxels to lift onto, metres.
     """
     where = {name: (rooms, i) for rooms in splits for i, name in enumerate(rooms.names)}
+    teacher = SmallTeacher(spec, *splits)
 
     def features(dataset: SceneDataset, index: int, points: PointBatch) -> Tensor:
         name = dataset.names[index]
         small, i = where[name]
 
         def make() -> dict[str, NDArray]:
-            return {"lifted": lift(points.coord, small.rooms.frames(i), teacher, name).features.half().numpy()}
+            frames = small.rooms.frames(i)  # depth at full size, of the views that have tokens
+            frames = frames.subset(small.index(frames))
+            return {"lifted": lift(points.coord, frames, teacher, name).features.half().numpy()}
 
         path = small.folder / f"{name}.lifted-{teacher.fingerprint}-{voxel_size:g}.safetensors"
         return torch.from_numpy(load_or_create(path, make)["lifted"]).float()

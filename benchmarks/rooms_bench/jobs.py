@@ -176,7 +176,7 @@ def prepare(
     steps: list[tuple[str, Callable[[], None]]] = []
     for rooms in (runner.train, runner.held_out):
         steps += [(f"room {name}", partial(rooms.make, i)) for i, name in enumerate(rooms.names)]
-    for spec in sorted({job.row.teacher for job in jobs if job.row.start == "gaussiancross"}):
+    for spec in sorted({runner.teacher_spec(job.row) for job in jobs if job.row.start == "gaussiancross"}):
         if (teacher := runner.teacher(spec)) is not None:
             steps += [(f"tokens of {spec}, {name}", partial(teacher.make, name)) for name in teacher.names]
     for i, (what, step) in enumerate(steps, 1):

@@ -89,6 +89,9 @@ def view_count(count: int) -> Change:
     return lambda config: replace(config, data=replace(config.data, views=count))
 
 
+LABEL_FREE_TEACHER = "builtin-ssl"
+"""Teacher of rows whose teacher `BenchConfig.label_free_teacher` replaces."""
+
 BEST_TEACHER = "gaussiancross-builtin"
 """Row of GaussianCross with the image/text teacher."""
 
@@ -110,7 +113,7 @@ SPLATS = "without-points"
 BASELINES = (
     Row("random", "random weights (probed), from scratch (fine-tuned)", "baseline", "random", quick=True),
     Row("scratch", "from scratch with all labels for longer", "baseline", "scratch"),
-    Row("lifted-builtin-ssl", "lifting, label-free teacher", "baseline", "lifted", "builtin-ssl"),
+    Row("lifted-builtin-ssl", "lifting, label-free teacher", "baseline", "lifted", LABEL_FREE_TEACHER),
     Row(
         "lifted-builtin",
         "lifting, image/text teacher (has seen class names)",
@@ -129,14 +132,14 @@ OURS = (
         "GaussianCross, label-free teacher",
         "gaussiancross",
         "gaussiancross",
-        "builtin-ssl",
+        LABEL_FREE_TEACHER,
     ),
     Row(
         CONTRAST,
         "GaussianCross, label-free teacher, and contrast",
         "gaussiancross",
         "gaussiancross",
-        "builtin-ssl",
+        LABEL_FREE_TEACHER,
         input_options(pairs=2048),
         baseline=LABEL_FREE,
     ),
@@ -153,7 +156,7 @@ OURS = (
         "GaussianCross, label-free teacher, for longer",
         "gaussiancross",
         "gaussiancross",
-        "builtin-ssl",
+        LABEL_FREE_TEACHER,
         longer=True,
     ),
     Row(

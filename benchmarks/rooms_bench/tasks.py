@@ -27,8 +27,8 @@ from ...trainers.pretraining.contrastive_baseline import ContrastiveConfig, Cont
 from ...trainers.pretraining.data import PretrainData
 from ...trainers.pretraining.trainer import Pretrainer
 from .config import BenchConfig
-from .data import RoomCacheConfig, SmallRooms, SmallTeacher, image_teacher, lifted_source
-from .rows import Row
+from .data import RoomCacheConfig, SmallRooms, SmallTeacher, lifted_source
+from .rows import LABEL_FREE_TEACHER, Row
 
 MODEL = "model"
 """Folder of a job's pre-trained model, as `save_pretrained` writes it."""
@@ -82,8 +82,13 @@ class TaskRunner:
 
     def _open(self, split: str, count: int) -> SmallRooms:
         data = self.setting.pretrain.data
-        cache = RoomCacheConfig(self.setting.size.points, data.width, data.height)
+        size = self.setting.size
+        cache = RoomCacheConfig(size.points, data.width, data.height, size.frames)
         return SmallRooms(Rooms(split, count, self.setting.rooms, self._root), cache, self._root)
+
+    def teacher_spec(self, row: Row) -> str:
+        """Return the name of a row's teacher, see `make_teacher`."""
+        return self.setting.label_free_teacher if row.teacher == LABEL_FREE_TEACHER else row.teacher
 
     def teacher(self, spec: str) -> SmallTeacher | None:
         """Return the teacher with its cached tokens of all rooms; None for "none"."""
@@ -132,7 +137,7 @@ class TaskRunner:
         steps = size.longer_steps if row.longer else steps
         return replace(
             config,
-            data=replace(config.data, teacher=row.teacher),
+            data=replace(config.data, teacher=self.teacher_spec(row)),
             steps=steps,
             eval_every=max(1, steps // size.evaluations),
             seed=seed,
@@ -140,7 +145,7 @@ class TaskRunner:
 
     def _pretrain(self, job: Job, work: Path) -> Scores:
         config = self.pretrain_config(job.row, job.seed)
-        teacher = self.teacher(job.row.teacher)
+        teacher = self.teacher(self.teacher_spec(job.row))
         data = PretrainData(config.data, config.model.input, job.seed, self.unlabelled, self.held_out, teacher)
         trainer = Pretrainer(config, work, data)
         trainer.resume()
@@ -207,7 +212,7 @@ class TaskRunner:
         if features == "field":
             source = field_source(GaussianCross.from_pretrained(job.folder / MODEL))
         elif features == "lifted":
-            source = lifted_source(image_teacher(job.row.teacher), config.voxel_size, self.train, self.held_out)
+            source = lifted_source(self.teacher_spec(job.row), config.voxel_size, self.train, self.held_out)
         trainer = CachedFeatureProbe(config, work, scenes, self._model(job), source)
         scores = self._fit(trainer)
         return {**_semantic(scores), "width": trainer.features.shape[1]}

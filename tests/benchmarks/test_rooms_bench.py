@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.benchmarks import _charts, rooms
-from gaussiancross.benchmarks._data import BoxRooms
 from gaussiancross.benchmarks.rooms_bench import MICRO, BenchConfig, Job, choose_rows, make_jobs, read_results, run_jobs
 from gaussiancross.benchmarks.rooms_bench import data as bench_data
 from gaussiancross.benchmarks.rooms_bench import tasks as bench_tasks
-from gaussiancross.benchmarks.rooms_bench.data import TOKENS, RoomCacheConfig, SmallRooms, SmallTeacher
 from gaussiancross.benchmarks.rooms_bench.export import export_model
 from gaussiancross.benchmarks.rooms_bench.jobs import clock
 from gaussiancross.benchmarks.rooms_bench.report import Mean, Table, goals, main_table, sentences, verdict
@@ -25,10 +23,10 @@ from gaussiancross.core.data.augment import NO_SCENE_AUGMENT
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.pretrained import read_pretrained
 from gaussiancross.core.models import GaussianCross
-from gaussiancross.core.teachers.base import ImageTeacher, TeacherInfo
 from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
 from gaussiancross.trainers.pretraining.data import PretrainData
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
+from helpers.bench_rooms import Boxes, Halves
 from helpers.box_room import SMALL
 from rich.console import Console
 
@@ -55,37 +53,6 @@ SETTING = replace(
     ),
 )
 QUIET = Console(quiet=True)
-
-
-class Boxes(BoxRooms):
-    """Rooms by formula in the place of generated ones: the floor, the walls and the ceiling are classes."""
-
-    class_names = ("floor", "wall", "ceiling")
-
-    def __init__(self, split, count, config=None, root=None):
-        super().__init__(count, points=600, frames=3)
-        self.names = tuple(f"{split}_{i}" for i in range(count))
-        self.split, self.root = split, Path("boxes")
-
-    def seed(self, index):
-        return index
-
-    def scene(self, index):
-        scene = super().scene(index)
-        segment = np.select([scene.normal[:, 2] > 0.5, scene.normal[:, 2] < -0.5], [0, 2], 1)
-        return replace(scene, segment=segment, instance=segment.copy())
-
-
-class Halves(ImageTeacher):
-    """Tells the left half of an image from the right one."""
-
-    info = TeacherInfo("halves", 2, "none", None, label_free=True)
-    size = (40, 30)
-
-    def maps(self, images):
-        maps = torch.zeros(len(images), 30, 40, 2)
-        maps[:, :, :20, 0], maps[:, :, 20:, 1] = 3.0, 5.0
-        return maps
 
 
 @pytest.fixture
@@ -229,40 +196,6 @@ class TestRows:
         assert by["lifted-builtin"] == ("probe-lifted",)
         assert "pretrain" not in by["random"] and "instances" in by["random"]
         assert by["mask-0"] == ("pretrain", "probe-last", "probe-hypercolumn")
-
-
-class TestSmallRooms:
-    def test_points_views_and_tokens_are_those_of_the_rooms(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(bench_data, "make_teacher", lambda spec: Halves())
-        source = Boxes("train", 2)
-        small = SmallRooms(source, RoomCacheConfig(200, 24, 18), tmp_path)
-        scene, whole = small.scene(1).validated(), source.scene(1)
-        points = {tuple(p): c for p, c in zip(whole.coord.tolist(), whole.segment, strict=True)}
-        assert len(scene) == 200 and all(points[tuple(p)] == c for p, c in zip(scene.coord, scene.segment, strict=True))
-        held_out = SmallRooms(Boxes("val", 1), RoomCacheConfig(200, 24, 18), tmp_path)
-        assert len(held_out.scene(0)) == 600 and held_out.folder != small.folder
-        color, depth, cameras = small.frames(1).stack([2], 24, 18)
-        color_, depth_, cameras_ = source.frames(1).stack([2], 24, 18)
-        assert torch.allclose(color, color_, atol=1 / 255) and torch.equal(depth, depth_)
-        assert torch.equal(cameras.Ks, cameras_.Ks) and torch.equal(cameras.viewmats, cameras_.viewmats)
-        with pytest.raises(InputError, match="24 × 18"):
-            small.frames(1).read(0, 48, 36)
-        teacher = SmallTeacher("halves", small, held_out)
-        tokens = teacher.features("train_1", small.frames(1), [0, 2])
-        assert tokens.shape == (2, *TOKENS, 2) and teacher.info.dim == 2
-        half = TOKENS[1] // 2
-        assert (tokens[0, :, :half] == torch.tensor([1.0, 0.0])).all()
-        assert (tokens[1, :, half:] == torch.tensor([0.0, 1.0])).all()
-        # A second opening reads the files; a damaged one is made anew.
-        again = SmallRooms(Boxes("train", 2), RoomCacheConfig(200, 24, 18), tmp_path)
-        assert np.array_equal(again.scene(1).coord, scene.coord)
-        (small.folder / "train_1.safetensors").write_bytes(b"short")
-        assert np.array_equal(SmallRooms(source, RoomCacheConfig(200, 24, 18), tmp_path).scene(1).coord, scene.coord)
-
-    def test_a_teacher_has_to_look_at_images(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(bench_data, "make_teacher", lambda spec: None)
-        with pytest.raises(InputError, match="computes features"):
-            SmallTeacher("none", SmallRooms(Boxes("train", 1), RoomCacheConfig(200, 24, 18), tmp_path))
 
 
 class TestContrast:
