@@ -29,10 +29,19 @@ class InputConfig:
     """"points": drop masked points before voxelisation. "blocks": replace attributes in masked blocks by a token."""
     mask_block: float = 0.16
     """Edge of a block in "blocks" mode, metres."""
+    color_drop: float = 0.0
+    """Chance that a training scene comes without colours (Utonia: 0.2); half of the other scenes then lack those of
+    20 % of their points."""
+    normal_drop: float = 0.0
+    """Chance that a training scene comes without normals; partly as for ``color_drop``."""
     lifted_frames: int = 0
     """Frames, other than the targets, whose teacher features are lifted into the lattice and heads; 0 = none."""
     pairs: int = 0
     """Voxel pairs per scene, at most, compared by the contrastive loss (PointContrast: 4,096); 0 = no such loss."""
+    pair_mask_ratio: float = 0.5
+    """Share of the points hidden from each view of the contrastive loss."""
+    pair_mask_block: float = 0.0
+    """Edge of the blocks that are hidden from one view of the contrastive loss each (MSC), metres; 0 hides points."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +209,24 @@ def make_input(
             masked = block_mask(scene.coord, config.mask_ratio, config.mask_block, rng)
     coord, normal = apply_transform(transform, scene.coord, scene.normal)
     points, inverse = make_points(replace(scene, coord=coord, normal=normal), config.voxel_size, rng, masked)
+    if rng is not None:
+        drop_attributes(points.feat, config, rng)
     return SceneInput(points, torch.from_numpy(transform), inverse, torch.from_numpy(index))
+
+
+PARTIAL_DROP = 0.2
+"""Share of the points that lack an attribute in a scene where it is partly missing (Concerto)."""
+
+
+def drop_attributes(feat: Tensor, config: InputConfig, rng: np.random.Generator) -> None:
+    """Set colours and normals of a scene's voxels [V, 6] to 0 in place, for all or some of them; see `InputConfig`."""
+    for chance, channels in ((config.color_drop, slice(0, 3)), (config.normal_drop, slice(3, 6))):
+        if not chance:
+            continue
+        if rng.random() < chance:
+            feat[:, channels] = 0
+        elif rng.random() < 0.5:
+            feat[torch.from_numpy(rng.random(len(feat)) < PARTIAL_DROP), channels] = 0
 
 
 def make_points(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .augment import AugmentConfig, SceneAugmentConfig, augment_scene
+from .augment import AugmentConfig, SceneAugmentConfig, augment_scene, voxelize
 from .batch import PointBatch, ViewPair, make_points
 from .scene import PointScene
 
@@ -33,20 +33,28 @@ def make_view_pair(
     max_pairs: int,
     rng: np.random.Generator,
     augment: SceneAugmentConfig = VIEW_AUGMENT,
+    mask_block: float = 0.0,
 ) -> ViewPair:
     """Make two masked, augmented copies of a scene and match voxels that hold the same point.
 
     Args:
         voxel_size: edge of the voxels, metres.
-        mask_ratio: share of the points removed from each view, drawn independently.
+        mask_ratio: share of the points removed from each view.
         max_pairs: largest number of matches.
+        mask_block: edge of masked blocks, metres: no block is removed from both views (MSC), so that ``mask_ratio``
+            counts up to 0.5. 0 removes single points, drawn independently.
     """
     n = len(scene)
     # Point numbers pass as instance ids through all steps that drop or reorder points.
     numbered = replace(scene, segment=None, instance=np.arange(n))
     parts, voxel_of_point = [], []
-    for _ in range(2):
-        visible = rng.random(n) >= mask_ratio  # [N]
+    block_draw = None if not mask_block else _draw_per_block(scene.coord, mask_block, rng)  # [N]
+    share = min(mask_ratio, 0.5) if mask_block else mask_ratio
+    for k in range(2):
+        if block_draw is None:
+            visible = rng.random(n) >= share  # [N]
+        else:
+            visible = block_draw >= share if k == 0 else block_draw < 1 - share
         visible[rng.integers(n, size=2)] = True
         view = augment_scene(numbered[visible], augment, rng)
         points, inverse = make_points(view, voxel_size, rng)
@@ -58,6 +66,12 @@ def make_view_pair(
     matches = match_voxels(voxel_of_point[0], voxel_of_point[1], max_pairs, rng)  # [P, 2]
     matches[:, 1] += len(parts[0].coord)
     return ViewPair(PointBatch.cat(parts), torch.from_numpy(matches))
+
+
+def _draw_per_block(coord: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """[N] one uniform number in 0 … 1 per occupied block of edge ``size`` (metres), at each of its points."""
+    block = voxelize(coord, size)[2]  # [N]
+    return rng.random(int(block.max()) + 1)[block]
 
 
 def match_voxels(first: np.ndarray, second: np.ndarray, max_pairs: int, rng: np.random.Generator) -> np.ndarray:

@@ -45,7 +45,9 @@ class ContrastiveConfig:
     voxel_size: float = 0.02
     """Edge of the voxels, metres."""
     mask_ratio: float = 0.5
-    """Share of the points dropped from each view, drawn independently."""
+    """Share of the points dropped from each view."""
+    mask_block: float = 0.0
+    """Edge of the blocks that are dropped from one view each (MSC), metres; 0 drops single points."""
     augment: SceneAugmentConfig = field(default_factory=lambda: VIEW_AUGMENT)
     """Augmentation of each view."""
     pairs: int = 2048
@@ -114,7 +116,13 @@ class ContrastiveTrainer(Trainer[ViewPair]):
         index = int(np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self._train))[position])
         config, rng = self.config, np.random.default_rng([self.config.seed, 2, step])
         return make_view_pair(
-            self._scene(index), config.voxel_size, config.mask_ratio, config.pairs, rng, config.augment
+            self._scene(index),
+            config.voxel_size,
+            config.mask_ratio,
+            config.pairs,
+            rng,
+            config.augment,
+            config.mask_block,
         )
 
     def train_step(self, batch: ViewPair) -> dict[str, float]:

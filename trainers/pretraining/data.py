@@ -139,7 +139,8 @@ class PretrainData:
         config = self.input
         if config.max_points is not None and len(scene) > config.max_points:
             scene = scene[rng.permutation(len(scene))[: config.max_points]]
-        return make_view_pair(scene, config.voxel_size, config.mask_ratio, config.pairs, rng)
+        ratio, block = config.pair_mask_ratio, config.pair_mask_block
+        return make_view_pair(scene, config.voxel_size, ratio, config.pairs, rng, mask_block=block)
 
     def _views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> Views:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)

@@ -155,6 +155,22 @@ class TestAugment:
         assert both.offset.tolist() == [50, 100]
         assert both.spans() == [slice(0, 50), slice(50, 100)]
 
+    def test_colours_and_normals_are_dropped_as_often_as_configured(self):
+        """Whole scenes lose colours or normals with the configured chance, and some others those of a fifth."""
+        n = 400
+        normal = np.tile(np.array([[0, 0, 1]], np.float32), (n, 1))
+        scene = PointScene("s", some_points(n), np.full((n, 3), 255, np.uint8), normal)
+        config = InputConfig(0.001, mask_ratio=0.0, color_drop=0.5, normal_drop=0.2)
+        shares = []
+        for seed in range(200):
+            feat = make_input(scene, config, np.random.default_rng(seed)).points.feat
+            shares.append([float((feat[:, part] == 0).all(1).float().mean()) for part in (slice(0, 3), slice(3, 6))])
+        color, normal = np.array(shares).T
+        assert 0.4 < (color == 1).mean() < 0.6 and 0.12 < (normal == 1).mean() < 0.28
+        partly = color[(color > 0) & (color < 1)]
+        assert 0.15 < len(partly) / 200 < 0.35 and 0.15 < partly.mean() < 0.25
+        assert (make_input(scene, config).points.feat == make_input(scene, InputConfig(0.001)).points.feat).all()
+
 
 class TestCuboid:
     def test_ponder_is_the_normalised_lattice_mapped_back(self):

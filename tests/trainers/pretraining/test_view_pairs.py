@@ -41,6 +41,18 @@ class TestPairs:
         assert len(pair.matches) == 64 and float((a - b - shift).abs().max()) < 2 * 0.4
         assert int(pair.matches[:, 0].max()) < int(pair.points.offset[0]) <= int(pair.matches[:, 1].min())
 
+    def test_masked_blocks_are_hidden_from_one_view_only(self):
+        """Every block is visible in a view at least, and matches come from blocks that both views see."""
+        scene = BoxRooms(1, points=6000, frames=3).scene(0)
+        pair = make_view_pair(scene, 0.1, 0.4, 4096, np.random.default_rng(1), NO_SCENE_AUGMENT, mask_block=0.8)
+        split = int(pair.points.offset[0])
+        numbers = [len(pair.points.coord[:split]), len(pair.points.coord[split:])]
+        whole = make_view_pair(scene, 0.1, 0.0, 4096, np.random.default_rng(1), NO_SCENE_AUGMENT)
+        total = int(whole.points.offset[0])
+        assert all(0.4 * total < n < 0.8 * total for n in numbers)  # 60 % of the blocks each
+        # 20 % of the blocks are visible in both: with draws of single points it would be 36 %.
+        assert len(pair.matches) < 0.32 * len(whole.matches)
+
 
 class TestLoss:
     def test_info_nce_is_its_formula(self):
