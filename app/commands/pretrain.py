@@ -21,6 +21,7 @@ from rich.console import Console
 
 from ...core.config import from_dict
 from ...core.datasets import Capture, open_dataset
+from ...core.datasets.joined import JOIN
 from ...core.device import pick_device
 from ...core.io.checkpoint import latest_checkpoint, load_meta
 from ...core.report import report_of
@@ -40,8 +41,8 @@ CPU_PIXELS = 320 * 240
 class Pretrain:
     """Pre-train the backbone. A run folder that holds a checkpoint is continued, exactly."""
 
-    data: str = ""
-    """Short for --data.data: "rooms:COUNT", a capture, a folder of captures, or a Pointcept folder."""
+    data: tuple[str, ...] = ()
+    """Short for --data.data: "rooms:COUNT", a capture, a folder of captures, a Pointcept folder, or several."""
     config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(default_factory=PretrainConfig)
     """The run: network, data and schedule."""
     run_dir: Path = Path("runs/gaussiancross")
@@ -108,7 +109,7 @@ def parse(args: Sequence[str]) -> Pretrain:
 def prepare(options: Pretrain, console: Console) -> Pretrainer:
     """Open the data and the run, continued from its last checkpoint where there is one."""
     device, config = pick_device(options.device), options.config
-    config = replace(config, data=replace(config.data, data=options.data or config.data.data))
+    config = replace(config, data=replace(config.data, data=JOIN.join(options.data) or config.data.data))
     if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
         console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
     report = ConsoleReport(f"opening {config.data.data}")

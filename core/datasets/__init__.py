@@ -3,6 +3,7 @@
 scenes/                                    real scenes: captures, data sets preprocessed by Pointcept
 prepare/                                   conversion of the raw downloads of ScanNet and S3DIS
 objects/                                   files, triplets and published sets of objects
+joined                                     several data sets as one
 rooms, captioned_rooms                     procedural rooms
 procedural_objects, procedural_triplets    procedural objects
 
@@ -17,6 +18,7 @@ from typing import Any
 from ..data.scene import SceneDataset
 from ..errors import InputError
 from ..report import SILENT, Report
+from .joined import JoinedDataset, split_sources
 from .scenes import (
     Capture,
     PointceptDataset,
@@ -28,6 +30,7 @@ from .scenes import (
 
 __all__ = [
     "Capture",
+    "JoinedDataset",
     "PointceptDataset",
     "fuse_points",
     "open_dataset",
@@ -45,7 +48,8 @@ def open_dataset(data: str | Path, split: str = "train", *, report: Report = SIL
     Args:
         data: "rooms" or "rooms:8" (number of procedural rooms); or a path: a capture (``transforms.json``, or an RGB-D
             export with ``color/`` and ``pose/``), a folder of captures, or a root preprocessed by Pointcept (ScanNet
-            splits or S3DIS areas).
+            splits or S3DIS areas). Several, joined by "+", are one data set, "A@2+B" with twice as many training
+            scenes of A as of B.
         split: "train", "val" or "test". Captures have the same scenes with different *frames* in each split; others
             have different scenes.
         report: receives progress and notices, except for rooms.
@@ -55,6 +59,10 @@ def open_dataset(data: str | Path, split: str = "train", *, report: Report = SIL
         InputError: none of these; lists the accepted forms.
     """
     text = str(data)
+    sources = split_sources(text)
+    if len(sources) > 1:
+        parts = [open_dataset(name, split, report=report, **options) for name, _ in sources]
+        return JoinedDataset(parts, [share for _, share in sources])
     if text == "rooms" or text.startswith("rooms:"):
         return _rooms(text, split, options)
     path = Path(data).expanduser()

@@ -13,7 +13,8 @@ class DataConfig:
     """Scenes, views and teacher."""
 
     data: str = "rooms"
-    """"rooms:COUNT" (procedural rooms), an RGB-D capture, a folder with transforms.json, or a Pointcept folder."""
+    """"rooms:COUNT" (procedural rooms), an RGB-D capture, a folder with transforms.json, a Pointcept folder, or several
+    of these joined by "+", with shares as in "rooms:400@0.7+capture@0.3"."""
     teacher: str = "none"
     """Frozen 2D teacher: none, builtin, builtin-ssl, clip:…, siglip2:…, dinov2:…, dinov3:…, radio:…, or a folder."""
     teacher_cache: str = "auto"

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...core.data.batch import Batch, InputConfig, PointBatch, SceneInput, ViewPair, Views, make_input
 from ...core.data.scene import PointScene, PosedFrames, SceneDataset
 from ...core.data.view_pairs import make_view_pair
-from ...core.datasets import open_dataset
+from ...core.datasets import JoinedDataset, open_dataset
 from ...core.errors import InputError
 from ...core.features.lifting import lift_voxels
 from ...core.io.cache import cache_folder
@@ -70,7 +70,10 @@ class PretrainData:
         return tuple(self.train.class_names)
 
     def scene_index(self, step: int, slot: int = 0) -> int:
-        """Index of the training scene in ``slot`` of the batch of ``step``: each scene once per epoch, shuffled."""
+        """Index of the training scene in ``slot`` of the batch of ``step``: each scene once per epoch, shuffled; of
+        joined data sets, a random one by their shares."""
+        if isinstance(self.train, JoinedDataset):
+            return self.train.draw(np.random.default_rng([self.seed, 4, step, slot]))
         epoch, position = divmod(step * self.config.batch_size + slot, len(self.train))
         return int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))[position])
 
