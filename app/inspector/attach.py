@@ -18,4 +18,5 @@ def attach_inspector(run: Pretrainer, host: str = "127.0.0.1", port: int = 7007,
         raise InputError("the viewer", "a training that publishes to a LiveFeed", "one without a feed")
     scenes = run.data.val if len(run.data.val) else run.data.train
     source = LiveSource(run.feed, scenes, run.data.teacher, title=run.run_dir.name, device=run.device)
-    return Inspector(TimelineSource(source, run.run_dir, live=True), host, port, run.feed, tour=True, public=public)
+    shown = TimelineSource(source, run.run_dir, live=True)
+    return Inspector(shown, host, port, run.feed, tour=True, public=public, device=run.device)

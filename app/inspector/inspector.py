@@ -26,6 +26,7 @@ from ..scenes.source import SceneSource
 from .access import is_loopback, open_tunnel, refuse_foreign_origins
 from .session import Session
 from .shared import Shared
+from .stream import RenderStream
 from .viser_internals import ignore_share_requests, keep_icon_archive_open
 from .worker import RenderWorker, ThreadTime
 
@@ -55,6 +56,7 @@ class Inspector:
         metrics: the ``metrics.jsonl`` of a run without a feed, for its curves.
         recognizer: classifies and searches single objects; None leaves out the Objects tab.
         public: also ask viser's relay for a public address.
+        device: device that a training shares with the viewer; None without a training.
 
     Attributes:
         shared: state that all browsers share.
@@ -78,11 +80,13 @@ class Inspector:
         public: bool = False,
         metrics: Path | None = None,
         recognizer: ObjectRecognizer | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
         self.feed = feed
-        self.worker = RenderWorker(on_error=self._render_failed)
+        context = contextlib.nullcontext if device is None else RenderStream(device)
+        self.worker = RenderWorker(on_error=self._render_failed, context=context)
         self.shared = Shared(
             source, self.worker, feed, share, max_width, max_points, text, other, tour, metrics, recognizer
         )

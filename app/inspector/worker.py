@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,6 +104,7 @@ class RenderWorker:
         share: share of wall-clock time that all jobs together may take, divided between lanes by `LANE_SHARE`.
         on_error: called with the job's key and the exception, in the worker's thread.
         clock: seconds, monotonic.
+        context: entered around each job.
     """
 
     def __init__(
@@ -110,8 +112,9 @@ class RenderWorker:
         share: float = 1.0,
         on_error: Callable[[Hashable, Exception], None] = lambda key, error: None,
         clock: Callable[[], float] = time.monotonic,
+        context: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
-        self._clock, self._on_error = clock, on_error
+        self._clock, self._on_error, self._context = clock, on_error, context
         self._condition = threading.Condition()
         self._jobs: dict[Hashable, _Job] = {}
         self._stopped = False
@@ -196,7 +199,8 @@ class RenderWorker:
             job = self._jobs.pop(key)
         begun = self._clock()
         try:
-            job.run()
+            with self._context():
+                job.run()
         except Exception as error:
             log.exception("inspector: rendering %s failed", key)
             try:

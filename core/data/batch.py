@@ -162,6 +162,15 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         return Batch(self.points.to(device), [v.to(device) for v in self.views], [p.to(device) for p in self.pairs])
 
+    def split(self, count: int) -> list[Batch]:
+        """Split into at most ``count`` batches with nearly equal numbers of scenes, in order."""
+        parts, start = [], 0
+        for points in self.points.split(count):
+            scenes = slice(start, start + len(points))
+            parts.append(Batch(points, self.views[scenes], self.pairs[scenes]))
+            start = scenes.stop
+        return parts
+
 
 @dataclass(frozen=True)
 class SceneInput:

@@ -20,6 +20,7 @@ from ...core.metrics.zero_shot import zero_shot_scores
 from ...core.models.clipgs import MAX_LOGIT_SCALE, ClipGS, Precision
 from ...core.models.uni3d import load_uni3d
 from ..engine.loop import Trainer, TrainSchedule
+from ..engine.optimizer import adamw
 from ..engine.ranks import Ranks
 from ..engine.schedule import WarmStatistics, warmup_cosine
 from ..pretraining.runs import find_checkpoint
@@ -66,7 +67,7 @@ class ClipGSTrainer(Trainer[TripletBatch]):
         if config.init:
             load_uni3d(self.model, config.init)
         self.model.to(self.device)
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim), lr=config.optim.lr)
+        self.optimizer = adamw(parameter_groups(self.model, config.optim), config.optim.lr)
         self._amp = config.optim.amp and has_bfloat16(self.device)
         self._statistics = WarmStatistics(self.model)
 

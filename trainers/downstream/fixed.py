@@ -30,6 +30,7 @@ from ...core.models.pretrained import load_pretrained
 from ...core.nn.spunet import SpUNet
 from ...core.teachers import Teacher, make_teacher, memoize_features
 from ..engine.loop import Trainer, TrainSchedule
+from ..engine.optimizer import adamw
 from ..engine.schedule import one_cycle
 from .config import SemanticTraining
 from .scenes import LabelledScenes, labels_of
@@ -112,7 +113,7 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
             torch.manual_seed(config.seed + 1)
             self.model = nn.Linear(self.features.shape[1], len(self.scenes.class_names)).to(self.device)
         optim = config.optim
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), optim.lr, weight_decay=optim.weight_decay)
+        self.optimizer = adamw(self.model.parameters(), optim.lr, optim.weight_decay)
         self._held_out = lru_cache(maxsize=8)(lambda index: self._voxels(self.scenes.val, index))
         self.confusion: Tensor | None = None
 

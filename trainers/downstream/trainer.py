@@ -19,6 +19,7 @@ from ...core.data.batch import PointBatch
 from ...core.device import default_device, has_bfloat16
 from ...core.errors import InputError
 from ..engine.loop import Trainer, TrainSchedule
+from ..engine.optimizer import adamw
 from ..engine.prefetch import default_workers
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import SemanticTraining
@@ -101,7 +102,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         self.workers = config.workers or default_workers()
         self.device = default_device(device)
         self.model = model.to(self.device)
-        self.optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, weight_decay=config.optim.weight_decay)
+        self.optimizer = adamw(groups, config.optim.lr, config.optim.weight_decay)
         self._statistics = WarmStatistics(self.model)
         self._amp = config.optim.amp and self.device.type == "cuda" and has_bfloat16(self.device)
 

@@ -7,6 +7,6 @@ log         scalars to ``metrics.jsonl`` and TensorBoard         progress    pro
 live        `LiveFeed`: connects a running training with viewers
 interrupt   Ctrl-C, SIGTERM and SIGHUP               ranks       distributed processes
 memory      peak memory                              run_lock    one training per run folder
-train_schedule  when a training saves and ends
+optimizer   AdamW, fused on CUDA                     train_schedule  when a training saves and ends
 safety      damaged checkpoints, weights that are not finite
 """

@@ -27,6 +27,7 @@ from .backward import Losses, backward, restore_buffers
 from .interrupt import InterruptFlag
 from .log import MetricLog
 from .memory import memory_gb
+from .optimizer import load_optimizer
 from .prefetch import prefetched
 from .progress import progress_bar
 from .ranks import Ranks
@@ -107,7 +108,7 @@ class Trainer(ABC, Generic[T]):
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Restore the return values of `weights` and `state`."""
         self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
 
     def evaluate(self) -> dict[str, float]:
         """Return scalars measured on held-out data; must not change what `weights` and `state` return."""

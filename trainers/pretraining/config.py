@@ -21,6 +21,8 @@ class DataConfig:
     """Cache of teacher features: "auto" ($GAUSSIANCROSS_CACHE or ~/.cache/gaussiancross), "memory", or a folder."""
     batch_size: int = 1
     """Scenes per step."""
+    micro_batch: int = 0
+    """Scenes per forward pass, to save memory; 0 takes all. Batch norms then use the statistics of these few scenes."""
     views: int = 5
     """Target views per scene and step (M; 5 in the paper)."""
     width: int = 640

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...core.data.batch import Batch
+from ...core.device import has_bfloat16
 from ...core.metrics import depth_error, effective_rank, feature_spread, psnr, token_cosine
 from ...core.models import GaussianCross, Prediction
 from .data import PretrainData
@@ -21,6 +22,7 @@ def evaluate(
     data: PretrainData,
     on_scene: Callable[[str, Batch, Prediction], object] | None = None,
     constant: Tensor | None = None,
+    amp: bool | None = None,
 ) -> dict[str, Tensor]:
     """Compute metrics of the held-out scenes and views: name → values per view or per scene, on the CPU.
 
@@ -33,8 +35,10 @@ def evaluate(
     Args:
         on_scene: called with every scene's name, batch and prediction (to save images).
         constant: [D] from `constant_feature`; None omits its cosine.
+        amp: run the network in bfloat16 autocast, as the training does; by default on GPUs that have it in hardware.
     """
     device = next(model.parameters()).device
+    amp = device.type == "cuda" and has_bfloat16(device) if amp is None else amp
     was_training = model.training
     model.eval()
     rows: dict[str, list[Tensor]] = {}
@@ -45,8 +49,9 @@ def evaluate(
     for name, batch in data.held_out():
         batch = batch.to(device)
         views = batch.views[0]
-        features = model.backbone_features(batch.points)
-        prediction = model.predict_views(model.gaussians(batch.points, features)[0], views)
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            features = model.backbone_features(batch.points)
+            prediction = model.predict_views(model.gaussians(batch.points, features)[0], views)
         prediction = replace(prediction, point_features=features)
         quality = psnr(prediction.splats.color, views.color)
         add("eval/psnr", quality)
@@ -56,7 +61,7 @@ def evaluate(
             add("eval/teacher_cosine", token_cosine(prediction.tokens, views.teacher))
             if constant is not None:
                 add("eval/constant_cosine", constant_cosine(constant, views.teacher))
-        add("eval/effective_rank", torch.tensor([effective_rank(features)]))
+        add("eval/effective_rank", torch.tensor([effective_rank(features.float())]))
         add("eval/feature_spread", torch.tensor([feature_spread(features.float())]))
         if on_scene is not None:
             on_scene(name, batch, prediction)

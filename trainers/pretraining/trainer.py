@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from ...core.models import GaussianCross, GaussianCrossConfig, Prediction
 from ..engine.live import LiveFeed, Snapshot
 from ..engine.log import MetricLog
 from ..engine.loop import Trainer, TrainSchedule
+from ..engine.optimizer import adamw, load_optimizer
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import DataConfig, OptimConfig, PretrainConfig
 from .data import PretrainData
@@ -33,6 +36,15 @@ __all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "make_op
 
 TOLERANCE = 1.1
 """Factor by which a schedule may exceed its time limit before it is shortened or cut off."""
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What a step keeps of the prediction for one scene: number of Gaussians, PSNR [M], backbone features [V, C]."""
+
+    gaussians: int
+    psnr: Tensor
+    features: Tensor | None
 
 
 class Pretrainer(Trainer[Batch]):
@@ -55,6 +67,7 @@ class Pretrainer(Trainer[Batch]):
 
     kind, title = "GaussianCross", "pre-training"
     divergence_hint = "lower --optim.lr or check the depth and poses of the data"
+    memory_hint = "set data.micro_batch, the number of scenes per forward pass, or lower it"
 
     def __init__(
         self,
@@ -69,6 +82,8 @@ class Pretrainer(Trainer[Batch]):
         super().__init__(
             config, run_dir, TrainSchedule(config.steps, config.eval_every, config.save_every, config.keep)
         )
+        if config.data.micro_batch < 0:
+            raise InputError("data.micro_batch", "0 or a number of scenes", str(config.data.micro_batch))
         self.device = default_device(device)
         self.data = data or PretrainData(config.data, config.model.input, config.seed)
         if self.data.input.pairs != config.model.input.pairs:
@@ -147,28 +162,44 @@ class Pretrainer(Trainer[Batch]):
         optim = self.config.optim
         lr = one_cycle(self.position, self.config.steps, optim.lr, optim.warmup)
         self._statistics.before(self.step)
-        predictions: list[Prediction] = []
-
-        def losses() -> tuple[Tensor, dict[str, Tensor]]:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
-                predictions.extend(self.model(batch))
-                return self.model.losses(predictions, batch)
-
+        micro = self.config.data.micro_batch
+        parts = batch.split(math.ceil(len(batch.views) / micro)) if micro else [batch]
+        outputs: list[_Output] = []
+        first = len(parts) * self.step
+        losses = [
+            partial(self._losses, part, first + k, len(parts) / len(batch.views), outputs)
+            for k, part in enumerate(parts)
+        ]
         step, bad = self.step, self.nan_steps
         metrics = self.update(self.model, self.optimizer, losses, lr, optim.grad_clip, self.model.parameters())
-        probe_loss = self._train_probe(step, predictions, batch) if self.nan_steps == bad else None
-        if probe_loss is not None:
-            metrics["probe/loss"] = probe_loss
-        metrics["gaussians"] = sum(len(p.gaussians) for p in predictions) / len(predictions)
-        shown = [psnr(p.splats.color.detach(), v.color) for p, v in zip(predictions, batch.views, strict=True)]
-        metrics["train/psnr"] = float(torch.cat(shown).mean())
+        features = [output.features for output in outputs if output.features is not None]
+        if self.probe is not None and self.nan_steps == bad and len(features) == len(outputs):
+            probe_loss = self.probe.learn(step, torch.cat(features), batch.points.segment)
+            if probe_loss is not None:
+                metrics["probe/loss"] = probe_loss
+        metrics["gaussians"] = sum(output.gaussians for output in outputs) / len(outputs)
+        metrics["train/psnr"] = float(torch.cat([output.psnr for output in outputs]).mean())
         return metrics
 
-    def _train_probe(self, step: int, predictions: list[Prediction], batch: Batch) -> float | None:
-        features = [p.point_features for p in predictions if p.point_features is not None]
-        if self.probe is None or len(features) < len(predictions):
-            return None
-        return self.probe.learn(step, torch.cat(features), batch.points.segment)
+    def _losses(
+        self, part: Batch, number: int, scale: float, outputs: list[_Output]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the losses of a part of a batch, the ``number``-th part since the run began, and keep its outputs.
+
+        Args:
+            scale: parts per scene of the batch. A part counts by its scenes: the mean over parts is that over scenes.
+            outputs: receives one entry per scene.
+        """
+        self._statistics.before(number)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
+            predictions = self.model(part)
+            total, terms = self.model.losses(predictions, part)
+        for prediction, views in zip(predictions, part.views, strict=True):
+            features = prediction.point_features
+            shown = psnr(prediction.splats.color.detach(), views.color)
+            outputs.append(_Output(len(prediction.gaussians), shown, None if features is None else features.detach()))
+        weight = scale * len(part.views)
+        return (total, terms) if weight == 1 else (weight * total, {name: weight * t for name, t in terms.items()})
 
     def evaluate(self, on_scene: Callable[[str, Batch, Prediction], object] | None = None) -> dict[str, float]:
         """Return the means of `pretraining.evaluation.evaluate` over the held-out views, ignoring NaN.
@@ -183,7 +214,7 @@ class Pretrainer(Trainer[Batch]):
             if on_scene is not None:
                 on_scene(name, batch, prediction)
 
-        metrics = {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, observe).items()}
+        metrics = {k: float(v.nanmean()) for k, v in evaluate(self.model, self.data, observe, amp=self._amp).items()}
         scores = None if self.probe is None else self.probe.take_scores()
         return metrics if scores is None else metrics | {"probe/miou": scores.miou_present, "probe/acc": scores.allacc}
 
@@ -202,7 +233,7 @@ class Pretrainer(Trainer[Batch]):
     def load(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         network, probe = split_probe(weights)
         self.model.load_state_dict(network)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         planned, steps, step, position = state.get("shortened", [0, 0, 0, 0.0])
         if planned == self.config.steps:
             self.schedule, self._shortened_at = replace(self.schedule, steps=steps), (step, position)
@@ -277,7 +308,10 @@ class Pretrainer(Trainer[Batch]):
     def progress_text(self, metrics: dict[str, float]) -> str:
         if metrics:
             return f"{super().progress_text(metrics)}  PSNR {metrics['train/psnr']:.1f} dB"
-        return "the first step takes longer" + (": kernels are compiled, once" if self.device.type == "cpu" else "")
+        on_cpu = self.device.type == "cpu"
+        return "the first step takes longer: " + (
+            "kernels are compiled, once" if on_cpu else "CUDA loads its libraries"
+        )
 
     def _serve_requests(self, console: Console) -> None:
         """Write a checkpoint and publish a snapshot, where viewers requested them."""
@@ -301,4 +335,4 @@ def make_optimizer(model: torch.nn.Module, config: OptimConfig) -> torch.optim.O
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr)
+    return adamw(groups, config.lr)
