@@ -172,6 +172,7 @@ RUN = {
     "gaussiancross bench": Run(prints="tiny_step"),
     "gaussiancross bench grouping": Run(slow=True, prints="ms"),
     "gaussiancross bench tiny_step --help": Run(prints="usage"),
+    "gaussiancross bench gpu --prepare": Run("--size small --inputs here", ("here/step.safetensors",)),
 }
 """Command, as printed -> how it is run."""
 
