@@ -3,7 +3,7 @@
 A module without leading underscore that defines ``main`` is a benchmark: ``main()`` reads its options from ``sys.argv``
 and may return an exit status. The first line of its docstring is its help.
 
-quality   rooms (package rooms_bench), objects, open_vocabulary, livingroom, livingroom_words
+quality   rooms (package rooms_bench), objects, open_vocabulary, livingroom, livingroom_words, words
 speed     splat, sparse, grouping, tiny_step, gpu, clipgs, metrics, query, picking, object_index, viewer
 shared    _machine (environment, reports), _charts, _data (synthetic data), _parts (timing of a step's parts),
           _browser and _watched (simulated browsers), _vocabulary (text queries with known answers), _object_rows,
