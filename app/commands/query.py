@@ -128,13 +128,15 @@ def print_answer(console: Console, answer: Answer, results: Sequence[PhraseResul
     for result in results:
         presence = result.answer.presence
         assert presence is not None
-        verdict = "found" if presence.present else "not in this scene"
         threshold = f"{result.cut.value:.2f} ({result.cut.method})"
         numbers = (f"{presence.score:.2f}", f"{presence.cut:.2f}", threshold)
         count, objects = f"{int(result.selected.sum()):,}", str(len(result.objects))
-        table.add_row(result.answer.phrase, verdict, *numbers, count, objects)
+        table.add_row(result.answer.phrase, presence.verdict, *numbers, count, objects)
     if results:
         console.print(table)
+    for doubt in dict.fromkeys(r.answer.presence.doubt for r in results if r.answer.presence is not None):
+        if doubt:
+            console.print(f"No phrase is called absent: {doubt}.", style="yellow", highlight=False, markup=False)
     for unknown in (*(p.unknown for p in answer.phrases), *answer.unknown_negatives):
         if unknown is not None:
             console.print(str(unknown), style="yellow", highlight=False, markup=False)

@@ -47,7 +47,7 @@ class PhraseResult:
         """Presence, peak relevancy and presence cut as text: "found: 0.83, cut 0.60"."""
         presence = self.answer.presence
         assert presence is not None
-        return f"{'found' if presence.present else 'not in this scene'}: {presence.score:.2f}, cut {presence.cut:.2f}"
+        return f"{presence.verdict}: {presence.score:.2f}, cut {presence.cut:.2f}"
 
     def to_json(self) -> dict[str, Any]:
         """The entry of the JSON report."""
@@ -58,6 +58,8 @@ class PhraseResult:
             "meant": self.answer.canonical,
             "known": True,
             "present": presence.present,
+            "verdict": presence.verdict,
+            "doubt": presence.doubt,
             "score": round(presence.score, 4),
             "presence_cut": round(presence.cut, 4),
             "threshold": round(self.cut.value, 4),

@@ -84,7 +84,9 @@ def write_report(
         "teacher": opened.teacher_name,
         "step": state.step,
         "count": 0 if state.gaussians is None else len(state.gaussians),
-        "calibrated": None if opened.calibration is None else opened.calibration._asdict(),
+        "calibrated": None
+        if opened.calibration is None
+        else opened.calibration.numbers() | {"data": opened.calibration.data},
         "phrases": entries,
         "negatives": list(negatives),
         "unknown_negatives": [str(u) for u in answer.unknown_negatives],

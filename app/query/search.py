@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,6 +45,9 @@ __all__ = [
     "words_for",
 ]
 
+
+FAINT = 0.05
+"""Opacity below which a Gaussian is not searched: no picture shows it."""
 
 OWN, VECTORS, BUILTIN = "The teacher's own", "Text vectors", "Built-in"
 
@@ -112,7 +116,7 @@ def words_for(
         return "Words need features, and these Gaussians carry none."
     width = state.embeddings.shape[1]
     if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
-        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, memo=state.memo)
+        return QueryableFeatures.build(_visible_features(state), encoder, channels, calibration, memo=state.memo)
     if encoder is None:
         return (
             "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text encoder of "
@@ -122,6 +126,13 @@ def words_for(
         f"The text vectors are {encoder.dim} wide, the features {width}, and no channel names lead from one to the "
         "other: they come from different models."
     )
+
+
+def _visible_features(state: SceneState) -> Tensor:
+    """[N, D] features of the Gaussians, NaN (never found) for those that are almost transparent, see `FAINT`."""
+    assert state.gaussians is not None and state.embeddings is not None
+    faint = (state.gaussians.opacities < FAINT).to(state.embeddings.device)
+    return torch.where(faint[:, None], torch.nan, state.embeddings) if bool(faint.any()) else state.embeddings
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ text          `TextEncoder` protocol, prompt templates, precomputed vectors of a
 channels      text queries on features that are class scores (`ChannelText`)
 decide        `auto_threshold`; presence in the scene (`present`) and its cut (`calibrate`)
 calibration   files of calibrated cuts
+domain        whether a scene resembles those that a cut was fitted on
 selection     selection threshold of the scores and the objects above it
 objects       connected `components` of the selected points, with boxes and scores
 index         nearest neighbours in large sets of vectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from .store import FeatureStore
 from .text import CANONICAL, PHOTO, PLAIN, ClosedVocabularyEncoder, TextEncoder, UnknownPhrase, encode, expand
 
 Mode = Literal["Relevancy", "Cosine"]
+Memo = Callable[[str, Callable[[], Any]], Any]
+"""(name, make) → the value of ``make``, made once per name."""
 
 PRESENT = 0.5
 """Default cut of the peak relevancy for "in this scene", without a calibration: more similar to the phrase than to any
@@ -43,6 +45,7 @@ class QueryableFeatures:
         common: [K, D] negatives of every query.
         channels: maps class scores to the text space; None if the features lie in it already.
         calibration: fitted cuts for presence and selection; None uses `PRESENT`.
+        doubt: returns why the calibration cannot decide in this scene, "" if it can.
     """
 
     store: Callable[[], FeatureStore]
@@ -50,6 +53,7 @@ class QueryableFeatures:
     common: Tensor
     channels: ChannelText | None = None
     calibration: Calibration | None = None
+    doubt: Callable[[], str] = lambda: ""
 
     @staticmethod
     def build(
@@ -57,7 +61,7 @@ class QueryableFeatures:
         encoder: TextEncoder | None = None,
         channels: Sequence[str] | None = None,
         calibration: Calibration | None = None,
-        memo: Callable[[str, Callable[[], FeatureStore]], FeatureStore] | None = None,
+        memo: Memo | None = None,
     ) -> QueryableFeatures:
         """Pair features with the text encoder that they can be compared with.
 
@@ -66,17 +70,21 @@ class QueryableFeatures:
             encoder: text tower of the teacher behind the features; any text encoder if ``channels`` are named.
             channels: [D] class names of the columns, for class scores.
             calibration: fitted for this model.
-            memo: (name, make) → the store, to share it between queries. By default each `QueryableFeatures` has its
-                own.
+            memo: (name, make) → what ``make`` returns, to share it between queries. By default each
+                `QueryableFeatures` has its own.
 
         Raises:
             InputError: neither a text encoder of the features' width nor channel names; says what is missing.
         """
         width = features.shape[1]
         memo = memo or _Memo()
+        if calibration is None or calibration.domain is None:
+            doubt = lambda: ""  # noqa: E731
+        else:
+            doubt = lambda: memo(f"doubt {calibration.data}", lambda: calibration.doubt(features))  # noqa: E731
         if encoder is not None and encoder.dim == width:
             make = lambda: memo("feature store", lambda: FeatureStore.build(features))  # noqa: E731
-            return QueryableFeatures(make, encoder, negatives_of(encoder), None, calibration)
+            return QueryableFeatures(make, encoder, negatives_of(encoder), None, calibration, doubt)
         if channels is not None and len(channels) == width:
             text = ChannelText.build(tuple(channels), encoder)
             return QueryableFeatures(
@@ -106,9 +114,9 @@ class QueryableFeatures:
 
 class _Memo:
     def __init__(self) -> None:
-        self._made: dict[str, FeatureStore] = {}
+        self._made: dict[str, Any] = {}
 
-    def __call__(self, name: str, make: Callable[[], FeatureStore]) -> FeatureStore:
+    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
@@ -247,6 +255,7 @@ def ask(features: QueryableFeatures, query: Query) -> Answer:
     relevancy = _relevancy(features, store, usable, vectors, [*negatives.values()])  # [N, P']
     scores = relevancy if query.mode == "Relevancy" else store.scores(vectors).cpu()
     columns = iter(relevancy.unbind(1))
+    doubt = features.doubt()
     answers = []
     for phrase in query.phrases:
         if not isinstance(phrase, str):
@@ -254,7 +263,10 @@ def ask(features: QueryableFeatures, query: Query) -> Answer:
         elif phrase in unknown:
             answers.append(PhraseAnswer(phrase, unknown=unknown[phrase]))
         else:
-            presence = present(next(columns), features.cut)
+            column = next(columns)
+            presence = (
+                present(column, PRESENT) if features.calibration is None else features.calibration.judge(column, doubt)
+            )
             canonical = _canonical_name(features.encoder, phrase)
             answers.append(PhraseAnswer(phrase, canonical, None, presence, _nearest(features, phrase)))
     return Answer(scores.amax(1), tuple(answers), (*unknown_negatives.values(),), scores)

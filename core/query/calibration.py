@@ -11,8 +11,10 @@ from typing import Any
 from ..errors import InputError
 from ..io.atomic import atomic_file
 from .decide import Calibration
+from .domain import Domain
 
 FORMAT = "gaussiancross-calibration"
+_NUMBERS = ("cut", "auc", "floor", "share")
 NAME = "calibration.json"
 """File name in a run folder. Beside other weights: ``<weights>.calibration.json``."""
 
@@ -29,7 +31,12 @@ def save_calibration(path: Path | str, field: str, calibration: Calibration, abo
     """
     path = Path(path)
     entries = _entries(path) if path.is_file() else {}
-    entries[field] = {**{k: round(v, 6) for k, v in calibration._asdict().items()}, **about}
+    entry: dict[str, Any] = {k: round(v, 6) for k, v in calibration.numbers().items()}
+    if calibration.data:
+        entry["data"] = calibration.data
+    if calibration.domain is not None:
+        entry["domain"] = calibration.domain.to_json()
+    entries[field] = {**entry, **about}
     content = {"format": FORMAT, "version": 1, "fields": entries}
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -48,11 +55,13 @@ def load_calibration(path: Path | str, field: str) -> Calibration | None:
     if entry is None:
         return None
     try:
-        calibration = Calibration(*(float(entry[k]) for k in Calibration._fields))
+        calibration = Calibration(*(float(entry[k]) for k in _NUMBERS), float(entry.get("lowest", 0.0)))
+        domain = None if entry.get("domain") is None else Domain.from_json(entry["domain"])
+        calibration = calibration._replace(data=str(entry.get("data", entry.get("rooms", ""))), domain=domain)
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"the entry {field!r} without {', '.join(Calibration._fields)}") from error
-    if not (all(map(math.isfinite, calibration)) and 0 <= calibration.auc <= 1):
-        raise _damaged(path, str(calibration._asdict()))
+        raise _damaged(path, f"the entry {field!r} without {', '.join(_NUMBERS)}") from error
+    if not (all(map(math.isfinite, calibration.numbers().values())) and 0 <= calibration.auc <= 1):
+        raise _damaged(path, str(calibration.numbers()))
     return calibration
 
 

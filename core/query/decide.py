@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from .domain import Domain
 
 TWO_GROUPS = 4.0
 """Lowest separability (Ashman's D) of two groups. Cutting one group in two gives 2.6 (normal, exponential) to 3.5
@@ -45,11 +46,20 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Presence:
-    """Whether a scene contains the object of a query: ``present`` = ``score`` > ``cut``."""
+    """Whether a scene contains the object of a query: ``present`` = ``score`` > ``cut``.
+
+    ``doubt`` says why the cut cannot decide in this scene; "" if it can.
+    """
 
     present: bool
     score: float
     cut: float
+    doubt: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """ "found", "not in this scene" or, below a cut that cannot decide, "no confident match"."""
+        return "found" if self.present else "no confident match" if self.doubt else "not in this scene"
 
 
 class Calibration(NamedTuple):
@@ -57,13 +67,34 @@ class Calibration(NamedTuple):
 
     ``cut`` is the threshold of `present`; ``auc`` the area under the ROC curve of the scores that it was fitted on.
     Selection thresholds of present objects are at least max(``floor``, ``share`` · `peak`): the relevancy of averaged
-    features stays below 0.5 at the edges of objects.
+    features stays below 0.5 at the edges of objects. ``lowest`` is the lowest score that the cut was fitted on;
+    ``data`` names the scenes, and ``domain`` describes their features.
     """
 
     cut: float
     auc: float
     floor: float = 0.5
     share: float = 0.0
+    lowest: float = 0.0
+    data: str = ""
+    domain: Domain | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """The numeric fields by name."""
+        return {name: value for name, value in self._asdict().items() if name not in ("data", "domain")}
+
+    def doubt(self, features: Tensor) -> str:
+        """Why the cut cannot decide in a scene with the features [N, D]; "" if it can."""
+        if self.domain is None or not self.domain.is_foreign(features):
+            return ""
+        return f"the scene is unlike those that the cut was fitted on ({self.data or 'unknown'})"
+
+    def judge(self, scores: Tensor | NDArray, doubt: str = "") -> Presence:
+        """`present`, with a doubt for scores below all fitted ones or with the scene's own ``doubt``."""
+        found = present(scores, self.cut)
+        if not doubt and found.score < self.lowest:
+            doubt = f"the score is below all that the cut was fitted on ({self.data or 'unknown'})"
+        return replace(found, doubt=doubt)
 
     def min_threshold(self, scores: Tensor | NDArray) -> float:
         """Lower bound of the selection threshold for the scores [N] of a phrase, see `selection.choose_cut`."""
@@ -145,7 +176,7 @@ def calibrate(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArr
 
     Returns:
         ``cut`` with the best balanced accuracy (Youden's index), half-way between its two neighbouring scores, in the
-        widest of several equally good intervals; ``auc`` from `roc_auc`.
+        widest of several equally good intervals; ``auc`` from `roc_auc`; ``lowest`` score.
 
     Raises:
         InputError: no scores, or scores that are not finite.
@@ -159,7 +190,8 @@ def calibrate(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArr
     rejections = np.searchsorted(np.sort(negative), edges, side="right") / len(negative)
     youden = hits + rejections - 1
     best = np.flatnonzero(youden >= youden.max() - 1e-12)
-    return Calibration(float(edges[best[gaps[best].argmax()]]), roc_auc(positive, negative))
+    cut, lowest = float(edges[best[gaps[best].argmax()]]), float(values[0])
+    return Calibration(cut, roc_auc(positive, negative), lowest=lowest)
 
 
 def roc_auc(positive_scores: Tensor | NDArray, negative_scores: Tensor | NDArray) -> float:

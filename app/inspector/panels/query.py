@@ -185,8 +185,10 @@ def _answer_html(answer: Answer, features: QueryableFeatures) -> str:
     how = (
         f"the default {PRESENT:g}"
         if calibration is None
-        else f"calibrated on scenes with and without the phrase (AUC {calibration.auc:.2f})"
+        else f"fitted on {calibration.data or 'scenes with and without the phrase'} (AUC {calibration.auc:.2f})"
     )
+    doubts = dict.fromkeys(p.presence.doubt for p in answer.phrases if p.presence is not None and p.presence.doubt)
+    rows += "".join(f'<div style="grid-column:1/-1;color:#fbbf24">{html.escape(d)}</div>' for d in doubts)
     if answer.known_phrases:
         rows += f'<div style="grid-column:1/-1;opacity:.6">presence threshold: {how}</div>'
     return (
@@ -206,7 +208,8 @@ def _phrase_html(p: PhraseAnswer) -> str:
             '<div style="grid-column:1/-1;opacity:.65;margin-top:-.2em">not a class of the teacher; nearest: '
             f"{html.escape(p.nearest[0])}</div>"
         )
-    tint, verdict = ("#16a34a", "found") if p.presence.present else ("#b45309", "not in this scene")
+    verdict = p.presence.verdict
+    tint = {"found": "#16a34a", "not in this scene": "#b45309"}.get(verdict, "#64748b")
     return (
         f'<b style="overflow-wrap:anywhere">{name}</b><span style="opacity:.7">'
         f"{p.presence.score:.2f} {'&gt;' if p.presence.present else '≤'} {p.presence.cut:.2f}</span>"

@@ -50,6 +50,16 @@ def test_class_channels_answer_text_queries(state, encoder):
     assert answer.scores[segment == 4].min() > 0.5 > answer.scores[segment != 4].max()
 
 
+def test_almost_transparent_gaussians_are_not_searched(state, encoder):
+    """No picture shows them, so nothing may be found there."""
+    floor = torch.from_numpy(state.points.segment) == 4
+    opacity = torch.where(floor, 0.03, state.gaussians.opacities)
+    ghost = replace(state, gaussians=replace(state.gaussians, opacities=opacity))
+    answer = ask(words(ghost, encoder), Query(("floor", "front")))
+    assert not answer.phrases[0].presence.present and answer.phrases[1].presence.present
+    assert (answer.phrase_scores[floor] == 0).all()
+
+
 def test_unknown_phrases_give_no_scores(state, encoder):
     answer = ask(words(state, encoder), Query(("zebra", "red")))
     assert answer.scores is None and not answer.any_present
