@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +12,9 @@ import tyro
 from rich.console import Console
 
 from ...core.data.scene import PointScene
+from ...core.datasets.scenes.capture import Up
 from ...core.device import pick_device
 from ...core.errors import InputError
-from ...core.geometry.normals import estimate_normals
 from ...core.io import write_points
 from ...core.io.formats import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
@@ -22,6 +22,7 @@ from ...core.models import load_pretrained
 from ...core.report import Report
 from ...trainers.pretraining.runs import find_checkpoint
 from ..reporting import ConsoleReport
+from ..scenes.files import prepared
 from ..scenes.open import SceneSpec, open_scene
 
 
@@ -39,6 +40,8 @@ class Embed:
     """Scene index, counted from 0."""
     split: Literal["train", "val", "test"] = "val"
     """Scenes of a data set with splits."""
+    up: Up = "auto"
+    """Axis that points up in a file of points or splats; "auto" guesses it and says so."""
     hypercolumn: bool = False
     """Concatenate the features of all stages instead of the last stage's alone."""
     points: Path | None = None
@@ -72,7 +75,7 @@ def run(options: Embed, console: Console | None = None) -> int:
 
 
 def read_scene(options: Embed, report: Report) -> PointScene:
-    """The points of the scene; normals are estimated if it has none at all."""
+    """The points of the scene, z up; normals are estimated if it has none at all."""
     spec = SceneSpec(options.scene, options.index, features_from="none", split=options.split)
     state = open_scene(spec, report).source.load(options.index)
     if state.points is not None:
@@ -80,7 +83,4 @@ def read_scene(options: Embed, report: Report) -> PointScene:
     else:
         assert state.gaussians is not None
         scene = points_of_gaussians(state.gaussians, state.name).validated()
-    if scene.normal.any():
-        return scene
-    report.notice(f"{scene.name}: no normals; those of {len(scene):,} points are estimated from their neighbours")
-    return replace(scene, normal=estimate_normals(scene.coord))
+    return prepared(scene, Path(options.scene).expanduser(), options.up, report)

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from ...core.datasets.scenes.capture import Up
 from ...core.errors import InputError
 from ...core.query import Answer, Query, ask, template_for
 from ..query.answer import PhraseResult, image_example, position_examples, select_phrases
@@ -26,9 +27,9 @@ from ..scenes.source import SceneState
 class QueryCommand:
     """Search a scene: writes heat maps, the selection and labels as PLY, boxes and scores as JSON.
 
-    SCENE is a run folder, a checkpoint or a saved model ("bundled-rooms"), Gaussians (a 3DGS .ply with feat_*, a
-    SceneSplat folder with lang_feat.npy), "rooms:val:3", or any posed capture. Rooms and captures use the bundled
-    feature field; with --features-from lifted, the teacher's features lifted onto the points.
+    SCENE is a run folder, a checkpoint or a saved model ("bundled-rooms"), Gaussians with features (.ply, .glb, a
+    SceneSplat folder), a file of points, "rooms:val:3", or any posed capture. Rooms and captures use the bundled
+    feature field; with --features-from lifted, the teacher's features lifted onto the points. Points use bundled-rooms.
     """
 
     scene: tyro.conf.Positional[str]
@@ -53,6 +54,8 @@ class QueryCommand:
     """Scenes of a data set with splits."""
     index: int = 0
     """Scene index, counted from 0."""
+    up: Up = "auto"
+    """Axis that points up in a file of points; "auto" guesses it and says so."""
     classes: bool = False
     """Assign every point to its best phrase only; by default phrases are selected independently."""
     template: str | None = None
@@ -80,6 +83,7 @@ class QueryCommand:
             self.split,
             self.device,
             needs_features=True,
+            up=self.up,
         )
 
 

@@ -30,6 +30,8 @@ OPTIONAL = {
     "umap-learn": ("umap-learn>=0.5.5", "features are coloured by PCA only"),
     "faiss-cpu": ("faiss-cpu>=1.8", "large galleries are compared object by object"),
     "DracoPy": ("DracoPy>=2.0", "Draco-compressed glTF cannot be read"),
+    "laspy": ("laspy[lazrs]>=2.5", "LAS and LAZ files cannot be read"),
+    "pye57": ("pye57>=0.4", "E57 files cannot be read"),
 }
 """Optional package → requirement to install, and what does not work without it."""
 

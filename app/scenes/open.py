@@ -8,11 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from ...core.data.scene import PosedFrames, SceneDataset
+from ...core.data.scene import PointScene, PosedFrames, SceneDataset
 from ...core.datasets import Capture, open_scenes, read_pointcept_scene
+from ...core.datasets.scenes.capture import Up
 from ...core.device import pick_device
 from ...core.errors import InputError
-from ...core.io.formats import ENDINGS, PointFormat, SplatFormat, find_format
+from ...core.io.formats import ENDINGS, PointFormat, SplatFormat, find_format, points_of_gaussians
 from ...core.io.pretrained import bundled_folder
 from ...core.io.scenesplat import is_scenesplat, read_scenesplat
 from ...core.io.splat_files import SplatData
@@ -20,11 +21,15 @@ from ...core.query import Calibration, TextEncoder, TextVectors
 from ...core.query.calibration import NAME, load_calibration
 from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher
+from .files import OneScene, prepared
 from .lifted import LiftedSource
 from .source import ModelSource, PointsSource, SceneSource, SplatsSource
 
 BUILTIN = "builtin"
 """Default teacher."""
+
+BUNDLED = "bundled-rooms"
+"""Model of the points of a file."""
 
 FeaturesFrom = Literal["auto", "model", "lifted", "none"]
 Device = Literal["auto", "cuda", "cpu"]
@@ -47,6 +52,7 @@ class SceneSpec:
         split: split of a data set.
         device: device of the model.
         needs_features: refuse scenes without features instead of opening their points.
+        up: axis that points up in a file whose points a model encodes.
     """
 
     what: str
@@ -58,6 +64,7 @@ class SceneSpec:
     split: str = "val"
     device: Device = "auto"
     needs_features: bool = False
+    up: Up = "auto"
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,15 @@ def open_scene(spec: SceneSpec, report: Report = SILENT) -> OpenScene:
     path = Path(spec.what).expanduser()
     form = find_format(path)
     if isinstance(form, SplatFormat):
-        return _open_splats(spec, form.read(path), path, form.name == "INRIA PLY")
+        data = form.read(path)
+        if spec.needs_features and spec.features_from == "model":
+            return _open_encoded(spec, points_of_gaussians(data.gaussians, path.stem), path, report)
+        return _open_splats(spec, data, path, form.name == "INRIA PLY")
     if isinstance(form, PointFormat) and (path.is_file() or not path.exists()):
-        return _open_points(spec, form, path)
+        scene = form.read(path)
+        if spec.needs_features:
+            return _open_encoded(spec, scene, path, report)
+        return _checked(spec, OpenScene(PointsSource(scene, path.name), spec.index))
     if path.is_dir() or bundled_folder(spec.what):
         from ...trainers.pretraining.runs import find_checkpoint
 
@@ -139,12 +152,16 @@ def open_comparison(spec: SceneSpec, other: str, report: Report = SILENT) -> Sce
 # --- files, runs, datasets ----------------------------------------------------------------------------------------
 
 
-def _open_points(spec: SceneSpec, form: PointFormat, path: Path) -> OpenScene:
-    if spec.needs_features:
-        found = f"points alone ({form.name})"
-        hint = "query splats with features feat_0, feat_1, … or a capture"
-        raise InputError(path, "a scene with features", found, hint)
-    return _checked(spec, OpenScene(PointsSource(form.read(path), path.name), spec.index))
+def _open_encoded(spec: SceneSpec, scene: PointScene, path: Path, report: Report) -> OpenScene:
+    """The points of a file with the features of the bundled model, which needs points alone."""
+    from ...trainers.pretraining.runs import find_checkpoint
+
+    if spec.features_from == "lifted":
+        raise InputError(path, "posed frames with depth to lift features from", "points alone", "query a capture")
+    checkpoint = find_checkpoint(Path(BUNDLED))
+    assert checkpoint is not None
+    report.notice(f"{scene.name}: features of {BUNDLED}, which has seen procedural rooms alone")
+    return _open_run(spec, checkpoint, report, OneScene(prepared(scene.validated(), path, spec.up, report)))
 
 
 def _open_splats(spec: SceneSpec, data: SplatData, path: Path, is_inria: bool = False) -> OpenScene:
@@ -152,7 +169,10 @@ def _open_splats(spec: SceneSpec, data: SplatData, path: Path, is_inria: bool = 
     if spec.needs_features and gaussians.features is None:
         expected = "features as lang_feat.npy" if is_folder else "features as properties feat_0, feat_1, …"
         raise InputError(
-            path, expected, "none", "write them with `gaussiancross export --features`, or query the capture instead"
+            path,
+            expected,
+            "none",
+            "write them with `gaussiancross export --features`, query the capture, or add --features-from model",
         )
     # Queries compare on the CPU; the viewer renders on CUDA if there is one.
     device = "cpu" if spec.needs_features else None
@@ -174,14 +194,16 @@ def _open_splats(spec: SceneSpec, data: SplatData, path: Path, is_inria: bool = 
     )
 
 
-def _open_run(spec: SceneSpec, checkpoint: Path, report: Report) -> OpenScene:
+def _open_run(spec: SceneSpec, checkpoint: Path, report: Report, dataset: SceneDataset | None = None) -> OpenScene:
+    """A run on ``dataset``, by default on the scenes that ``spec`` names or that it was trained on."""
     from ...trainers.pretraining.runs import load_probe, load_run, run_folder, run_name
     from ...trainers.pretraining.timeline import list_frames
     from .timeline import TimelineSource
 
     model, config, step = load_run(checkpoint)
     run, name = run_folder(checkpoint), run_name(checkpoint)
-    dataset = _scenes(spec, spec.data or config.data.data, report)
+    if dataset is None:
+        dataset = _scenes(spec, spec.data or config.data.data, report)
     if spec.features_from == "none":
         return OpenScene(PointsSource(dataset, name), spec.index, run=run)
     teacher_spec = spec.teacher or config.data.teacher

@@ -47,9 +47,10 @@ class PointScene:
         """Read a file of points. Normals are estimated where the file has none; without colour, points are grey.
 
         Args:
-            path: a point cloud (``.ply``), Gaussian splats in any format of `core.io.formats` (their centres);
-                ``.npy``, ``.xyz``, ``.txt`` or ``.csv`` with the columns x y z [r g b [nx ny nz]]; or ``.npz`` with
-                ``coord``, ``color``, ``normal``. Metres, z up, colour in 0–255.
+            path: a file in any format of `core.io.formats`: points (``.ply``, ``.pcd``, ``.las``, ``.laz``, ``.e57``;
+                ``.npy``, ``.xyz``, ``.txt`` or ``.csv`` with the columns x y z [r g b [nx ny nz]]; ``.npz`` with
+                ``coord``, ``color``, ``normal``), a mesh (points on its surface), or splats (their centres). Metres;
+                colour in 0–255. Coordinates stay in the axes of the file; the networks expect z up.
 
         Raises:
             InputError: missing, damaged, of another format, or values out of range.

@@ -4,7 +4,9 @@ arrays        .npy files                             images        colour images
 ply           Gaussian splats and point clouds       ply_table     header and vertex table of PLY files
 splat         .splat files                           splat_files/  SPZ, SOG, glTF splats, compressed PLY
 formats       table of all formats, reading by it    point_files   points as text, .npy and .npz
-scenesplat    Gaussians as one .npy per attribute    renders       posed renders of one object
+pcd           PCL's point clouds                     scans         LAS, LAZ and E57 (extra scans)
+mesh_points   points on the surface of a mesh        renders       posed renders of one object
+scenesplat    Gaussians as one .npy per attribute
 transforms    nerfstudio's transforms.json           frames        image files as posed frames
 sens          ScanNet's .sens recordings             lru, cache    caches in memory; the cache folder on disk
 checkpoint    weights and training state             pretrained    `from_pretrained`, `save_pretrained`

@@ -6,6 +6,7 @@ viewer all use this table.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,11 @@ from ..data.scene import PointScene
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians, quat_to_rotmat
 from ..geometry.normals import estimate_normals
+from .mesh_points import sample_mesh
+from .pcd import read_pcd
 from .ply import is_compressed_ply, is_splat_ply, read_points, read_splat_ply, write_splat_ply
 from .point_files import PointColumns, read_npy_points, read_npz_points, read_text_points
+from .scans import read_e57, read_las
 from .splat import read_splat, write_splat
 from .splat_files.compressed_ply import read_compressed_ply, write_compressed_ply
 from .splat_files.data import SplatData
@@ -28,6 +32,9 @@ from .splat_files.spz import read_spz, write_spz
 
 GREY = 128
 """Colour of points without one."""
+
+FAR = 5000.0
+"""Largest coordinate, metres, that float32 stores to half a millimetre; beyond it the origin is moved."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,13 @@ class PointFormat:
         name: name for people.
         endings: endings of its files.
         read: reads a file.
+        up: the axis that points up according to the format; None where it does not say.
     """
 
     name: str
     endings: tuple[str, ...]
     read: Callable[[Path], PointScene]
+    up: str | None = None
 
 
 def _points(read: Callable[[Path], PointColumns]) -> Callable[[Path], PointScene]:
@@ -73,10 +82,29 @@ def _points(read: Callable[[Path], PointColumns]) -> Callable[[Path], PointScene
 
     def scene(path: Path) -> PointScene:
         columns = read(path)
-        coord, color, normal = columns.coord, columns.color, columns.normal
-        color = np.full(coord.shape, GREY, np.uint8) if color is None else color
-        normal = np.zeros_like(coord) if normal is None else normal
-        return PointScene(path.stem, coord, color, normal).validated(str(path))
+        color, normal = columns.color, columns.normal
+        coord = columns.coord.astype(np.float64)
+        good = np.asarray(np.isfinite(coord).all(1))
+        if not good.any():
+            raise InputError(path, "points to read", f"none of {len(good)} with finite coordinates")
+        if not good.all():
+            warnings.warn(
+                f"{path}: dropped {int((~good).sum())} of {len(good)} points with coordinates that are not finite.",
+                stacklevel=2,
+            )
+        coord = coord[good]
+        color = np.full(coord.shape, GREY, np.uint8) if color is None else color[good]
+        normal = (
+            np.zeros(coord.shape, np.float32) if normal is None else np.nan_to_num(normal[good], posinf=0, neginf=0)
+        )
+        if np.abs(coord).max() > FAR:
+            origin = np.round(np.median(coord, 0))
+            coord = coord - origin
+            shown = ", ".join(f"{x:.0f}" for x in origin)
+            warnings.warn(
+                f"{path}: coordinates are large, so they are relative to ({shown}) from here on.", stacklevel=2
+            )
+        return PointScene(path.stem, coord.astype(np.float32), color, normal.astype(np.float32)).validated(str(path))
 
     return scene
 
@@ -108,6 +136,11 @@ POINT_FORMATS = (
     PointFormat("NumPy array", (".npy",), _points(read_npy_points)),
     PointFormat("NumPy archive", (".npz",), _points(read_npz_points)),
     PointFormat("text", (".xyz", ".txt", ".csv"), _points(read_text_points)),
+    PointFormat("PCD", (".pcd",), _points(read_pcd)),
+    PointFormat("LAS", (".las", ".laz"), _points(read_las), up="z"),
+    PointFormat("E57", (".e57",), _points(read_e57), up="z"),
+    PointFormat("glTF mesh", (".glb", ".gltf"), _points(sample_mesh), up="y"),
+    PointFormat("mesh", (".obj", ".off", ".stl"), _points(sample_mesh)),
 )
 """All formats of points."""
 

@@ -20,12 +20,12 @@ class PointColumns:
     """N points of a file.
 
     Attributes:
-        coord: [N, 3] float32, in the axes of the file.
+        coord: [N, 3] float32 or float64, in the axes of the file.
         color: [N, 3] uint8, or None if the file has none.
         normal: [N, 3] float32, or None.
     """
 
-    coord: NDArray[np.float32]
+    coord: NDArray[np.floating]
     color: NDArray[np.uint8] | None = None
     normal: NDArray[np.float32] | None = None
 
@@ -73,4 +73,4 @@ def _from_columns(path: Path, table: NDArray) -> PointColumns:
         color = (rgb + 0.5).astype(np.uint8)
     if table.shape[1] > 6:
         normal = table[:, 6:9].astype(np.float32)
-    return PointColumns(table[:, :3].astype(np.float32), color, normal)
+    return PointColumns(table[:, :3].astype(np.float64), color, normal)

@@ -26,6 +26,8 @@ from PIL import Image
 from helpers import raw_data
 from helpers.box_room import write_box_room
 from helpers.mesh_files import cube, write_glb, write_ply
+from helpers.point_files import write_as
+from helpers.scenes import room
 
 NETWORK = """
     --model.input.voxel-size 0.05 --model.input.max-points None --model.base-channels 8
@@ -207,9 +209,14 @@ def _shapesplats(workspace: Workspace, path: Path) -> None:
         _ball(folder / "point_cloud.ply", 600 + number)
 
 
+def _pcd(workspace: Workspace, path: Path) -> None:
+    write_as(path, room())
+
+
 FILES: dict[str, Callable[[Workspace, Path], None]] = {
     "scene.ply": _points,
     "splats.ply": _splats,
+    "scan.pcd": _pcd,
     "path/to/capture": _capture,
     "RUN": _run,
     "OTHER_RUN": _other_run,

@@ -76,8 +76,8 @@ class Capture:
     ) -> None:
         if split not in ("train", "val", "test"):
             raise InputError("split", '"train", "val" or "test"', repr(split))
-        if up_axis != "auto" and up_axis not in _UP_ROTATIONS:
-            raise InputError("up_axis", f"auto or one of {', '.join(_UP_ROTATIONS)}", repr(up_axis))
+        if up_axis != "auto" and up_axis not in UP_ROTATIONS:
+            raise InputError("up_axis", f"auto or one of {', '.join(UP_ROTATIONS)}", repr(up_axis))
         if holdout < 0 or holdout == 1:
             raise InputError("holdout", "0 (hold none out), or at least 2", str(holdout))
         self.folders = find_captures(path)
@@ -190,7 +190,7 @@ def guess_up(frames: PosedFrames) -> Up:
     return ("x", "y", "z", "-x", "-y", "-z")[axis + (3 if up[axis] < 0 else 0)]
 
 
-_UP_ROTATIONS: dict[str, list[list[int]]] = {
+UP_ROTATIONS: dict[str, list[list[int]]] = {
     "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "-z": [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
     "y": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
@@ -203,7 +203,7 @@ _UP_ROTATIONS: dict[str, list[list[int]]] = {
 
 def _rotation(frames: PosedFrames, up_axis: Up) -> Tensor:
     rotation = torch.eye(4)
-    rotation[:3, :3] = torch.tensor(_UP_ROTATIONS[guess_up(frames) if up_axis == "auto" else up_axis])
+    rotation[:3, :3] = torch.tensor(UP_ROTATIONS[guess_up(frames) if up_axis == "auto" else up_axis])
     return rotation
 
 
