@@ -50,8 +50,8 @@ class PartTimer:
         self._module(model.lattice_net, "dense U-Net", "lattice")
         for name in ("head", "fine_head"):
             if getattr(model, name) is not None:
-                self._module(getattr(model, name), "heads", "lattice")
-        self._method(model, "render", "splat", "losses")
+                self._method(getattr(model, name), "scenes", "heads", "lattice")
+        self._method(model, "render_scenes", "splat", "losses")
         self._method(model, "losses", "losses", None)
         # Gradient clipping belongs to the optimiser, and its call is where the backward pass has ended.
         clip = torch.nn.utils.clip_grad_norm_

@@ -53,7 +53,7 @@ class PointBatch:
         grid_coord: [V, 3] int32 voxel indices, from 0 in every scene.
         feat: [V, 6] colour/127.5 − 1 and normal.
         masked: [V] bool, voxels whose attributes the model must hide ("blocks" masking only).
-        offset: [B] int64 cumulative voxel counts.
+        offset: [B] int64 cumulative voxel counts, on the CPU on every device: reading them there waits for nothing.
         segment: [V] int64 class of each voxel's point (−1 = ignore), or None without labels. Not a network input.
         instance: [V] int64 instance of each voxel's point (−1 = none), or None without labels; unique per scene only.
         lifted: [V, D] teacher features lifted onto each voxel (`lifting.lift_voxels`), zero where no frame sees it, or
@@ -73,8 +73,14 @@ class PointBatch:
         return len(self.offset)
 
     def to(self, device: torch.device | str) -> PointBatch:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "offset"}
         return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
+
+    def scene(self) -> Tensor:
+        """[V] int64 index of each voxel's scene."""
+        counts = torch.diff(self.offset, prepend=self.offset.new_zeros(1)).to(self.coord.device)
+        scenes = torch.arange(len(self), device=self.coord.device)
+        return torch.repeat_interleave(scenes, counts, output_size=len(self.coord))
 
     def spans(self) -> list[slice]:
         """The rows of each scene, as B slices."""
@@ -131,6 +137,9 @@ class Views:
     teacher: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Views:
+        """The views on another device; cameras that leave the CPU are checked there, where that waits for nothing."""
+        if self.color.device.type == "cpu" and torch.device(device).type != "cpu":
+            self.cameras.require_finite()
         teacher = None if self.teacher is None else self.teacher.to(device)
         return Views(self.cameras.to(device), self.color.to(device), self.depth.to(device), teacher)
 

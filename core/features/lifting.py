@@ -142,7 +142,9 @@ def lift_voxels(
 
 @torch.no_grad()
 def lift_views(coord: Tensor, views: Views, config: LiftConfig | None = None) -> Lifted:
-    """Lift the teacher features of target views onto points; see `lift`.
+    """Lift the teacher features of target views onto points, view by view; see `lift`.
+
+    Training uses `lift_scenes.lift_scenes`, which is tested against this.
 
     Args:
         coord: [N, 3] in the views' world, metres.

@@ -56,6 +56,15 @@ class Cameras:
     def to(self, device: torch.device | str) -> Cameras:
         return replace(self, viewmats=self.viewmats.to(device), Ks=self.Ks.to(device))
 
+    def require_finite(self) -> None:
+        """Raise `InputError` for poses or intrinsics that are not finite. Waits for the cameras' device."""
+        finite = self.viewmats.isfinite().flatten(1).all(1) & self.Ks.isfinite().flatten(1).all(1)
+        if not finite.all():
+            bad = torch.nonzero(~finite)[:, 0].tolist()
+            raise InputError(
+                "cameras", "finite poses and intrinsics", f"NaN or infinity in {bad}", "leave those frames out"
+            )
+
     @property
     def camera_to_worlds(self) -> Tensor:
         """[C, 4, 4] camera → world (OpenCV)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -61,6 +61,12 @@ class Gaussians:
 
     def detach(self) -> Gaussians:
         return self.map(torch.Tensor.detach)
+
+    def split(self, sizes: Sequence[int]) -> list[Gaussians]:
+        """Split into consecutive parts of the given sizes; `cat` undoes it."""
+        columns = [t.split(list(sizes)) for t in self._required()]
+        features = [None] * len(sizes) if self.features is None else self.features.split(list(sizes))
+        return [Gaussians(*parts) for parts in zip(*columns, features, strict=True)]
 
     @staticmethod
     def cat(parts: list[Gaussians]) -> Gaussians:

@@ -6,7 +6,10 @@ cameras and depths: cell sizes and centres are those of the normalised lattice m
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -61,8 +64,9 @@ class CuboidLattice:
         """
         low, high = _bounds(coord)
         extent = (high - low).clamp_min(1e-3)
-        pitch = (extent.double().prod() / cells) ** (1 / 3)
-        counts = [max(1, round(float(e) / float(pitch) / multiple)) * multiple for e in extent]
+        sizes = extent.tolist()
+        pitch = (math.prod(sizes) / cells) ** (1 / 3)
+        counts = [max(1, round(size / pitch / multiple)) * multiple for size in sizes]
         shape = (counts[0], counts[1], counts[2])
         return CuboidLattice(low, extent / torch.tensor(shape, dtype=coord.dtype, device=coord.device), shape)
 
@@ -111,6 +115,31 @@ class CuboidLattice:
         grid = self.normalized(coord).flip(-1)[None, None, None]  # [1, 1, 1, N, 3], last axis first for grid_sample
         out = torch.nn.functional.grid_sample(volume[None], grid, align_corners=False, padding_mode="border")
         return out[0, :, 0, 0].T  # [1, D, 1, 1, N] → [N, D]
+
+
+def scatter_means(lattices: Sequence[CuboidLattice], feat: Tensor, coord: Tensor, scene: Tensor) -> Tensor:
+    """`CuboidLattice.scatter_mean` of several scenes at once.
+
+    Args:
+        feat: [N, D] of all scenes; coord: [N, 3]; scene: [N] index into ``lattices``.
+
+    Returns:
+        [A, D] means of the cells of all scenes, scene after scene, in flat order.
+    """
+    origin, pitch = (torch.stack([getattr(lattice, name) for lattice in lattices]) for name in ("origin", "pitch"))
+    # Shape per scene, then the number of its first cell: [B, 4].
+    starts = [0, *accumulate(lattice.num_cells for lattice in lattices)]
+    table = [[*lattice.shape, start] for lattice, start in zip(lattices, starts, strict=False)]
+    shape = torch.tensor(table).to(coord.device, non_blocking=True).index_select(0, scene)  # [N, 4]
+    xyz = ((coord - origin.index_select(0, scene)) / pitch.index_select(0, scene)).floor().long()  # [N, 3]
+    x, y, z = torch.minimum(xyz.clamp_min(0), shape[:, :3] - 1).unbind(-1)
+    index = shape[:, 3] + (x * shape[:, 1] + y) * shape[:, 2] + z  # [N]
+    exact = torch.promote_types(feat.dtype, torch.float32)  # half-precision sums stop growing at a few hundred
+    count = torch.zeros(starts[-1], device=feat.device, dtype=exact)
+    count = count.index_add(0, index, torch.ones_like(index, dtype=exact))
+    total = torch.zeros(starts[-1], feat.shape[1], device=feat.device, dtype=exact)
+    total = total.index_add(0, index, feat.to(exact))  # [cells of all scenes, D]
+    return (total / count.clamp_min(1)[:, None]).to(feat.dtype)
 
 
 def _bounds(coord: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,13 +29,14 @@ def depth_l1(depth: Tensor, alpha: Tensor, target: Tensor, min_alpha: float = 0.
     so it is noise where little was splatted.
 
     Args:
-        depth: [M, H, W] expected depth d.
-        alpha: [M, H, W] in [0, 1].
-        target: [M, H, W] measured depth d*; 0 = not measured.
+        depth: [..., M, H, W] expected depth d; axes before the views are scenes, which count equally.
+        alpha: [..., M, H, W] in [0, 1].
+        target: [..., M, H, W] measured depth d*; 0 = not measured.
         min_alpha: threshold of alpha.
     """
-    valid = (target > 0) & (alpha.detach() > min_alpha)  # [M, H, W]
-    return ((depth - target).abs() * valid).sum() / valid.sum().clamp_min(1)
+    valid = (target > 0) & (alpha.detach() > min_alpha)  # [..., M, H, W]
+    views = (-3, -2, -1)
+    return (((depth - target).abs() * valid).sum(views) / valid.sum(views).clamp_min(1)).mean()
 
 
 def feature_cosine(projected: Tensor, target: Tensor) -> Tensor:

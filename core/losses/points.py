@@ -12,9 +12,43 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ..data.batch import Batch
+from ..features.lift_scenes import lift_scenes
 from ..nn.stages import Stages
+from ..nn.standardize import Standardize
 from .gaussiancross import point_cosine
+
+
+@torch.no_grad()
+def point_targets(batch: Batch, order: Tensor, standardize: Standardize | None) -> tuple[Tensor, Tensor]:
+    """Weighted unit targets of the points of a batch: the features that the views of their scenes see at them.
+
+    A seen point weighs 1 / (number of scenes · seen points of its scene), others 0.
+
+    Args:
+        order: [V] row of each point in the result.
+        standardize: of the targets' channels; None leaves them as they are.
+
+    Returns:
+        [V, D] weight · unit target, in bfloat16 on CUDA, where they stay in memory until the backward pass; and the sum
+        of the weights.
+    """
+    coord, teacher = batch.points.coord, batch.views[0].teacher
+    assert teacher is not None
+    dtype = torch.bfloat16 if coord.is_cuda else torch.float32
+    rows, total = coord.new_zeros(len(coord), teacher.shape[-1], dtype=dtype), coord.new_zeros(())
+    with torch.autocast(coord.device.type, enabled=False):
+        for span, lifted in zip(batch.points.spans(), lift_scenes(batch.points, batch.views), strict=True):
+            seen = lifted.views > 0  # [n]
+            target = F.normalize(lifted.features, dim=1)  # [n, D]
+            if standardize is not None:
+                target = standardize(target, seen)
+            weight = seen / (seen.sum().clamp_min(1) * len(batch.views))  # [n]
+            rows.index_add_(0, order[span], (F.normalize(target, dim=1) * weight[:, None]).to(dtype))
+            total += weight.sum()
+    return rows, total
 
 
 def cell_sums(stages: Stages, values: Tensor) -> list[Tensor]:

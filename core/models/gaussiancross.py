@@ -7,7 +7,7 @@ D channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..config import from_dict, to_dict
 from ..data.batch import Batch, PointBatch, ViewPair, Views
 from ..errors import InputError
-from ..features.lifting import lift_views
 from ..geometry.cameras import Cameras
 from ..geometry.gaussians import Gaussians
-from ..geometry.lattice import CuboidLattice
+from ..geometry.lattice import CuboidLattice, scatter_means
 from ..geometry.voxels import voxel_mean
 from ..io.pretrained import Pretrained, StoredModel
 from ..losses.contrastive import info_nce
@@ -35,13 +33,13 @@ from ..losses.gaussiancross import (
     uncertainty_sum,
     weighted_sum,
 )
-from ..losses.points import cell_sums, point_loss
+from ..losses.points import cell_sums, point_loss, point_targets
 from ..nn.heads import GaussianHead
 from ..nn.spunet import SpUNet, frozen_statistics
 from ..nn.stages import Stages
 from ..nn.standardize import Standardize
 from ..nn.unet3d import UNet3d
-from ..splat import Splats, rasterize
+from ..splat import Splats, rasterize_scenes
 from .gaussiancross_config import GaussianCrossConfig
 
 if TYPE_CHECKING:
@@ -145,15 +143,15 @@ class GaussianCross(Pretrained):
         lifted = self._lifted(points)  # [V, D] or None
         lattices = [self.make_lattice(points.coord[span]) for span in points.spans()]
         volumes = self._refine(points, features, lifted, lattices)  # B × [d_o, X, Y, Z]
+        scenes = self._lattice_gaussians(points, lifted, lattices, volumes)
+        if self.fine_head is None:
+            return scenes
         visible = self._visible(points)  # [V, 6]
         result = []
-        for span, lattice, volume in zip(points.spans(), lattices, volumes, strict=True):
+        for coarse, span, lattice, volume in zip(scenes, points.spans(), lattices, volumes, strict=True):
             scene_lifted = None if lifted is None else lifted[span]  # [V, D]
-            parts = [self._lattice_gaussians(points.coord[span], scene_lifted, lattice, volume)]
-            if self.fine_head is not None:
-                scene = points.coord[span], visible[span, :3], features[span], scene_lifted
-                parts.append(self._fine_gaussians(*scene, lattice, volume))
-            result.append(Gaussians.cat(parts))
+            scene = points.coord[span], visible[span, :3], features[span], scene_lifted
+            result.append(Gaussians.cat([coarse, self._fine_gaussians(*scene, lattice, volume)]))
         return result
 
     def make_lattice(self, coord: Tensor) -> CuboidLattice:
@@ -176,30 +174,34 @@ class GaussianCross(Pretrained):
         """Scatter features [V, C] and lifted ones [V, D] into lattices and refine these: B × [d_o, X, Y, Z]."""
         if lifted is not None and self.lifted_in is not None:
             features = torch.cat([features, self.lifted_in(lifted)], 1)  # [V, C + lifted_width]
-        volumes = [
-            lattice.scatter_mean(features[span], points.coord[span])[0]  # [C, X, Y, Z]
-            for span, lattice in zip(points.spans(), lattices, strict=True)
-        ]
-        if len({v.shape for v in volumes}) == 1:
-            return list(self.lattice_net(torch.stack(volumes)))
-        return [self.lattice_net(v[None])[0] for v in volumes]
+        cells = scatter_means(lattices, features, points.coord, points.scene())  # [A, C], channels last in memory
+        if len({lattice.shape for lattice in lattices}) == 1:
+            volumes = [cells.view(len(lattices), *lattices[0].shape, -1).permute(0, 4, 1, 2, 3)]  # [B, C, X, Y, Z]
+        else:
+            parts = cells.split([lattice.num_cells for lattice in lattices])
+            volumes = [p.view(1, *a.shape, -1).permute(0, 4, 1, 2, 3) for p, a in zip(parts, lattices, strict=True)]
+        # cuDNN is fastest with the channels last, oneDNN without.
+        refined = (self.lattice_net(v if v.is_cuda else v.contiguous()) for v in volumes)
+        return [scene for batch in refined for scene in batch.unbind()]
 
     def _lattice_gaussians(
-        self, coord: Tensor, lifted: Tensor | None, lattice: CuboidLattice, volume: Tensor
-    ) -> Gaussians:
-        """Predict Gaussians from one anchor per cell of a scene's lattice.
+        self, points: PointBatch, lifted: Tensor | None, lattices: list[CuboidLattice], volumes: list[Tensor]
+    ) -> list[Gaussians]:
+        """Predict Gaussians from one anchor per cell of every scene's lattice.
 
         Args:
-            coord: [V, 3] metres.
             lifted: [V, D] or None.
-            volume: [d_o, X, Y, Z].
+            volumes: per scene [d_o, X, Y, Z].
         """
-        feat = volume.flatten(1).T  # [X·Y·Z, d_o], the flat order of the lattice
+        feat = torch.cat([v.permute(1, 2, 3, 0).flatten(0, 2) for v in volumes])  # [A, d_o], the flat order of cells
+        sizes = [lattice.num_cells for lattice in lattices]
+        anchors = torch.cat([lattice.centers() for lattice in lattices])  # [A, 3]
+        pitch = torch.cat([lattice.pitch.expand(lattice.num_cells, 3) for lattice in lattices])  # [A, 3]
         lifted_embedding = None
         if lifted is not None and self.lifted_code is not None:
-            lifted_volume, _ = lattice.scatter_mean(lifted, coord)  # [D, X, Y, Z]
-            lifted_embedding = self.lifted_code(lifted_volume.flatten(1).T)  # [X·Y·Z, F]
-        return self.head(feat, lattice.centers(), lattice.pitch, base_features=lifted_embedding)
+            cells = scatter_means(lattices, lifted, points.coord, points.scene())  # [A, D]
+            lifted_embedding = self.lifted_code(cells)  # [A, F]
+        return self.head.scenes(feat, anchors, pitch, sizes, base_features=lifted_embedding)
 
     def _fine_gaussians(
         self,
@@ -240,11 +242,11 @@ class GaussianCross(Pretrained):
         points = batch.points
         stages = self._point_loss_stages(points)
         features = self.backbone_features(points) if stages is None else stages[-1:].spread()[0]  # [V, C]
-        predictions = []
-        for gaussians, span, views in zip(self.gaussians(points, features), points.spans(), batch.views, strict=True):
-            prediction = self.predict_views(gaussians, views)
-            predictions.append(replace(prediction, point_features=features[span], stages=stages))
-        return predictions
+        drawn = self._predict_views(self.gaussians(points, features), batch.views)
+        return [
+            replace(prediction, point_features=features[span], stages=stages)
+            for prediction, span in zip(drawn, points.spans(), strict=True)
+        ]
 
     def _point_loss_stages(self, points: PointBatch) -> Stages | None:
         """The backbone stages that the point loss trains; None without it."""
@@ -255,29 +257,40 @@ class GaussianCross(Pretrained):
 
     def predict_views(self, gaussians: Gaussians, views: Views) -> Prediction:
         """Render one scene's Gaussians into its views; features only with a teacher to compare them with."""
-        teacher = views.teacher if self.projection is not None else None
-        splats = self.render(gaussians, views.cameras, features=teacher is not None)
-        tokens = None
-        if self.projection is not None and teacher is not None and splats.features is not None:
-            embeddings = to_tokens(splats.features, *teacher.shape[1:3])  # [M, h, w, F]
-            tokens = self.projection(embeddings)  # [M, h, w, D]
-        return Prediction(gaussians, splats, tokens)
+        return self._predict_views([gaussians], [views])[0]
+
+    def _predict_views(self, scenes: list[Gaussians], views: list[Views]) -> list[Prediction]:
+        compared = self.projection is not None and all(v.teacher is not None for v in views)
+        splats = self.render_scenes(scenes, [v.cameras for v in views], compared)
+        tokens: list[Tensor | None] = [None] * len(scenes)
+        if self.projection is not None and compared:
+            shapes = [v.teacher.shape[1:3] for v in views if v.teacher is not None]  # (h, w) each
+            embeddings = [s.features for s in splats if s.features is not None]
+            tokens = [self.projection(to_tokens(e, *hw)) for e, hw in zip(embeddings, shapes, strict=True)]
+        return [Prediction(*each) for each in zip(scenes, splats, tokens, strict=True)]
 
     def render(self, gaussians: Gaussians, cameras: Cameras, features: bool = True) -> Splats:
         """Splat colour, depth and, with ``features``, embeddings of one scene into its cameras."""
-        if not features:
-            gaussians = replace(gaussians, features=None)
-        return rasterize(gaussians, cameras.viewmats, cameras.Ks, cameras.width, cameras.height)
+        return self.render_scenes([gaussians], [cameras], features)[0]
+
+    def render_scenes(self, scenes: list[Gaussians], cameras: list[Cameras], features: bool = True) -> list[Splats]:
+        """`render` several scenes; embeddings [M, H / s, W / s, F] at 1 / s = 1 / ``feature_stride`` of the size."""
+        plain = [replace(gaussians, features=None) for gaussians in scenes]
+        stride = self.config.feature_stride
+        if not features or stride == 1:
+            return rasterize_scenes(scenes if features else plain, cameras)
+        small = [c.resized(max(1, c.width // stride), max(1, c.height // stride)) for c in cameras]
+        pairs = zip(rasterize_scenes(plain, cameras), rasterize_scenes(scenes, small), strict=True)
+        return [replace(image, features=embedding.features) for image, embedding in pairs]
 
     def losses(self, predictions: list[Prediction], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its unweighted terms, averaged over scenes."""
-        scene_terms: dict[str, list[Tensor]] = {}
-        for prediction, views in zip(predictions, batch.views, strict=True):
-            for name, value in self._scene_losses(prediction, views).items():
-                scene_terms.setdefault(name, []).append(value)
+        whole = list(zip(predictions, batch.views, strict=True))
+        alike = len({views.color.shape for views in batch.views}) == 1
+        parts = [self._view_losses(group) for group in ([whole] if alike else [[pair] for pair in whole])]
+        terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         if batch.pairs:
-            scene_terms["contrast"] = self._contrast(batch.pairs)
-        terms = {name: torch.stack(values).mean() for name, values in scene_terms.items()}
+            terms["contrast"] = torch.stack(self._contrast(batch.pairs)).mean()
         stages = predictions[0].stages if predictions else None
         if stages is not None and all(views.teacher is not None for views in batch.views):
             terms["points"] = self._point_loss(stages, batch)
@@ -285,45 +298,30 @@ class GaussianCross(Pretrained):
             return uncertainty_sum(terms, dict(self.log_variance.items())), terms
         return weighted_sum(terms, self.config.weights), terms
 
-    def _scene_losses(self, prediction: Prediction, views: Views) -> dict[str, Tensor]:
-        """The loss terms of one scene's views."""
-        splats = prediction.splats
-        depth, alpha = splats.depth[..., 0], splats.alpha[..., 0]  # [M, H, W]
+    def _view_losses(self, scenes: list[tuple[Prediction, Views]]) -> dict[str, Tensor]:
+        """The loss terms of the views of scenes with views of one shape, averaged over scenes."""
+
+        def stacked(of: Callable[[Prediction, Views], Tensor]) -> Tensor:
+            images = [of(prediction, views) for prediction, views in scenes]
+            return images[0][None] if len(images) == 1 else torch.stack(images)  # [B, M, …]
+
+        depth, alpha = stacked(lambda p, v: p.splats.depth[..., 0]), stacked(lambda p, v: p.splats.alpha[..., 0])
+        measured = stacked(lambda p, v: v.depth)  # [B, M, H, W], as depth and alpha
         terms = {
-            "rgb": rgb_l1(splats.color, views.color),
-            "depth": depth_l1(depth, alpha, views.depth, self.config.depth_min_alpha),
+            "rgb": rgb_l1(stacked(lambda p, v: p.splats.color), stacked(lambda p, v: v.color)),
+            "depth": depth_l1(depth, alpha, measured, self.config.depth_min_alpha),
         }
-        if prediction.tokens is not None and views.teacher is not None:
-            terms["feature"] = feature_cosine(prediction.tokens, views.teacher)
+        compared = [(p.tokens, v.teacher) for p, v in scenes if p.tokens is not None and v.teacher is not None]
+        if len(compared) == len(scenes):  # [B, M, h, w, D] each
+            tokens, teacher = (torch.stack(part) for part in zip(*compared, strict=True))
+            terms["feature"] = feature_cosine(tokens, teacher)
         return terms
 
     def _point_loss(self, stages: Stages, batch: Batch) -> Tensor:
         """`point_loss` of the features that each scene's views see at its voxels, averaged over scenes."""
         assert self.point_projections is not None
-        with torch.autocast(batch.points.coord.device.type, enabled=False):
-            directions, total = self._point_targets(stages, batch)
-        return point_loss(stages, self.point_projections, directions, total)
-
-    @torch.no_grad()
-    def _point_targets(self, stages: Stages, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """Directions [M, D] of the cells per resolution, and the sum of the points' weights; see `point_loss`.
-
-        A seen point weighs 1 / (number of scenes · seen points of its scene). On CUDA, directions are stored in
-        bfloat16 until the backward pass.
-        """
-        coord, dim = batch.points.coord, self.config.teacher_dim
-        rows = coord.new_zeros(len(coord), dim, dtype=torch.bfloat16 if coord.is_cuda else torch.float32)  # [V, D]
-        total = coord.new_zeros(())
-        for span, views in zip(batch.points.spans(), batch.views, strict=True):
-            lifted = lift_views(coord[span], views)
-            seen = lifted.views > 0  # [n]
-            target = F.normalize(lifted.features, dim=1)  # [n, D]
-            if self.point_target is not None:
-                target = self.point_target(target, seen)
-            weight = seen / (seen.sum().clamp_min(1) * len(batch.views))  # [n]
-            rows.index_add_(0, stages.cells[0][span], (F.normalize(target, dim=1) * weight[:, None]).to(rows.dtype))
-            total += weight.sum()
-        return cell_sums(stages, rows), total
+        rows, total = point_targets(batch, stages.cells[0], self.point_target)
+        return point_loss(stages, self.point_projections, cell_sums(stages, rows), total)
 
     def _contrast(self, pairs: list[ViewPair]) -> list[Tensor]:
         """`info_nce` of each scene's two views; all views go through the backbone together.

@@ -43,6 +43,8 @@ class GaussianCrossConfig:
     """Edge of the fine anchors' voxels, metres ("two_level" only)."""
     head: HeadConfig = field(default_factory=HeadConfig)
     """Activations, ranges and pruning of the Gaussian heads."""
+    feature_stride: int = 1
+    """Embeddings are rendered at 1 / this of the width and height; they are compared at the teacher's tokens."""
     teacher_dim: int = 0
     """D, width of the frozen 2D teacher's features; 0 = no teacher and no feature loss."""
     lifted_width: int = 32
@@ -73,6 +75,8 @@ class GaussianCrossConfig:
             raise InputError("loss_weights", "positive weights to start learning them from", str(self.loss_weights))
         if self.point_weight < 0:
             raise InputError("point_weight", "0 or more", str(self.point_weight))
+        if self.feature_stride < 1:
+            raise InputError("feature_stride", "1 or more", str(self.feature_stride))
         if self.input.pairs < 0 or self.contrast_weight <= 0 or self.contrast_temperature <= 0:
             found = f"{self.input.pairs}, {self.contrast_weight}, {self.contrast_temperature}"
             raise InputError("contrast", "0 pairs or more, a weight and a temperature above 0", found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,22 +70,36 @@ class GaussianHead(nn.Module):
         base_color: Tensor | None = None,
         base_features: Tensor | None = None,
     ) -> Gaussians:
-        """Decode the Gaussians of the anchors that survive pruning.
+        """Decode the Gaussians of one scene; see `scenes`."""
+        return self.scenes(feat, anchors, pitch, [len(feat)], base_color, base_features)[0]
+
+    def scenes(
+        self,
+        feat: Tensor,
+        anchors: Tensor,
+        pitch: Tensor,
+        sizes: Sequence[int],
+        base_color: Tensor | None = None,
+        base_features: Tensor | None = None,
+    ) -> list[Gaussians]:
+        """Decode the Gaussians of the anchors of several scenes that survive pruning.
 
         Args:
             feat: [A, C] anchor features.
             anchors: [A, 3] anchor means ν, metres.
-            pitch: [3] distance between anchors per axis, metres.
+            pitch: [3] or [A, 3] distance between anchors per axis, metres.
+            sizes: number of anchors of each scene, in the order of the rows.
             base_color: [A, 3] colours in [0, 1] to which a residual in ±0.5 is predicted; None predicts colours.
             base_features: [A, F] embeddings to which a residual is predicted; None predicts embeddings.
 
         Returns:
-            K ≤ A Gaussians.
+            per scene K ≤ A Gaussians.
         """
         c = self.config
         hidden = self.hidden(feat)  # [A, hidden]
         opacities = self.opacity(hidden)[:, 0].float().sigmoid()  # [A]
-        keep = self.keep(opacities.detach())  # [K]
+        keep, kept = self.keep(opacities.detach(), sizes)  # [K]
+        pitch = pitch if pitch.ndim == 1 else pitch[keep]  # [3] or [K, 3]
         out = self.rest(hidden[keep]).float()  # [K, 13 + F]
         offset, quats, scales, colors, features = out.split([3, 4, 3, 3, c.feature_dim], 1)  # [K, …] each
         low, high = c.scale_range
@@ -93,7 +108,7 @@ class GaussianHead(nn.Module):
             colors = (base_color[keep] + colors - 0.5).clamp(0, 1)
         if base_features is not None:
             features = base_features[keep] + features  # [K, F]
-        return Gaussians(
+        gaussians = Gaussians(
             means=anchors[keep] + offset.tanh() * (c.offset_range * pitch),
             quats=quats,
             scales=pitch * (low * torch.exp(math.log(high / low) * scales.sigmoid())),
@@ -101,11 +116,33 @@ class GaussianHead(nn.Module):
             colors=colors,
             features=features,
         )
+        return [gaussians] if len(kept) == 1 else gaussians.split(kept)
 
-    def keep(self, opacities: Tensor) -> Tensor:
-        """Indices [K], ascending, of the anchors to keep: opacity above τ, at least the ``prune_floor`` most opaque."""
+    def keep(self, opacities: Tensor, sizes: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """Indices [K], ascending, of the anchors to keep, and their number per scene.
+
+        Kept are those with an opacity above τ, and at least the ``prune_floor`` most opaque of a scene. The numbers are
+        read from the device once for all scenes.
+        """
         above = opacities > self.config.prune_threshold  # [A]
-        minimum = math.ceil(self.config.prune_floor * len(opacities))
-        if int(above.sum()) < minimum:
-            above[opacities.topk(minimum).indices] = True
-        return above.nonzero()[:, 0]
+        parts = zip(above.split(list(sizes)), opacities.split(list(sizes)), strict=True)
+        counts = torch.stack([part.sum() for part in above.split(list(sizes))]).tolist()
+        kept = []
+        for (part, opacity), count in zip(parts, counts, strict=True):
+            minimum = math.ceil(self.config.prune_floor * len(part))
+            if count < minimum:
+                part[opacity.topk(minimum).indices] = True
+            kept.append(max(count, minimum))
+        return _true_rows(above, sum(kept)), kept
+
+
+def _true_rows(mask: Tensor, count: int) -> Tensor:
+    """``mask.nonzero()[:, 0]`` of a mask with ``count`` true rows; only on the CPU is the number read again."""
+    return mask.nonzero()[:, 0] if mask.device.type == "cpu" else rows_without_reading(mask, count)
+
+
+def rows_without_reading(mask: Tensor, count: int) -> Tensor:
+    """Rows [count] of a mask [A] with ``count`` true rows, ascending, without reading from its device."""
+    slot = torch.where(mask, mask.cumsum(0) - 1, count)  # [A]; the last slot takes the others
+    rows = torch.arange(len(mask), device=mask.device)
+    return torch.empty(count + 1, dtype=torch.int64, device=mask.device).scatter_(0, slot, rows)[:count]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..io.pretrained import Pretrained, StoredModel
 from ..sparse import Backend, SparseConv3d, SparseInverseConv3d, SparseTensor, SubMConv3d, resolve_backend
+from ..sparse.tensor import repeated_voxels
 from .encode import encode_points
 from .stages import Stages
 
@@ -275,12 +276,30 @@ class SpUNet(Pretrained):
         low = grid_coord.new_zeros(len(counts), 3)  # [B, 3] lowest voxel of each scene
         low = low.scatter_reduce(0, batch[:, None].expand(-1, 3), grid_coord, "amin", include_self=False)
         indices = torch.cat([batch[:, None], (grid_coord - low[batch]).long()], 1)  # [N, 4]
-        x, y, z = (int(v) + 1 + PADDING for v in indices[:, 1:].amax(0))
-        order = None
+        if indices.device.type != "cpu":
+            shape = _checked_shape(indices)
+            return SparseTensor.create(feat, indices, shape, len(counts), self.backend, checked=True), None
+        x, y, z = (indices[:, 1:].amax(0) + (1 + PADDING)).tolist()
+        shape, order = (x, y, z), None
         if resolve_backend(self.backend, feat.device) == "torch":  # sorted rows keep neighbours close: twice as fast
-            order = _sorted_order(indices, (x, y, z))
+            order = _sorted_order(indices, shape)
             feat, indices = feat[order], indices[order]
-        return SparseTensor.create(feat, indices, (x, y, z), len(counts), self.backend), order
+        return SparseTensor.create(feat, indices, shape, len(counts), self.backend), order
+
+
+def _checked_shape(indices: Tensor) -> tuple[int, int, int]:
+    """Voxels per axis of a grid that holds voxels [N, 4] and the padding, after a check that none occurs twice.
+
+    Shape and check are one read from the device: every read waits for it.
+    """
+    x, y, z = indices[:, 1:].unbind(1)
+    spread = (indices[:, 1:].amax(0) + 1).unbind()  # per axis
+    keys = (((indices[:, 0] * spread[0] + x) * spread[1] + y) * spread[2] + z).sort().values
+    numbers = torch.stack([*spread, (keys[1:] == keys[:-1]).sum()])
+    *shape, repeated = numbers.tolist()
+    if repeated:
+        raise repeated_voxels(repeated)
+    return shape[0] + PADDING, shape[1] + PADDING, shape[2] + PADDING
 
 
 def _sorted_order(indices: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from .tensor import Grid
 
 
+def allow_tf32(allow: bool) -> None:
+    """Let spconv's float32 kernels round inputs to TF32, which tensor cores multiply; nothing without spconv.
+
+    spconv reads the switch at every call.
+    """
+    try:
+        from spconv import constants
+    except ImportError:
+        return
+    constants.SPCONV_ALLOW_TF32 = allow
+
+
 class SpconvLayer:
     """A spconv convolution with an external weight; not a module, because it owns no parameters.
 

@@ -31,8 +31,11 @@ class Grid:
         spconv_maps: spconv's ``indice_dict``, one for all levels (spconv backend only).
     """
 
-    def __init__(self, indices: Tensor, spatial_shape: Shape, batch_size: int, backend: Backend = "auto") -> None:
-        _validate(indices, spatial_shape, batch_size)
+    def __init__(
+        self, indices: Tensor, spatial_shape: Shape, batch_size: int, backend: Backend = "auto", checked: bool = False
+    ) -> None:
+        if not checked:
+            _validate(indices, spatial_shape, batch_size)
         self.backend = resolve_backend(backend, indices.device)
         self.indices = indices.int().contiguous()
         self.spatial_shape = spatial_shape
@@ -96,7 +99,12 @@ class SparseTensor:
 
     @staticmethod
     def create(
-        features: Tensor, indices: Tensor, spatial_shape: Shape, batch_size: int, backend: Backend = "auto"
+        features: Tensor,
+        indices: Tensor,
+        spatial_shape: Shape,
+        batch_size: int,
+        backend: Backend = "auto",
+        checked: bool = False,
     ) -> SparseTensor:
         """A tensor on a new grid; one per batch, so that its layers share maps.
 
@@ -104,6 +112,7 @@ class SparseTensor:
             features: [N, C] floating point.
             indices: [N, 4] integers (batch, x, y, z), 0 ≤ batch < batch_size and 0 ≤ x, y, z < spatial_shape, unique.
                 Rows sorted by them make the CPU faster, as neighbours then share cache lines.
+            checked: the caller has checked indices and shape; checking here waits for the device.
 
         Raises:
             InputError: shapes do not match, an index is out of range, two rows name one voxel, spconv is missing.
@@ -112,7 +121,7 @@ class SparseTensor:
             raise InputError(
                 "sparse features", f"shape ({len(indices)}, C) to match indices", str(list(features.shape))
             )
-        return SparseTensor(features, Grid(indices, spatial_shape, batch_size, backend))
+        return SparseTensor(features, Grid(indices, spatial_shape, batch_size, backend, checked))
 
     def with_features(self, features: Tensor) -> SparseTensor:
         """Other features [N, C'] on the same voxels."""
@@ -144,17 +153,23 @@ def _validate(indices: Tensor, spatial_shape: Shape, batch_size: int) -> None:
         raise InputError("sparse spatial_shape", "a volume that 63 bits can number", str(spatial_shape))
     if len(indices) == 0:
         return
-    low, high = indices.amin(0), indices.amax(0)
     keys = reference.voxel_keys(indices, spatial_shape)
-    ascending = bool((keys[1:] > keys[:-1]).all())
-    if int(low.min()) < 0 or bool((high >= high.new_tensor([batch_size, *spatial_shape])).any()):
+    ascending = bool((keys[1:] > keys[:-1]).all()) if indices.device.type == "cpu" else False
+    ordered = keys if ascending else keys.sort().values
+    # One read: every one of them waits for a device.
+    numbers = torch.cat([indices.amin(0).long(), indices.amax(0).long(), (ordered[1:] == ordered[:-1]).sum()[None]])
+    *bounds, repeated = numbers.tolist()
+    low, high = bounds[:4], bounds[4:]
+    if min(low) < 0 or any(h >= size for h, size in zip(high, (batch_size, *spatial_shape), strict=True)):
         raise InputError(
             "sparse indices",
             f"0 ≤ (batch, x, y, z) < {(batch_size, *spatial_shape)}",
-            f"{tuple(low.tolist())} to {tuple(high.tolist())}",
+            f"{tuple(low)} to {tuple(high)}",
         )
-    repeated = 0 if ascending else len(keys) - len(torch.unique(keys))
     if repeated:
-        raise InputError(
-            "sparse indices", "one row per voxel", f"{repeated} repeated", "merge the points of a voxel first"
-        )
+        raise repeated_voxels(repeated)
+
+
+def repeated_voxels(count: int) -> InputError:
+    """The error about ``count`` voxels that occur twice."""
+    return InputError("sparse indices", "one row per voxel", f"{count} repeated", "merge the points of a voxel first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..cuda import GSPLAT, cuda_ready
 from ..errors import InputError
+from ..geometry.cameras import Cameras
 from ..geometry.gaussians import Gaussians
 
 Backend = Literal["auto", "reference", "numba", "gsplat"]
@@ -102,6 +104,7 @@ def rasterize(
         InputError: shapes, devices, camera values or a package are not as above.
     """
     _check(gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    Cameras(viewmats, Ks, width, height).require_finite()
     name = _resolve(backend, gaussians)
     color, depth, alpha, features = _run(name, "composite", gaussians, viewmats, Ks, width, height, near, far, eps2d)
     if background is not None:
@@ -110,6 +113,32 @@ def rasterize(
         color = color + (1.0 - alpha) * background.to(color).reshape(-1, 1, 1, 3)
     depth = depth / alpha.clamp_min(1e-10)
     return Splats(color, depth, alpha, None if gaussians.features is None else features)
+
+
+def rasterize_scenes(
+    scenes: Sequence[Gaussians], cameras: Sequence[Cameras], *, backend: Backend = "auto"
+) -> list[Splats]:
+    """`rasterize` several scenes, each into its own cameras; gsplat draws all of them in one call.
+
+    Args:
+        scenes: B scenes on one device.
+        cameras: the cameras of each scene, checked before they were copied to the device (`Cameras.require_finite`):
+            only those on the CPU are checked here.
+
+    Raises:
+        InputError: as `rasterize`.
+    """
+    limits = 0.01, 1e10, 0.3
+    for gaussians, each in zip(scenes, cameras, strict=True):
+        _check(gaussians, each.viewmats, each.Ks, each.width, each.height, *limits)
+        if each.viewmats.device.type == "cpu":
+            each.require_finite()
+    alike = len({(len(c), c.width, c.height) for c in cameras}) == 1
+    if not alike or _resolve(backend, scenes[0]) != "gsplat" or min(map(len, scenes)) == 0:
+        drawn = [_images(backend, g, c, *limits) for g, c in zip(scenes, cameras, strict=True)]
+    else:
+        drawn = _images_of_scenes(scenes, cameras, *limits)
+    return [Splats(c, d / a.clamp_min(1e-10), a, f) for c, d, a, f in drawn]
 
 
 def pick(
@@ -133,6 +162,7 @@ def pick(
         depth z [C, H, W] in metres (0 where nothing was drawn), on the device of ``gaussians``.
     """
     _check(gaussians, viewmats, Ks, width, height, near, far, eps2d)
+    Cameras(viewmats, Ks, width, height).require_finite()
     device = gaussians.means.device
     gaussians = Gaussians(**{**vars(gaussians.detach()), "features": None})
     if backend != "reference":
@@ -165,12 +195,6 @@ def _check(
     devices = {str(t.device) for t in (*vars(gaussians).values(), viewmats, Ks) if t is not None}
     if len(devices) > 1:
         raise InputError("rasterize", "Gaussians and cameras on one device", ", ".join(sorted(devices)))
-    finite = viewmats.isfinite().flatten(1).all(1) & Ks.isfinite().flatten(1).all(1)
-    if not finite.all():
-        bad = torch.nonzero(~finite)[:, 0].tolist()
-        raise InputError(
-            "cameras", "finite poses and intrinsics", f"NaN or infinity in {bad}", "leave those frames out"
-        )
 
 
 def _resolve(backend: str, gaussians: Gaussians) -> str:
@@ -183,6 +207,32 @@ def _resolve(backend: str, gaussians: Gaussians) -> str:
         raise InputError(f'backend="{backend}"', f"Gaussians on {BACKEND_DEVICES[backend]}", f"Gaussians on {kind}")
     _require(backend)
     return backend
+
+
+def _images(backend: str, gaussians: Gaussians, cameras: Cameras, *limits: float) -> tuple[Tensor, ...]:
+    """Colour, depth, alpha and features (or None) of one scene."""
+    name = _resolve(backend, gaussians)
+    size = cameras.width, cameras.height
+    images = _run(name, "composite", gaussians, cameras.viewmats, cameras.Ks, *size, *limits)
+    return images if gaussians.features is not None else (*images[:3], None)  # type: ignore[return-value]
+
+
+def _images_of_scenes(
+    scenes: Sequence[Gaussians], cameras: Sequence[Cameras], *limits: float
+) -> list[tuple[Tensor, ...]]:
+    """`_images` of scenes with as many cameras of one size each, by one call of gsplat."""
+    from .cuda import composite_scenes
+
+    joined = _finite(Gaussians.cat(list(scenes)).map(torch.Tensor.float))
+    viewmats, Ks = (torch.stack([getattr(c, name) for c in cameras]).detach() for name in ("viewmats", "Ks"))
+    with torch.autocast(joined.means.device.type, enabled=False):
+        images = composite_scenes(
+            joined.split([len(g) for g in scenes]), viewmats, Ks, cameras[0].width, cameras[0].height, *limits
+        )
+    parts = [t.unbind() for t in images]
+    if joined.features is None:
+        parts[3] = [None] * len(scenes)  # type: ignore[call-overload]
+    return list(zip(*parts, strict=True))
 
 
 def _run(

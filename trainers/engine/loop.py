@@ -7,6 +7,7 @@ the step, and `Trainer.weights` and `Trainer.state` return everything else.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import time
@@ -351,8 +352,9 @@ class Trainer(ABC, Generic[T]):
         When the loss or the gradient is not finite, parameters and buffers keep their values.
 
         Args:
-            losses: computes the weighted terms by name, or (their sum, the terms to log). A sequence is
-                run one part at a time to save memory; the gradient is that of their mean.
+            losses: computes the weighted terms by name, or (their sum, the terms to log: names with a slash as they
+                are, others as "loss/…"). A sequence is run one part at a time to save memory; the gradient is that of
+                their mean.
             lr: this step's learning rate, times each group's "lr_scale" where it has one.
             grad_clip: largest norm of the gradient; 0 does not clip.
             parameters: whose gradients are averaged and clipped, in the order of summation; by default the optimiser's.
@@ -371,7 +373,9 @@ class Trainer(ABC, Generic[T]):
         parameters = list(parameters or (p for group in optimizer.param_groups for p in group["params"]))
         self.ranks.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, grad_clip or float("inf"))
-        finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
+        # One read for all scalars: every one of them waits for a device.
+        read = torch.stack([t.detach().float() for t in (loss, norm, *terms.values())]).tolist()
+        finite = math.isfinite(read[0]) and math.isfinite(read[1])
         if not self.ranks.any(not finite, self.device):  # all ranks skip the same steps
             optimizer.step()
             self._bad_in_a_row = 0
@@ -380,5 +384,5 @@ class Trainer(ABC, Generic[T]):
             self.nan_steps += 1
             self._bad_in_a_row += 1
         self.step += 1
-        scalars = {"loss/total": float(loss), "lr": lr, "grad_norm": float(norm), "nan_steps": float(self.nan_steps)}
-        return scalars | {f"loss/{k}": float(v) for k, v in terms.items()}
+        scalars = {"loss/total": read[0], "lr": lr, "grad_norm": read[1], "nan_steps": float(self.nan_steps)}
+        return scalars | {k if "/" in k else f"loss/{k}": v for k, v in zip(terms, read[2:], strict=True)}

@@ -76,6 +76,8 @@ class OnlineProbe:
     def learn(self, step: int, features: Tensor, segment: Tensor | None) -> float | None:
         """Update once on the features [V, C] and labels [V] of a training step.
 
+        Labels on the CPU are better than on the features' device, where looking for labelled voxels waits for it.
+
         Returns:
             the cross-entropy before the update; None without labelled voxels.
         """
@@ -89,8 +91,9 @@ class OnlineProbe:
         if len(labelled) < 2:
             return None
         self.model.train()
-        logits = self.model(features.detach()[labelled])
-        loss = nn.functional.cross_entropy(logits, segment[labelled].long())
+        target = segment[labelled].long().to(features.device)
+        logits = self.model(features.detach().index_select(0, labelled.to(features.device)))
+        loss = nn.functional.cross_entropy(logits, target)
         value = float(loss.detach())
         if value != value or value == float("inf"):
             return None

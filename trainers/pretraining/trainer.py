@@ -27,6 +27,7 @@ from ..engine.loop import Trainer, TrainSchedule
 from ..engine.optimizer import adamw, load_optimizer
 from ..engine.schedule import WarmStatistics, one_cycle
 from .config import DataConfig, OptimConfig, PretrainConfig
+from .cuda import prepare
 from .data import PretrainData
 from .evaluation import evaluate
 from .online_probe import OnlineProbe, split_probe, with_probe
@@ -34,16 +35,18 @@ from .timeline import Timeline
 
 __all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "make_optimizer"]
 
+ADDED = ("contrast_weight", "contrast_temperature", "feature_stride")
+"""Options of the model that earlier checkpoints lack; they had the defaults."""
+
 TOLERANCE = 1.1
 """Factor by which a schedule may exceed its time limit before it is shortened or cut off."""
 
 
 @dataclass(frozen=True)
 class _Output:
-    """What a step keeps of the prediction for one scene: number of Gaussians, PSNR [M], backbone features [V, C]."""
+    """What a step keeps of the prediction for one scene: number of Gaussians and backbone features [V, C]."""
 
     gaussians: int
-    psnr: Tensor
     features: Tensor | None
 
 
@@ -94,6 +97,8 @@ class Pretrainer(Trainer[Batch]):
             torch.manual_seed(config.seed)
             model = GaussianCross(self.config.model)
         self.model = model.to(self.device)
+        if self.device.type == "cuda":
+            prepare(self.model, config.optim.amp)
         self.optimizer = make_optimizer(self.model, config.optim)
         self._statistics = WarmStatistics(self.model)
         self._amp = config.optim.amp and self.device.type == "cuda" and has_bfloat16(self.device)
@@ -158,6 +163,7 @@ class Pretrainer(Trainer[Batch]):
         A step with a non-finite loss or gradient changes only the counters ``step`` and ``nan_steps``.
         """
         self.model.train()
+        labels = batch.points.segment  # on the CPU: see `OnlineProbe.learn`
         batch = batch.to(self.device)
         optim = self.config.optim
         lr = one_cycle(self.position, self.config.steps, optim.lr, optim.warmup)
@@ -174,11 +180,10 @@ class Pretrainer(Trainer[Batch]):
         metrics = self.update(self.model, self.optimizer, losses, lr, optim.grad_clip, self.model.parameters())
         features = [output.features for output in outputs if output.features is not None]
         if self.probe is not None and self.nan_steps == bad and len(features) == len(outputs):
-            probe_loss = self.probe.learn(step, torch.cat(features), batch.points.segment)
+            probe_loss = self.probe.learn(step, torch.cat(features), labels)
             if probe_loss is not None:
                 metrics["probe/loss"] = probe_loss
         metrics["gaussians"] = sum(output.gaussians for output in outputs) / len(outputs)
-        metrics["train/psnr"] = float(torch.cat([output.psnr for output in outputs]).mean())
         return metrics
 
     def _losses(
@@ -194,10 +199,12 @@ class Pretrainer(Trainer[Batch]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
             predictions = self.model(part)
             total, terms = self.model.losses(predictions, part)
+        shown = []
         for prediction, views in zip(predictions, part.views, strict=True):
             features = prediction.point_features
-            shown = psnr(prediction.splats.color.detach(), views.color)
-            outputs.append(_Output(len(prediction.gaussians), shown, None if features is None else features.detach()))
+            outputs.append(_Output(len(prediction.gaussians), None if features is None else features.detach()))
+            shown.append(psnr(prediction.splats.color.detach(), views.color))
+        terms = {**terms, "train/psnr": torch.cat(shown).mean()}  # read from the device with the losses
         weight = scale * len(part.views)
         return (total, terms) if weight == 1 else (weight * total, {name: weight * t for name, t in terms.items()})
 
@@ -251,7 +258,7 @@ class Pretrainer(Trainer[Batch]):
             extra = {"state": extra, "nan_steps": extra["nan_steps"]}
         if meta["kind"] == self.kind:
             model, input_config = GaussianCrossConfig(), {"pairs": 0, **meta["match"].get("input", {})}
-            added = {name: getattr(model, name) for name in ("contrast_weight", "contrast_temperature")}
+            added = {name: getattr(model, name) for name in ADDED}
             meta = {**meta, "match": {**added, **meta["match"], "input": input_config}}
         return weights, meta, extra
 

@@ -10,6 +10,7 @@ import torch
 from gaussiancross.core.data.batch import Batch, PointBatch, Views
 from gaussiancross.core.data.scene import Frame, PosedFrames
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.features.lift_scenes import lift_scenes
 from gaussiancross.core.features.lifting import lift, lift_views
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.losses import points
@@ -68,6 +69,25 @@ class TestLiftViews:
         moved = (plane().double() @ transform[:3, :3].T + transform[:3, 3]).float()
         there = replace(views, cameras=views.cameras.transformed(transform))
         assert torch.allclose(lift_views(moved, there).features, lift_views(plane(), views).features, atol=1e-4)
+
+    def test_scenes_together_are_lifted_as_view_by_view(self):
+        """Also tokens that are not finite, pixels without depth, and points behind a camera."""
+        views = [some_views(), some_views()]
+        views[1].depth[:, 5:12] = 0
+        views[1].teacher[0, 1, 2] = torch.nan
+        moved = plane(300) * 1.3 + torch.tensor([0.2, 0.01, -0.1])
+        moved[::7, 1] = -4.0
+        coords = [plane(), moved]
+        rows = torch.cat(coords)
+        scenes = PointBatch(rows, rows, rows, rows[:, 0] > 9, torch.tensor([500, 800]))
+        for coord, one, lifted in zip(coords, views, lift_scenes(scenes, views), strict=True):
+            expected = lift_views(coord, one)
+            assert torch.equal(lifted.views, expected.views)
+            torch.testing.assert_close(lifted.features, expected.features, rtol=1e-4, atol=1e-5)
+        larger = [views[0], replace(views[1], depth=views[1].depth[:1], teacher=views[1].teacher[:1],
+                                    cameras=views[1].cameras[:1])]  # fmt: skip
+        *_, last = lift_scenes(scenes, larger)
+        assert torch.equal(last.views, lift_views(moved, larger[1]).views)
 
 
 class TestPointCosine:

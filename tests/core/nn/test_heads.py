@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.nn.heads import GaussianHead, HeadConfig
+from gaussiancross.core.nn.heads import GaussianHead, HeadConfig, rows_without_reading
 
 
 class TestHeads:
@@ -40,9 +40,20 @@ class TestHeads:
     def test_prunes_by_opacity_but_never_below_the_floor(self):
         head = GaussianHead(4, HeadConfig(prune_floor=0.6))
         opacities = torch.tensor([0.1, 0.9, 0.3, 0.25, 0.31])
-        assert head.keep(opacities).tolist() == [1, 2, 4]  # two above τ (0.3 itself is not), and the next to the floor
-        assert head.keep(torch.tensor([0.5, 0.6, 0.7, 0.8, 0.01])).tolist() == [0, 1, 2, 3]
-        assert head.keep(torch.tensor([0.1])).tolist() == [0]
+        many, one = torch.tensor([0.5, 0.6, 0.7, 0.8, 0.01]), torch.tensor([0.1])
+
+        def keep(*scenes):
+            rows, kept = head.keep(torch.cat(scenes), [len(scene) for scene in scenes])
+            assert sum(kept) == len(rows)
+            return rows.tolist(), kept
+
+        assert keep(opacities) == ([1, 2, 4], [3])  # two above τ (0.3 itself is not), and the next to the floor
+        assert keep(many) == ([0, 1, 2, 3], [4])
+        assert keep(one) == ([0], [1])
+        assert keep(opacities, many, one) == ([1, 2, 4, 5, 6, 7, 8, 10], [3, 4, 1])
+        mask = torch.arange(100) % 3 > 0
+        assert torch.equal(rows_without_reading(mask, int(mask.sum())), mask.nonzero()[:, 0])
+        assert rows_without_reading(mask & False, 0).shape == (0,)
 
     def test_a_floor_that_is_no_share_is_refused(self):
         with pytest.raises(InputError, match="share of the anchors"):

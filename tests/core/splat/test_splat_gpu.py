@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ import pytest
 import torch
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.geometry.gaussians import Gaussians
-from gaussiancross.core.splat import cuda, pick, rasterize, reference
+from gaussiancross.core.splat import api, cuda, pick, rasterize, rasterize_scenes, reference
 from helpers.paths import SHARED_DATA
 from torch import Tensor
 
@@ -149,6 +150,51 @@ def test_adapter_takes_gsplats_channels_apart(features: int, monkeypatch: pytest
     limits = (9, 7, 0.01, 1e10, 0.3)
     ours, expected = cuda.composite(g, c.viewmats, c.Ks, *limits), reference.composite(g, c.viewmats, c.Ks, *limits)
     assert all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
+
+
+def gsplat_of_scenes(version: str, calls: list[tuple[bool, tuple[int, ...]]]) -> ModuleType:
+    """A gsplat that takes leading axes from 1.5.3 on; ``calls`` gets packed and the shape of the means."""
+
+    def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options):
+        calls.append((options["packed"], tuple(means.shape)))
+        values, rest = (means, quats, scales, opacities, colors, viewmats, Ks), {**options, "packed": False}
+        if means.ndim == 2:
+            return gsplat_of_the_reference(*values, width, height, **rest)
+        assert version >= "1.5.3" and not options["packed"]
+        each = [gsplat_of_the_reference(*parts, width, height, **rest)[:2] for parts in zip(*values, strict=True)]
+        return (*(torch.stack(images) for images in zip(*each, strict=True)), {})
+
+    module = ModuleType("gsplat")
+    module.rasterization, module.__version__ = rasterization, version  # type: ignore[attr-defined]
+    module.__spec__ = ModuleSpec("gsplat", None)
+    return module
+
+
+@pytest.mark.parametrize("version", ["1.4.0", "1.5.3"])
+@pytest.mark.parametrize("features", [0, 5])
+@pytest.mark.parametrize("limit", [0, cuda.DENSE_BYTES])
+def test_scenes_are_drawn_by_one_call_or_packed(version, features, limit, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[bool, tuple[int, ...]]] = []
+    monkeypatch.setitem(sys.modules, "gsplat", gsplat_of_scenes(version, calls))
+    monkeypatch.setattr(api, "BACKEND_DEVICES", {"gsplat": "cpu"})
+    monkeypatch.setattr(api, "_require", lambda backend: None)
+    monkeypatch.setattr(cuda, "DENSE_BYTES", limit)
+    scenes, each = [scene(20, features), scene(45, features, 1)], [cameras(9, 7), cameras(9, 7)]
+    leaves = [{k: v.clone().requires_grad_() for k, v in vars(g).items() if v is not None} for g in scenes]
+    gradients = []
+    for draw in (
+        lambda: rasterize_scenes([Gaussians(**g) for g in leaves], each),
+        lambda: [rasterize(Gaussians(**g), c.viewmats, c.Ks, 9, 7, backend="reference")
+                 for g, c in zip(leaves, each, strict=True)],
+    ):  # fmt: skip
+        images = [image for splats in draw() for image in vars(splats).values() if image is not None]
+        total = torch.stack([(image * torch.arange(9)[:, None]).sum() for image in images]).sum()
+        gradients.append((images, torch.autograd.grad(total, [t for g in leaves for t in g.values()])))
+    for ours, expected in zip(*gradients, strict=True):
+        for a, b in zip(ours, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    together = version == "1.5.3" and limit > 0
+    assert calls == ([(False, (2, 45, 3))] if together else [(True, (20, 3)), (True, (45, 3))])
 
 
 def test_adapter_calls_gsplat_with_names_that_it_has() -> None:
