@@ -84,6 +84,7 @@ class StepCounter(TorchDispatchMode):
         module.rasterization = self._rasterization  # type: ignore[attr-defined]
         monkeypatch.setitem(__import__("sys").modules, "gsplat", module)
         monkeypatch.setitem(api.BACKEND_DEVICES, "gsplat", NAME)
+        monkeypatch.setattr(api, "_require", lambda backend: None)
         tolist = Held.tolist
 
         def counted_tolist(tensor: Held) -> Any:

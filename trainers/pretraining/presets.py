@@ -10,7 +10,7 @@ from ...core.nn.heads import HeadConfig
 from .config import DataConfig, OptimConfig, PretrainConfig
 
 FULL = PretrainConfig(
-    model=GaussianCrossConfig(point_weight=3.0),
+    model=GaussianCrossConfig(point_weight=3.0, feature_stride=4),
     data=DataConfig(data="rooms:1000", batch_size=4, width=640, height=480),
     optim=OptimConfig(lr=2e-3),
     steps=100_000,

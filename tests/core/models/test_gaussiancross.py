@@ -80,6 +80,24 @@ def test_nothing_of_a_masked_block_reaches_the_gaussians(anchors):
     assert torch.equal(a.means, b.means)
 
 
+def test_embeddings_are_rendered_at_the_size_that_is_asked_for():
+    torch.manual_seed(0)
+    full = GaussianCross(CONFIG)
+    small = GaussianCross(replace(CONFIG, feature_stride=4))
+    small.load_state_dict(full.state_dict())
+    batch = some_batch(CONFIG, scenes=2)
+    whole, quarter = full(batch), small(batch)
+    for a, b in zip(whole, quarter, strict=True):
+        assert a.splats.features.shape == (2, 24, 32, 32) and b.splats.features.shape == (2, 6, 8, 32)
+        assert torch.equal(a.splats.color, b.splats.color) and torch.equal(a.splats.depth, b.splats.depth)
+        cosine = torch.cosine_similarity(a.tokens, b.tokens, dim=-1)
+        assert float(cosine.mean()) > 0.95
+    small.losses(quarter, batch)[1]["feature"].backward()
+    assert float(small.head.rest.weight.grad.abs().sum()) > 0
+    with pytest.raises(InputError, match="feature_stride"):
+        replace(CONFIG, feature_stride=0)
+
+
 def test_encode_gives_every_point_the_feature_of_its_voxel():
     model = GaussianCross(CONFIG).eval()
     scene = some_scene()
