@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 
+MOST_LETTERS = 500
+"""Longest part of a message; what parsers say about a damaged file may quote all of it."""
+
 
 class InputError(ValueError):
     """Unusable input of the user.
@@ -19,7 +22,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, where: str | PathLike[str], expected: str, found: str, hint: str = "") -> None:
-        message = f"{where}: expected {expected}, found {found}"
+        message = f"{_short(str(where))}: expected {_short(expected)}, found {_short(found)}"
         super().__init__(f"{message}; {hint}." if hint else f"{message}.")
 
 
@@ -35,3 +38,7 @@ class RunError(RuntimeError):
 
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(f"{problem}; {hint}." if hint else f"{problem}.")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"

@@ -18,6 +18,7 @@ from ...core.datasets.objects.embeddings import embed_triplets
 from ...core.datasets.objects.files import ObjectFile
 from ...core.datasets.objects.triplets import TripletObject, Triplets, splits
 from ...core.errors import InputError
+from ...core.io.json_files import parse_json
 from ...core.io.renders import read_renders
 from ...core.metrics.zero_shot import zero_shot_scores
 from ...core.teachers import ImageTeacher, make_teacher
@@ -61,7 +62,7 @@ def read_prepared(root: Path) -> list[TripletObject]:
         InputError: no such folder, or a damaged index.
     """
     try:
-        index = json.loads((root / INDEX).read_text(encoding="utf-8"))
+        index = parse_json((root / INDEX).read_bytes())
         if index["format"] != FORMAT or int(index["version"]) > VERSION:
             raise ValueError(f"format {index['format']}, version {index['version']}")
         return [TripletObject(o["id"], o["file"], o["caption"], o["split"], o["class"]) for o in index["objects"]]

@@ -23,6 +23,9 @@ State = Literal["ok", "idle", "warn", "fail"]
 SAFE_VISER = (1, 0, 25)
 """First safe version: older ones serve any file on the disk to everybody who can reach the port."""
 
+SAFE_TORCH, TORCH = (2, 10), "torch>=2.10"
+"""First version whose ``weights_only=True`` neither runs code nor corrupts memory (`core.io.torch_files.SAFE`)."""
+
 SPCONV_BUILDS = tuple(f"spconv-cu{n}" for n in (114, 117, 118, 120, 121, 124, 126))
 
 OPTIONAL = {
@@ -85,12 +88,10 @@ def check_torch() -> Check:
         x = torch.ones(1, 2, 4, 4, 4, requires_grad=True)
         torch.nn.functional.conv3d(x, torch.ones(2, 2, 3, 3, 3)).sum().backward()
     except Exception as error:
-        return Check(
-            "torch", "fail", f"does not work ({env.first_line(error)})", env.install("torch>=2.4", reinstall=True)
-        )
+        return Check("torch", "fail", f"does not work ({env.first_line(error)})", env.install(TORCH, reinstall=True))
     detail = f"{torch.__version__}, {torch.get_num_threads()} CPU threads of {env.core_count()} cores"
-    if env.version_tuple(torch.__version__) < (2, 4):
-        return Check("torch", "fail", f"{detail}; 2.4 or newer is needed", env.install("torch>=2.4"))
+    if env.version_tuple(torch.__version__) < SAFE_TORCH:
+        return Check("torch", "fail", f"{detail}; 2.10 or newer is needed to read files safely", env.install(TORCH))
     mine, vision = env.build_tag(env.installed("torch")), env.build_tag(env.installed("torchvision"))
     if env.installed("torchvision") and mine != vision:
         detail += (
@@ -166,7 +167,7 @@ def check_cuda() -> Check:
         try:
             built = env.torch_module().version.cuda
         except Exception:
-            return Check("CUDA", "warn", f"driver {driver}, but torch does not import", env.install("torch>=2.4"))
+            return Check("CUDA", "warn", f"driver {driver}, but torch does not import", env.install(TORCH))
         if built is None:
             detail = f"driver {driver}, but torch is a CPU build"
             return Check("CUDA", "warn", detail, env.install_torch_for_driver())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,9 @@ from torch.nn import functional as F
 
 from ...core.data.objects import Up
 from ...core.errors import InputError
+from ...core.io.arrays import read_npz
 from ...core.io.images import read_color
+from ...core.io.json_files import parse_json
 from ...core.metrics.zero_shot import TEMPLATES, class_vectors
 from ...core.models.clipgs import ClipGS, Precision
 from ...core.query.text import TextEncoder, TextVectors
@@ -80,7 +80,7 @@ def read_labels(text: str) -> list[str]:
         path = Path(text).expanduser()
         try:
             content = path.read_text(encoding="utf-8")
-            names = json.loads(content) if path.suffix == ".json" else content.splitlines()
+            names = parse_json(content) if path.suffix == ".json" else content.splitlines()
         except OSError as error:
             raise InputError(path, "a file of labels, one per line or a JSON list", "no such file") from error
         except ValueError as error:
@@ -159,13 +159,12 @@ def load_gallery(path: Path, dim: int) -> Embedded:
         InputError: missing, damaged, or of another width.
     """
     expected = "embeddings written by `gaussiancross clipgs embed`"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            files, vectors = file["files"], file["vectors"]
-    except FileNotFoundError as error:
-        raise InputError(path, expected, "no such file") from error
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path, expected, f"another file ({error})") from error
+    arrays = read_npz(path, expected)
+    if not {"files", "vectors"} <= arrays.keys():
+        raise InputError(path, expected, "another file")
+    files, vectors = arrays["files"], arrays["vectors"]
+    if not np.issubdtype(vectors.dtype, np.floating) or not np.isfinite(vectors).all():
+        raise InputError(path, expected, "vectors that are not finite numbers")
     if vectors.ndim != 2 or len(files) != len(vectors) or vectors.shape[1] != dim:
         raise InputError(path, f"embeddings of width {dim}, this model's", str(vectors.shape))
     return Embedded(tuple(map(str, files)), torch.from_numpy(vectors.astype(np.float32)))

@@ -7,7 +7,6 @@ standard deviations are divided by the same radius.
 from __future__ import annotations
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians, transform_gaussians
+from ..io.arrays import read_npz
 from ..io.formats import read_splats
 from ..io.ply import is_compressed_ply, read_points
 from ..io.ply_table import read_vertices
@@ -167,16 +167,11 @@ def _read_ply(path: Path) -> Gaussians:
 
 
 def _read_npz(path: Path) -> Gaussians:
-    if not path.is_file():
-        raise InputError(path, "an object as .npz", "no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in _FIELDS if name not in file]
-            arrays = {} if missing else {name: np.asarray(file[name]) for name in _FIELDS}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path, "an object as .npz", f"a damaged file ({error})") from error
+    found = read_npz(path, "an object as .npz")
+    missing = [name for name in _FIELDS if name not in found]
     if missing:
         raise InputError(path, f"the arrays {', '.join(_FIELDS)}", f"no {', '.join(missing)}")
+    arrays = {name: found[name] for name in _FIELDS}
     odd = [name for name, a in arrays.items() if a.dtype.kind != "f"]
     if odd:
         raise InputError(path, "arrays of floating-point numbers", f"{odd[0]} of type {arrays[odd[0]].dtype}")

@@ -74,6 +74,8 @@ class PointScene:
     def validated(self, where: str | None = None, minimum: int = 2) -> PointScene:
         """Return this scene after checking shapes, types and values; call once where data comes in.
 
+        Normals that are not finite become zeros, which stand for unknown ones.
+
         Args:
             where: the file or folder to name in the error; the scene's name by default.
             minimum: smallest number of points.
@@ -101,7 +103,8 @@ class PointScene:
             shape = (n, 3) if name in ("color", "normal") else (n,)
             if array is not None and name != "coord" and array.shape != shape:
                 raise InputError(where, f"{name} of shape {shape} to match coord", str(array.shape))
-        return self
+        known = np.isfinite(self.normal).all(1, keepdims=True)
+        return self if known.all() else replace(self, normal=np.where(known, self.normal, 0).astype(self.normal.dtype))
 
 
 @dataclass(frozen=True)

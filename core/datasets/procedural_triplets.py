@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..data.objects import rotate_to_y_up, write_object_npz
 from ..errors import InputError
+from ..io.json_files import parse_json
 from ..synthetic.objects.build import OBJECTS_VERSION, build_object
 from ..synthetic.objects.captions import describe
 from ..synthetic.objects.catalogue import CATEGORIES, HELD_OUT
@@ -138,7 +139,7 @@ def list_triplets(root: Path | str, config: ObjectTripletsConfig) -> list[Triple
     for number, category in enumerate(config.categories):
         path = Path(root) / config.folder / category / CAPTIONS
         try:
-            captions = json.loads(path.read_text(encoding="utf-8"))
+            captions = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise InputError(path, "the captions of a category", str(error), "generate the objects again") from error
         for name, text in captions.items():

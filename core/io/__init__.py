@@ -1,6 +1,6 @@
 """Readers and writers of file formats. Readers raise `core.errors.InputError` for unusable input; none runs a pickle.
 
-arrays        .npy files                             images        colour images and 16-bit depth images
+arrays        .npy and .npz files                    images        colour images and 16-bit depth images
 ply           Gaussian splats and point clouds       ply_table     header and vertex table of PLY files
 splat         .splat files                           splat_files/  SPZ, SOG, glTF splats, compressed PLY
 formats       table of all formats, reading by it    point_files   points as text, .npy and .npz
@@ -11,6 +11,7 @@ transforms    nerfstudio's transforms.json           frames        image files a
 sens          ScanNet's .sens recordings             lru, cache    caches in memory; the cache folder on disk
 checkpoint    weights and training state             pretrained    `from_pretrained`, `save_pretrained`
 torch_files   .pth files, tensors only               pickles       pickled arrays, checked before use
+archives      zip archives, by their unpacked size
 json_files    JSON of unknown origin                 digests       checksums of files
 atomic        atomic writes of files and folders
 """

@@ -1,4 +1,4 @@
-"""Read .npy files without pickle, with checks of type and shape."""
+"""Read .npy and .npz files without pickle, with checks of type, shape and size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
+from .archives import check_unpacked_size
 
 MAGIC = b"\x93NUMPY"
 
@@ -41,7 +42,8 @@ def read_array(
         # Map first: a header that declares more data than the file has fails here, before memory is allocated.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python text: a damaged one raises almost any exception
-        raise InputError(path, expected, f"a damaged file ({error})", "write it again with numpy.save") from error
+        found = f"a damaged file ({str(error)[:200]})"
+        raise InputError(path, expected, found, "write it again with numpy.save") from error
     if shape is not None and not _fits(array.shape, shape):
         raise InputError(path, f"an array of shape {_show(shape)}", _show(array.shape))
     if dtype is not None and array.dtype != (want := np.dtype(dtype)):
@@ -53,6 +55,26 @@ def read_array(
                 raise InputError(path, f"values of type {want}", f"{array.dtype} values from {low} to {high}")
         return array.astype(want)
     return array if mmap else np.array(array)
+
+
+def read_npz(path: Path | str, expected: str = "arrays as .npz") -> dict[str, NDArray[Any]]:
+    """Read all arrays of a ``.npz`` file.
+
+    Args:
+        expected: what the file should be, for error messages.
+
+    Raises:
+        InputError: missing, damaged, pickled objects, or an archive that unpacks to far more than its size.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, expected, "no such file")
+    check_unpacked_size(path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except Exception as error:  # see `read_array`; also a single array, and what zipfile raises
+        raise InputError(path, expected, f"a damaged file ({str(error)[:200]})") from error
 
 
 def _fits(shape: tuple[int, ...], required: tuple[int, ...]) -> bool:

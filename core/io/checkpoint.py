@@ -31,6 +31,7 @@ from ..errors import InputError, RunError
 from .atomic import move_away, staged_dir
 from .digests import sha256_of
 from .json_files import parse_json
+from .torch_files import torch_load
 
 FORMAT = "gaussiancross-checkpoint"
 VERSION = 1
@@ -140,7 +141,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         if name in sums and _read(path, name, sha256_of) != sums[name]:
             raise _damaged(path, name, f"a damaged file (its SHA-256 is not the one in {CONFIG})")
     tensors = _read(path, MODEL, load_file)
-    extra = _read(path, STATE, lambda file: torch.load(file, map_location="cpu", weights_only=True))
+    extra = _read(path, STATE, torch_load)
     return tensors, config["meta"], extra
 
 
@@ -192,6 +193,8 @@ def load_weights(path: Path | str) -> dict[str, Tensor]:
 def _read(path: Path, name: str, load: Any) -> Any:
     try:
         return load(path / name)
+    except InputError:
+        raise
     except FileNotFoundError:
         found = "no such file"
     except Exception as error:  # unpicklers raise almost any exception on damaged bytes
@@ -233,7 +236,7 @@ def _verify(folder: Path, sums: dict[str, str]) -> None:
         if sha256_of(folder / name) != sums[name]:
             raise OSError(errno.EIO, "what was written cannot be read back unchanged", str(folder / name))
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = parse_json((folder / CONFIG).read_bytes())
         torch.load(folder / STATE, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise TypeError(f"extra holds something that torch.load(weights_only=True) refuses: {error}") from error

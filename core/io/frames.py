@@ -119,7 +119,9 @@ class FrameReader:
             scaled = _scale_lens(file.lens, self._color_size(file), (w, h))
             mu, mv = self._map(scaled, w, h)
             rows, cols = v.astype(np.intp), u.astype(np.intp)
-            iu, iv = np.floor(mu[rows, cols]).astype(np.intp), np.floor(mv[rows, cols]).astype(np.intp)
+            # Large distortion leads far outside, where integers would overflow.
+            iu, iv = (np.nan_to_num(m[rows, cols], nan=-1).clip(-1, 1 << 20) for m in (mu, mv))
+            iu, iv = np.floor(iu).astype(np.intp), np.floor(iv).astype(np.intp)
             inside = (iu >= 0) & (iu < w) & (iv >= 0) & (iv < h)
             picked = np.where(inside, raw[iv.clip(0, h - 1), iu.clip(0, w - 1)], 0)
         depth = picked.astype(np.float32) * np.float32(file.depth_unit)
@@ -216,7 +218,7 @@ def _pad_to_cover(
 def _sample_bilinear(image: NDArray[np.uint8], u: NDArray, v: NDArray) -> NDArray[np.uint8]:
     """Sample an image [H, W, 3] at (u, v) [H, W]; pixel centres at half integers, border pixels repeated."""
     h, w = image.shape[:2]
-    x, y = (u - 0.5).clip(0, w - 1), (v - 0.5).clip(0, h - 1)
+    x, y = (np.nan_to_num(u - 0.5).clip(0, w - 1), np.nan_to_num(v - 0.5).clip(0, h - 1))  # of a distorted lens
     x0, y0 = x.astype(np.intp), y.astype(np.intp)
     x1, y1 = np.minimum(x0 + 1, w - 1), np.minimum(y0 + 1, h - 1)
     fx, fy = (x - x0)[..., None], (y - y0)[..., None]

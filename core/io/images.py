@@ -88,8 +88,11 @@ def open_image(path: Path, expected: str) -> Image.Image:
 
 
 def _damaged(path: Path, expected: str, error: Exception) -> InputError:
-    if not path.exists():
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
         return InputError(path, expected, "no such file")
-    size = path.stat().st_size
+    except OSError as problem:  # such as a name that is too long
+        return InputError(str(path)[:200], expected, f"nothing readable ({problem.strerror})")
     detail = "unknown format" if isinstance(error, UnidentifiedImageError) else error
     return InputError(path, expected, f"{size} bytes that cannot be decoded ({detail})", "copy or export it again")

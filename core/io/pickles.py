@@ -7,7 +7,9 @@ refuses every other name before it is imported.
 from __future__ import annotations
 
 import importlib
+import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +32,13 @@ class _Refused(pickle.UnpicklingError):
     pass
 
 
+def _empty_array(kind: type, shape: tuple[int, ...], code: Any) -> Any:
+    """What numpy's pickles call first; the content follows, with its shape. Others would allocate any memory."""
+    if kind is not np.ndarray or shape != (0,):
+        raise _Refused(f"an array of shape {shape} without content")
+    return np.zeros(0, np.uint8)
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         modern = module.replace("numpy.core.", "numpy._core.")  # the name since numpy 2
@@ -37,6 +46,8 @@ class _Unpickler(pickle.Unpickler):
             raise _Refused(f"the name {module}.{name}")
         if modern.startswith("numpy._core") and np.lib.NumpyVersion(np.__version__) < "2.0.0":
             modern = modern.replace("numpy._core.", "numpy.core.")
+        if name == "_reconstruct":
+            return _empty_array
         return getattr(importlib.import_module(modern), name)
 
 
@@ -81,9 +92,21 @@ def read_object_array(path: Path | str) -> Any:
     return values.reshape(shape) if shape else values.item()
 
 
+def _check_sizes(content: bytes) -> None:
+    """Refuse a pickle that ends within a text or names more objects than it has bytes.
+
+    The unpickler would first allocate memory for them.
+    """
+    for opcode, argument, _ in pickletools.genops(io.BytesIO(content)):
+        if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= len(content):
+            raise ValueError(f"object number {argument}")
+
+
 def _load(path: Path, file: BinaryIO) -> Any:
     try:
-        return _Unpickler(file).load()
+        content = file.read()
+        _check_sizes(content)
+        return _Unpickler(io.BytesIO(content)).load()
     except _Refused as error:
         raise InputError(
             path, "arrays, numbers, strings, lists and dicts only", str(error), "do not open it"

@@ -6,6 +6,9 @@ Elements other than the one to read may follow it, or precede it if their rows h
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +25,9 @@ _TYPES = {
 }
 _PLY_NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float"}
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+
+BLOCK = 1 << 20
+"""Number of bytes of text that are parsed at once."""
 
 MAX_HEADER = 1 << 20
 """Number of bytes searched for ``end_header``."""
@@ -65,14 +71,13 @@ def read_table(path: Path | str, name: str) -> NDArray | None:
                 return None
             if any(e.has_list for e in elements[: before + 1]):
                 raise InputError(path, f"{_rows(name)} before any element with lists", "lists first", "write it again")
-            body = file.read() if form == "ascii" else None
+            if form == "ascii":
+                return _read_ascii(path, file, elements, before)
             offset = file.tell()
     except FileNotFoundError:
         raise InputError(path, "a PLY file", "no such file") from None
     except OSError as error:
         raise InputError(path, "a PLY file", f"something unreadable ({error})") from error
-    if body is not None:
-        return _parse_ascii(path, body, elements, before)
     return _read_binary(path, offset, elements, before, _ORDERS[form])
 
 
@@ -123,7 +128,9 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
             # All rows of triangles have the same length: count, three indices, and the other fields.
             columns: list[Any] = [(name, order + kind) for name, kind in element.fields]
             columns[place:place] = [("count", order + count), ("indices", order + item, 3)]
-            table = np.fromfile(file, np.dtype(columns), element.count)
+            row = np.dtype(columns)
+            rows = min(element.count, (path.stat().st_size - file.tell()) // row.itemsize)
+            table = np.fromfile(file, row, max(rows, 0))
     except FileNotFoundError:
         raise InputError(path, expected, "no such file") from None
     if len(table) < element.count or (table["count"] != 3).any():
@@ -212,32 +219,102 @@ def _read_binary(path: Path, offset: int, elements: list[_Element], before: int,
     return table.astype(table.dtype.newbyteorder("="))
 
 
-def _parse_ascii(path: Path, body: bytes, elements: list[_Element], before: int) -> NDArray:
-    vertex = elements[before]
-    words, width = body.split(), len(vertex.fields)
+def _read_ascii(path: Path, file: BinaryIO, elements: list[_Element], before: int) -> NDArray:
+    """Read the vertices from text, in blocks: the memory is that of the table."""
+    vertex, width = elements[before], len(elements[before].fields)
     start = sum(e.count * len(e.fields) for e in elements[:before])
-    needed = start + vertex.count * width
+    end = start + vertex.count * width
     exact = not any(e.has_list for e in elements)
-    total = sum(e.count * len(e.fields) for e in elements)
+    needed = sum(e.count * len(e.fields) for e in elements) if exact else end
+    room = path.stat().st_size - file.tell()
+    fits = 2 * end <= room + 1  # every number has a digit and, but for the last, a separator
+    table = np.empty(vertex.count if fits else 0, _dtype(vertex, "="))
     # without the end of the last line, the last number may have lost digits
-    cut = bool(body) and not body.endswith((b"\n", b"\r"))
-    if cut or len(words) < needed or (exact and len(words) != total):
-        found = f"{len(words)} values" + (" and a last line without an end" if cut else "")
-        expected = f"{total if exact else needed} values for {vertex.count} vertices of {width} properties"
+    cut = _last_byte(file) not in b"\n\r"
+    seen = row = 0
+    rest = np.zeros(0)  # values of an incomplete row
+    for block in _word_blocks(file):
+        starts = _word_starts(block)
+        first, last = max(start - seen, 0), min(end - seen, len(starts))
+        if fits and first < last:
+            words = block[starts[first] : starts[last] if last < len(starts) else None]
+            rest = np.concatenate([rest, _numbers(path, words, last - first)])
+            rows = len(rest) // width
+            _fill(path, table[row : row + rows], rest[: rows * width].reshape(rows, width))
+            row, rest = row + rows, rest[rows * width :]
+        seen += len(starts)
+        if fits and not exact and seen > end:
+            break
+    if cut or seen < needed or (exact and seen != needed):
+        found = f"{seen} values" + (" and a last line without an end" if cut else "")
+        expected = f"{needed} values for {vertex.count} vertices of {width} properties"
         raise InputError(path, expected, found, "the file is truncated or its vertex count is wrong")
+    return table
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    """The last byte after the current position, which stays; nothing at the end of the file."""
+    here = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(here, end - 1))
+    last = file.read(1)
+    file.seek(here)
+    return last
+
+
+def _word_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Read text in blocks that end between two words; blocks of spaces are left out."""
+    rest = b""
+    while data := file.read(BLOCK):
+        end = max(data.rfind(separator) for separator in (b"\n", b" ", b"\t", b"\r")) + 1
+        block, rest = (rest + data[:end], data[end:]) if end else (b"", rest + data)
+        if len(rest) > BLOCK:
+            raise InputError(file.name, "numbers", f"a word of more than {BLOCK} letters")
+        if block.strip():
+            yield block
+    if rest:
+        yield rest
+
+
+def _word_starts(text: bytes) -> NDArray[np.int64]:
+    """Positions of the first letters of words."""
+    letters = np.frombuffer(text, np.uint8) > ord(" ")
+    starts = letters.copy()
+    starts[1:] &= ~letters[:-1]
+    return np.flatnonzero(starts)
+
+
+def _numbers(path: Path, words: bytes, count: int) -> NDArray[np.float64]:
+    # A number at the end shows whether everything before it was read: numpy stops at what is no number.
     try:
-        values = np.array(words[start:needed], dtype="S32").astype(np.float64)
-    except ValueError as error:
-        raise InputError(path, "numbers", f"something else among the vertices ({error})") from error
-    table = np.empty(vertex.count, _dtype(vertex, "="))
-    for i, (name, kind) in enumerate(vertex.fields):
-        column = values[i::width]
-        if kind[0] in "iu" and len(column):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            values = np.fromstring(words + b" 0.8125", sep=" ")
+    except ValueError:
+        values = np.zeros(0)
+    if len(values) != count + 1 or values[-1] != 0.8125:
+        bad = next((word for word in words.split() if not _is_number(word)), b"")
+        raise InputError(path, "numbers", f"something else among the vertices ({bad[:40].decode(errors='replace')!r})")
+    return values[:-1]
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _fill(path: Path, table: NDArray, values: NDArray[np.float64]) -> None:
+    """Write values [N, fields] into rows of a table."""
+    for i, name in enumerate(table.dtype.names or ()):
+        kind, column = table.dtype[name], values[:, i]
+        if kind.kind in "iu":
             limits = np.iinfo(kind)
             if not ((column >= limits.min) & (column <= limits.max)).all():
-                raise InputError(path, f"values of {name} that fit its type {_PLY_NAMES[kind]}", "others")
+                raise InputError(path, f"values of {name} that fit its type {_PLY_NAMES[kind.str[1:]]}", "others")
         table[name] = column
-    return table
 
 
 def _rows(element: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .arrays import read_array
+from .arrays import read_array, read_npz
 
 COLUMNS = "rows of numbers x y z [r g b [nx ny nz]]"
 
@@ -38,14 +37,12 @@ def read_npy_points(path: Path) -> PointColumns:
 def read_npz_points(path: Path) -> PointColumns:
     """Read an ``.npz`` with ``coord`` and, optionally, ``color`` and ``normal`` [N, 3]."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [n for n in ("coord", "color", "normal") if n in arrays.files]
-            if "coord" not in names:
-                raise InputError(path, "an array named coord [N, 3]", f"the arrays {', '.join(arrays.files)}")
-            return _from_columns(
-                path, np.concatenate([np.asarray(arrays[n], np.float64).reshape(-1, 3) for n in names], 1)
-            )
-    except (ValueError, OSError, BadZipFile) as error:
+        arrays = read_npz(path)
+        names = [n for n in ("coord", "color", "normal") if n in arrays]
+        if "coord" not in names:
+            raise InputError(path, "an array named coord [N, 3]", f"the arrays {', '.join(arrays)}"[:200])
+        return _from_columns(path, np.concatenate([np.asarray(arrays[n], np.float64).reshape(-1, 3) for n in names], 1))
+    except (ValueError, TypeError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -59,7 +56,7 @@ def read_text_points(path: Path) -> PointColumns:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return error if isinstance(error, InputError) else InputError(path, COLUMNS, str(error).splitlines()[0])
+    return error if isinstance(error, InputError) else InputError(path, COLUMNS, str(error).splitlines()[0][:200])
 
 
 def _from_columns(path: Path, table: NDArray) -> PointColumns:

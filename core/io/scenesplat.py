@@ -41,14 +41,18 @@ def read_scenesplat(folder: Path | str) -> Gaussians:
         raise InputError(
             folder / "opacity.npy", f"{n} values, one per row of coord.npy, at least one", f"{len(opacity)}"
         )
-    for name, values in (("coord", coord), ("opacity", opacity), ("quat", quat), ("scale", scale)):
+    parts = {"coord": coord, "opacity": opacity, "quat": quat, "scale": scale, "color": color.astype(np.float32)}
+    for name, values in parts.items():
         if not np.isfinite(values).all():
             raise InputError(folder / f"{name}.npy", "finite values", "NaN or inf", "remove those Gaussians")
     shade = color.astype(np.float32) / (255 if color.dtype.kind in "iu" or color.max(initial=0) > 1 else 1)
     if opacity.min() < 0 or opacity.max() > 1:
         opacity = 1 / (1 + np.exp(-opacity))
     if (scale <= 0).any():
-        scale = np.exp(scale)
+        with np.errstate(over="ignore"):
+            scale = np.exp(scale)
+        if not np.isfinite(scale).all():
+            raise InputError(folder / "scale.npy", "logarithms of scales", "one beyond the range of float32")
     features = _features(folder, n)
     mean, turn, size, alpha, color = (
         torch.from_numpy(np.ascontiguousarray(v)) for v in (coord, quat, scale, opacity, shade.clip(0, 1))
@@ -66,6 +70,8 @@ def _features(folder: Path, n: int) -> NDArray[np.float32] | None:
         valid = read_array(folder / "valid_feat_mask.npy").reshape(-1).astype(bool)
     if len(valid) != n or len(rows) not in (n, int(valid.sum())):
         raise InputError(path, f"{n} rows, or one per True of valid_feat_mask.npy", f"{len(rows)}")
+    if not np.isfinite(rows).all():
+        raise InputError(path, "finite values", "NaN or inf", "compute the features of those Gaussians again")
     features = np.zeros((n, rows.shape[1]), np.float32)
     features[valid] = rows[valid] if len(rows) == n else rows
     return features

@@ -18,6 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import InputError
+from .archives import check_unpacked_size
+
+SAFE = (2, 10)
+"""First version of torch whose ``weights_only=True`` neither runs code (CVE-2025-32434) nor corrupts memory
+(CVE-2026-24747)."""
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which frameworks store the weights, in the order tried."""
@@ -31,6 +36,25 @@ class _Inert(dict):
 
     def __setstate__(self, state: object) -> None:
         pass
+
+
+def torch_load(path: Path) -> Any:
+    """``torch.load`` on the CPU with ``weights_only=True``, where that is safe.
+
+    Raises:
+        InputError: this torch would run code of a hostile file, or the file unpacks to far more than its size.
+    """
+    if torch_version() < SAFE:
+        found = f"torch {torch.__version__}, in which reading such a file may run code"
+        raise InputError(path, f"torch {'.'.join(map(str, SAFE))} or newer", found, "update torch")
+    check_unpacked_size(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def torch_version() -> tuple[int, int]:
+    """Major and minor number of the installed torch."""
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -71,14 +95,13 @@ def load_tensors_only(path: Path | str, arrays: bool = False) -> Any:
     """
     path = Path(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch_load(path)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(path, "a file written by torch.save", "no such file") from None
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         serialization = torch.serialization
-        if not hasattr(serialization, "get_unsafe_globals_in_checkpoint"):
-            found = f"more than weights ({_first_line(error)})"
-            raise InputError(path, "a file of weights alone", found, "update torch to read it") from error
         try:
             names = serialization.get_unsafe_globals_in_checkpoint(str(path))
             numpy_names = _numpy_globals() if arrays else {}

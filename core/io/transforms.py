@@ -7,7 +7,6 @@ when read (same K, border pixels repeated), so that every camera is a pinhole.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -32,6 +31,7 @@ from .frames import (
     pose_problem,
 )
 from .images import image_size
+from .json_files import parse_json
 from .lru import ArrayCache
 
 PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
@@ -151,7 +151,7 @@ def transforms_file(path: Path | str) -> Path:
 def _read_json(path: Path) -> dict[str, Any]:
     expected = "a nerfstudio transforms.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise InputError(path, expected, "no such file") from None
     except (ValueError, OSError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..config import from_dict
 from ..errors import InputError
 from ..io.checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint, load_weights
+from ..io.json_files import parse_json
 from ..io.pretrained import BUNDLED_CLIPGS
 from .clipgs_config import ClipGSConfig
 
@@ -47,7 +47,7 @@ def is_clipgs(spec: str | Path) -> bool:
     if checkpoint is None:
         return False
     try:
-        return json.loads((checkpoint / CONFIG).read_text(encoding="utf-8"))["meta"]["kind"] == KIND
+        return parse_json((checkpoint / CONFIG).read_bytes())["meta"]["kind"] == KIND
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -84,7 +84,7 @@ def read_exported(folder: Path | str | None = None) -> StoredClipGS:
     """
     folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = parse_json((folder / CARD).read_bytes())
         config = from_dict(ClipGSConfig, card["config"], "config")
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = "`gaussiancross bench objects --export FOLDER` writes them, or name a run"

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import InputError
+from ..io.torch_files import torch_load
 from .clipgs import ClipGS
 
 UNUSED = (
@@ -36,7 +37,9 @@ def read_uni3d(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(path, "a Uni3D checkpoint", "no such file")
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else torch_load(path)
+    except InputError:
+        raise
     except Exception as error:  # damaged files raise almost any exception
         found = f"a file that cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         raise InputError(path, "a Uni3D checkpoint", found) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..io.atomic import atomic_file
+from ..io.json_files import parse_json
 from .decide import Calibration
 from .domain import Domain
 
@@ -67,7 +68,7 @@ def load_calibration(path: Path | str, field: str) -> Calibration | None:
 
 def _entries(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         fields = content["fields"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, repr(error)) from error

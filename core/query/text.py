@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from ..io.arrays import read_array
+from ..io.json_files import parse_json
 from .scoring import unit
 
 CANONICAL = ("object", "things", "stuff", "texture")
@@ -154,15 +154,14 @@ class TextVectors:
         for file in (path, names_path):
             if not file.is_file():
                 raise InputError(file, "text vectors (.npy) with names (.json)", "no such file")
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(path, "a .npy array", str(error)) from error
-        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        array = read_array(path)
+        if array.ndim != 2 or array.dtype.kind != "f":
             raise InputError(path, "a floating-point array [V, D]", f"{getattr(array, 'dtype', type(array).__name__)}")
         try:
-            entries = json.loads(names_path.read_text(encoding="utf-8"))
+            entries = parse_json(names_path.read_bytes())
             pairs = [(e, []) if isinstance(e, str) else (e["name"], e.get("synonyms", [])) for e in entries]
+            if not all(isinstance(word, str) for name, synonyms in pairs for word in (name, *synonyms)):
+                raise TypeError("a name that is no text")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(names_path, "a JSON list of names or of {name, synonyms}", repr(error)) from error
         if len(pairs) != len(array):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
+from ..io.json_files import parse_json
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
 from ..query.text import EncodedPhrases, UnknownPhrase
 from .base import ImageTeacher, TeacherInfo
@@ -46,7 +46,7 @@ class BuiltinTeacher(ImageTeacher):
     def __init__(self, folder: Path | str | None = None) -> None:
         folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
         try:
-            self.card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            self.card = parse_json((folder / CARD).read_bytes())
             config, words = from_dict(TwoTowerConfig, self.card["config"], "config"), tuple(self.card["words"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in teacher", repr(error)) from error

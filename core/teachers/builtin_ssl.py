@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
+from ..io.json_files import parse_json
 from ..nn.tokens import CELL, STRIDE, TokenNet, TokenNetConfig
 from .base import ImageTeacher, TeacherInfo
 
@@ -45,7 +45,7 @@ class BuiltinSslTeacher(ImageTeacher):
     def __init__(self, folder: Path | str | None = None) -> None:
         folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
         try:
-            self.card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            self.card = parse_json((folder / CARD).read_bytes())
             config = from_dict(TokenNetConfig, self.card["config"], "config")
             name, licence = str(self.card["name"]), str(self.card["licence"])
         except (OSError, ValueError, KeyError, TypeError) as error:

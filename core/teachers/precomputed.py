@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.arrays import read_array
+from ..io.json_files import parse_json
 from ..io.lru import ArrayCache
 from .base import TeacherInfo
 
@@ -93,7 +93,7 @@ def _channels(path: Path, dim: int) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = parse_json(path.read_bytes())
     except (ValueError, OSError) as error:
         raise InputError(path, f"a JSON list of {dim} channel names", f"a damaged file ({error})") from error
     if not isinstance(names, list) or len(names) != dim or not all(isinstance(n, str) for n in names):

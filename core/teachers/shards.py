@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..io.atomic import atomic_file
 from ..io.digests import sha256_of
+from ..io.json_files import parse_json
 
 Storage = Literal["float16", "int8"]
 SUMS = "SHA256SUMS"
@@ -121,7 +122,7 @@ class ShardFolder:
         """
         self._check(name)
         with self._open(name) as file:
-            return json.loads((file.metadata() or {})["about"])
+            return parse_json((file.metadata() or {})["about"])
 
     def read(self, name: str, keys: Sequence[str], rows: Sequence[int] | None = None) -> dict[str, NDArray]:
         """Read the arrays ``keys`` that a file has, all rows of the first axis or those in ``rows``.

@@ -145,14 +145,14 @@ class TestPackages:
         )
 
     def test_mismatched_torchvision(self, versions):
-        versions |= {"torch": "2.4.0+cpu", "torchvision": "0.19.0"}
+        versions |= {"torch": "2.10.0+cpu", "torchvision": "0.25.0"}
         check = doctor.check_torch()
         assert check.state == "warn" and "torchvision" in check.detail
 
     def test_missing_torch_fails(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch", None)
         check = doctor.check_torch()
-        assert check.state == "fail" and "torch>=2.4" in check.fix
+        assert check.state == "fail" and "torch>=2.10" in check.fix
 
     def test_missing_embreex_is_only_a_gap(self, versions):
         check = doctor.check_embreex()

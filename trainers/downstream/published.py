@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ...core.config import flatten
+from ...core.io.json_files import parse_json
 from .results import FORMAT, RESULTS
 
 NOT_MEASURED = "not measured"
@@ -162,7 +163,7 @@ def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
     found = []
     for path in sorted(paths):
         try:
-            content, written = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
+            content, written = parse_json(path.read_bytes()), path.stat().st_mtime
         except (OSError, ValueError):
             continue
         if isinstance(content, dict) and content.get("format") == FORMAT:

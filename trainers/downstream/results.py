@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...core.errors import InputError
+from ...core.io.json_files import parse_json
 from ...core.metrics import SemanticScores, semantic_scores
 
 RESULTS = "results.json"
@@ -104,13 +105,13 @@ def read_results(folder: Path) -> SemanticResult:
     """
     path = folder / RESULTS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         if content["format"] != FORMAT or content["version"] > VERSION:
             raise KeyError("format")
         confusion = torch.tensor(content["confusion"], dtype=torch.int64)
         names = tuple(content["classes"])
         return SemanticResult(content["task"], content["preset"], content["init"], names, confusion, content["about"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(path, f"a {RESULTS} of this version", f"{error or 'another file'}") from error
 
 

@@ -11,7 +11,6 @@ few-shot folds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from ...data.objects import MIN_GAUSSIANS, Up, check_object, points_as_gaussians, read_object, rotate_to_y_up
 from ...errors import InputError
 from ...geometry.gaussians import Gaussians
+from ...io.json_files import parse_json
 from ...io.pickles import read_object_array, read_pickle
 
 SCANOBJECTNN = (
@@ -246,7 +246,7 @@ def _class(name: Any, names: Sequence[str], where: Path) -> int:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise InputError(path, "a JSON file", "no such file") from error
     except ValueError as error:

@@ -28,6 +28,9 @@ BYTES_PER_POINT = 12 + 3 + 12 + 2 * 8
 BYTES_PER_LINE = 30
 """Approximate size of a point as text in bytes."""
 
+MAX_EXTENT = 100_000
+"""Largest absolute coordinate of a room in metres; more is a damaged file."""
+
 _NUMBER = b"0123456789.+-eE \t\r\n"
 
 
@@ -88,6 +91,8 @@ def read_room(room: RawRoom, angle: float = 0.0) -> dict[str, NDArray]:
     points = np.concatenate(parts)
     coord = rotate_about_vertical(points[:, :3], -angle)
     color = points[:, 3:]
+    if np.abs(coord).max() > MAX_EXTENT:
+        raise InputError(room.folder, f"coordinates up to {MAX_EXTENT:,} metres", f"{np.abs(coord).max():g}")
     if color.min() < 0 or color.max() > 255:
         raise InputError(room.folder, "colour in 0–255", f"values from {color.min():g} to {color.max():g}")
     return {
@@ -115,7 +120,9 @@ def read_object(path: Path | str) -> NDArray[np.float64]:
         raise InputError(path, "a text file of points", f"{error}") from error
     if not data.translate(None, _NUMBER) and _six_each(data):  # the usual case: parse all lines at once
         try:
-            return np.array(data.split(), np.float64).reshape(-1, 6)
+            points = np.array(data.split(), np.float64).reshape(-1, 6)
+            if np.isfinite(points).all():  # 1e999 is not
+                return points
         except ValueError:  # such as "1.2.3"
             pass
     rows, lost = [], 0
@@ -152,6 +159,8 @@ def read_alignment(root: Path | str, area: str) -> dict[str, float]:
         try:
             name, angle = words
             angles[name] = float(angle)
+            if not np.isfinite(angles[name]):
+                raise ValueError(angle)
         except ValueError:
             raise InputError(path, "lines of a room and its angle", repr(line)) from None
     return angles

@@ -12,7 +12,6 @@ numbered as in the aggregation; objects of other classes keep their instance.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ...errors import InputError
 from ...geometry.normals import vertex_normals
 from ...io.frames import evenly_spaced, no_usable_frame, pose_problem
 from ...io.images import write_depth
+from ...io.json_files import parse_json
 from ...io.ply_table import read_triangles, read_vertices
 from ...io.sens import Sens, read_sens
 from .scannet_benchmark import NYU40_IDS, SCANNET200_IDS, TEST_LOCATIONS, VAL_LOCATIONS
@@ -111,14 +111,20 @@ def read_label_table(path: Path | str) -> dict[str, tuple[int, int]]:
     except FileNotFoundError:
         hint = "it is part of the ScanNet download"
         raise InputError(path, "ScanNet's table of labels", "no such file", hint) from None
+    except (ValueError, OSError, csv.Error) as error:
+        found = f"a damaged file ({error})"
+        raise InputError(path, "ScanNet's table of labels", found, "download it again") from error
     columns = ("raw_category", "id", "nyu40id")
     if not rows or any(rows[0].get(name) is None for name in columns):
         raise InputError(path, f"tab-separated columns {', '.join(columns)}", "others")
     twenty, two_hundred = ({n: i for i, n in enumerate(ids)} for ids in (NYU40_IDS, SCANNET200_IDS))
     table: dict[str, tuple[int, int]] = {}
-    for row in rows:  # the first row of a category counts
-        values = (twenty.get(int(row["nyu40id"] or 0), IGNORE), two_hundred.get(int(row["id"] or 0), IGNORE))
-        table.setdefault(row["raw_category"], values)
+    for number, row in enumerate(rows, 2):  # the first row of a category counts
+        try:
+            nyu, raw = int(row["nyu40id"] or 0), int(row["id"] or 0)
+        except ValueError as error:
+            raise InputError(path, "whole numbers as id and nyu40id", f"{error} in line {number}") from error
+        table.setdefault(row["raw_category"], (twenty.get(nyu, IGNORE), two_hundred.get(raw, IGNORE)))
     return table
 
 
@@ -134,6 +140,8 @@ def read_scene(scene: RawScene, table: dict[str, tuple[int, int]]) -> dict[str, 
     if missing or len(vertices) == 0:
         raise InputError(scene.mesh, "vertices with colours", f"no {', '.join(missing) or 'vertex'}")
     coord = np.stack([vertices[n] for n in names[:3]], 1).astype(np.float32)
+    if not np.isfinite(coord).all():
+        raise InputError(scene.mesh, "finite coordinates", "NaN or inf", "download it again")
     color = np.stack([vertices[n] for n in names[3:]], 1).astype(np.uint8)
     triangles = read_triangles(scene.mesh)
     if len(triangles) and not 0 <= triangles.min() <= triangles.max() < len(coord):
@@ -151,7 +159,10 @@ def read_labels(scene: RawScene, table: dict[str, tuple[int, int]], points: int)
         InputError: a file is missing, damaged, or belongs to another mesh.
     """
     segments_file = scene.file("_vh_clean_2.0.010000.segs.json")
-    segments = np.asarray(_json(segments_file, "segIndices"))
+    try:
+        segments = np.asarray(_json(segments_file, "segIndices"))
+    except (ValueError, OverflowError) as error:
+        raise InputError(segments_file, f"{points} integers, one per vertex", f"others ({error})") from error
     if segments.shape != (points,) or segments.dtype.kind not in "iu":
         found = f"{segments.dtype} of shape {segments.shape}"
         raise InputError(segments_file, f"{points} integers, one per vertex", found)
@@ -161,8 +172,10 @@ def read_labels(scene: RawScene, table: dict[str, tuple[int, int]], points: int)
     for group in _json(groups_file, "segGroups"):
         try:
             members, label, number = np.asarray(group["segments"], np.int64), str(group["label"]), int(group["id"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(groups_file, "groups with id, label and segments", f"another ({error})") from error
+        if not -1 <= number < 1 << 31:
+            raise InputError(groups_file, "groups with an id from 0", f"{number}")
         of_segment[np.isin(ids, members)] = (*table.get(label, (IGNORE, IGNORE)), number)
     labels = of_segment[row]
     return {name: np.ascontiguousarray(labels[:, i]) for i, name in enumerate(("segment20", "segment200", "instance"))}
@@ -170,7 +183,7 @@ def read_labels(scene: RawScene, table: dict[str, tuple[int, int]], points: int)
 
 def _json(path: Path, key: str) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise InputError(path, f"JSON with {key}", "no such file") from None
     except ValueError as error:

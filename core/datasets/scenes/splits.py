@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...data.scene import IGNORE, PointScene
 from ...errors import InputError
+from ...io.json_files import parse_json
 from ...io.torch_files import load_tensors_only
 
 SCENE_SHARES = (1, 5, 10, 20)
@@ -103,7 +104,7 @@ def was_sampled(path: Path) -> bool:
     """Whether a list of scenes or points was sampled (`mark_sampled`) and not replaced since."""
     tasks = path.parent.parent
     try:
-        digests = json.loads((tasks / SAMPLED).read_text(encoding="utf-8"))["sha256"]
+        digests = parse_json((tasks / SAMPLED).read_bytes())["sha256"]
         return digests.get(path.relative_to(tasks).as_posix()) == _digest(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or another content
         return False

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import InputError
+from ....io.json_files import parse_json
 
 EXTENSION = "KHR_draco_mesh_compression"
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
@@ -38,7 +39,7 @@ def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
     is_glb = content[:4] == struct.pack("<I", _MAGIC)
     try:
         chunks = list(_chunks(content)) if is_glb else [(_JSON, content)]
-        tree = json.loads(chunks[0][1])
+        tree = parse_json(chunks[0][1])
         primitives = [
             primitive
             for mesh in tree.get("meshes", [])

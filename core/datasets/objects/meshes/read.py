@@ -86,13 +86,29 @@ def read_mesh(path: Path | str) -> RawMesh:
             raise
         loaded = None
     except Exception as error:  # its parsers raise almost any exception
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})") from error
+        raise _unreadable(path, error) from error
     if files.problems:
         expected, found = files.problems[0]
         raise InputError(path, expected, found, "put it where the file refers to it")
+    try:
+        return _joined(path, suffix, loaded)
+    except InputError:
+        raise
+    except Exception as error:  # it also returns arrays of shapes that are none of a mesh
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})")
+
+
+def _joined(path: Path, suffix: str, loaded: Any) -> RawMesh:
+    """Join the meshes of what trimesh loaded, after checking them."""
+    import trimesh
+
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
-    placed = _node_meshes(scene)
+    placed = _node_meshes(scene, path)
     count = sum(len(mesh.faces) for mesh in placed)
     if count == 0:
         raise InputError(path, "a mesh with faces", "none")
@@ -138,7 +154,7 @@ def _files(path: Path) -> Any:
     return files
 
 
-def _node_meshes(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
+def _node_meshes(scene: trimesh.Scene, path: Path) -> list[trimesh.Trimesh]:
     """The meshes of all nodes of a scene, in the scene's frame."""
     import trimesh
 
@@ -147,6 +163,9 @@ def _node_meshes(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
         if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
+            bad = mesh.faces[(mesh.faces < 0) | (mesh.faces >= len(mesh.vertices))]
+            if len(bad):
+                raise InputError(path, f"faces of {len(mesh.vertices):,} vertices", f"the vertex number {bad[0]:,}")
             out.append(mesh.copy(include_cache=True).apply_transform(transform))
     return out
 
