@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: install demo test check docs dist
+.PHONY: install demo test fuzz check docs dist
 install: .venv/installed
 
 $(UV):
@@ -24,6 +24,10 @@ demo: install
 
 test: install
 	$(RUN)/pytest
+
+# 100,000 damaged files for all readers; `make test` tries 2,500.
+fuzz: install
+	$(RUN)/pytest tests/fuzz --fuzz-files 100000
 
 check: install
 	$(RUN)/ruff format --check .

@@ -10,6 +10,7 @@ from helpers.paths import SHARED_DATA
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--fuzz-files", type=int, default=2500, help="damaged files for the readers, in all")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

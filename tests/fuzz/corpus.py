@@ -1,0 +1,10 @@
+"""The table of readers. A new reader is one more row; every format of splats in `core.io.formats` has one already."""
+
+from __future__ import annotations
+
+from fuzz.model_rows import MODEL_ROWS
+from fuzz.object_rows import OBJECT_ROWS, POINT_ROWS, format_rows
+from fuzz.scene_rows import SCENE_ROWS
+
+READERS = (*format_rows(), *POINT_ROWS, *OBJECT_ROWS, *SCENE_ROWS, *MODEL_ROWS)
+"""All rows."""
