@@ -27,6 +27,8 @@ from .source import ModelSource, PointsSource, SceneSource, SplatsSource
 
 BUILTIN = "builtin"
 """Default teacher."""
+DINO = "builtin-dino"
+"""The default teacher with a head on a DINOv2."""
 
 BUNDLED = "bundled-rooms"
 """Model of the points of a file."""
@@ -329,6 +331,8 @@ def _text_vectors(spec: SceneSpec) -> TextVectors | None:
 def lifted_calibration_path(teacher_spec: str) -> Path | None:
     """File of the presence cut of a built-in teacher's lifted features; None for other teachers."""
     kind, _, folder = teacher_spec.partition(":")
+    if kind == DINO:
+        return Path(str(files("gaussiancross.assets"))) / f"builtin_dino.{NAME}"
     if kind != BUILTIN:
         return None
     root = Path(folder).expanduser() if folder else Path(str(files("gaussiancross.assets")))

@@ -15,9 +15,10 @@ def make_teacher(spec: str | Path) -> Teacher | None:
     """Make the teacher that ``spec`` names; None for "none".
 
     Args:
-        spec: "none" (no feature loss); "builtin" or "builtin-ssl"; "<family>:<checkpoint>" with one of `FAMILIES`
-            and, after commas, options of `TeacherConfig`; "precomputed:<folder>"; "cached:<folder>", written by
-            `gaussiancross features`; or the path of either folder.
+        spec: "none" (no feature loss); "builtin", "builtin-dino:<DINOv2 checkpoint>" or "builtin-ssl";
+            "<family>:<checkpoint>" with one of `FAMILIES` and, after commas, options of `TeacherConfig`;
+            "precomputed:<folder>"; "cached:<folder>", written by `gaussiancross features`; or the path of either
+            folder.
 
     Raises:
         InputError: an unknown teacher; lists the kinds.
@@ -54,6 +55,12 @@ def _builtin_ssl(argument: str) -> Teacher:
     return BuiltinSslTeacher(Path(argument).expanduser() if argument else None)
 
 
+def _builtin_dino(argument: str) -> Teacher:
+    from .builtin_dino import load_builtin_dino
+
+    return load_builtin_dino(argument)
+
+
 def _cached(argument: str) -> Teacher:
     from .cache import CachedTeacher
 
@@ -69,6 +76,7 @@ def _transformer(kind: str, argument: str) -> Teacher:
 KINDS: dict[str, Callable[[str], Teacher | None]] = {
     "none": _none,
     "builtin": _builtin,
+    "builtin-dino": _builtin_dino,
     "builtin-ssl": _builtin_ssl,
     "precomputed": _precomputed,
     "cached": _cached,

@@ -16,7 +16,8 @@ class DataConfig:
     """"rooms:COUNT" (procedural rooms), an RGB-D capture, a folder with transforms.json, a Pointcept folder, or several
     of these joined by "+", with shares as in "rooms:400@0.7+capture@0.3"."""
     teacher: str = "none"
-    """Frozen 2D teacher: none, builtin, builtin-ssl, clip:…, siglip2:…, dinov2:…, dinov3:…, radio:…, or a folder."""
+    """Frozen 2D teacher: none, builtin, builtin-dino:…, builtin-ssl, clip:…, siglip2:…, dinov2:…, dinov3:…, radio:…, or
+    a folder."""
     teacher_cache: str = "auto"
     """Cache of teacher features: "auto" ($GAUSSIANCROSS_CACHE or ~/.cache/gaussiancross), "memory", or a folder."""
     batch_size: int = 1

@@ -92,14 +92,14 @@ class CaptionedObject:
     description: Description
 
 
-def captioned_object(category: str, seed: int, views: int = 4) -> CaptionedObject:
-    """Render the object ``(category, seed)`` from random views, each with its own background."""
+def captioned_object(category: str, seed: int, views: int = 4, sizes: bool = True) -> CaptionedObject:
+    """Render the object ``(category, seed)`` from random views, each with its own background; see `describe`."""
     obj = build_object(category, seed)
     rng = obj.rng(3)
     cameras = object_cameras(obj, views, SIDE, SIDE, rng)
     backgrounds = [_background(rng) for _ in range(views)]
     color, alpha = render_object(light_object(obj), cameras, backgrounds=backgrounds)
-    return CaptionedObject(color, alpha > 0.5, describe(obj))
+    return CaptionedObject(color, alpha > 0.5, describe(obj, sizes))
 
 
 def _background(rng: Generator) -> RGB:

@@ -31,11 +31,12 @@ _COMPARED_OBJECTS = 32
 """Number of objects of a category that sizes are compared with."""
 
 
-def describe(obj: ProceduralObject) -> Description:
-    """Names, colours, materials and proportions of an object.
+def describe(obj: ProceduralObject, sizes: bool = True) -> Description:
+    """Names, colours, materials and, with ``sizes``, proportions of an object.
 
     Colours and materials are those visible from eight sides. Sizes compare proportions with others of the category,
-    because pictures of one object have no scale: "tall" is tall for its width.
+    because pictures of one object have no scale: "tall" is tall for its width. The first object of a category takes
+    longer for them, because others of the category are built.
     """
     hits = _visible_hits(obj)
     rgb = colors_at(obj, hits)
@@ -52,7 +53,11 @@ def describe(obj: ProceduralObject) -> Description:
                 colors.update(dict.fromkeys(color_names(tone), share * part))
     extent = obj.bounds[1] - obj.bounds[0]
     return Description(
-        obj.label, obj.names, _frequent_words(colors), _frequent_words(words), proportions(obj.category, extent)
+        obj.label,
+        obj.names,
+        _frequent_words(colors),
+        _frequent_words(words),
+        proportions(obj.category, extent) if sizes else (),
     )
 
 

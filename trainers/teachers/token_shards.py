@@ -1,0 +1,166 @@
+"""Stored tokens of a frozen DINOv2 on captioned views: computed once, one file per room, resumable.
+
+python -m gaussiancross.trainers.teachers.token_shards --checkpoint FOLDER --out FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from rich.progress import track
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...core.datasets.captioned_rooms import read_captioned_room
+from ...core.datasets.rooms import Rooms
+from ...core.errors import InputError
+from ...core.io.atomic import atomic_file
+from ...core.synthetic.objects import CATEGORIES
+from ...core.synthetic.objects.categories.furniture import FURNITURE
+from ...core.synthetic.rooms.captions import Description
+from ...core.teachers.dino_tokens import DinoTokens
+from .captioned_views import object_view, room_view
+from .captions import captioned_object
+
+GRID = (16, 22)
+"""(h, w) tokens of a view."""
+CELLS = 2
+"""Cells of ids per side of a token."""
+ABOUT = "about.json"
+"""File that describes checkpoint, layers and command."""
+
+
+@dataclass(frozen=True)
+class TokenShards:
+    """Render captioned rooms, and store the tokens of augmented views of each."""
+
+    checkpoint: str
+    """Folder or name of the DINOv2 checkpoint."""
+    out: Path
+    """Folder of the files."""
+    backbone: str = "DINOv2-S"
+    """Name of the checkpoint and its origin, for the card of the head."""
+    rooms: int = 120
+    """Number of rooms."""
+    split: str = "train"
+    """Split of the rooms."""
+    layers: tuple[int, ...] = (9, 11)
+    """Layers whose tokens are joined."""
+    room_views: int = 8
+    """Views of a room."""
+    object_views: int = 3
+    """Views of objects, per room."""
+    objects: int = 6
+    """Procedural objects per room; half of them furniture."""
+    part: tuple[int, int] = (0, 1)
+    """(k, n): only rooms k, k + n, k + 2n, …, to share the work between processes."""
+
+
+@dataclass(frozen=True)
+class TokenShard:
+    """Views of one room.
+
+    Attributes:
+        tokens: [V, h, w, D] float16.
+        ids: [V, 2h, 2w] int16.
+        things: per view, id → description.
+    """
+
+    tokens: Tensor
+    ids: NDArray[np.int16]
+    things: list[dict[int, Description]]
+
+
+def shard_path(folder: Path, split: str, index: int) -> Path:
+    return folder / f"{split}_{index:06d}.safetensors"
+
+
+def write_shard(config: TokenShards, network: DinoTokens, rooms: Rooms, index: int) -> None:
+    """Compute and store the views of room ``index``, unless they are stored already."""
+    path = shard_path(config.out, config.split, index)
+    if path.is_file():
+        return
+    rng = np.random.default_rng([index, 7])
+    room = read_captioned_room(rooms, index, every=3)
+    keys = object_keys(index, config.objects)
+    objects = [captioned_object(category, seed, 3, sizes=False) for category, seed in keys]
+    size, cell = (GRID[0] * network.patch, GRID[1] * network.patch), network.patch // CELLS
+    views = [room_view(room, objects, rng, size, cell) for _ in range(config.room_views)]
+    views += [object_view(room, objects, rng, size, cell) for _ in range(config.object_views)]
+    tokens = torch.cat([network(torch.stack([v.image for v in views[k : k + 4]])) for k in range(0, len(views), 4)])
+    things = [room.things | v.things if k < config.room_views else v.things for k, v in enumerate(views)]
+    save_shard(path, TokenShard(tokens.half(), np.stack([v.ids for v in views]), things))
+
+
+def save_shard(path: Path, shard: TokenShard) -> None:
+    """Write one file."""
+    about = [{i: asdict(d) for i, d in one.items()} for one in shard.things]
+    with atomic_file(path) as partial:
+        content = {"tokens": shard.tokens.contiguous(), "ids": torch.from_numpy(shard.ids)}
+        save_file(content, partial, {"things": json.dumps(about)})
+
+
+def object_keys(index: int, count: int) -> list[tuple[str, int]]:
+    """(category, seed) of the objects of room ``index``: half of them furniture, half of all categories, in turn."""
+    furniture, keys = sorted(FURNITURE), []
+    for n in range(index * count, (index + 1) * count):
+        names = furniture if n % 2 else CATEGORIES
+        keys.append((names[n // 2 % len(names)], n // 2 // len(names)))
+    return keys
+
+
+def write_about(config: TokenShards, network: DinoTokens) -> None:
+    """Write `ABOUT`: what the tokens are."""
+    about = {
+        "backbone": config.backbone,
+        "digest": network.digest,
+        "layers": list(network.layers),
+        "patch": network.patch,
+        "command": "python -m gaussiancross.trainers.teachers.token_shards --checkpoint CHECKPOINT --out TOKENS "
+        f"--rooms {config.rooms} --room-views {config.room_views} --object-views {config.object_views} "
+        f"--objects {config.objects}",
+    }
+    with atomic_file(config.out / ABOUT) as partial:
+        partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def read_shard(path: Path) -> TokenShard:
+    """Read one file of `save_shard`."""
+    with safe_open(path, "pt") as file:
+        tokens, ids = file.get_tensor("tokens"), file.get_tensor("ids").numpy()
+        about = json.loads(file.metadata()["things"])
+    return TokenShard(tokens, ids, [{int(i): _description(d) for i, d in one.items()} for one in about])
+
+
+def _description(entry: dict) -> Description:
+    relations = tuple((str(a), str(b)) for a, b in entry["relations"])
+    return Description(
+        entry["name"], *(tuple(entry[k]) for k in ("words", "colors", "materials", "sizes")), relations=relations
+    )
+
+
+def main() -> int:
+    config = tyro.cli(TokenShards, prog="python -m gaussiancross.trainers.teachers.token_shards")
+    try:
+        network = DinoTokens(config.checkpoint, config.layers)
+        rooms = Rooms(config.split, config.rooms)
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_about(config, network)
+        for index in track(range(config.rooms)[config.part[0] :: config.part[1]], description="rooms"):
+            write_shard(config, network, rooms, index)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
