@@ -195,6 +195,7 @@ NOT_RUN = {
     "gaussiancross bench livingroom CAPTURE": "trains for ten minutes",
     "gaussiancross bench livingroom CAPTURE --anchors lattice --cells 100000 --seconds 300": "trains for five minutes",
     "gaussiancross bench open_vocabulary": "takes many minutes",
+    "gaussiancross bench words CAPTURE": "takes minutes; tests/benchmarks/test_words.py runs it in small",
     "gaussiancross bench open_vocabulary --run bundled-rooms --rooms 8": "takes many minutes",
     "gaussiancross bench objects --seeds 3 --pretrain-epochs 5 --config.epochs 12 --data.train 24 --data.test 4"
     " --data.unseen 12": "takes hours; tests/benchmarks/test_objects_bench.py runs it in small",

@@ -41,7 +41,7 @@ class Domain:
 
     def unusual(self, features: Tensor) -> float:
         """Share of the usable features [N, D] farther than ``limit`` from the mean, from a sample; 0 without any."""
-        rows = _sample(features)
+        rows = sample(features)
         return float((self._distance(rows) > self.limit).float().mean()) if len(rows) else 0.0
 
     def is_foreign(self, features: Tensor) -> bool:
@@ -58,7 +58,7 @@ class Domain:
         Raises:
             InputError: no usable feature.
         """
-        samples = [rows for rows in map(_sample, scenes) if len(rows)]
+        samples = [rows for rows in map(sample, scenes) if len(rows)]
         if not samples:
             raise InputError("features of the fitted scenes", "at least one usable row", "none")
         rows = torch.cat(samples)
@@ -93,7 +93,7 @@ class Domain:
         return Domain(mean, axes, float(entry["limit"]), float(entry["share"]))
 
 
-def _sample(features: Tensor) -> Tensor:
+def sample(features: Tensor) -> Tensor:
     """Unit vectors [M, D] of at most `SAMPLE` usable features."""
     rows, usable = unit(features[:: max(1, len(features) // SAMPLE)].detach().float().cpu())
     return rows[usable]
