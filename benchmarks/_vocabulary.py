@@ -16,6 +16,7 @@ from ..core.data.scene import PointScene
 from ..core.geometry.gaussians import Gaussians, quat_to_rotmat
 from ..core.query import Calibration, QueryableFeatures, ask, calibrate, choose_cut, peak, roc_auc, template_for
 from ..core.query.ask import Query
+from ..core.query.domain import Domain
 from ..core.synthetic.rooms.captions import SYNONYMS, Description
 
 LEAST = 100
@@ -94,6 +95,7 @@ class Tally:
         there, absent: peak relevancy of present and of absent names.
         unknown: phrases that the text encoder does not know.
         rules: (floor, share) → IoUs of the selections by that rule.
+        scenes: a sample of each room's features, for `Domain.fit`.
     """
 
     hits: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -103,6 +105,7 @@ class Tally:
     absent: list[float] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     rules: dict[tuple[float, float], list[float]] = field(default_factory=dict)
+    scenes: list[Tensor] = field(default_factory=list)
 
     def summary(self, cut: float) -> dict[str, float]:
         """Compute the scores; ``cut`` is the calibrated threshold of presence."""
@@ -143,11 +146,12 @@ def _iou(selected: NDArray[np.bool_], right: NDArray[np.bool_]) -> float:
     return float((selected & right).sum() / max(1, (selected | right).sum()))
 
 
-def calibrated(tally: Tally) -> Calibration:
-    """Return the best threshold of presence and selection rule."""
+def calibrated(tally: Tally, data: str = "") -> Calibration:
+    """Return the best threshold of presence and selection rule, and the domain of the rooms, called ``data``."""
     fitted = calibrate(np.array(tally.there), np.array(tally.absent))
     floor, share = max(tally.rules, key=lambda rule: _mean(tally.rules[rule]))
-    return fitted._replace(floor=floor, share=share)
+    domain = Domain.fit(tally.scenes) if tally.scenes else None
+    return fitted._replace(floor=floor, share=share, data=data, domain=domain)
 
 
 def examine(truth: RoomTruth, words: QueryableFeatures, tally: Tally, rules: bool = False) -> None:

@@ -36,6 +36,7 @@ from ..core.features.lifting import Lifted
 from ..core.io.images import write_color
 from ..core.query import PRESENT, Calibration, Query, QueryableFeatures, ask, template_for
 from ..core.query.calibration import NAME, load_calibration, save_calibration
+from ..core.query.domain import sample
 from ..core.synthetic.rooms import build_room
 from ..core.synthetic.rooms.captions import describe
 from ._machine import environment, markdown, write_report
@@ -145,7 +146,10 @@ def measure(
         states: dict[str, SceneState] = {}
         for kind, one in opened.items():
             states[kind] = state = one.source.load(index)
-            words = _words(one, _features(state, scene.coord))
+            features = _features(state, scene.coord)
+            if not draw:
+                tallies[kind].scenes.append(sample(features))
+            words = _words(one, features)
             examine(truth, words, tallies[kind], rules=not draw)
         if len(pictures) < draw:
             named = [q.phrase for q in truth.questions() if q.kind == ("color" if index % 3 == 2 else "present")]
@@ -233,13 +237,13 @@ def _calibration_file(args: OpenVocabulary, kind: str) -> Path | None:
 
 
 def _store(path: Path | None, kind: str, tally: Tally, args: OpenVocabulary, split: str) -> None:
-    fitted = calibrated(tally)
-    print(f"{kind}: {fitted}, on {split} rooms")
+    data = f"rooms:{split}, the first {args.calibration_rooms}"
+    fitted = calibrated(tally, data)
+    print(f"{kind}: {fitted.numbers()}, on {data}")
     if path is None:
         raise InputError(f"--teacher {args.teacher}", "builtin, or --calibration-out", "no folder for its calibration")
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {
-        "rooms": f"rooms:{split}, the first {args.calibration_rooms}",
         "present": len(tally.there),
         "absent": len(tally.absent),
         "command": "gaussiancross bench open_vocabulary --calibrate",
