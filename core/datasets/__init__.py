@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..report import SILENT, Report
 from .joined import JoinedDataset, split_sources
 from .scenes import (
+    LAYOUTS,
     Capture,
     PointceptDataset,
     find_captures,
@@ -72,8 +73,9 @@ def open_dataset(data: str | Path, split: str = "train", *, report: Report = SIL
     if text and find_captures(path):
         return Capture(path, split, report=report, **options)
     expected = (
-        f"rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/ (one scene or one per "
-        f"subfolder), {split}/<scene>/coord.npy or Area_<k>/<room>/coord.npy"
+        "rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/, "
+        f"{', '.join(layout.files for layout in LAYOUTS)} (one scene or one per subfolder), "
+        f"{split}/<scene>/coord.npy or Area_<k>/<room>/coord.npy"
     )
     found = "found 0 scenes under it" if path.is_dir() else "a file" if path.exists() else "no such folder"
     raise InputError(text, expected, found.removeprefix("found "))

@@ -6,7 +6,7 @@ splat         .splat files                           splat_files/  SPZ, SOG, glT
 formats       table of all formats, reading by it    point_files   points as text, .npy and .npz
 pcd           PCL's point clouds                     scans         LAS, LAZ and E57 (extra scans)
 mesh_points   points on the surface of a mesh        renders       posed renders of one object
-scenesplat    Gaussians as one .npy per attribute
+scenesplat    Gaussians as one .npy per attribute    colmap        COLMAP's sparse models
 transforms    nerfstudio's transforms.json           frames        image files as posed frames
 sens          ScanNet's .sens recordings             lru, cache    caches in memory; the cache folder on disk
 checkpoint    weights and training state             pretrained    `from_pretrained`, `save_pretrained`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,19 @@ OVERHANG = 0.05
 """Largest share of its size by which the view may exceed the colour image; the border pixels are repeated."""
 
 
+NO_DEPTH = 65535
+"""Value of 16-bit depth images that some sensors write, besides 0, where there is no measurement."""
+
+
 @dataclass(frozen=True)
 class Lens:
-    """Pinhole camera with OpenCV's radial-tangential distortion; pixel centres at half integers.
+    """Camera with OpenCV's radial-tangential or fisheye distortion; pixel centres at half integers.
 
     Attributes:
         fx, fy, cx, cy: intrinsics in pixels, of the distorted and of the undistorted image.
-        k1, k2, k3: radial coefficients.
-        p1, p2: tangential coefficients.
+        k1, k2, k3, k4: radial coefficients; the last of fisheye lenses only.
+        p1, p2: tangential coefficients; not of fisheye lenses.
+        fisheye: whether the image is an equidistant projection (OpenCV's and COLMAP's fisheye model).
     """
 
     fx: float
@@ -39,20 +44,36 @@ class Lens:
     k3: float = 0.0
     p1: float = 0.0
     p2: float = 0.0
+    k4: float = 0.0
+    fisheye: bool = False
 
     @property
     def is_pinhole(self) -> bool:
-        return not any((self.k1, self.k2, self.k3, self.p1, self.p2))
+        return not (self.fisheye or any((self.k1, self.k2, self.k3, self.k4, self.p1, self.p2)))
+
+    def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> Lens:
+        """The same lens for an image of ``new`` (width, height) instead of ``size``."""
+        sx, sy = new[0] / size[0], new[1] / size[1]
+        return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy)
 
     def undistortion(self, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Map pixels of the undistorted image to the distorted one: (u, v), [H, W] each, in pixels.
 
         OpenCV's distortion model: r² = x² + y²,
-        x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' likewise.
+        x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' likewise. A fisheye image has, at the
+        angle θ = atan r, the radius θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸).
         """
         x = (np.arange(width, dtype=np.float32)[None] + 0.5 - self.cx) / self.fx
         y = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - self.cy) / self.fy
         r2 = x * x + y * y
+        if self.fisheye:
+            r = np.sqrt(r2)
+            t = np.arctan(r)
+            t2 = t * t
+            bent = t * (1 + t2 * (self.k1 + t2 * (self.k2 + t2 * (self.k3 + t2 * self.k4))))
+            ratio = np.divide(bent, r, out=np.ones_like(r), where=r > 1e-8)
+            xd, yd = x * ratio, y * ratio
+            return (xd * self.fx + self.cx).astype(np.float32), (yd * self.fy + self.cy).astype(np.float32)
         radial = 1 + r2 * (self.k1 + r2 * (self.k2 + r2 * self.k3))
         xd = x * radial + 2 * self.p1 * x * y + self.p2 * (r2 + 2 * x * x)
         yd = y * radial + 2 * self.p2 * x * y + self.p1 * (r2 + 2 * y * y)
@@ -116,7 +137,7 @@ class FrameReader:
         if file.lens is None:
             picked = raw[v[:, :1].astype(np.intp), u[:1].astype(np.intp)]
         else:
-            scaled = _scale_lens(file.lens, self._color_size(file), (w, h))
+            scaled = file.lens.scaled(self._color_size(file), (w, h))
             mu, mv = self._map(scaled, w, h)
             rows, cols = v.astype(np.intp), u.astype(np.intp)
             # Large distortion leads far outside, where integers would overflow.
@@ -124,6 +145,8 @@ class FrameReader:
             iu, iv = np.floor(iu).astype(np.intp), np.floor(iv).astype(np.intp)
             inside = (iu >= 0) & (iu < w) & (iv >= 0) & (iv < h)
             picked = np.where(inside, raw[iv.clip(0, h - 1), iu.clip(0, w - 1)], 0)
+        if raw.dtype == np.uint16:
+            picked = np.where(picked == NO_DEPTH, 0, picked)
         depth = picked.astype(np.float32) * np.float32(file.depth_unit)
         depth[~np.isfinite(depth) | (depth < 0)] = 0
         return depth
@@ -186,12 +209,6 @@ def no_usable_frame(where: Path, skipped: Counter[str]) -> InputError:
     """The error for a capture without usable frames, with the number of frames per reason."""
     reasons = ", ".join(f"{n} × {reason}" for reason, n in skipped.most_common()) or "no frame listed"
     return InputError(where, "at least one usable frame", f"none ({reasons})")
-
-
-def _scale_lens(lens: Lens, size: tuple[int, int], new: tuple[int, int]) -> Lens:
-    """The same lens for an image of another size."""
-    sx, sy = new[0] / size[0], new[1] / size[1]
-    return Lens(lens.fx * sx, lens.fy * sy, lens.cx * sx, lens.cy * sy, lens.k1, lens.k2, lens.k3, lens.p1, lens.p2)
 
 
 def _pad_to_cover(

@@ -35,7 +35,10 @@ from .json_files import parse_json
 from .lru import ArrayCache
 
 PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
-"""Supported camera models: pinhole with radial-tangential distortion."""
+"""Supported camera models with radial-tangential distortion."""
+
+FISHEYE_MODELS = ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "FISHEYE")
+"""Supported camera models with fisheye distortion; the view of a pinhole camera is cut out of the image."""
 
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -62,8 +65,8 @@ def read_transforms(
         ``depth_file_path`` have a depth of zeros.
 
     Raises:
-        InputError: unreadable JSON, missing keys, a camera model other than a pinhole (fisheye, equirectangular),
-            or no usable frame.
+        InputError: unreadable JSON, missing keys, a camera model that is not supported (equirectangular), or no usable
+            frame.
     """
     path = transforms_file(path)
     data = _read_json(path)
@@ -138,7 +141,8 @@ def check_depth(path: Path | str) -> None:
             path,
             'frames with "depth_file_path"',
             f"no depth in any of {len(entries)} frames",
-            'add depth images (16-bit PNG, millimetres) to the frames, or a point cloud as "ply_file_path"',
+            "add depth images (16-bit PNG, millimetres) to the frames, trained splats as .ply in the folder, "
+            'or a point cloud as "ply_file_path"',
         )
 
 
@@ -167,10 +171,10 @@ def _frame(
     """One frame (name, files, camera-to-world in OpenCV axes, lens, size), or the reason to skip it."""
     where = f"{path}, frame {number}"
     model = str(entry.get("camera_model", "OPENCV")).upper()
-    if model not in PINHOLE_MODELS:
+    if model not in (*PINHOLE_MODELS, *FISHEYE_MODELS):
         raise InputError(
             where,
-            f"a pinhole camera model ({', '.join(PINHOLE_MODELS)})",
+            f"a pinhole or fisheye camera model ({', '.join((*PINHOLE_MODELS, *FISHEYE_MODELS))})",
             model,
             "undistort the images to a pinhole camera first (COLMAP's image_undistorter does)",
         )
@@ -230,5 +234,6 @@ def _lens(where: str, entry: dict[str, Any], size: tuple[int, int]) -> tuple[Len
     fy = number("fl_y", fx)
     if fx <= 0 or fy <= 0:
         raise InputError(where, "positive focal lengths", f"{fx} and {fy}")
-    distortion = {k: number(k, 0.0) for k in ("k1", "k2", "k3", "p1", "p2")}
-    return Lens(fx, fy, number("cx", w / 2), number("cy", h / 2), **distortion), (w, h)
+    fisheye = str(entry.get("camera_model", "")).upper() in FISHEYE_MODELS
+    distortion = {k: number(k, 0.0) for k in ("k1", "k2", "k3", *(("k4",) if fisheye else ("p1", "p2")))}
+    return Lens(fx, fy, number("cx", w / 2), number("cy", h / 2), **distortion, fisheye=fisheye), (w, h)

@@ -1,7 +1,8 @@
 """Captures: posed RGB-D frames whose depth is fused into a scene of points.
 
-One capture is a folder in ScanNet's RGB-D layout (`rgbd`) or with a nerfstudio ``transforms.json``
-(`core.io.transforms`); a folder of such folders (also ``<path>/rgbd/<scene>``) is a dataset of several.
+One capture is a folder in ScanNet's RGB-D layout (`rgbd`), with a nerfstudio ``transforms.json``
+(`core.io.transforms`) or in one of the layouts of `layouts`; a folder of such folders (also ``<path>/rgbd/<scene>``)
+is a dataset of several. Where there are no depth images, depth is rendered from trained splats (`splat_depth`).
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from ...data.scene import PointScene, PosedFrames
 from ...errors import InputError
 from ...io.atomic import atomic_file
 from ...io.cache import cache_folder
+from ...io.colmap import find_model, read_sparse_points
 from ...io.frames import has_depth
 from ...io.lru import ArrayCache
 from ...io.ply import read_points
 from ...io.transforms import check_depth, read_transforms, transforms_points
 from ...report import SILENT, Report
 from .fuse import fuse_points
+from .layouts import layout_of
 from .pose_check import check_poses
 from .rgbd import check_layout, is_rgbd_export, read_rgbd_export
+from .splat_depth import TRAINED, find_splats, read_capture_splats, with_splat_depth
 
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -88,7 +92,7 @@ class Capture:
         for folder in self.folders:  # fail now, not in the middle of a training
             if is_rgbd_export(folder):
                 check_layout(folder)
-            else:
+            elif is_transforms(folder) and find_splats(folder) is None:
                 check_depth(folder)
         self.names = tuple(folder.absolute().name for folder in self.folders)  # the name of Path(".") is empty
         self.split = split
@@ -127,10 +131,28 @@ class Capture:
         if index not in self._raw:  # a few kilobytes each: names, cameras and paths
             folder = self.folders[index]
             if is_rgbd_export(folder):
-                self._raw[index] = read_rgbd_export(folder, self.max_frames, self._images, self.report)
+                frames = read_rgbd_export(folder, self.max_frames, self._images, self.report)
+            elif is_transforms(folder):
+                frames = read_transforms(folder, self.depth_unit, self.max_frames, self._images, self.report)
             else:
-                self._raw[index] = read_transforms(folder, self.depth_unit, self.max_frames, self._images, self.report)
+                layout = layout_of(folder)
+                assert layout is not None  # `find_captures` found it
+                frames = layout.read(folder, self.max_frames, self._images, self.report)
+            self._raw[index] = self._with_depth(folder, frames)
         return self._raw[index]
+
+    def _with_depth(self, folder: Path, frames: PosedFrames) -> PosedFrames:
+        """Frames with depth of trained splats where there are no depth images and such splats."""
+        if has_depth(frames):
+            return frames
+        splats = find_splats(folder)
+        if splats is None:
+            if not is_transforms(folder):
+                what = "COLMAP's sparse points are shown" if find_model(folder) else "there are no points"
+                self.report.notice(f"{folder}: no depth in any of {len(frames)} frames, {what}; {TRAINED}")
+            return frames
+        self.report.notice(f"{folder}: depth is rendered from {splats.name}")
+        return with_splat_depth(frames, read_capture_splats(splats, folder))
 
     def _all_frames(self, index: int) -> PosedFrames:
         frames = self._raw_frames(index)
@@ -139,11 +161,10 @@ class Capture:
     def _fused(self, index: int) -> PointScene:
         folder, frames = self.folders[index], self._all_frames(index)
         train, _ = hold_out(len(frames), self.holdout)
-        if not has_depth(frames) and not is_rgbd_export(folder) and (points := transforms_points(folder)) is not None:
-            scene = replace(read_points(points), name=folder.name)
+        if not has_depth(frames) and (scene := _points_of(folder)) is not None:
             rotation = self.rotation(index)[:3, :3].numpy()
             return replace(scene, coord=scene.coord @ rotation.T, normal=scene.normal @ rotation.T).validated(
-                str(points)
+                str(folder)
             )
         settings = (_FUSED_VERSION, self.holdout, self.up_axis, self.voxel, self.max_depth, self.depth_unit)
         cached = cache_folder() / "fused" / f"{_fingerprint(folder, (*settings, frames.names))}.safetensors"
@@ -207,8 +228,34 @@ def _rotation(frames: PosedFrames, up_axis: Up) -> Tensor:
     return rotation
 
 
+def _points_of(folder: Path) -> PointScene | None:
+    """The points of a capture without depth: those of ``ply_file_path``, or COLMAP's sparse ones.
+
+    Raises:
+        InputError: a COLMAP model without points.
+    """
+    if is_rgbd_export(folder):
+        return None
+    if is_transforms(folder):
+        points = transforms_points(folder)
+        return None if points is None else replace(read_points(points), name=folder.name)
+    model = find_model(folder)
+    if model is None:
+        return None
+    columns = read_sparse_points(model)
+    if columns is None or columns.color is None:
+        raise InputError(folder, "depth images, trained splats or sparse points", "none of them", TRAINED)
+    coord = columns.coord.astype(np.float32)
+    return PointScene(folder.name, coord, columns.color, np.zeros_like(coord))
+
+
+def is_transforms(folder: Path) -> bool:
+    """Whether a folder has a nerfstudio ``transforms.json``."""
+    return (folder / "transforms.json").is_file()
+
+
 def _is_capture(folder: Path) -> bool:
-    return is_rgbd_export(folder) or (folder / "transforms.json").is_file()
+    return is_rgbd_export(folder) or is_transforms(folder) or layout_of(folder) is not None
 
 
 def _fingerprint(folder: Path, settings: tuple) -> str:

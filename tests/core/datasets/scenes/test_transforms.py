@@ -94,9 +94,9 @@ class TestTransforms:
         with pytest.raises(InputError, match="no frame listed"):
             read_transforms(folder)
 
-    @pytest.mark.parametrize("model", ["OPENCV_FISHEYE", "EQUIRECTANGULAR"])
+    @pytest.mark.parametrize("model", ["EQUIRECTANGULAR", "ORTHOPHOTO"])
     def test_other_camera_models(self, tmp_path: Path, model: str) -> None:
-        with pytest.raises(InputError, match=f"pinhole camera model.*{model}; undistort"):
+        with pytest.raises(InputError, match=f"pinhole or fisheye camera model.*{model}; undistort"):
             read_transforms(write_transforms(tmp_path / "ns", 1, camera_model=model))
 
     @pytest.mark.parametrize(
