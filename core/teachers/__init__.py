@@ -5,6 +5,7 @@ base          interfaces `Teacher` and `ImageTeacher`
 builtin       bundled image/text model; its words in `vocabulary`
 builtin_dino  the same with a head on the tokens of a DINOv2 (`dino_tokens`)
 builtin_ssl   bundled label-free model
+further_names names outside the captions of `builtin`
 transformer   checkpoints of the `transformers` library: `families` lists them, `options` parses their options,
               `checkpoint` loads them, `dense` computes features, `windows` slides and scales, `text` encodes phrases
 precomputed   feature arrays of any network, one file per frame

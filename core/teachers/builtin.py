@@ -19,6 +19,7 @@ from ..io.json_files import parse_json
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
 from ..query.text import EncodedPhrases, UnknownPhrase
 from .base import ImageTeacher, TeacherInfo
+from .further_names import FurtherNames, WideText
 from .vocabulary import Vocabulary
 
 WIDTH = 320
@@ -38,6 +39,8 @@ class BuiltinTeacher(ImageTeacher):
 
     Attributes:
         card: content of the JSON file.
+        tower: the text tower alone; ``text`` may know further names.
+        digest: digest of the weights.
 
     Raises:
         InputError: missing or damaged files.
@@ -60,9 +63,11 @@ class BuiltinTeacher(ImageTeacher):
             raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
         self._model.eval().requires_grad_(False)
         self._model.image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.text = BuiltinText(self._model, Vocabulary(words, config.length))
-        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
-        self._fingerprint = f"{self.card['name']}-{digest}-" + "-".join(map(str, SCALES))
+        self.tower = BuiltinText(self._model, Vocabulary(words, config.length))
+        self.digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+        further = FurtherNames.load(folder, self.digest)
+        self.text = self.tower if further is None else WideText(self.tower, further)
+        self._fingerprint = f"{self.card['name']}-{self.digest}-" + "-".join(map(str, SCALES))
         self.folder = folder
         self.size = (WIDTH, 3 * WIDTH // 4)
         self.info = TeacherInfo(self.card["name"], config.dim, self.card["licence"], None, label_free=False)

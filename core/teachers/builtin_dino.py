@@ -19,7 +19,8 @@ from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.checkpoint import load_weights
 from ..nn.token_head import TokenHead, TokenHeadConfig
-from ..query.text import EncodedPhrases, TextVectors, UnknownPhrase, encode, unit
+from ..query.scoring import unit
+from ..query.text import encode
 from .base import ImageTeacher, TeacherInfo
 from .builtin import WIDTH, BuiltinTeacher, BuiltinText
 from .dino_tokens import DinoTokens
@@ -29,8 +30,6 @@ from .windows import resize_images
 SHORT = 308
 """Default shorter side of its input frames in pixels."""
 WEIGHTS, CARD = "builtin_dino.safetensors", "builtin_dino.json"
-BRIDGE = "bridge"
-"""Tensor of the vectors [V, D] of names outside the captions."""
 CHECKPOINT = "facebook/dinov2-small"
 """DINOv2 that is looked for among earlier downloads when none is named."""
 
@@ -65,12 +64,11 @@ class BuiltinDinoTeacher(ImageTeacher):
             self.card = json.loads((folder / CARD).read_text(encoding="utf-8"))
             config = from_dict(TokenHeadConfig, self.card["config"], "config")
             self.layers, self.weight = tuple(self.card["layers"]), float(self.card["weight"])
-            self.patch, names = int(self.card["patch"]), list(self.card["bridge"])
+            self.patch = int(self.card["patch"])
             words = [tuple(entry) for entry in self.card["names"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in head", repr(error)) from error
         weights = load_weights(folder / WEIGHTS)
-        bridge = weights.pop(BRIDGE, None)
         with torch.random.fork_rng(devices=[]):  # initialisation must not change the random state of a run
             self.head = TokenHead(config)
         try:
@@ -80,8 +78,7 @@ class BuiltinDinoTeacher(ImageTeacher):
             raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
         self.head.eval().requires_grad_(False)
         self.small = BuiltinTeacher()
-        self.table = name_vectors(self.small.text, words)
-        self.text = WideText(self.small.text, None if bridge is None else TextVectors(bridge.float(), names))
+        self.table, self.text = name_vectors(self.small.tower, words), self.small.text
         self.checkpoint, self.options = checkpoint, options or TeacherConfig(short=SHORT)
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes() + self.small.fingerprint.encode()).hexdigest()[:12]
         self._fingerprint = f"builtin-dino-{digest}-{self.weight:g}-{self.options.short}"
@@ -147,46 +144,6 @@ def name_vectors(text: BuiltinText, words: list[tuple[str, ...]]) -> Tensor:
         vectors = encode(text, [name, name, *synonyms]).vectors
         rows.append(vectors.sum(0))
     return unit(torch.stack(rows))[0]
-
-
-class WideText:
-    """Text tower of `builtin` with further names: a `query.ClosedVocabularyEncoder`.
-
-    Args:
-        text: the text tower.
-        extra: vectors of names outside the captions, or None.
-    """
-
-    def __init__(self, text: BuiltinText, extra: TextVectors | None) -> None:
-        self._text, self.extra = text, extra
-
-    @property
-    def dim(self) -> int:
-        return self._text.dim
-
-    def encode(self, phrases: list[str]) -> EncodedPhrases:
-        """[P, D] unit vectors, of the tower where it knows all words, else of the further names; zero and not known for
-        other phrases."""
-        vectors, known = self._text.encode(phrases)
-        if self.extra is not None and not bool(known.all()):
-            more, named = self.extra.encode(phrases)
-            vectors, known = torch.where(known[:, None], vectors, more), known | named
-        return EncodedPhrases(vectors, known)
-
-    def find(self, phrase: str) -> str | UnknownPhrase:
-        """The phrase, the further name that it matches, or the word that is not known, with suggestions."""
-        found = self._text.find(phrase)
-        if isinstance(found, str) or self.extra is None:
-            return found
-        name = self.extra.find(phrase)
-        if isinstance(name, str):
-            return name
-        return UnknownPhrase(found.phrase, tuple(dict.fromkeys((*found.suggestions, *name.suggestions)))[:5])
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All words of the tower."""
-        return self._text.words
 
 
 def load_builtin_dino(argument: str) -> ImageTeacher:

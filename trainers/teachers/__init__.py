@@ -6,6 +6,6 @@ caption_scores     evaluation of the towers on held-out renders
 captioned_views    augmented views of captioned rooms and objects
 token_shards       stored DINOv2 tokens of such views (`python -m gaussiancross.trainers.teachers.token_shards`)
 dino_head          the head of `builtin-dino` on these tokens (`python -m gaussiancross.trainers.teachers.dino_head`)
-text_bridge        vectors of further names, mapped from CLIP's
+text_bridge        further names of `builtin` (`python -m gaussiancross.trainers.teachers.text_bridge`)
 self_distillation  the label-free teacher (`python -m gaussiancross.trainers.teachers.self_distillation`)
 """

@@ -29,12 +29,9 @@ from ...core.config import to_dict
 from ...core.errors import InputError, RunError
 from ...core.io.atomic import atomic_dir
 from ...core.nn.token_head import TokenHead, TokenHeadConfig, discriminants
-from ...core.query.text import TextVectors
-from ...core.teachers.builtin import BuiltinTeacher
-from ...core.teachers.builtin_dino import BRIDGE, CARD, WEIGHTS
+from ...core.teachers.builtin_dino import CARD, WEIGHTS
 from ..engine.loop import Trainer, TrainSchedule
 from ..engine.schedule import one_cycle
-from .text_bridge import bridged_names
 from .token_shards import ABOUT, TokenShard, read_shard
 
 FITTED = 60_000
@@ -73,8 +70,6 @@ class DinoHeadTraining:
     """Steps between checkpoints."""
     seconds: float | None = None
     """Time limit in seconds; the same command continues from the checkpoint. None: no limit."""
-    clip: Path | None = None
-    """CLIP text vectors FILE.npy with FILE_names.json: exports vectors of their names, too; None: no further names."""
     export: Path | None = None
     """Folder for weights and card; None exports nothing."""
 
@@ -219,10 +214,6 @@ def export(trainer: DinoHeadTrainer, held: LabelledTokens | None, folder: Path) 
     """
     config = trainer.config
     weights = {k: v.half().contiguous() for k, v in trainer.model.state_dict().items()}
-    bridge: list[str] = []
-    if config.clip is not None:
-        bridge, vectors = bridged_names(BuiltinTeacher().text, TextVectors.load(config.clip))
-        weights[BRIDGE] = vectors.half()
     about = json.loads((config.tokens / ABOUT).read_text(encoding="utf-8"))
     options = ("held_out", "style", "noise", "weight", "steps", "batch", "lr", "seed")
     scores = {} if held is None else {k: round(v, 4) for k, v in token_accuracy(trainer.model, held).items()}
@@ -233,7 +224,6 @@ def export(trainer: DinoHeadTrainer, held: LabelledTokens | None, folder: Path) 
         "names, so nothing trained with it is label-free.",
         "command": "python -m gaussiancross.trainers.teachers.dino_head --tokens TOKENS "
         + " ".join(f"--{k.replace('_', '-')} {getattr(config, k)}" for k in options)
-        + (" --clip clip_vitb32_lvis.npy" if config.clip is not None else "")
         + " --export assets",
         "data": about["command"],
         "views": len(trainer.reduced),
@@ -245,7 +235,6 @@ def export(trainer: DinoHeadTrainer, held: LabelledTokens | None, folder: Path) 
         "config": to_dict(trainer.model.config),
         "accuracy_on_held_out_rooms": scores,
         "names": [list(entry) for entry in trainer.names],
-        "bridge": bridge,
     }
     with atomic_dir(folder) as staging:
         save_file(weights, staging / WEIGHTS)

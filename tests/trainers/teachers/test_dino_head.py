@@ -12,7 +12,6 @@ import torch
 from gaussiancross.core.datasets.captioned_rooms import NO_THING, CaptionedRoom
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.nn.token_head import TokenHead, TokenHeadConfig, discriminants
-from gaussiancross.core.query.text import TextVectors
 from gaussiancross.core.synthetic.rooms.captions import Description
 from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin import BuiltinTeacher
@@ -27,7 +26,6 @@ from gaussiancross.trainers.teachers.dino_head import (
     export,
     token_accuracy,
 )
-from gaussiancross.trainers.teachers.text_bridge import bridged_names, caption_names
 from gaussiancross.trainers.teachers.token_shards import ABOUT, TokenShard, object_keys, read_shard, save_shard
 
 transformers = pytest.importorskip("transformers", reason="needs the extra: pip install '.[teachers]'")
@@ -65,14 +63,11 @@ def shard(seed: int) -> TokenShard:
 def head(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Path, dict[str, float]]:
     """Folder of an exported head, and its accuracy on held-out views."""
     folder = tmp_path_factory.mktemp("head")
-    names = ["sofa", "bed", "chair", "armchair", "loveseat"]
-    np.save(folder / "clip.npy", np.eye(8, dtype=np.float32)[:5] + 0.5)
-    (folder / "clip_names.json").write_text(json.dumps(names))
     about = {"backbone": "a random DINOv2", "layers": [1, 2], "patch": 14, "command": "none"}
     about["digest"] = DinoTokens(str(checkpoint), (1, 2)).digest
     (folder / ABOUT).write_text(json.dumps(about))
     small = TokenHeadConfig(reduced=8, width=8, blocks=1)
-    config = DinoHeadTraining(folder, folder / "run", small, steps=60, lr=2e-2, batch=8, clip=folder / "clip.npy")
+    config = DinoHeadTraining(folder, folder / "run", small, steps=60, lr=2e-2, batch=8)
     trainer = DinoHeadTrainer(config, LabelledTokens.of([shard(k) for k in range(6)]))
     trainer.fit()
     held = LabelledTokens.of([shard(9)], trainer.names)
@@ -98,13 +93,6 @@ def test_the_teacher_shares_the_text_space_of_builtin(head, checkpoint):
     torch.testing.assert_close(only_names @ span @ span.T, only_names, atol=1e-5, rtol=0)
     assert teacher.fingerprint == BuiltinDinoTeacher(str(checkpoint), folder=head[0]).fingerprint
     assert not teacher.info.label_free and teacher.card["teacher"] == "a random DINOv2"
-
-
-def test_further_names_have_vectors_and_others_suggestions(head, checkpoint):
-    text = BuiltinDinoTeacher(str(checkpoint), folder=head[0]).text
-    assert text.find("loveseat") == "loveseat" and bool(text.encode(["loveseat"]).known[0])
-    assert "sofa" in text.find("soffa").suggestions
-    assert not bool(text.encode(["soffa"]).known[0]) and text.find("red sofa") == "red sofa"
 
 
 def test_without_the_dinov2(head, tmp_path, monkeypatch):
@@ -199,18 +187,3 @@ def test_discriminants_have_unit_variance_within_a_name():
     torch.testing.assert_close(within.T @ within / len(within), torch.eye(3), atol=0.1, rtol=0)
     model = TokenHead(replace(TokenHeadConfig(), inputs=10, reduced=3, width=8, names=4))
     assert model(tokens[:60].reshape(1, 6, 10, 10)).shape == (1, 6, 10, 4)
-
-
-def test_bridged_names_lie_near_their_relatives(shared_data):
-    """CLIP vectors of real names: a loveseat is mapped near a sofa, a table-tennis table near a table."""
-    clip, text = TextVectors.load(shared_data / "text" / "clip_vitb32_lvis.npy"), BuiltinTeacher().text
-    names, vectors = bridged_names(text, clip)
-    known = caption_names()
-    table = torch.nn.functional.normalize(text.encode(known).vectors, dim=-1)
-    for name, near in (
-        ("loveseat", {"sofa", "armchair", "easy chair", "couch"}),
-        ("table-tennis_table", {"dining table"}),
-    ):
-        best = (table @ vectors[names.index(name)]).topk(3).indices
-        assert near & {known[i] for i in best}
-    assert "sofa" not in names
