@@ -60,7 +60,7 @@ FIELD = "bundled-field"
 
 
 @dataclass(frozen=True)
-class Words:
+class WordsBench:
     """Compare names with the classes of a network, on captures."""
 
     captures: tyro.conf.Positional[tuple[Path, ...]]
@@ -101,7 +101,7 @@ class Confusion:
 
 
 def main() -> int:
-    args = tyro.cli(Words)
+    args = tyro.cli(WordsBench)
     if not args.captures:
         raise InputError("gaussiancross bench words", "at least one capture", "none")
     report: dict[str, object] = {"environment": environment(torch.device("cpu")), "command": command_line("words")}
