@@ -171,6 +171,8 @@ RUN = {
     # benchmarks.md and results.md
     "gaussiancross bench": Run(prints="tiny_step"),
     "gaussiancross bench grouping": Run(slow=True, prints="ms"),
+    "gaussiancross bench memory": Run(slow=True, prints="dense U-Net"),
+    "gaussiancross bench feed --scenes 4": Run(slow=True, prints="ceiling of 16 cores"),
     "gaussiancross bench tiny_step --help": Run(prints="usage"),
 }
 """Command, as printed -> how it is run."""

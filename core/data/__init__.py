@@ -2,6 +2,7 @@
 
 scene       PointScene, Frame, PosedFrames, SceneDataset
 batch       InputConfig, PointBatch, Views, Batch: input of a training step
+packed      PackedViews: views in the types of their files until they are on the device
 augment     augmentation, masking, voxelisation
 view_pairs  pairs of views for the contrastive loss
 objects     objects made of Gaussians as network input

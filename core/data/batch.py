@@ -74,7 +74,8 @@ class PointBatch:
 
     def to(self, device: torch.device | str) -> PointBatch:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "offset"}
-        return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
+        ahead = torch.device(device).type == "cuda"  # where memory is pinned, the copy runs beside the caller
+        return replace(self, **{k: v.to(device, non_blocking=ahead) for k, v in values.items() if v is not None})
 
     def scene(self) -> Tensor:
         """[V] int64 index of each voxel's scene."""

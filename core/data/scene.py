@@ -149,7 +149,7 @@ class PosedFrames:
             self,
             names=tuple(self.names[i] for i in picked),
             cameras=self.cameras[picked],
-            read=lambda i, w, h: self.read(picked[i], w, h),
+            read=SubsetReader(self.read, tuple(picked)),
         )
 
     def stack(self, index: list[int], width: int, height: int) -> tuple[Tensor, Tensor, Cameras]:
@@ -158,6 +158,46 @@ class PosedFrames:
         color = torch.from_numpy(np.stack([f.color for f in frames]))
         depth = torch.from_numpy(np.stack([f.depth for f in frames]))
         return color, depth, self.cameras[list(index)].resized(width, height)
+
+    def packed(self, index: list[int], width: int, height: int) -> tuple[Tensor, Tensor, float]:
+        """Read frames in the types of their files: the numbers of `stack`, in a third of the bytes.
+
+        Returns:
+            color [C, H, W, 3], uint8 if the reader has it so, else float32 in [0, 1]; depth [C, H, W], uint16 or
+            float32; and metres per unit of the depth.
+        """
+        read = self.read
+        while isinstance(read, SubsetReader):
+            read, index = read.read, [read.index[i] for i in index]
+        if not hasattr(read, "packed"):
+            frames = [read(i, width, height) for i in index]
+            return torch.from_numpy(np.stack([f.color for f in frames])), _stacked([f.depth for f in frames]), 1.0
+        parts = [read.packed(i, width, height) for i in index]  # type: ignore[attr-defined]
+        units = {unit if depth.dtype == np.uint16 else None for _, depth, unit in parts}
+        color, unit = torch.from_numpy(np.stack([part[0] for part in parts])), units.pop() if len(units) == 1 else None
+        if unit is not None:
+            return color, _stacked([depth for _, depth, _ in parts]), unit
+        return color, _stacked([read(i, width, height).depth for i in index]), 1.0
+
+
+@dataclass(frozen=True)
+class SubsetReader:
+    """`PosedFrames.read` of some frames of another reader.
+
+    Attributes:
+        read: the other reader.
+        index: its frame for each of this one's.
+    """
+
+    read: Callable[[int, int, int], Frame]
+    index: tuple[int, ...]
+
+    def __call__(self, i: int, width: int, height: int) -> Frame:
+        return self.read(self.index[i], width, height)
+
+
+def _stacked(arrays: list[NDArray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
 
 
 class SceneDataset(Protocol):

@@ -113,9 +113,17 @@ class FrameReader:
     cache: ArrayCache = field(default_factory=ArrayCache)
 
     def __call__(self, index: int, width: int, height: int) -> Frame:
+        color, depth, unit = self.packed(index, width, height)
+        metres = depth.astype(np.float32) * np.float32(unit)
+        if depth.dtype != np.uint16:
+            metres[~np.isfinite(metres) | (metres < 0)] = 0
+        return Frame(color.astype(np.float32) / 255.0, metres)
+
+    def packed(self, index: int, width: int, height: int) -> tuple[NDArray[np.uint8], NDArray, float]:
+        """Colour [H, W, 3] uint8, depth [H, W] as in the file (uint16 or float32), and metres per unit of it."""
         file = self.files[index]
         color, depth = self.cache.get((file, width, height), lambda: self._decode(file, width, height))
-        return Frame(color.astype(np.float32) / 255.0, depth.copy())
+        return color, depth, file.depth_unit  # arrays of the cache: copy before changing them
 
     def _decode(self, file: FrameFile, width: int, height: int) -> tuple[NDArray, NDArray]:
         image = open_image(file.color, "a colour image (JPEG or PNG)").convert("RGB")
@@ -125,9 +133,9 @@ class FrameReader:
         color = np.array(image.resize((width, height), Image.Resampling.BOX, box=box))
         return color, self._decode_depth(file, width, height)
 
-    def _decode_depth(self, file: FrameFile, width: int, height: int) -> NDArray[np.float32]:
+    def _decode_depth(self, file: FrameFile, width: int, height: int) -> NDArray:
         if file.depth is None:
-            return np.zeros((height, width), np.float32)
+            return np.zeros((height, width), np.uint16)
         npy = file.depth.suffix == ".npy"
         raw = read_array(file.depth, np.float32, (-1, -1)) if npy else read_depth(file.depth)
         h, w = raw.shape
@@ -147,9 +155,7 @@ class FrameReader:
             picked = np.where(inside, raw[iv.clip(0, h - 1), iu.clip(0, w - 1)], 0)
         if raw.dtype == np.uint16:
             picked = np.where(picked == NO_DEPTH, 0, picked)
-        depth = picked.astype(np.float32) * np.float32(file.depth_unit)
-        depth[~np.isfinite(depth) | (depth < 0)] = 0
-        return depth
+        return picked.astype(raw.dtype)
 
     def _map(self, lens: Lens, width: int, height: int) -> tuple[NDArray, NDArray]:
         u, v = self.cache.get((lens, width, height), lambda: lens.undistortion(width, height))

@@ -79,13 +79,18 @@ def composite_scenes(
         viewmats: [B, C, 4, 4]. Ks: [B, C, 3, 3].
     """
     longest = max(32, *map(len, scenes))  # 32: no warp holds two Gaussians of one index
-    channels = 4 + 9 + (0 if scenes[0].features is None else scenes[0].features.shape[1])
-    dense = 4 * channels * longest * viewmats.shape[0] * viewmats.shape[1]
+    channels = 0 if scenes[0].features is None else scenes[0].features.shape[1]
+    dense = dense_bytes(viewmats.shape[0] * viewmats.shape[1], longest, channels)
     if not _takes_leading_axes() or dense > DENSE_BYTES:
         each = zip(scenes, viewmats, Ks, strict=True)
         drawn = [composite(g, v, K, width, height, *limits, packed=True) for g, v, K in each]
         return tuple(torch.stack(images) for images in zip(*drawn, strict=True))
     return composite(_padded(scenes, longest), viewmats, Ks, width, height, *limits)
+
+
+def dense_bytes(images: int, gaussians: int, features: int) -> int:
+    """Bytes that gsplat's dense layout keeps until the backward pass: colour, depth, features, and 9 numbers beside."""
+    return 4 * (4 + features + 9) * gaussians * images
 
 
 def _takes_leading_axes() -> bool:

@@ -41,7 +41,7 @@ from ..io.lru import ArrayCache
 from ..query.text import TextEncoder
 from .base import ImageTeacher, TeacherFactory, TeacherInfo
 from .families import FAMILIES
-from .shards import PACKED, ShardFolder, Storage, cosine_error, pack, replace_file, stored_bytes, unpack
+from .shards import PACKED, ShardFolder, Storage, cosine_error, pack, replace_file, stack_packed, stored_bytes, unpack
 from .text import LateText
 
 FORMAT = 1
@@ -89,11 +89,17 @@ class CachedTeacher:
         """
         if not index:
             return torch.zeros(0, *(self.info.resolution or (0, 0)), self.info.dim)
-        viewmats = frames.cameras.viewmats[index].cpu().numpy()
-        maps = [self._frame(scene_name, frames.names[i], pose) for i, pose in zip(index, viewmats, strict=True)]
-        return torch.from_numpy(np.stack(maps))
+        return torch.from_numpy(np.concatenate([unpack(frame) for frame in self._frames(scene_name, frames, index)]))
 
-    def _frame(self, scene: str, frame: str, viewmat: NDArray) -> NDArray[np.float32]:
+    def packed(self, scene_name: str, frames: PosedFrames, index: list[int]) -> tuple[Tensor, Tensor | None]:
+        """`features` as they are stored; see `stack_packed`."""
+        return stack_packed(self._frames(scene_name, frames, index))
+
+    def _frames(self, scene: str, frames: PosedFrames, index: list[int]) -> list[dict[str, NDArray]]:
+        viewmats = frames.cameras.viewmats[index].cpu().numpy()
+        return [self._frame(scene, frames.names[i], pose) for i, pose in zip(index, viewmats, strict=True)]
+
+    def _frame(self, scene: str, frame: str, viewmat: NDArray) -> dict[str, NDArray]:
         for split in self._splits:
             name = shard_name(split, scene)
             if name not in self._shards:
@@ -117,12 +123,12 @@ class CachedTeacher:
             "run `gaussiancross features` on this dataset: it computes the missing features",
         )
 
-    def _row(self, name: str, row: int) -> NDArray[np.float32]:
+    def _row(self, name: str, row: int) -> dict[str, NDArray]:
         def read() -> tuple[NDArray, ...]:
             arrays = self._shards.read(name, PACKED, [row])
             return tuple(arrays[key] for key in PACKED if key in arrays)
 
-        return unpack(dict(zip(PACKED, self._recent.get((name, row), read), strict=False)))[0]
+        return dict(zip(PACKED, self._recent.get((name, row), read), strict=False))
 
     def _about(self, name: str) -> tuple[dict[str, int], NDArray]:
         if name not in self._abouts:

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..io.lru import ArrayCache
 from .base import ImageTeacher, Teacher
 from .cache import SAME_CAMERA
-from .shards import PACKED, ShardFolder, pack, unpack
+from .shards import PACKED, ShardFolder, pack, stack_packed, unpack
 
 SPARE = 5 << 30
 """Free bytes to leave on the disk; with less, features stay in memory only."""
@@ -66,11 +66,15 @@ class MemoizingTeacher(ImageTeacher):
     def features(self, scene_name: str, frames: PosedFrames, index: list[int]) -> Tensor:
         if not index:
             return torch.zeros(0, *(self.info.resolution or (0, 0)), self.info.dim)
-        stacked = np.stack([self._frame(scene_name, frames, i) for i in index])
+        stacked = np.concatenate([unpack(self._frame(scene_name, frames, i)) for i in index])
         # Computed features may have other strides than stored ones, and sums over them another order of summation.
         return torch.from_numpy(np.ascontiguousarray(stacked))
 
-    def _frame(self, scene: str, frames: PosedFrames, i: int) -> NDArray[np.float32]:
+    def packed(self, scene_name: str, frames: PosedFrames, index: list[int]) -> tuple[Tensor, Tensor | None]:
+        """`features` as they are stored; see `stack_packed`."""
+        return stack_packed([self._frame(scene_name, frames, i) for i in index])
+
+    def _frame(self, scene: str, frames: PosedFrames, i: int) -> dict[str, NDArray]:
         viewmat = np.ascontiguousarray(frames.cameras.viewmats[i : i + 1].float().cpu().numpy())
         name = f"{scene}/{frames.names[i]}.safetensors"
 
@@ -84,7 +88,7 @@ class MemoizingTeacher(ImageTeacher):
             return tuple(arrays[key] for key in PACKED if key in arrays)
 
         packed = self._recent.get((name, viewmat.tobytes()), make)
-        return unpack(dict(zip(PACKED, packed, strict=False)))[0]
+        return dict(zip(PACKED, packed, strict=False))
 
     def _stored(self, name: str, viewmat: NDArray) -> dict[str, NDArray] | None:
         if self._shards is None or name not in self._shards:

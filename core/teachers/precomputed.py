@@ -56,10 +56,17 @@ class PrecomputedTeacher:
         Raises:
             InputError: a missing or damaged file, or one of another shape.
         """
-        paths = [self._path(scene_name, frames.names[i]) for i in index]
-        arrays = [self._cache.get(path, lambda p=path: (self._load(p),))[0] for path in paths]
+        arrays = self._arrays(scene_name, frames, index)
         shape = (0, *(self.info.resolution or ()), self.info.dim)
         return torch.from_numpy(np.stack(arrays).astype(np.float32)) if arrays else torch.zeros(shape)
+
+    def packed(self, scene_name: str, frames: PosedFrames, index: list[int]) -> tuple[Tensor, Tensor | None]:
+        """`features` as they are stored, and None: see `stack_packed`."""
+        return torch.from_numpy(np.stack(self._arrays(scene_name, frames, index))), None
+
+    def _arrays(self, scene_name: str, frames: PosedFrames, index: list[int]) -> list[np.ndarray]:
+        paths = [self._path(scene_name, frames.names[i]) for i in index]
+        return [self._cache.get(path, lambda p=path: (self._load(p),))[0] for path in paths]
 
     def _path(self, scene: str, frame: str) -> Path:
         for path in (self.folder / scene / f"{frame}.npy", self.folder / f"{frame}.npy"):

@@ -56,6 +56,17 @@ def unpack(arrays: dict[str, NDArray]) -> NDArray[np.float32]:
     return values * arrays["scale"][..., None] if "scale" in arrays else values
 
 
+def stack_packed(frames: Sequence[dict[str, NDArray]]) -> tuple[Tensor, Tensor | None]:
+    """Stack packed features of single frames [1, h, w, D]: [C, h, w, D] float16, or int8 with its scale [C, h, w].
+
+    Frames in different storages are unpacked to float32.
+    """
+    if len({tuple(frame) for frame in frames}) > 1 or len({frame["features"].dtype for frame in frames}) > 1:
+        return torch.from_numpy(np.concatenate([unpack(frame) for frame in frames])), None
+    columns = {key: torch.from_numpy(np.concatenate([frame[key] for frame in frames])) for key in frames[0]}
+    return columns["features"], columns.get("scale")
+
+
 def cosine_error(features: Tensor, stored: NDArray[np.float32]) -> Tensor:
     """1 − cosine between the tokens [F, h, w, D] and their stored values: [F, h, w]; 0 for tokens of zeros."""
     a, b = features.double(), torch.from_numpy(stored).double()

@@ -12,8 +12,9 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +28,7 @@ from ...core.io.checkpoint import DamagedCheckpoint, load_checkpoint, save_check
 from .backward import Losses, backward, restore_buffers
 from .interrupt import InterruptFlag
 from .log import MetricLog
-from .memory import memory_gb
+from .memory import memory_gb, tried_twice
 from .optimizer import load_optimizer
 from .prefetch import prefetched
 from .progress import progress_bar
@@ -122,6 +123,10 @@ class Trainer(ABC, Generic[T]):
     def resume_signature(self) -> dict[str, Any]:
         """Return the part of the config (JSON types) that a resumed checkpoint must share; by default all of it."""
         return to_dict(self.config)
+
+    def batches(self) -> Generator[T, None, None]:
+        """Yield the batches from the next step on; by default `batch` in ``workers`` threads."""
+        return prefetched(self.batch, self.step, self.workers)
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
@@ -248,7 +253,7 @@ class Trainer(ABC, Generic[T]):
             closing(self._open_run()) if first else nullcontext() as log,
             InterruptFlag() as interrupted,
             progress_bar(self.title, console, disable=log is None) as bar,
-            closing(prefetched(self.batch, self.step, self.workers)) as batches,
+            closing(self.batches()) as batches,
         ):
             task = bar.add_task("steps", total=self.schedule.steps, completed=self.step, note=self.progress_text({}))
             while not self.finished:
@@ -286,7 +291,9 @@ class Trainer(ABC, Generic[T]):
                 self.save_or_warn(console, then="Its steps are lost.")
             raise
         with self._memory_errors(f"step {self.step + 1}", unsaved):
-            metrics = self.train_step(batch)
+            # Other ranks may be waiting in a sum over all of them, which a second try would begin again.
+            repeatable = lambda: self.ranks.world == 1 and not self._weights_modified  # noqa: E731
+            metrics = tried_twice(partial(self.train_step, batch), repeatable)
         metrics["its_per_s"] = 1 / (time.perf_counter() - begun)
         if self._bad_in_a_row >= MAX_BAD_STEPS:
             problem = f"loss or gradient were not finite in {MAX_BAD_STEPS} consecutive steps"

@@ -24,6 +24,10 @@ class DataConfig:
     """Scenes per step."""
     micro_batch: int = 0
     """Scenes per forward pass, to save memory; 0 takes all. Batch norms then use the statistics of these few scenes."""
+    workers: int = 0
+    """Threads or processes that prepare batches, scene by scene; 0: one on the CPU, all cores but one for CUDA."""
+    processes: bool = False
+    """Prepare batches in processes instead of threads; for stored teacher features, not for a teacher that computes."""
     views: int = 5
     """Target views per scene and step (M; 5 in the paper)."""
     width: int = 640

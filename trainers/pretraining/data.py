@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...core.data.batch import Batch, InputConfig, PointBatch, SceneInput, ViewPair, Views, make_input
+from ...core.data.packed import PackedViews
 from ...core.data.scene import PointScene, PosedFrames, SceneDataset
 from ...core.data.view_pairs import make_view_pair
 from ...core.datasets import JoinedDataset, open_dataset
@@ -79,18 +80,24 @@ class PretrainData:
 
     def batch(self, step: int) -> Batch:
         """Return the training batch of ``step``, on the CPU."""
-        points, views, pairs = [], [], []
-        for slot in range(self.config.batch_size):
-            rng = np.random.default_rng([self.seed, 2, step, slot])
-            scene = self._train_scene(self.scene_index(step, slot))
-            frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
-            network_input = make_input(scene, self.input, rng, self.config.augment)
-            picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views)
-            points.append(self._lifted(scene, network_input, frames, rng, picked.tolist()))
-            views.append(self._views(scene.name, frames, picked.tolist(), network_input.transform))
-            if self.input.pairs:
-                pairs.append(self._pair(scene, np.random.default_rng([self.seed, 3, step, slot])))
-        return Batch(PointBatch.cat(points), views, pairs)
+        return join([self.slot(step, slot) for slot in range(self.config.batch_size)])
+
+    def slot(self, step: int, slot: int, packed: bool = False) -> Batch:
+        """Return one scene of the batch of ``step``, a function of both numbers alone.
+
+        Args:
+            packed: leave images and features in the types of their files (`PackedViews`).
+        """
+        rng = np.random.default_rng([self.seed, 2, step, slot])
+        scene = self._train_scene(self.scene_index(step, slot))
+        frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
+        network_input = make_input(scene, self.input, rng, self.config.augment)
+        picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views).tolist()
+        points = self._lifted(scene, network_input, frames, rng, picked)
+        make = self._packed_views if packed else self._views
+        views = make(scene.name, frames, picked, network_input.transform)
+        pairs = [self._pair(scene, np.random.default_rng([self.seed, 3, step, slot]))] if self.input.pairs else []
+        return Batch(points, [views], pairs)  # type: ignore[list-item]  # packed ones until `Batch.to`
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Yield the batches from step ``start`` on, prepared ahead in a thread."""
@@ -149,6 +156,22 @@ class PretrainData:
         color, depth, cameras = frames.stack(index, self.config.width, self.config.height)
         teacher = None if self.teacher is None else self.teacher.features(name, frames, index)
         return Views(cameras.transformed(transform), color, depth, teacher)
+
+    def _packed_views(self, name: str, frames: PosedFrames, index: list[int], transform: Tensor) -> PackedViews:
+        size = self.config.width, self.config.height
+        color, depth, unit = frames.packed(index, *size)
+        cameras = frames.cameras[index].resized(*size).transformed(transform)
+        if self.teacher is None:
+            return PackedViews(cameras, color, depth, unit)
+        if hasattr(self.teacher, "packed"):
+            return PackedViews(cameras, color, depth, unit, *self.teacher.packed(name, frames, index))  # type: ignore[attr-defined]
+        return PackedViews(cameras, color, depth, unit, self.teacher.features(name, frames, index))
+
+
+def join(parts: Sequence[Batch]) -> Batch:
+    """Join batches, scene after scene."""
+    points = PointBatch.cat([part.points for part in parts])
+    return Batch(points, [v for part in parts for v in part.views], [p for part in parts for p in part.pairs])
 
 
 def _teacher(config: DataConfig) -> Teacher | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from .config import DataConfig, OptimConfig, PretrainConfig
 from .cuda import prepare
 from .data import PretrainData
 from .evaluation import evaluate
+from .feed import feed
 from .online_probe import OnlineProbe, split_probe, with_probe
 from .timeline import Timeline
 
@@ -156,6 +157,9 @@ class Pretrainer(Trainer[Batch]):
 
     def batch(self, step: int) -> Batch:
         return self.data.batch(step)
+
+    def batches(self) -> Generator[Batch, None, None]:
+        return feed(self.data, self.step, self.device)
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """Update the network and, unless that failed, the probe; return scalars.

@@ -70,6 +70,22 @@ def test_a_step_without_memory_costs_no_step_before_it(tmp_path):
     torch.testing.assert_close(again.weights(), straight.weights(), rtol=0, atol=0)
 
 
+def test_a_step_without_memory_is_tried_again_with_the_same_batch(tmp_path, monkeypatch):
+    tries, freed = [], []
+
+    def full_once(step):
+        tries.append(step)
+        if tries.count(6) == 1 and step == 6:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(len(tries)))
+    line, straight = Line(tmp_path / "full", event=full_once), Line(tmp_path / "straight")
+    for run in (line, straight):
+        run.fit(console=QUIET)
+    assert tries == [*range(7), *range(6, straight.step)] and freed == [7]
+    torch.testing.assert_close(line.weights(), straight.weights(), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("when", ["optimiser", "after the update", "evaluation"])
 def test_weights_are_not_saved_after_a_step_ran_out_of_memory(tmp_path, when):
     def full(*_):
