@@ -18,6 +18,7 @@ from ...core.splat import rasterize
 from ..render.scores import LABEL_REACH
 from ..scenes.geometry import centers_in_world
 from ..scenes.nearest import tree
+from ..scenes.predicted import PredictedState
 from ..scenes.source import SceneState
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ def centred_store(state: SceneState, embeddings: Tensor) -> FeatureStore:
 
 
 def prepare(state: SceneState) -> None:
-    """Compute the centred embeddings ahead of the first pick."""
-    if state.gaussians is not None and state.embeddings is not None:
+    """Compute the centred embeddings ahead of the first pick; not yet on a device that may be training."""
+    busy = isinstance(state, PredictedState) and state.codes is not None and state.codes.device.type != "cpu"
+    if state.gaussians is not None and not busy and state.embeddings is not None:
         centred_store(state, state.embeddings)
 
 

@@ -77,7 +77,7 @@ class TextEncoderChoice:
     def fitting(self, state: SceneState) -> str | None:
         """Return the name of the encoder for a scene: the first of the features' width, else the first that is not
         built in (channel names may connect it to the features); None if there is neither."""
-        width = None if state.embeddings is None else state.embeddings.shape[1]
+        width = state.embedding_width
         encoders = {name: self.get(name) for name in self.names()}
         same = next((n for n, e in encoders.items() if e is not None and e.dim == width), None)
         return same or next((n for n in encoders if n != BUILTIN), None)
@@ -112,9 +112,9 @@ def words_for(
     """
     if state.gaussians is None:
         return "Words need Gaussians with features; this scene has points only."
-    if state.embeddings is None:
+    width = state.embedding_width
+    if width is None:
         return "Words need features, and these Gaussians carry none."
-    width = state.embeddings.shape[1]
     if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
         return QueryableFeatures.build(_visible_features(state), encoder, channels, calibration, memo=state.memo)
     if encoder is None:

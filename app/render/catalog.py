@@ -101,7 +101,7 @@ def missing(state: SceneState | None, shown: frozenset[Layer]) -> dict[Layer, st
     why: dict[Layer, str] = {
         "Heat": "click an object, or enter a text query",
         "Teacher": teacher,
-        "Cosine": teacher if state.embeddings is not None else "these Gaussians have no features",
+        "Cosine": teacher if state.has_embeddings else "these Gaussians have no features",
         "Features": "these Gaussians have no features",
         "Labels": "this scene has no labels",
         "Classes": "no probe and no other prediction of classes",
@@ -123,7 +123,7 @@ def available(state: SceneState | None, heat: bool = False, classes: bool = Fals
     needs: dict[Layer, bool] = {
         "Points": state.points is not None or splats,
         "Masked": state.points is not None,
-        "Features": splats and state.embeddings is not None,
+        "Features": splats and state.has_embeddings,
         "Teacher": frames and state.has_teacher,
         "Heat": splats and heat,
         "Labels": splats and labels,
@@ -133,6 +133,6 @@ def available(state: SceneState | None, heat: bool = False, classes: bool = Fals
         "Views": frames,
         "RGB error": frames and splats,
         "Depth error": frames and splats,
-        "Cosine": frames and splats and state.has_teacher and state.embeddings is not None,
+        "Cosine": frames and splats and state.has_teacher and state.has_embeddings,
     }
     return frozenset(name for name in LAYERS if needs.get(name, splats))

@@ -14,7 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.features.pca import PcaBasis
+from ..scenes.predicted import BLOCK, PredictedState
+
 if TYPE_CHECKING:
+    from ..scenes.source import SceneState
     from .feature_colors import ColorBasis
 
 Image = NDArray[np.uint8]
@@ -69,7 +73,23 @@ def colormap(values: Tensor) -> Tensor:
 def feature_colors(features: Tensor, basis: ColorBasis) -> tuple[Tensor, int]:
     """Features [N, D] → colours [N, 3] in [0, 1], and how many rows are not finite (those get `MARK`)."""
     bad = ~torch.isfinite(features).all(-1)
-    colors = basis.rgb(features.float())
+    return _marked(basis.rgb(features.float()), bad)
+
+
+@torch.no_grad()
+def embedding_colors(state: SceneState, basis: ColorBasis) -> tuple[Tensor, int]:
+    """`feature_colors` of a state's embeddings, computed from its codes where the embeddings do not exist yet."""
+    if not isinstance(state, PredictedState) or state.is_lifted or state.codes is None or state.lift is None:
+        assert state.embeddings is not None
+        return feature_colors(state.embeddings, basis)
+    codes, lift = state.codes.float(), state.lift
+    if isinstance(lift, torch.nn.Linear) and isinstance(basis, PcaBasis):
+        return _marked(basis.rgb_of_linear(codes, lift.weight, lift.bias), ~torch.isfinite(codes).all(-1))
+    parts = [basis.rgb(torch.nn.functional.normalize(lift(part), dim=-1)) for part in codes.split(BLOCK)]
+    return _marked(torch.cat(parts), ~torch.isfinite(codes).all(-1))
+
+
+def _marked(colors: Tensor, bad: Tensor) -> tuple[Tensor, int]:
     return torch.where(bad[..., None], colors.new_tensor(MARK), colors), int(bad.sum())
 
 

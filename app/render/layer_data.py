@@ -15,7 +15,7 @@ from ..scenes.source import SceneSource, SceneState
 from .catalog import Layer, available
 from .classes import DEFAULT_STYLE, ClassStyle, point_segment, probe_scores
 from .clouds import PointColor, cloud
-from .colors import Image, feature_colors
+from .colors import Image, embedding_colors, feature_colors
 from .feature_colors import ColorBasis, FeatureColors
 from .scores import ClassProvider, ClassScores, label_scores
 from .views import Targets
@@ -118,19 +118,19 @@ class LayerData:
 
     def embedding_colors(self, index: int, state: SceneState) -> tuple[Tensor | None, int]:
         """[N, 3] feature colours of the Gaussians, and the number of features that are not finite."""
-        if state.embeddings is None:
+        if not state.has_embeddings:
             return None, 0
-        basis, embeddings = self._embedding_basis(index, state), state.embeddings
+        basis = self._embedding_basis(index, state)
         # One slot, overwritten when the basis changes: a scene that stays open holds one set of colours.
         slot: list[tuple[int, tuple[Tensor, int]]] = state.memo("embedding colors", list)
         if not slot or slot[0][0] != self.colors.version:
-            slot[:] = [(self.colors.version, feature_colors(embeddings, basis))]
+            slot[:] = [(self.colors.version, embedding_colors(state, basis))]
         return slot[0][1]
 
     def _embedding_basis(self, index: int, state: SceneState) -> ColorBasis:
         """The basis of the feature colours, fitted to the teacher's features (they never change) if there is one."""
-        assert state.embeddings is not None
-        device = state.embeddings.device
+        assert state.gaussians is not None
+        device = state.gaussians.means.device
         if state.frames is not None and len(state.frames):
             picks = np.unique(np.linspace(0, len(state.frames) - 1, 6).astype(int))
             first = self.source.teacher_features(index, int(picks[0]))
@@ -141,6 +141,7 @@ class LayerData:
                 maps = [first] + [self.source.teacher_features(index, int(i)) for i in picks[1:]]
                 stacked = torch.cat([m.flatten(0, 1) for m in maps if m is not None])
                 return self.colors.basis("embedding", stacked.to(device), None)
+        assert state.embeddings is not None
         return self.colors.basis("embedding", state.embeddings, state.step)
 
     # --- points ---------------------------------------------------------------------------------------------

@@ -74,6 +74,20 @@ class SceneState:
     labels: NDArray[np.int64] | None = None
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether there are ``embeddings``; reading these may compute them (`predicted.PredictedState`)."""
+        return self.embeddings is not None
+
+    @property
+    def embedding_width(self) -> int | None:
+        """D of the ``embeddings``, or None without any."""
+        return None if self.embeddings is None else self.embeddings.shape[1]
+
+    def copy(self) -> SceneState:
+        """This state without what `memo` has stored."""
+        return replace(self)
+
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return ``compute()``, evaluated once per key and stored with this state. Render thread only."""
         if key not in self._memo:
@@ -302,14 +316,17 @@ class ModelSource:
         plain = replace(gaussians, features=None)
         projection = None if self._teacher is None else getattr(self._model, "projection", None)
         projection = copy.deepcopy(projection)  # of this step: a live model's weights move on
-        state = SceneState(
+        from .predicted import PredictedState
+
+        make = SceneState if projection is None else PredictedState
+        state = make(
             name=self.scene_names[index],
             step=step,
             points=scene,
             frames=frames,
             gaussians=plain,
             transform=model_input.transform,
-            embeddings=None if gaussians.features is None else self._lifted(gaussians.features),
+            embeddings=gaussians.features.float() if projection is None and gaussians.features is not None else None,
             point_features=features.float(),
             point_voxel=model_input.inverse,
             has_teacher=self._teacher is not None and frames is not None,
@@ -320,17 +337,6 @@ class ModelSource:
         )
         self._states.put(index, state)
         return state
-
-    def _lifted(self, embeddings: Tensor) -> Tensor:
-        """Project predicted embeddings [N, F] into the teacher's feature space [N, D], for one colour basis.
-
-        Rows have unit length, because the loss is a cosine. The projection is exact after blending if it is linear, and
-        approximate with a hidden layer.
-        """
-        projection = getattr(self._model, "projection", None)
-        if projection is None or self._teacher is None:
-            return embeddings.float()
-        return torch.nn.functional.normalize(projection(embeddings.float()), dim=-1)
 
 
 class LiveSource(ModelSource):

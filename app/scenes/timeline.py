@@ -16,6 +16,7 @@ from ...core.data.scene import PointScene, PosedFrames
 from ...core.errors import InputError
 from ...core.io.lru import LruCache
 from ...trainers.pretraining.timeline import TimelineFrame, list_frames
+from .predicted import PredictedState
 from .source import ModelSource, SceneState
 
 LOOK_AGAIN = 2.0
@@ -138,13 +139,13 @@ class StateCache:
     def get(self, key: tuple[int, int]) -> SceneState | None:
         stored, shown = self._states.find(key), self._shown.get(key)
         if stored is not None and shown is None:
-            shown = self._shown[key] = dataclasses.replace(stored)
+            shown = self._shown[key] = stored.copy()
         return shown
 
     def put(self, key: tuple[int, int], state: SceneState) -> None:
         """Store a copy without memoised values, which may be larger than the state."""
         self._shown[key] = state
-        self._states.put(key, dataclasses.replace(state))
+        self._states.put(key, state.copy())
 
     def __len__(self) -> int:
         return len(self._states)
@@ -152,7 +153,8 @@ class StateCache:
 
 def state_bytes(state: SceneState) -> int:
     """Bytes of the tensors that belong to this state alone (points and frames are shared by all steps)."""
-    own = [state.embeddings, state.point_features, state.point_voxel, state.codes]
+    lifted = isinstance(state, PredictedState) and not state.is_lifted  # computed only when it is read
+    own = [None if lifted else state.embeddings, state.point_features, state.point_voxel, state.codes]
     if state.gaussians is not None:
         own += [getattr(state.gaussians, f.name) for f in dataclasses.fields(state.gaussians)]
     return sum(t.nbytes for t in own if isinstance(t, torch.Tensor))

@@ -62,6 +62,20 @@ class PcaBasis:
         )
         return PcaBasis(mean, directions, bounds[0], torch.maximum(bounds[1], bounds[0] + 1e-6))
 
+    def rgb_of_linear(self, codes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """`rgb` of unit features of D channels that are linear in codes, without making them.
+
+        (W f + b) B = f (Wᵀ B) + b B for the directions B, and |W f + b|² = fᵀ(WᵀW) f + 2 f · Wᵀb + |b|².
+
+        Args:
+            codes: [..., F]. weight: [D, F]. bias: [D].
+        """
+        weight, bias, mean, directions = (t.to(codes) for t in (weight, bias, self.mean, self.directions))
+        squares = ((codes @ (weight.T @ weight)) * codes).sum(-1) + codes @ (2 * weight.T @ bias) + bias @ bias
+        length = squares.clamp_min(1e-24).sqrt()[..., None]
+        values = (codes @ (weight.T @ directions) + bias @ directions) / length - mean @ directions
+        return ((values - self.low.to(codes)) / (self.high - self.low).to(codes)).clamp(0, 1)
+
     def rgb(self, features: Tensor) -> Tensor:
         """Map features [..., D] to colours [..., 3] in [0, 1]."""
         return ((features - self.mean) @ self.directions - self.low).div(self.high - self.low).clamp(0, 1)

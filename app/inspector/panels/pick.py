@@ -201,7 +201,7 @@ class PickPanel:
         elif state.points is not None:
             facts.append(("colour", _swatch(state.points.color[p.index])))
         note = ""
-        if state.embeddings is None or state.gaussians is None:
+        if not state.has_embeddings or state.gaussians is None:
             note = "This scene has no features, so there is no heat map."
         count = f"{len(self._picks)} picks, the last one: " if len(self._picks) > 1 else ""
         title = f"{count}{'Gaussian' if p.kind == 'gaussian' else 'point'} {p.index:,}"
