@@ -8,7 +8,6 @@ Polycam    keyframes/{images,corrected_images}/<t>.jpg, {cameras,corrected_camer
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ...data.scene import PosedFrames
 from ...errors import InputError
 from ...io.colmap import find_model, read_model
 from ...io.frames import Lens, SkippedFrames
+from ...io.json_files import parse_json
 from ...io.lru import ArrayCache
 from ...report import SILENT, Report
 from .listed import ListedFrame, pose_from_quaternion, read_listed
@@ -152,7 +152,7 @@ def read_polycam(
     skipped, listed = SkippedFrames(), []
     for file in sorted((root / f"{prefix}cameras").glob("*.json")):
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = parse_json(file.read_bytes())
             c2w = np.eye(4)
             c2w[:3] = [[float(data[f"t_{i}{j}"]) for j in range(4)] for i in range(3)]
             lens = Lens(*(float(data[key]) for key in ("fx", "fy", "cx", "cy")))

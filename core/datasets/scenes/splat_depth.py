@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ...errors import InputError
 from ...geometry.cameras import Cameras
 from ...geometry.gaussians import Gaussians, transform_gaussians
 from ...io.formats import SPLAT_ENDINGS, SplatFormat, find_format
+from ...io.json_files import parse_json
 from ...io.lru import ArrayCache
 from ...splat import rasterize
 
@@ -106,7 +106,7 @@ def read_capture_splats(path: Path, folder: Path) -> Gaussians:
         return gaussians
     file = file / "dataparser_transforms.json"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_bytes())
         matrix, scale = np.array(data["transform"], np.float64).reshape(3, 4), float(data["scale"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(file, "a transform [3, 4] and a scale", f"something else ({error})") from error

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...geometry.gaussians import Gaussians, transform_gaussians
+from ..json_files import parse_json
 from .data import SH_C0, SH_COUNTS, SplatData, check_labels, splat_data
 from .spz import decode_spz
 
@@ -165,8 +166,8 @@ def _json(path: Path, file: BinaryIO) -> dict[str, Any]:
         found = f"version {version}, {length} bytes according to its header, {present} present"
         raise InputError(path, EXPECTED, found, "the file may be truncated")
     try:
-        gltf = json.loads(file.read(size))
-    except (ValueError, RecursionError) as error:
+        gltf = parse_json(file.read(size))
+    except ValueError as error:
         raise InputError(path, EXPECTED, f"damaged JSON in it ({error})") from error
     if not isinstance(gltf, dict):
         raise InputError(path, EXPECTED, "JSON that is not an object")

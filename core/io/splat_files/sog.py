@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import InputError
+from ..archives import check_unpacked_size
+from ..json_files import parse_json
 from .codebooks import line_codebook, nearest, palette
 from .data import SH_C0, SH_COUNTS, SplatData, join_smallest_three, log_scales, splat_data, split_smallest_three
 
@@ -54,9 +56,10 @@ def read_sog(path: Path | str) -> SplatData:
         return _read(path, lambda name: (path / Path(name).name).read_bytes())
     if not path.is_file():
         raise InputError(path, "a SOG", "no such file")
+    check_unpacked_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(path, lambda name: _member(path, archive, name))
+            return _read(path, lambda name: _member(archive, name))
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise InputError(path, "a SOG (a zip of meta.json and WebP images)", f"a damaged file ({error})") from error
 
@@ -109,13 +112,10 @@ def write_sog(path: Path | str, data: SplatData) -> None:
             archive.writestr(f"{name}.webp", content)
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     found = [i for i in archive.infolist() if Path(i.filename).name == Path(name).name]
     if not found:
         raise FileNotFoundError(name)
-    size, packed = found[0].file_size, found[0].compress_size
-    if size > 1100 * packed + 1024 or packed > path.stat().st_size:
-        raise zipfile.BadZipFile(f"{name} claims {size} bytes from {packed}")
     return archive.read(found[0])
 
 
@@ -168,10 +168,10 @@ def _meta(path: Path, read: _Read) -> dict[str, Any]:
         content = read(META)
         if len(content) > MAX_META:
             raise ValueError(f"{len(content)} bytes")
-        meta = json.loads(content)
+        meta = parse_json(content)
     except (FileNotFoundError, KeyError):
         raise InputError(path, "a SOG with meta.json", "none in it") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(path, "a SOG with a readable meta.json", f"a damaged one ({error})") from error
     if not isinstance(meta, dict):
         raise InputError(path, "a SOG with a JSON object as meta.json", type(meta).__name__)
