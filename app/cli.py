@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from traceback import print_exc
 
 from ..core.errors import InputError, RunError
+
+TRACEBACK = "--traceback"
 
 COMMANDS = {
     "pretrain": ("gaussiancross.app.commands.pretrain", "pre-train on scenes with posed frames, with a viewer"),
@@ -36,10 +39,13 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 1: a negative result (`doctor`), or a `RunError`. 2: an `InputError`. 130: Ctrl-C. Errors are printed as
-    one sentence on stderr; any other exception is a bug and keeps its traceback.
+    0: done. 1: a negative result (`doctor`), or a `RunError`. 2: an `InputError`. 130: Ctrl-C, or a signal that ended a
+    training early, after a checkpoint. Errors are printed as one sentence on stderr, with ``--traceback`` after their
+    traceback; any other exception is a bug and keeps its traceback.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    if traceback := TRACEBACK in args:
+        args.remove(TRACEBACK)
     if not args or args[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -53,13 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise InputError(f"gaussiancross {name}", "one of " + ", ".join(COMMANDS), "an unknown command")
         return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
-    except InputError as error:
+    except (InputError, RunError) as error:
+        if traceback:
+            print_exc()
         complain(str(error))
-        return 2
-    except RunError as error:
-        complain(str(error))
-        return 1
+        return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
+        if traceback:
+            print_exc()
         complain("Interrupted.")
         return 130
     except ModuleNotFoundError as error:
@@ -81,6 +88,8 @@ def usage() -> str:
             *lines,
             "",
             "`gaussiancross COMMAND --help` shows a command's options; `gaussiancross --version` the version.",
+            f"`{TRACEBACK}` with any command shows where in the program an error was raised.",
+            "Exit status: 0 done, 1 a failure or a negative result, 2 unusable input, 130 interrupted.",
         ]
     )
 

@@ -55,6 +55,8 @@ class Pretrain:
     """Open the viewer during training, and keep it open afterwards."""
     host: str = "127.0.0.1"
     """Address that the viewer listens on. Anyone who can reach it can control the training."""
+    allow_host: tuple[str, ...] = ()
+    """Further names of this machine by which browsers may open the page, where --host is not 127.0.0.1."""
     port: int = 7007
     """Port of the viewer; the next free one if it is taken."""
     share: bool = False
@@ -197,7 +199,7 @@ def _viewer(trainer: Pretrainer, options: Pretrain) -> Iterator[None]:
         return
     from ..inspector.attach import attach_inspector
 
-    inspector = attach_inspector(trainer, options.host, options.port, options.share)
+    inspector = attach_inspector(trainer, options.host, options.port, options.share, options.allow_host)
     try:
         yield
     finally:

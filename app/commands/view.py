@@ -48,6 +48,8 @@ class View:
     """Where a model computes; "auto" takes CUDA if there is a device."""
     host: str = "127.0.0.1"
     """Address to listen on. Everybody who can reach it can use the page."""
+    allow_host: tuple[str, ...] = ()
+    """Further names of this machine by which browsers may open the page, where --host is not 127.0.0.1."""
     port: int = 7007
     """Port; the next free one if it is taken."""
     share: bool = False
@@ -83,6 +85,7 @@ def main(args: Sequence[str]) -> int:
         public=options.share,
         metrics=None if opened.run is None else opened.run / "metrics.jsonl",
         recognizer=recognizer,
+        names=options.allow_host,
     )
     try:
         print("Ctrl-C ends it.")

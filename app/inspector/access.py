@@ -1,33 +1,47 @@
 """Rules for connections to the inspector: origin checks, loopback addresses, the public tunnel.
 
 A page of any web site can open a WebSocket to 127.0.0.1 from the visitor's browser. The browser names that site in the
-``Origin`` header; viser does not check it, so the inspector does.
+``Origin`` header; viser does not check it, so the inspector does. A foreign name may also be made to resolve to the
+address of this machine (DNS rebinding); origin and host then agree, so that only names that are this machine's count.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 import viser
 
 from .viser_internals import check_connections
 
+HEADERS = {
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""Headers of the page: no other page may show it in a frame and catch clicks meant for it."""
+
 TUNNEL_SECONDS = 20.0
 """Timeout (s) for an answer of viser's relay."""
 
 
-def origin_allowed(origin: str | None, host: str | None, bound: str, public: str | None = None) -> bool:
+def origin_allowed(
+    origin: str | None, host: str | None, bound: str, public: str | None = None, names: Collection[str] = ()
+) -> bool:
     """Whether a WebSocket from ``origin`` may connect.
 
     Args:
         origin: the ``Origin`` header; None is allowed, since browsers always send one and programs need not.
         host: the ``Host`` header.
         bound: address that the server listens on. On a loopback address only loopback origins are allowed, so that a
-            foreign name which resolves to 127.0.0.1 gains nothing; otherwise origin and host must agree.
+            foreign name which resolves to 127.0.0.1 gains nothing; otherwise origin and host must agree, and be an
+            address, a name of this machine, or one of ``names``.
         public: address of the public tunnel, whose page is allowed too, or None.
+        names: further names of this machine.
     """
     if origin is None:
         return True
@@ -42,7 +56,18 @@ def origin_allowed(origin: str | None, host: str | None, bound: str, public: str
         return False
     if public is not None and name == urlsplit(public).hostname:
         return True
-    return same and (is_loopback(name) or not is_loopback(bound))
+    return same and (is_loopback(name) or (not is_loopback(bound) and _is_own(name, names)))
+
+
+def _is_own(name: str, names: Collection[str]) -> bool:
+    """Whether a host name is an address, or a name that only this machine has."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        own = socket.gethostname().lower()
+        short = own.partition(".")[0]
+        return name.lower() in {own, short, f"{short}.local", *(n.lower() for n in names)}
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -56,10 +81,13 @@ def is_loopback(host: str) -> bool:
 
 
 def refuse_foreign_origins(
-    server: viser.ViserServer, bound: str, public: Callable[[], str | None] = lambda: None
+    server: viser.ViserServer,
+    bound: str,
+    public: Callable[[], str | None] = lambda: None,
+    names: Collection[str] = (),
 ) -> None:
     """Close connections from foreign pages before anything is sent to them; arguments as in `origin_allowed`."""
-    check_connections(server, lambda origin, host: origin_allowed(origin, host, bound, public()))
+    check_connections(server, lambda origin, host: origin_allowed(origin, host, bound, public(), names))
 
 
 def open_tunnel(server: viser.ViserServer, seconds: float = TUNNEL_SECONDS) -> str | None:

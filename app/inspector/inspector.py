@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ from ...trainers.engine.live import LiveFeed
 from ..render.options import RenderOptions
 from ..render.renderer import Renderer
 from ..scenes.source import SceneSource
-from .access import is_loopback, open_tunnel, refuse_foreign_origins
+from .access import HEADERS, is_loopback, open_tunnel, refuse_foreign_origins
 from .session import Session
 from .shared import Shared
 from .stream import RenderStream
-from .viser_internals import ignore_share_requests, keep_icon_archive_open
+from .viser_internals import ignore_share_requests, keep_icon_archive_open, send_headers
 from .worker import RenderWorker, ThreadTime
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Inspector:
         recognizer: classifies and searches single objects; None leaves out the Objects tab.
         public: also ask viser's relay for a public address.
         device: device that a training shares with the viewer; None without a training.
+        names: further names of this machine by which browsers may open the page.
 
     Attributes:
         shared: state that all browsers share.
@@ -81,6 +82,7 @@ class Inspector:
         metrics: Path | None = None,
         recognizer: ObjectRecognizer | None = None,
         device: torch.device | None = None,
+        names: Collection[str] = (),
     ) -> None:
         if not source.scene_names:
             raise InputError(source.title, "at least one scene to show", "none")
@@ -98,6 +100,7 @@ class Inspector:
         self._closed = threading.Event()
 
         keep_icon_archive_open()
+        send_headers(HEADERS)
         # A browser may leave between the decision to send and the sending; viser would warn each time.
         warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         others = set(threading.enumerate())
@@ -106,7 +109,7 @@ class Inspector:
         self._host, self._port = host, self._server.get_port()
         self.public_url: str | None = None
         ignore_share_requests(self._server)
-        refuse_foreign_origins(self._server, host, lambda: self.public_url)
+        refuse_foreign_origins(self._server, host, lambda: self.public_url, names)
         if self._port != port and port != 0:
             print(f"Port {port} is in use: the viewer uses {self._port}.")
         if not is_loopback(host):

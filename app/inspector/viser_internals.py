@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache
 from types import SimpleNamespace
+from typing import Any
 
 import viser
 from viser import _icons, infra
 from viser import _messages as messages
+from viser.infra import _infra
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +51,11 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "transfer_uuid",
         "transferred_bytes",
     ),
+    "infra": ("Response",),
     "icons": ("ICONS_DIR", "svg_from_icon", "zipfile"),
 }
-"""Owner → its attributes used here. ``gui`` is the `viser.GuiApi` of a server or client; ``messages`` and ``icons`` are
-the modules ``viser._messages`` and ``viser._icons``."""
+"""Owner → its attributes used here. ``gui`` is the `viser.GuiApi` of a server or client; ``messages``, ``icons`` and
+``infra`` are the modules ``viser._messages``, ``viser._icons`` and ``viser.infra._infra``."""
 
 
 def ignore_share_requests(server: viser.ViserServer) -> None:
@@ -78,18 +81,35 @@ def check_connections(server: viser.ViserServer, allowed: Callable[[str | None, 
             return
         headers = live.request.headers
         if not allowed(headers.get("Origin"), headers.get("Host")):
-            log.warning("inspector: refused a connection from the page %s", headers.get("Origin"))
+            hint = "if it is yours, name its host with --allow-host"
+            log.warning("inspector: refused a connection from the page %s; %s", headers.get("Origin"), hint)
             await live.close(1008, "foreign origin")
 
     sockets._client_connect_cb.insert(0, check)
     sockets.disconnect_all_clients()  # connections made before now reconnect, and are checked
 
 
+def send_headers(headers: Mapping[str, str]) -> None:
+    """Add headers to every file that viser's servers of this process send."""
+    module: Any = _infra
+    answer = getattr(module.Response, "without_headers", module.Response)
+
+    def response(*args: Any, **options: Any) -> Any:
+        made = answer(*args, **options)
+        for name, value in headers.items():
+            made.headers[name] = value
+        return made
+
+    response.without_headers = answer
+    module.Response = response
+
+
 def limit_uploads(client: viser.ClientHandle, limit: int, refused: Callable[[str, int], None]) -> None:
-    """Drop uploads of more than ``limit`` bytes while they arrive, before they fill the memory.
+    """Drop uploads of more than ``limit`` bytes, all open ones together, while they arrive: they lie in memory.
 
     Args:
-        refused: called with the file's name and its announced size, or the bytes received when it announced less.
+        refused: called with the file's name and its announced size, that of other open uploads included, or the bytes
+            received when it announced less.
     """
     gui = client.gui
     connection, uploads = gui._websock_interface, gui._current_file_upload_states
@@ -102,8 +122,9 @@ def limit_uploads(client: viser.ClientHandle, limit: int, refused: Callable[[str
         refused(name, size)
 
     def start(client_id: int, message: messages.FileTransferStartUpload) -> None:
-        if message.size_bytes > limit:
-            drop(message.filename, message.size_bytes, message.transfer_uuid, message.source_component_uuid)
+        others = sum(max(u["total_bytes"], u["transferred_bytes"]) for u in list(uploads.values()))
+        if others + message.size_bytes > limit:
+            drop(message.filename, others + message.size_bytes, message.transfer_uuid, message.source_component_uuid)
         else:
             begin(client_id, message)  # type: ignore[arg-type]
 

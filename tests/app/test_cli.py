@@ -74,6 +74,16 @@ class TestMain:
         err = capsys.readouterr().err
         assert said in err and "Traceback" not in err and err.count("\n") == 1
 
+    def test_a_traceback_on_demand(self, monkeypatch, capsys):
+        def main(args):
+            assert args == ["--json"]
+            raise InputError("x.ply", "points", "none")
+
+        monkeypatch.setattr("gaussiancross.app.commands.doctor.main", main)
+        assert cli.main(["doctor", "--traceback", "--json"]) == 2
+        err = capsys.readouterr().err
+        assert "Traceback" in err and "in main" in err and err.endswith("x.ply: expected points, found none.\n")
+
     def test_bugs_keep_their_traceback(self, monkeypatch):
         monkeypatch.setattr("gaussiancross.app.commands.doctor.main", lambda args: 1 / 0)
         with pytest.raises(ZeroDivisionError):

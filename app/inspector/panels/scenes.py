@@ -13,6 +13,7 @@ from ...render.colors import BACKGROUND
 from ...render.contact_sheet import scene_sheet
 from ...render.thumbnails import picture_of, preview
 from ...scenes.geometry import Up
+from ...scenes.source import SceneState
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD, read_upload
 from ..context import PanelContext
 from .base import Panel, register
@@ -87,12 +88,13 @@ class ScenesPanel(Panel):
         self.pulse()
 
     def _received(self) -> None:
-        """Read an uploaded file in the render thread."""
+        """Read an uploaded file in a thread of viser's, and show it in the render thread."""
         file = self._upload.value
-        self.context.ask("upload", lambda: self._add(file.name, file.content), "background", urgent=True)
+        state = read_upload(file.name, file.content)
+        self.context.ask("upload", lambda: self._add(file.name, state), "background", urgent=True)
 
-    def _add(self, name: str, content: bytes) -> None:
+    def _add(self, name: str, state: SceneState) -> None:
         renderer = self.context.renderer
         if len(renderer.scene_names) - len(renderer.source.scene_names) >= MAX_ADDED:
             raise InputError(name, f"at most {MAX_ADDED} files from browsers", "one more", "restart to forget them")
-        self.context.loader.select_scene(renderer.add_scene(read_upload(name, content)))
+        self.context.loader.select_scene(renderer.add_scene(state))

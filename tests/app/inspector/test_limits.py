@@ -64,6 +64,20 @@ def test_large_files_are_dropped_while_they_arrive(robot, monkeypatch, honest):
         assert len(sender.inspector.renderer.scene_names) == 1
 
 
+def test_unfinished_uploads_are_limited_together(robot, monkeypatch):
+    from viser import _messages as m
+
+    monkeypatch.setattr(uploads, "MAX_UPLOAD", 2_000_000)
+    monkeypatch.setattr(session_module, "MAX_UPLOAD", 2_000_000)
+    with Robot(robot.inspector) as sender:
+        button = sender.uuid("Open a file of splats or points")
+        for i in range(6):
+            sender.send(m.FileTransferStartUpload(button, f"t{i}", f"part{i}.ply", "", 2, 900_000))
+            sender.send(m.FileTransferPart(button, f"t{i}", 0, bytes(450_000)))
+        sender.hears("part5.ply: expected at most 2 MB, found 3 MB")
+        assert set(sender.session.client.gui._current_file_upload_states) == {"t0", "t1"}
+
+
 def test_resolution_is_capped(robot):
     session, cap = robot.session, robot.inspector.shared.max_width
     robot.look(200_000, 100_000)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import urllib.request
+
 import pytest
-from gaussiancross.app.inspector.access import is_loopback, origin_allowed
+import viser
+from gaussiancross.app.inspector.access import HEADERS, is_loopback, origin_allowed
+from gaussiancross.app.inspector.viser_internals import send_headers
 
 
 @pytest.mark.parametrize(
@@ -20,11 +25,29 @@ from gaussiancross.app.inspector.access import is_loopback, origin_allowed
         ("http://[bad", "127.0.0.1:7007", "127.0.0.1", False),
         ("file://", "127.0.0.1:7007", "127.0.0.1", False),
         ("http://gpu-box:7007", "gpu-box:7007", "0.0.0.0", True),
+        ("http://gpu-box.lab.example:7007", "gpu-box.lab.example:7007", "0.0.0.0", True),
+        ("http://10.0.0.5:7007", "10.0.0.5:7007", "0.0.0.0", True),
+        ("http://proxy.example:7007", "proxy.example:7007", "0.0.0.0", True),  # named by --allow-host
+        ("http://evil:7007", "evil:7007", "0.0.0.0", False),  # a name that was made to resolve to this machine
         ("http://evil.example", "gpu-box:7007", "0.0.0.0", False),
     ],
 )
-def test_origin(origin, host, bound, allowed):
-    assert origin_allowed(origin, host, bound) is allowed
+def test_origin(origin, host, bound, allowed, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box.lab.example")
+    assert origin_allowed(origin, host, bound, names=("proxy.example",)) is allowed
+
+
+def test_the_page_is_shown_in_no_frame():
+    server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+    try:
+        for _ in range(2):
+            send_headers(HEADERS)
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.get_port()}/", timeout=10) as page:
+            assert page.headers.get_all("X-Frame-Options") == ["DENY"]
+            assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+            assert b"<html" in page.read().lower()
+    finally:
+        server.stop()
 
 
 def test_loopback():

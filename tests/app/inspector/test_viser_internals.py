@@ -13,6 +13,7 @@ import pytest
 import viser
 from gaussiancross.app.inspector import viser_internals
 from viser import _icons, _messages
+from viser.infra import _infra
 
 APP = Path(viser_internals.__file__).parents[1]
 
@@ -27,6 +28,7 @@ def owners() -> Iterator[dict[str, Any]]:
         "gui._websock_interface": getattr(server.gui, "_websock_interface", None),
         "messages": _messages,
         "icons": _icons,
+        "infra": _infra,
     }
     server.stop()
 
