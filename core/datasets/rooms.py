@@ -16,8 +16,11 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -28,6 +31,7 @@ from ..data.classes import SCANNET20
 from ..data.scene import PointScene, PosedFrames
 from ..errors import InputError
 from ..geometry.cameras import Cameras
+from ..io.atomic import flush_folder_tree
 from ..io.cache import cache_folder
 from ..io.lru import ArrayCache
 from ..synthetic.rooms.light import light_room
@@ -37,6 +41,8 @@ from ..synthetic.rooms.room import GENERATOR_VERSION, build_room
 from ..synthetic.rooms.walk import walk
 from .scenes.pointcept import read_pointcept_scene
 from .scenes.rgbd import read_rgbd_export
+
+R = TypeVar("R")
 
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 """First of the `SEEDS_PER_SPLIT` seeds of a split."""
@@ -118,25 +124,48 @@ class Rooms:
 
     def is_cached(self, index: int) -> bool:
         """Whether room ``index`` is on disk; generating it takes some seconds."""
-        name = self.names[index]
-        return (self.root / self.split / name).is_dir() and (self.root / "rgbd" / name).is_dir()
+        return all(folder.is_dir() for folder in self._paths(index))
 
     def scene(self, index: int) -> PointScene:
         """Point cloud of room ``index``."""
-        folder, _ = self._folders(index)
-        return read_pointcept_scene(folder, "segment20", folder.name, len(SCANNET20))
+        return self._read(index, self._read_points)
 
     def frames(self, index: int) -> PosedFrames:
         """Posed RGB-D frames of room ``index``."""
         if index not in self._frames:
-            _, folder = self._folders(index)
-            self._frames[index] = read_rgbd_export(folder, cache=self._images)
+            self._frames[index] = self._read(index, self._read_frames)
         return self._frames[index]
+
+    def _read_points(self, points: Path, rgbd: Path) -> PointScene:
+        return read_pointcept_scene(points, "segment20", points.name, len(SCANNET20))
+
+    def _read_frames(self, points: Path, rgbd: Path) -> PosedFrames:
+        frames = read_rgbd_export(rgbd, cache=self._images)
+        if len(frames.names) != self.config.frames:
+            raise InputError(rgbd, f"{self.config.frames} frames", f"{len(frames.names)} that are readable")
+        return frames
+
+    def _read(self, index: int, read: Callable[[Path, Path], R]) -> R:
+        """Read the cached folders of a room; a damaged room is generated again, once."""
+        try:
+            return read(*self._folders(index))
+        except InputError as error:
+            damaged = [folder for folder in self._paths(index) if folder.is_dir()]
+            if len(damaged) < 2:  # it could not be generated at all
+                raise
+            warnings.warn(f"{error} The room is generated again.", stacklevel=2)
+            for folder in damaged:
+                shutil.rmtree(folder, ignore_errors=True)
+            return read(*self._folders(index))
+
+    def _paths(self, index: int) -> tuple[Path, Path]:
+        """Folders of the room's points and frames."""
+        name = self.names[index]
+        return self.root / self.split / name, self.root / "rgbd" / name
 
     def _folders(self, index: int) -> tuple[Path, Path]:
         """Folders of the room's points and frames, generated if missing."""
-        name = self.names[index]
-        points, rgbd = self.root / self.split / name, self.root / "rgbd" / name
+        name, (points, rgbd) = self.names[index], self._paths(index)
         if not (points.is_dir() and rgbd.is_dir()):
             try:
                 self._generate(self.seed(index), name, points, rgbd)
@@ -159,6 +188,7 @@ class Rooms:
                 work / "rgbd", cameras, views, self.config, np.random.default_rng([GENERATOR_VERSION, seed, 3])
             )
             _write_points(work / "points", scene)
+            flush_folder_tree(work)
             _rename_folder(work / "rgbd", rgbd)
             _rename_folder(work / "points", points)
 

@@ -278,6 +278,19 @@ def test_an_interrupted_room_is_made_again_and_leaves_nothing(tmp_path, monkeypa
     assert not list(data.root.glob("partial-*"))
 
 
+@pytest.mark.parametrize("damaged", ["val/*/coord.npy", "rgbd/*/depth/1.png"])
+def test_a_damaged_room_is_made_again(tmp_path, damaged):
+    data = Rooms("val", 1, SMALL, tmp_path)
+    coord = data.scene(0).coord
+    (path,) = data.root.glob(damaged)
+    path.write_bytes(b"")  # as a power cut leaves it
+    again = Rooms("val", 1, SMALL, tmp_path)
+    with pytest.warns(UserWarning, match="The room is generated again"):
+        frames, scene = again.frames(0), again.scene(0)
+    np.testing.assert_array_equal(scene.coord, coord)
+    assert len(frames) == 3 and path.stat().st_size > 0
+
+
 def test_two_processes_may_make_the_same_room(tmp_path, monkeypatch):
     """The slower one finds the folders already there when it comes to move its own."""
     slow, fast = Rooms("train", 1, SMALL, tmp_path), Rooms("train", 1, SMALL, tmp_path)
