@@ -4,6 +4,7 @@ atomic_file    one file
 atomic_dir     several files of one folder
 staged_dir     a whole folder that replaces another
 move_away      hide a folder before it is deleted
+flush_path, flush_folder_tree, flush_file    write to the disk what a file or a folder holds
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO, Any
 from uuid import uuid4
 
 from safetensors import SafetensorError
@@ -36,7 +38,7 @@ def atomic_file(path: Path | str, temporary_folder: Path | None = None) -> Itera
     partial = (temporary_folder or path.parent) / f".{path.name}.{uuid4().hex[:8]}.part"
     try:
         yield partial
-        _flush(partial)
+        flush_path(partial)
         os.replace(partial, path)
         _flush_folder(path.parent)
     finally:
@@ -60,7 +62,7 @@ def atomic_dir(folder: Path | str) -> Iterator[Path]:
             yield (staging := Path(name))
             parts = sorted(staging.iterdir(), reverse=True)  # weights before the config that describes them
             for part in parts:
-                _flush(part)
+                flush_path(part)
             for part in parts:
                 os.replace(part, folder / part.name)
             _flush_folder(folder)
@@ -84,8 +86,7 @@ def staged_dir(folder: Path, staging: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir(parents=True)
         yield staging
-        for path in (staging, *staging.rglob("*")):
-            _flush(path)
+        flush_folder_tree(staging)
         former = move_away(folder)
         try:
             os.rename(staging, folder)
@@ -114,13 +115,30 @@ def move_away(folder: Path) -> Path | None:
     return trash
 
 
+def flush_folder_tree(folder: Path) -> None:
+    """Write all files and folders under ``folder`` to the disk.
+
+    A rename may reach the disk before the content of what it moves: without this, a power cut leaves empty files under
+    the new name.
+    """
+    for path in (folder, *folder.rglob("*")):
+        flush_path(path)
+
+
+def flush_file(file: IO[Any]) -> None:
+    """Write what an open file holds to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def _flush_folder(folder: Path) -> None:
     """Write a folder's entries to the disk: without it a rename may not survive a power cut."""
     if os.name != "nt":  # folders cannot be opened there
         _fsync(folder, os.O_RDONLY)
 
 
-def _flush(path: Path) -> None:
+def flush_path(path: Path) -> None:
+    """Write a closed file, or a folder's entries, to the disk."""
     if path.is_dir():
         _flush_folder(path)
     else:

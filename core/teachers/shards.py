@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from ..errors import InputError
-from ..io.atomic import atomic_file
+from ..io.atomic import atomic_file, flush_file
 from ..io.digests import sha256_of
 from ..io.json_files import parse_json
 
@@ -124,6 +124,7 @@ class ShardFolder:
             else:
                 with (self.folder / SUMS).open("a", encoding="utf-8") as file:
                     file.write(_line((name, digest)))
+                    flush_file(file)
 
     def about(self, name: str) -> dict[str, Any]:
         """Read the description of a file.
@@ -188,8 +189,8 @@ class ShardFolder:
         text = path.read_text(encoding="utf-8", errors="replace")
         complete = text[: text.rfind("\n") + 1]  # without an incomplete last line
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in complete.splitlines()) if name}
-        if complete != text:
-            replace_file(path, complete.encode())
+        if complete != text or complete.count("\n") > len(sums):  # two processes add the same names
+            replace_file(path, "".join(map(_line, sums.items())).encode())
         return sums
 
 

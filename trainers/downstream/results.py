@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...core.errors import InputError
+from ...core.io.atomic import atomic_file
 from ...core.io.json_files import parse_json
 from ...core.metrics import SemanticScores, semantic_scores
 
@@ -94,7 +95,8 @@ def write_json(folder: Path, task: str, preset: str, init: str, scores: dict[str
     """Write the ``results.json`` of any task: run, scores and metadata, in JSON types."""
     folder.mkdir(parents=True, exist_ok=True)
     run = {"format": FORMAT, "version": VERSION, "task": task, "preset": preset, "init": init}
-    (folder / RESULTS).write_text(json.dumps(run | scores | {"about": about}, indent=1), encoding="utf-8")
+    with atomic_file(folder / RESULTS) as partial:
+        partial.write_text(json.dumps(run | scores | {"about": about}, indent=1), encoding="utf-8")
 
 
 def read_results(folder: Path) -> SemanticResult:

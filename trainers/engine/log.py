@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...core.io.atomic import atomic_file
+from ...core.io.atomic import atomic_file, flush_file
 from ...core.io.json_files import parse_json
 from .live import LiveFeed
 
@@ -53,7 +53,15 @@ class MetricLog:
                 warnings.warn(f"{self._file.name}: metrics are not being written ({error})", stacklevel=2)
             self._failed = True
 
+    def flush(self) -> None:
+        """Write the rows so far to the disk; called with every checkpoint, which they belong to."""
+        try:
+            flush_file(self._file)
+        except OSError:
+            self._failed = True
+
     def close(self) -> None:
+        self.flush()
         for stream in (self._file, self._board):
             try:
                 stream.close()

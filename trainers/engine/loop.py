@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ...core.config import to_dict
 from ...core.errors import InputError, RunError
+from ...core.io.atomic import atomic_file
 from ...core.io.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from .backward import Losses, backward, restore_buffers
 from .interrupt import InterruptFlag
@@ -276,7 +277,8 @@ class Trainer(ABC, Generic[T]):
         try:
             if self._damaged:
                 set_aside(self.checkpoint_dir, self.step)
-            (self.run_dir / "config.json").write_text(json.dumps(to_dict(self.config), indent=1))
+            with atomic_file(self.run_dir / "config.json") as partial:
+                partial.write_text(json.dumps(to_dict(self.config), indent=1))
             return self.open_log()
         except OSError as error:
             raise InputError(self.run_dir, "a folder that can be written to", str(error)) from error
@@ -306,6 +308,7 @@ class Trainer(ABC, Generic[T]):
         The checkpoint comes first: an evaluation may fail, or be killed, where training did not.
         """
         if self.finished or self.step % self.schedule.save_every == 0:
+            log.flush()  # a checkpoint on the disk has its rows there, too
             then = "It is tried again after the evaluation." if self.finished else "Training goes on."
             if self.save_or_warn(console, then):
                 state.saved_at = self.step
@@ -320,6 +323,7 @@ class Trainer(ABC, Generic[T]):
     def _save_and_evaluate_last(self, state: FitState, log: MetricLog) -> None:
         """Write the last checkpoint and do the last evaluation, unless the loop did."""
         if state.unsaved(self.step):
+            log.flush()
             self.save()
         if self.interrupted is None and state.evaluated_at != self.step:
             with self._memory_errors("the evaluation", unsaved=False):

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...core.errors import InputError
+from ...core.io.atomic import flush_path
 from ...core.io.checkpoint import MODEL, list_checkpoints
 
 SPACING = 0.15
@@ -95,6 +96,7 @@ class Timeline:
                 part.unlink()
                 self._budget = 0
                 return False
+            flush_path(part)
             os.replace(part, path)
         except (OSError, SafetensorError) as error:
             warnings.warn(f"{self._folder}: the time line ends here ({error})", stacklevel=2)
