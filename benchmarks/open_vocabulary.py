@@ -35,8 +35,8 @@ from ..core.errors import InputError
 from ..core.features.lifting import Lifted
 from ..core.io.images import write_color
 from ..core.query import PRESENT, Calibration, Query, QueryableFeatures, ask, template_for
-from ..core.query.calibration import NAME, load_calibration, save_calibration
-from ..core.query.domain import sample
+from ..core.query.calibration import NAME, load_calibration, save_calibration, update_domain
+from ..core.query.domain import Domain, sample
 from ..core.synthetic.rooms import build_room
 from ..core.synthetic.rooms.captions import describe
 from ._machine import environment, markdown, write_report
@@ -67,6 +67,8 @@ class OpenVocabulary:
     """Split of the rooms; calibration uses the other one."""
     calibrate: bool = False
     """First fit the threshold of presence on the other split's rooms, and store it beside the models."""
+    domain_only: bool = False
+    """With --calibrate: keep the stored cuts, and fit the domain alone; measures nothing."""
     calibration_rooms: int = 12
     """Number of rooms for calibration."""
     calibration_out: Path | None = None
@@ -88,6 +90,8 @@ def main() -> int:
             fitted, _ = measure(args, other, args.calibration_rooms, kinds, bar, 0)
             for kind in kinds:
                 _store(where[kind], kind, fitted[kind], args, other)
+            if args.domain_only:
+                return 0
         tallies, pictures = measure(args, args.split, args.rooms, kinds, bar, args.pictures)
     summaries, cuts = {}, {}
     for kind in kinds:
@@ -149,6 +153,8 @@ def measure(
             features = _features(state, scene.coord)
             if not draw:
                 tallies[kind].scenes.append(sample(features))
+            if args.domain_only:
+                continue
             words = _words(one, features)
             examine(truth, words, tallies[kind], rules=not draw)
         if len(pictures) < draw:
@@ -238,6 +244,10 @@ def _calibration_file(args: OpenVocabulary, kind: str) -> Path | None:
 
 def _store(path: Path | None, kind: str, tally: Tally, args: OpenVocabulary, split: str) -> None:
     data = f"rooms:{split}, the first {args.calibration_rooms}"
+    if args.domain_only:
+        if path is None or not update_domain(path, kind, Domain.fit(tally.scenes), data):
+            raise InputError(f"{path}, entry {kind}", "a calibration to keep", "none")
+        return
     fitted = calibrated(tally, data)
     print(f"{kind}: {fitted.numbers()}, on {data}")
     if path is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -45,7 +45,7 @@ class QueryableFeatures:
         common: [K, D] negatives of every query.
         channels: maps class scores to the text space; None if the features lie in it already.
         calibration: fitted cuts for presence and selection; None uses `PRESENT`.
-        doubt: returns why the calibration cannot decide in this scene, "" if it can.
+        doubt: returns why no cut can decide in this scene, "" if one can.
     """
 
     store: Callable[[], FeatureStore]
@@ -265,7 +265,9 @@ def ask(features: QueryableFeatures, query: Query) -> Answer:
         else:
             column = next(columns)
             presence = (
-                present(column, PRESENT) if features.calibration is None else features.calibration.judge(column, doubt)
+                replace(present(column, PRESENT), doubt=doubt)
+                if features.calibration is None
+                else features.calibration.judge(column, doubt)
             )
             canonical = _canonical_name(features.encoder, phrase)
             answers.append(PhraseAnswer(phrase, canonical, None, presence, _nearest(features, phrase)))

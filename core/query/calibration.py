@@ -38,9 +38,22 @@ def save_calibration(path: Path | str, field: str, calibration: Calibration, abo
     if calibration.domain is not None:
         entry["domain"] = calibration.domain.to_json()
     entries[field] = {**entry, **about}
-    content = {"format": FORMAT, "version": 1, "fields": entries}
-    with atomic_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _write(path, entries)
+
+
+def update_domain(path: Path | str, field: str, domain: Domain, data: str) -> bool:
+    """Replace the domain of one entry, fitted on the scenes ``data``; False without such an entry.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(path)
+    entries = _entries(path) if path.is_file() else {}
+    if field not in entries:
+        return False
+    entries[field] |= {"domain": domain.to_json(), "domain_data": data}
+    _write(path, entries)
+    return True
 
 
 def load_calibration(path: Path | str, field: str) -> Calibration | None:
@@ -64,6 +77,12 @@ def load_calibration(path: Path | str, field: str) -> Calibration | None:
     if not (all(map(math.isfinite, calibration.numbers().values())) and 0 <= calibration.auc <= 1):
         raise _damaged(path, str(calibration.numbers()))
     return calibration
+
+
+def _write(path: Path, entries: Mapping[str, Any]) -> None:
+    content = {"format": FORMAT, "version": 1, "fields": entries}
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _entries(path: Path) -> dict[str, Any]:

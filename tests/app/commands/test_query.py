@@ -73,6 +73,7 @@ def test_splats_with_features(splats, tmp_path):
     report = json.loads((out / "answer.json").read_text())
     red, blue, giraffe, unicorn = report["phrases"]
     assert red["present"] and blue["present"] and not giraffe["present"]
+    assert giraffe["verdict"] == "no confident match" and "no cut was fitted" in giraffe["doubt"]
     assert giraffe["selected"] == 0 and giraffe["objects"] == [] and "ply" not in giraffe
     assert unicorn["known"] is False and unicorn["unknown_word"] == "unicorn"
     assert len(red["objects"]) == 2 and 0.5 <= red["threshold"] <= 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.query import Calibration, Query, QueryableFeatures, TextVectors, ask, calibrate
-from gaussiancross.core.query.calibration import load_calibration, save_calibration
+from gaussiancross.core.query.calibration import load_calibration, save_calibration, update_domain
 from gaussiancross.core.query.domain import Domain
 
 
@@ -68,6 +68,9 @@ def test_the_domain_is_stored_beside_the_cut(tmp_path, domain):
     stored = load_calibration(path, "lifted")
     assert stored is not None and stored.data == "rooms" and stored.lowest == 0.1
     assert stored.domain.is_foreign(scene(9, foreign=True)) and not stored.domain.is_foreign(scene(9))
+    assert update_domain(path, "lifted", Domain.fit([scene(1, foreign=True)]), "others")
+    assert load_calibration(path, "lifted").domain.is_foreign(scene(9)) and load_calibration(path, "lifted").cut == 0.6
+    assert not update_domain(path, "model", domain, "others")
     content = json.loads(path.read_text())
     content["fields"]["lifted"]["domain"]["mean"] = [1.0]
     path.write_text(json.dumps(content))
