@@ -139,7 +139,7 @@ class Inspector:
     @property
     def url(self) -> str:
         """Address of the page on this machine."""
-        shown = "localhost" if self._host in ("0.0.0.0", "::") else self._host
+        shown = "localhost" if self._host in ("0.0.0.0", "::") else self._host  # noqa: S104 - compares, binds nothing
         return f"http://[{shown}]:{self._port}" if ":" in shown else f"http://{shown}:{self._port}"
 
     @property
