@@ -128,6 +128,20 @@ def as_polycam(source: Source, out: Path) -> Path:
     return out
 
 
+def as_open3d(source: Source, out: Path) -> Path:
+    for part in ("color", "depth"):
+        (out / part).mkdir(parents=True)
+    lines = []
+    for i, name in enumerate(source.names):
+        shutil.copyfile(source.color(name), out / "color" / f"{i:05d}.jpg")
+        shutil.copyfile(source.depth(name), out / "depth" / f"{i:05d}.png")
+        lines += [f"{i} {i} {i + 1}", *(" ".join(f"{v:.9f}" for v in row) for row in source.pose(name))]
+    (out / "trajectory.log").write_text("\n".join(lines) + "\n")
+    about = {"width": source.size[0], "height": source.size[1], "intrinsic_matrix": source.K.T.ravel().tolist()}
+    (out / "intrinsic.json").write_text(json.dumps(about))
+    return out
+
+
 def as_colmap(source: Source, out: Path, binary: bool = True, points: PointScene | None = None) -> Path:
     """COLMAP's model and images, without depth."""
     (out / "images").mkdir(parents=True)

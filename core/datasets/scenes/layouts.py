@@ -1,9 +1,10 @@
-"""Read captures in the layouts of COLMAP, TUM RGB-D, 7-Scenes and Polycam.
+"""Read captures in the layouts of COLMAP, TUM RGB-D, 7-Scenes, Polycam and Open3D (Azure Kinect, RealSense).
 
 COLMAP     sparse/0/{cameras,images,points3D}.{bin,txt}, images/…; optional depth/<name>.png (millimetres)
 TUM RGB-D  rgb.txt, depth.txt, groundtruth.txt (time, file or pose per line); depth in 1/5000 m
 7-Scenes   frame-<i>.{color.jpg|png, depth.png, pose.txt}, also in seq-<n>/; camera-intrinsics.txt (3×3)
 Polycam    keyframes/{images,corrected_images}/<t>.jpg, {cameras,corrected_cameras}/<t>.json, depth/<t>.png
+Open3D     color/, depth/ (millimetres), intrinsic.json or camera_intrinsic.json, trajectory.log, also in scene/
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def read_polycam(
             data = parse_json(file.read_bytes())
             c2w = np.eye(4)
             c2w[:3] = [[float(data[f"t_{i}{j}"]) for j in range(4)] for i in range(3)]
-            lens = Lens(*(float(data[key]) for key in ("fx", "fy", "cx", "cy")))
+            lens = Lens(float(data["fx"]), float(data["fy"]), float(data["cx"]), float(data["cy"]))
             size = (int(data["width"]), int(data["height"]))
         except (OSError, ValueError, KeyError, TypeError):
             skipped.add("unreadable camera", file.stem)
@@ -164,6 +165,39 @@ def read_polycam(
         color = root / f"{prefix}images" / f"{file.stem}.jpg"
         pose = c2w @ np.diag([1.0, -1.0, -1.0, 1.0])  # ARKit's cameras look along −z, y up
         listed.append(ListedFrame(file.stem, color, depth if depth.is_file() else None, pose, lens, size))
+    return read_listed(folder, listed, 0.001, skipped, max_frames, cache, report)
+
+
+def read_open3d(
+    folder: Path, max_frames: int | None = None, cache: ArrayCache | None = None, report: Report = SILENT
+) -> PosedFrames:
+    """Read the frames of a recording of Azure Kinect or RealSense with the trajectory of Open3D's reconstruction.
+
+    Images and depth images belong together in the order of their names, frame i of the trajectory to the i-th pair.
+    """
+    file, trajectory = _first(folder, _INTRINSICS), _first(folder, _TRAJECTORIES)
+    assert file is not None and trajectory is not None  # the layout has both
+    try:
+        data = parse_json(file.read_bytes())
+        K = np.array(data["intrinsic_matrix"], np.float64).reshape(3, 3).T  # stored column by column
+        size = (int(data["width"]), int(data["height"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(file, "width, height and intrinsic_matrix", f"something else ({error})") from error
+    if not np.isfinite(K).all() or min(K[0, 0], K[1, 1]) <= 0 or min(size) < 1:
+        raise InputError(file, "positive focal lengths", f"{K.tolist()} at {size[0]}×{size[1]}")
+    try:
+        values = np.array(trajectory.read_text().split(), np.float64).reshape(-1, 19)  # 3 numbers of the frame, 4×4
+    except (OSError, ValueError) as error:
+        raise InputError(trajectory, "five lines per frame", f"something else ({error})") from error
+    colors = sorted(p for p in (folder / "color").iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    depths = sorted((folder / "depth").glob("*.png"))
+    if len(colors) != len(depths):
+        raise InputError(folder, "as many depth images as colour images", f"{len(depths)} and {len(colors)}")
+    lens, skipped, listed = _whole_pixels(K[0, 0], K[1, 1], K[0, 2], K[1, 2]), SkippedFrames(), []
+    for color, depth, row in zip(colors, depths, values, strict=False):
+        listed.append(ListedFrame(color.stem, color, depth, row[3:].reshape(4, 4), lens, size))
+    for color in colors[len(values) :]:
+        skipped.add("no pose", color.stem)
     return read_listed(folder, listed, 0.001, skipped, max_frames, cache, report)
 
 
@@ -187,10 +221,27 @@ LAYOUTS = (
         lambda folder: any(next((folder / name).glob("*.json"), None) for name in _POLYCAM),
         read_polycam,
     ),
+    Layout(
+        "Open3D",
+        "color/ + depth/ + intrinsic.json + trajectory.log",
+        lambda folder: (
+            (folder / "color").is_dir()
+            and (folder / "depth").is_dir()
+            and None not in (_first(folder, _INTRINSICS), _first(folder, _TRAJECTORIES))
+        ),
+        read_open3d,
+    ),
 )
 """Layouts besides ScanNet's and nerfstudio's."""
 
+_INTRINSICS = ("intrinsic.json", "camera_intrinsic.json")
+_TRAJECTORIES = ("trajectory.log", "scene/trajectory.log")
 _POLYCAM = ("keyframes/cameras", "keyframes/corrected_cameras")
+
+
+def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of some files that a folder has."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _seven_scenes_images(folder: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from helpers.docs_workspace import SMALL_PRETRAINING
 from helpers.networks import small_model
 from helpers.rewritten import Source
 
-LAYOUTS = ("export", "nerfstudio", "colmap", "tum", "seven_scenes", "polycam")
+LAYOUTS = ("export", "nerfstudio", "colmap", "tum", "seven_scenes", "polycam", "open3d")
 
 
 @pytest.fixture(scope="module")

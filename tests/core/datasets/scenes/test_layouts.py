@@ -24,6 +24,7 @@ LAYOUTS: dict[str, Callable[[Source, Path], Path]] = {
     "TUM": rewritten.as_tum,
     "7-Scenes": rewritten.as_seven_scenes,
     "Polycam": rewritten.as_polycam,
+    "Open3D": rewritten.as_open3d,
 }
 
 
@@ -205,4 +206,8 @@ def test_damaged_lists_name_their_file(source: Source, tmp_path: Path) -> None:
     folder = rewritten.as_seven_scenes(source, tmp_path / "seven")
     (folder / "camera-intrinsics.txt").write_text("1 2 3")
     with pytest.raises(InputError, match=r"camera-intrinsics\.txt: expected 9 finite numbers, found 3"):
+        Capture(folder).frames(0)
+    folder = rewritten.as_open3d(source, tmp_path / "open3d")
+    (folder / "trajectory.log").write_text("0 0 1\n1 0 0 0\n")
+    with pytest.raises(InputError, match=r"trajectory\.log: expected five lines per frame"):
         Capture(folder).frames(0)
