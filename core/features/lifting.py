@@ -144,7 +144,7 @@ def lift_voxels(
 def lift_views(coord: Tensor, views: Views, config: LiftConfig | None = None) -> Lifted:
     """Lift the teacher features of target views onto points, view by view; see `lift`.
 
-    Training uses `lift_scenes.lift_scenes`, which is tested against this.
+    Training uses `lift_scenes.lift_scenes` on CUDA, which is tested against this.
 
     Args:
         coord: [N, 3] in the views' world, metres.

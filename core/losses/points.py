@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..data.batch import Batch
 from ..features.lift_scenes import lift_scenes
+from ..features.lifting import Lifted, lift_views
 from ..nn.stages import Stages
 from ..nn.standardize import Standardize
 from .gaussiancross import point_cosine
@@ -37,18 +38,28 @@ def point_targets(batch: Batch, order: Tensor, standardize: Standardize | None) 
     """
     coord, teacher = batch.points.coord, batch.views[0].teacher
     assert teacher is not None
-    dtype = torch.bfloat16 if coord.is_cuda else torch.float32
+    dtype, on_cpu = torch.bfloat16 if coord.is_cuda else torch.float32, coord.device.type == "cpu"
     rows, total = coord.new_zeros(len(coord), teacher.shape[-1], dtype=dtype), coord.new_zeros(())
     with torch.autocast(coord.device.type, enabled=False):
-        for span, lifted in zip(batch.points.spans(), lift_scenes(batch.points, batch.views), strict=True):
+        for span, lifted in zip(batch.points.spans(), _lifted(batch), strict=True):
             seen = lifted.views > 0  # [n]
-            target = F.normalize(lifted.features, dim=1)  # [n, D]
+            # Unseen points are left out on the CPU; on other devices, finding them would wait.
+            pick = seen.nonzero()[:, 0] if on_cpu else slice(None)
+            features, weight = lifted.features[pick], seen[pick] / (seen.sum().clamp_min(1) * len(batch.views))
+            target = F.normalize(features, dim=1)  # [k, D]
             if standardize is not None:
-                target = standardize(target, seen)
-            weight = seen / (seen.sum().clamp_min(1) * len(batch.views))  # [n]
-            rows.index_add_(0, order[span], (F.normalize(target, dim=1) * weight[:, None]).to(dtype))
+                target = standardize(target, None if on_cpu else seen)
+            rows.index_add_(0, order[span][pick], (F.normalize(target, dim=1) * weight[:, None]).to(dtype))
             total += weight.sum()
     return rows, total
+
+
+def _lifted(batch: Batch) -> Iterable[Lifted]:
+    """Features that the views see at the points of each scene: view by view on the CPU, where this takes less time."""
+    if batch.points.coord.device.type != "cpu":
+        return lift_scenes(batch.points, batch.views)
+    scenes = zip(batch.points.spans(), batch.views, strict=True)
+    return (lift_views(batch.points.coord[span], views) for span, views in scenes)
 
 
 def cell_sums(stages: Stages, values: Tensor) -> list[Tensor]:
