@@ -63,7 +63,7 @@ def _precomputed(folder: Path) -> None:
 
 
 def _calibration(folder: Path) -> Path:
-    save_calibration(folder / "c.json", "lifted", Calibration(*(0.5 for _ in Calibration._fields)), {"scenes": 3})
+    save_calibration(folder / "c.json", "lifted", Calibration(cut=0.5, auc=0.9, share=0.5, floor=0.5), {"scenes": 3})
     return folder / "c.json"
 
 

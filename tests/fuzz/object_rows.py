@@ -66,11 +66,15 @@ def _array(name: str, columns: int) -> Callable[[Path], Path]:
     return write
 
 
+PCD = "VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 4\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\n"
+PCD += "POINTS 4\nDATA ascii\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n"
+
 POINT_ROWS = [
     Reader("points: ASCII PLY", ascii_ply, formats.read_point_file),
     Reader("points: .npy", _array("x.npy", 9), formats.read_point_file),
     Reader("points: .npz", _array("x.npz", 9), formats.read_point_file),
     Reader("points: .xyz", _array("x.xyz", 6), formats.read_point_file),
+    Reader("points: .pcd", text("x.pcd", PCD), formats.read_point_file),
     Reader("points: .csv", _array("x.csv", 6), formats.read_point_file),
 ]
 
