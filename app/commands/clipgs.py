@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -29,6 +28,7 @@ from ...core.models.clipgs_builtin import load_builtin_clipgs
 from ...core.query.index import VectorIndex
 from ...trainers.clipgs.config import BASE_RUN, CPU_RUN, SMALL_RUN, TINY_RUN, ClipGSRun
 from ...trainers.clipgs.trainer import ClipGSTrainer, load_clipgs
+from ...trainers.engine.ranks import Ranks, joined_ranks
 from ..objects.load_object import OBJECT_FILES, read_any_object
 from ..objects.search import (
     Embedded,
@@ -189,14 +189,13 @@ def main(args: Sequence[str]) -> int:
 
 def run_train(options: Train, console: Console | None = None) -> int:
     """Train; returns 130 if interrupted."""
-    console = console or Console()
     if not options.config.data:
         raise InputError("--data", "a folder of triplets", "none given")
-    device = pick_device(options.device)
-    if "RANK" in os.environ and torch.distributed.is_available() and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        if device.type == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    with joined_ranks(options.device) as device:
+        return _train(options, device, console or Ranks.current().console())
+
+
+def _train(options: Train, device: torch.device, console: Console) -> int:
     trainer = ClipGSTrainer(options.config, options.run_dir, device=device)
     if trainer.resume():
         console.print(f"Continuing from step {trainer.step} of {options.run_dir}.", soft_wrap=True, markup=False)

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ...core.device import pick_device
 from ...core.errors import InputError
 from ...core.io.pretrained import TRAINED
 from ...trainers.downstream.config import SemanticTraining
@@ -28,6 +27,7 @@ from ...trainers.downstream.published import (
 )
 from ...trainers.downstream.results import RESULTS, SemanticResult
 from ...trainers.downstream.run import SemanticRun, run_semantic
+from ...trainers.engine.ranks import Ranks, joined_ranks
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,16 @@ DESCRIPTION: dict[Task, str] = {
 
 def run(task: Task, preset: str, options: Downstream, console: Console | None = None) -> int:
     """Train, test, write and print; 130 when interrupted."""
-    console = console or Console()
     labels = replace(options.config.labels, data=options.data or options.config.labels.data)
     plan = SemanticRun(
         task, preset, replace(options.config, labels=labels), options.run_dir, PRESETS[task][preset].folds
     )
-    result = run_semantic(plan, pick_device(options.device), options.seconds, console)
+    with joined_ranks(options.device) as device:
+        ranks = Ranks.current()
+        console = console or ranks.console()
+        result = run_semantic(plan, device, options.seconds, console)
+    if result is None and not ranks.is_first:
+        return 0
     if result is None:
         console.print("Not at the last step yet; the same command continues.", markup=False)
         return 130

@@ -11,10 +11,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from ...core.device import pick_device
 from ...core.errors import InputError
 from ...trainers.downstream.instance_config import INSTANCES, InstanceTraining
 from ...trainers.downstream.instance_run import InstanceOutcome, InstanceRun, run_instances
+from ...trainers.engine.ranks import Ranks, joined_ranks
 from .finetune import print_published
 
 
@@ -58,10 +58,14 @@ def main(args: Sequence[str]) -> int:
 
 def run(preset: str, options: Instances, console: Console | None = None) -> int:
     """Train, test, write and print; 130 when interrupted."""
-    console = console or Console()
     labels = replace(options.config.labels, data=options.data or options.config.labels.data)
     plan = InstanceRun(preset, replace(options.config, labels=labels), options.run_dir, options.pictures)
-    outcome = run_instances(plan, pick_device(options.device), options.seconds, console)
+    with joined_ranks(options.device) as device:
+        ranks = Ranks.current()
+        console = console or ranks.console()
+        outcome = run_instances(plan, device, options.seconds, console)
+    if outcome is None and not ranks.is_first:
+        return 0
     if outcome is None:
         console.print("Not at the last step yet; the same command continues.", markup=False)
         return 130

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 from rich.console import Console
 
@@ -26,6 +27,7 @@ from ...core.device import pick_device
 from ...core.io.checkpoint import latest_checkpoint, load_meta
 from ...core.report import report_of
 from ...trainers.engine.live import LiveFeed
+from ...trainers.engine.ranks import Ranks, joined_ranks
 from ...trainers.pretraining.adapt import ADAPTABLE, STEPS, for_capture, like_checkpoint, measure_costs
 from ...trainers.pretraining.config import PretrainConfig, without_teacher
 from ...trainers.pretraining.data import PretrainData
@@ -108,9 +110,13 @@ def parse(args: Sequence[str]) -> Pretrain:
     return replace(options, adaptable=frozenset(ADAPTABLE) - typed_fields)
 
 
-def prepare(options: Pretrain, console: Console) -> Pretrainer:
-    """Open the data and the run, continued from its last checkpoint where there is one."""
-    device, config = pick_device(options.device), options.config
+def prepare(options: Pretrain, console: Console, device: torch.device | None = None) -> Pretrainer:
+    """Open the data and the run, continued from its last checkpoint where there is one.
+
+    Args:
+        device: by default the one that the options name.
+    """
+    device, config = device or pick_device(options.device), options.config
     config = replace(config, data=replace(config.data, data=JOIN.join(options.data) or config.data.data))
     if device.type == "cpu" and config.data.width * config.data.height > CPU_PIXELS:
         console.print("On a CPU a step of this size takes minutes; `gaussiancross pretrain tiny` is made for it.")
@@ -155,8 +161,15 @@ def fit(trainer: Pretrainer, options: Pretrain, console: Console) -> dict[str, f
 
 def run(options: Pretrain, console: Console | None = None) -> int:
     """Train; returns 130 if interrupted."""
-    console = console or Console()
-    trainer = prepare(options, console)
+    with joined_ranks(options.device) as device:
+        ranks = Ranks.current()
+        if ranks.world > 1:  # the steps that fit into a time are no other on one rank than on another
+            options = replace(options, adaptable=options.adaptable - {STEPS}, view=options.view and ranks.is_first)
+        return _run(options, console or ranks.console(), device)
+
+
+def _run(options: Pretrain, console: Console, device: torch.device) -> int:
+    trainer = prepare(options, console, device)
     with _viewer(trainer, options):
         result = fit(trainer, options, console)
         if trainer.interrupted is not None:

@@ -86,13 +86,13 @@ def run_instances(
         model: by default loaded from ``config.init``.
 
     Returns:
-        None when Ctrl-C, SIGTERM or the time limit ended the training before its last step.
+        None when Ctrl-C, SIGTERM or the time limit ended the training before its last step, and on ranks other than 0.
     """
     console = console or Console()
     config, folder = run.config, run.run_dir
     model = starting_model(config, model, console)
     trainer = InstanceTrainer(config, folder, scenes, model, device)
-    if not trainer.complete(seconds, console):
+    if not trainer.complete(seconds, console) or not trainer.ranks.is_first:
         return None
     results = _test(trainer, run.pictures, console)
     changed, init = ["preset"], pretrained_name(config, model)

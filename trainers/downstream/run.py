@@ -69,22 +69,25 @@ def run_semantic(
         model: by default loaded from ``config.init``.
 
     Returns:
-        the result; None when Ctrl-C, SIGTERM or the time limit ended a training before its last step.
+        the result; None when Ctrl-C, SIGTERM or the time limit ended a training before its last step, and on other
+        ranks than 0.
     """
     console = console or Console()
     if run.folds and scenes is not None:
         raise InputError("scenes", "none for a run with folds, which open their own", "scenes")
     model = starting_model(run.config, model, console)
     if not run.folds:
-        return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)
+        return _run_one(run, run.config, run.run_dir, {}, device, seconds, console, scenes, model)[1]
     parts = []
     for area in run.folds:
         console.print(f"{area} held out", style="bold")
         config, folder = held_out(run.config, area), run.run_dir / area
-        part = _run_one(run, config, folder, {"fold": area}, device, seconds, console, None, model)
-        if part is None:
+        finished, part = _run_one(run, config, folder, {"fold": area}, device, seconds, console, None, model)
+        if not finished:
             return None
-        parts.append(part)
+        parts += [] if part is None else [part]
+    if not parts:
+        return None
     about = {k: v for k, v in parts[0].about.items() if k != "fold"} | {"folds": list(run.folds)}
     about |= {k: sum(p.about[k] for p in parts) for k in ("scenes", "seconds")}
     total = sum_results(parts, about | {"config": to_dict(run.config)})
@@ -102,13 +105,14 @@ def _run_one(
     console: Console,
     scenes: LabelledScenes | None,
     model: Model,
-) -> SemanticResult | None:
+) -> tuple[bool, SemanticResult | None]:
+    """Train and test one model; returns whether all steps are done, and the result, None on ranks other than 0."""
     if config.fixed:
         trainer = CachedFeatureProbe(config, folder, scenes, model, device=device, console=console, test_follows=True)
     else:
         trainer = SemanticTrainer(config, folder, scenes, model, device)
-    if not trainer.complete(seconds, console):
-        return None
+    if not trainer.complete(seconds, console) or not trainer.ranks.is_first:
+        return trainer.finished, None
     scenes_tested = _test(trainer, console)
     assert trainer.confusion is not None
     changed = changed_options(run.task, run.preset, run.config, model)
@@ -120,7 +124,7 @@ def _run_one(
     if isinstance(trainer, SemanticTrainer) and not config.frozen:
         card = {"run": folder.name, "task": run.task, "preset": run.preset, "init": init, "step": trainer.step}
         trained_backbone(trainer.model, config.voxel_size).save_pretrained(folder / TRAINED, card)
-    return result
+    return True, result
 
 
 def _test(trainer: SemanticTrainer | CachedFeatureProbe, console: Console) -> int:

@@ -19,6 +19,7 @@ from ...core.data.scene import IGNORE, PointScene, PosedFrames, SceneDataset
 from ...core.datasets import PointceptDataset, open_dataset
 from ...core.datasets.scenes.splits import sample_points, sample_scenes, was_sampled, with_labels_at
 from ...core.errors import InputError
+from ..engine.ranks import Ranks
 from .config import LabelConfig, SemanticTraining
 
 CACHED = 32
@@ -199,7 +200,8 @@ class SemanticData:
 
     def __init__(self, config: SemanticTraining, scenes: LabelledScenes) -> None:
         scenes.check_labels()
-        self.config, self.scenes = config, scenes
+        self.config, self.scenes, self._ranks = config, scenes, Ranks.current()
+        self.slots = self._ranks.share(config.batch_size, "batch_size")
         self._scene = lru_cache(maxsize=CACHED)(scenes.train.scene)
 
     @property
@@ -214,12 +216,16 @@ class SemanticData:
         return int(np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.scenes.train))[position])
 
     def batch(self, step: int) -> PointBatch:
-        """Return the training batch of ``step``, on the CPU: a function of the seed and the step."""
+        """Return the training batch of ``step``, on the CPU: a function of the seed and the step.
+
+        In a distributed run these are this rank's scenes of it, which are mixed among themselves.
+        """
         scenes = []
-        for slot in range(self.config.batch_size):
+        for slot in self.slots:
             rng = np.random.default_rng([self.config.seed, 2, step, slot])
             scenes.append(self.augmented(self._scene(self.scene_index(step, slot)), rng))
-        rng = np.random.default_rng([self.config.seed, 3, step])
+        own = [self._ranks.rank] if self._ranks.world > 1 else []
+        rng = np.random.default_rng([self.config.seed, 3, step, *own])
         mixed = mix3d(scenes, self.config.mix, rng)
         return PointBatch.cat([make_points(s, self.config.voxel_size, rng)[0] for s in mixed])
 

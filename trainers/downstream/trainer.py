@@ -126,7 +126,7 @@ class SceneTrainer(Trainer[PointBatch], Generic[M]):
         """Update once on the sum of the losses."""
         self.model.train()
         config = self.config
-        parts = batch.split(math.ceil(config.batch_size / config.micro_batch)) if config.micro_batch else [batch]
+        parts = batch.split(math.ceil(len(self.data.slots) / config.micro_batch)) if config.micro_batch else [batch]
         lr = one_cycle(self.step, self.schedule.steps, config.optim.lr, config.optim.warmup)
         losses = [partial(self._losses, part, self.step * len(parts) + k) for k, part in enumerate(parts)]
         return self.update(self.model, self.optimizer, losses, lr, config.optim.grad_clip)

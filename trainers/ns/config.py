@@ -161,12 +161,12 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         """Check the options before a run folder is created; replace "cuda" by "cpu" where splatting works only there.
 
         Raises:
-            InputError: several devices or machines, an unavailable device, or an unknown ``--vis``.
+            InputError: several devices without CUDA, an unavailable device, or an unknown ``--vis``.
         """
         machine = self.machine
-        if machine.num_devices * machine.num_machines != 1:
+        if machine.num_devices * machine.num_machines != 1 and not torch.cuda.is_available():
             found = f"{machine.num_devices} devices on {machine.num_machines} machines"
-            raise InputError("--machine", "one device per run", found, "start one run per device")
+            raise InputError("--machine", "one device per run without CUDA", found)
         if machine.device_type == "cuda" and not torch.cuda.is_available():
             hint = "leave the flag out, or install a CUDA build of PyTorch"
             raise InputError("--machine.device-type cuda", "a CUDA device", "none that PyTorch can use", hint)
@@ -175,8 +175,8 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         if self.vis not in VIS:
             hint = "curves always go to TensorBoard and metrics.jsonl; tensorboard alone means no viewer"
             raise InputError("--vis", " or ".join(VIS), str(self.vis), hint)
-        if machine.device_type == "cuda":
-            machine.device_type = "cuda" if default_device().type == "cuda" else "cpu"
+        if machine.device_type == "cuda" and default_device().type != "cuda":
+            machine.device_type, machine.num_devices, machine.num_machines = "cpu", 1, 1
 
     # --- called by ns-train, in this order ------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from ...core.errors import InputError
 from ...core.io.atomic import atomic_file
 from ..engine.live import LiveFeed
+from ..engine.ranks import Ranks
 from ..pretraining.config import without_teacher
 from .exits import print_stderr, sentences
 
@@ -38,7 +39,7 @@ class GaussianCrossTrainer:
 
     Args:
         config: options of the run.
-        local_rank, world_size: passed by nerfstudio; one process only.
+        local_rank, world_size: passed by nerfstudio, which starts one process per device.
         viewer: opens the viewer, if the run is to have one. Passed in, because `trainers` imports no viewer.
 
     Attributes:
@@ -57,7 +58,9 @@ class GaussianCrossTrainer:
         world_size: int = 1,
         viewer: ViewerFactory | None = None,
     ) -> None:
-        self.config, self._open_viewer = config, viewer
+        self.config, self._open_viewer, self._local_rank = config, viewer, local_rank
+        self.ranks = Ranks.current()
+        del world_size  # `Ranks` asks torch
         self.base_dir: Path = config.get_base_dir()
         self.checkpoint_dir: Path = config.get_checkpoint_dir()
         self.feed = LiveFeed()
@@ -65,7 +68,7 @@ class GaussianCrossTrainer:
 
     def setup(self, test_mode: str = "val") -> None:
         """Build network, data and viewer, and find the checkpoint to continue from."""
-        with sentences():
+        with sentences(), self.ranks.failing_together():
             self._setup()
 
     def _setup(self) -> None:
@@ -74,6 +77,9 @@ class GaussianCrossTrainer:
         config = self.config
         config.validate()
         device = config.machine.device_type
+        if self.ranks.world > 1:
+            torch.cuda.set_device(self._local_rank)
+            device = f"cuda:{self._local_rank}"
         if device == "cpu" and config.method_name == "gaussiancross":
             print_stderr(
                 "No CUDA device in use: at full size a step takes minutes on a CPU; "
@@ -93,10 +99,13 @@ class GaussianCrossTrainer:
             after_save=self._save_pipeline,
         )
         self._resume()
-        if (missing := without_teacher(self.run.config, "--pipeline.datamanager.teacher")) is not None:
+        if (
+            self.ranks.is_first
+            and (missing := without_teacher(self.run.config, "--pipeline.datamanager.teacher")) is not None
+        ):
             print_stderr(missing, "bold yellow")  # after all checks: a failed one prints a single line
         self.feed.pause(config.start_paused)
-        if self._open_viewer is not None and config.is_viewer_enabled():
+        if self._open_viewer is not None and config.is_viewer_enabled() and self.ranks.is_first:
             where = config.viewer
             port = where.websocket_port_default if where.websocket_port is None else where.websocket_port
             self._viewer = self._open_viewer(self.run, where.websocket_host, port, where.make_share_url)
@@ -117,7 +126,7 @@ class GaussianCrossTrainer:
             if checkpoint is None:
                 which = "checkpoints" if step is None else f"a checkpoint of step {step}"
                 raise InputError(path, f"a run folder with {which}, or one checkpoint", "neither")
-        if self.run.resume(checkpoint):
+        if self.run.resume(checkpoint) and self.ranks.is_first:
             source = self.base_dir if path is None else path
             CONSOLE.print(f"Continuing from step {self.run.step} of {source}.", soft_wrap=True, markup=False)
 
@@ -130,14 +139,19 @@ class GaussianCrossTrainer:
                 self.shutdown()
 
     def _train(self) -> None:
-        self.run.fit(console=CONSOLE)
+        self.run.fit(console=CONSOLE if self.ranks.is_first else self.ranks.console())
         if self.run.interrupted is not None:
             progress = f"checkpoint of step {self.run.step}" if self.run.step else "no step yet"
             sentence = f"Interrupted: {progress} in {self.base_dir}; pass it to --load-dir to continue."
             print_stderr(sentence, "bold yellow")
             raise SystemExit(128 + self.run.interrupted)
+        if not self.ranks.is_first:
+            return
         CONSOLE.print(f"Done: {self.run.step} steps, run folder {self.base_dir}", style="bold green", soft_wrap=True)
-        if self._viewer is not None and not self.config.viewer.quit_on_train_completion:
+        wait = (
+            self.ranks.world == 1 and not self.config.viewer.quit_on_train_completion
+        )  # the others wait at most a while
+        if self._viewer is not None and wait:
             CONSOLE.print("The viewer stays open; Ctrl-C ends it.")
             wait_for_interrupt()
             CONSOLE.print("Viewer closed.")

@@ -21,7 +21,7 @@ class DataConfig:
     teacher_cache: str = "auto"
     """Cache of teacher features: "auto" ($GAUSSIANCROSS_CACHE or ~/.cache/gaussiancross), "memory", or a folder."""
     batch_size: int = 1
-    """Scenes per step."""
+    """Scenes per step, of all processes together."""
     micro_batch: int = 0
     """Scenes per forward pass, to save memory; 0 takes all. Batch norms then use the statistics of these few scenes."""
     workers: int = 0

@@ -22,6 +22,7 @@ from ...core.io.cache import cache_folder
 from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher, memoize_features
 from ..engine.prefetch import prefetched
+from ..engine.ranks import Ranks
 from .config import DataConfig
 
 
@@ -52,6 +53,7 @@ class PretrainData:
         self.teacher = _teacher(config) if teacher is None else teacher
         if len(self.train) == 0:
             raise InputError(config.data, "at least one scene to train on", "none")
+        self.slots = Ranks.current().share(config.batch_size, "data.batch_size")
         self._train_scene = lru_cache(maxsize=16)(self.train.scene)
         self._train_frames = lru_cache(maxsize=64)(self.train.frames)
 
@@ -79,8 +81,8 @@ class PretrainData:
         return int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))[position])
 
     def batch(self, step: int) -> Batch:
-        """Return the training batch of ``step``, on the CPU."""
-        return join([self.slot(step, slot) for slot in range(self.config.batch_size)])
+        """Return the training batch of ``step``, on the CPU; in a distributed run this rank's scenes of it."""
+        return join([self.slot(step, slot) for slot in self.slots])
 
     def slot(self, step: int, slot: int, packed: bool = False) -> Batch:
         """Return one scene of the batch of ``step``, a function of both numbers alone.

@@ -88,6 +88,9 @@ class Pretrainer(Trainer[Batch]):
         )
         if config.data.micro_batch < 0:
             raise InputError("data.micro_batch", "0 or a number of scenes", str(config.data.micro_batch))
+        if self.ranks.world > 1 and config.model.lattice == "cuboid" and config.model.unet_norm == "batch":
+            found = 'model.lattice "cuboid", whose scenes may pass the network one by one'
+            raise InputError("model.unet_norm", '"group" in several processes', found)
         self.device = default_device(device)
         self.data = data or PretrainData(config.data, config.model.input, config.seed)
         if self.data.input.pairs != config.model.input.pairs:
