@@ -193,6 +193,8 @@ NOT_RUN = {
     "ns-train gaussiancross --data SCANNET --pipeline.datamanager.teacher cached:FEATURES": "needs CUDA",
     "gaussiancross pretrain full --data SCANNET --data.teacher cached:FEATURES": "needs CUDA",
     "gaussiancross bench gpu": "needs CUDA",
+    "torchrun --nproc-per-node 4 --no-python gaussiancross pretrain full --data SCANNET --data.batch-size 8"
+    " --run-dir runs/four": "needs CUDA; tests/trainers/engine/test_ranks.py starts torchrun on the CPU",
     "gaussiancross bench rooms --variant full": "takes hours; tests/benchmarks/test_rooms_bench.py runs it in small",
     "gaussiancross bench livingroom CAPTURE": "trains for ten minutes",
     "gaussiancross bench livingroom CAPTURE --anchors lattice --cells 100000 --seconds 300": "trains for five minutes",

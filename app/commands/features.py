@@ -20,6 +20,8 @@ from ...core.teachers.base import ImageTeacher
 from ...core.teachers.cache import MANIFEST, Plan, plan_cache, write_cache
 from ...core.teachers.registry import make_teacher
 from ...core.teachers.shards import ShardFolder, Storage, stored_bytes
+from ...trainers.downstream.scenes import SceneSubset
+from .shard import of_shard
 
 SCANNET = (30, 30, 40)
 """Frames per scene and tokens of a frame: ScanNet at 640×480 with patches of 16 pixels."""
@@ -42,6 +44,8 @@ class Features:
     """float16, or int8 with one scale per token (half the size); the error is printed."""
     splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val")
     """Splits to compute."""
+    shard: str = ""
+    """Compute every N-th scene from the I-th on, "I/N" with I from 0, beside the other processes; "" computes all."""
     estimate: bool = False
     """Print the disk space that is needed, and stop."""
     verify: bool = False
@@ -56,6 +60,9 @@ def main(args: Sequence[str]) -> int:
     if not options.data:
         raise InputError("gaussiancross features", "a dataset", "none", "for example rooms:8, or a folder")
     datasets = open_splits(options.data, options.splits)
+    if options.shard:
+        for name, dataset in datasets.items():
+            datasets[name] = SceneSubset(dataset, of_shard(range(len(dataset)), options.shard))
     with console.status("loading the teacher …"):
         teacher = make_teacher(options.teacher)
         if not isinstance(teacher, ImageTeacher):
@@ -96,7 +103,9 @@ def write(
     frames, total, worst = 0, 0.0, 0.0
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("scenes", total=plan.scenes)
-        for done in write_cache(folder, teacher, options.teacher, datasets, options.storage):
+        for done in write_cache(
+            folder, teacher, options.teacher, datasets, options.storage, writer=options.shard.replace("/", "-of-")
+        ):
             frames, worst = frames + done.frames, max(worst, done.error[1])
             total += done.error[0] * done.frames
             bar.update(task, advance=1, description=done.scene)

@@ -19,6 +19,7 @@ from ...core.io.arrays import read_array
 from ...core.io.ply_table import count_vertices
 from .batch_jobs import announce, check_options, keep_options, run
 from .prepare_objects import Objects, prepare_objects
+from .shard import of_shard
 
 SKIPPED = "skipped.txt"
 
@@ -39,6 +40,8 @@ class ScanNet:
     """Scenes to prepare; all by default."""
     seed: int = 0
     """Seed of the data-efficient splits, for downloads without tasks/."""
+    shard: str = ""
+    """Prepare every N-th scene from the I-th on, "I/N" with I from 0, beside the other processes; "" prepares all."""
     workers: int = 0
     """Processes; 0 takes one per core."""
     estimate: bool = False
@@ -57,6 +60,8 @@ class S3DIS:
     """Rotate every room to the axes, by the download's angles."""
     only: tuple[str, ...] = ()
     """Areas, or rooms as Area_1/office_1; all by default."""
+    shard: str = ""
+    """Prepare every N-th scene from the I-th on, "I/N" with I from 0, beside the other processes; "" prepares all."""
     workers: int = 0
     """Processes; 0 takes one per core."""
     estimate: bool = False
@@ -87,7 +92,7 @@ def prepare_scannet(args: ScanNet, console: Console | None = None) -> int:
     options = {"data": "scannet"} | ({"frames": args.frames, "color_width": args.color_width} if args.frames else {})
     check_options(args.out, options)
     scenes = scannet.find_scenes(args.raw)
-    scenes = _chosen(scenes, args.only, [{s.name} for s in scenes])
+    scenes = of_shard(_chosen(scenes, args.only, [{s.name} for s in scenes]), args.shard)
     table = scannet.read_label_table(args.raw / scannet.LABEL_TABLE)
     points, frames, broken = [], [], {}
     for scene in scenes:
@@ -109,8 +114,11 @@ def prepare_scannet(args: ScanNet, console: Console | None = None) -> int:
         return 0
     keep_options(args.out, options)
     skipped = broken | run(console, [*points, *frames], args.workers)
-    _finish(console, args.out, skipped, sum(t.done for t in points), "scenes")
-    _split(args, console)
+    _finish(console, args.out, skipped, sum(t.done for t in points), "scenes", args.shard)
+    if args.shard:
+        console.print("When all shards are done, the same command without --shard writes the lists of scenes.")
+    else:
+        _split(args, console)
     return 0
 
 
@@ -173,7 +181,7 @@ def prepare_s3dis(args: S3DIS, console: Console | None = None) -> int:
     options = {"data": "s3dis", "align": args.align}
     check_options(args.out, options)
     rooms = s3dis.find_rooms(args.raw)
-    rooms = _chosen(rooms, args.only, [{r.area, f"{r.area}/{r.name}"} for r in rooms])
+    rooms = of_shard(_chosen(rooms, args.only, [{r.area, f"{r.area}/{r.name}"} for r in rooms]), args.shard)
     angles = {area: s3dis.read_alignment(args.raw, area) for area in {r.area for r in rooms}} if args.align else {}
     tasks, broken = [], {}
     for room in rooms:
@@ -193,7 +201,7 @@ def prepare_s3dis(args: S3DIS, console: Console | None = None) -> int:
         return 0
     keep_options(args.out, options)
     skipped = broken | run(console, tasks, args.workers)
-    _finish(console, args.out, skipped, sum(t.done for t in tasks), "rooms")
+    _finish(console, args.out, skipped, sum(t.done for t in tasks), "rooms", args.shard)
     return 0
 
 
@@ -213,12 +221,13 @@ def _chosen(items: list, only: tuple[str, ...], names: list[set[str]]) -> list:
     return [item for item, own in zip(items, names, strict=True) if not only or own & set(only)]
 
 
-def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, what: str) -> None:
-    """Report skipped scenes on the console and in a file; raise an error if none are usable."""
+def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, what: str, shard: str) -> None:
+    """Report skipped scenes on the console and in a file, one per shard; raise an error if none are usable."""
+    name = f"skipped-{shard.replace('/', '-of-')}.txt" if shard else SKIPPED
     for name, why in skipped.items():
         console.print(f"left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
     if not done:
         raise InputError(out, f"{what} to prepare", f"none of {len(skipped)} usable")
     text = "".join(f"{name}: {why}\n" for name, why in skipped.items())
-    (out / SKIPPED).write_text(text, encoding="utf-8")
-    console.print(f"{out}: {done} {what}" + (f", {len(skipped)} left out ({SKIPPED})" if skipped else ""))
+    (out / name).write_text(text, encoding="utf-8")
+    console.print(f"{out}: {done} {what}" + (f", {len(skipped)} left out ({name})" if skipped else ""))

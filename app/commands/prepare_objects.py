@@ -25,6 +25,7 @@ from ...trainers.clipgs.fit_object import FAST, FULL
 from ...trainers.clipgs.prepare_object import PREVIEW, ObjectConfig, check_prepared, prepare_object, read_about
 from ..render.contact_sheet import SheetFile, file_sheet
 from .batch_jobs import announce, run
+from .shard import of_shard
 from .triplets import OBJECTS, embed_prepared, write_prepared
 
 BAD, SHEET = "bad.json", "contact.png"
@@ -69,6 +70,8 @@ class Objects:
     """Show meshes without light, in their plain colours."""
     up: Up = "y"
     """The axis that points up in the files (y in glTF)."""
+    shard: str = ""
+    """Prepare every N-th object from the I-th on, "I/N" with I from 0, beside the other processes; "" prepares all."""
     workers: int = 0
     """Processes; 0 takes one per core, or four with CUDA."""
     device: Annotated[Literal["auto", "cuda", "cpu"], tyro.conf.arg(metavar="DEVICE")] = "auto"
@@ -80,7 +83,7 @@ def prepare_objects(options: Objects, console: Console | None = None) -> int:
     console = console or Console()
     device = pick_device(options.device).type
     config = _config(options, device)
-    files = find_object_files(options.raw, options.captions, options.val, options.only)
+    files = of_shard(find_object_files(options.raw, options.captions, options.val, options.only), options.shard)
     if options.out.resolve() == options.raw.resolve() or options.raw.resolve() in options.out.resolve().parents:
         raise InputError(
             options.out, f"a folder outside {options.raw}", "one in it", "its results would be read as objects"
@@ -105,6 +108,9 @@ def prepare_objects(options: Objects, console: Console | None = None) -> int:
     done = [file for file in files if (options.out / OBJECTS / file.id).is_dir()]
     if not done:
         raise InputError(options.raw, "objects that can be used", f"none of {len(files)}")
+    if options.shard:
+        console.print("When all shards are done, the same command without --shard writes lists and sheet.")
+        return 0
     (options.out / BAD).write_text(json.dumps(bad, indent=1, ensure_ascii=False), encoding="utf-8")
     abouts = [read_about(options.out / OBJECTS / file.id) for file in done]
     write_prepared(options.out, done, abouts)

@@ -4,7 +4,8 @@ Layout::
 
     <folder>/cache.json                    teacher, channels, text tower, storage
     <folder>/<split>/<scene>.safetensors   features of its frames, their names and cameras
-    <folder>/SHA256SUMS                    checksums in the format of `sha256sum -c`
+    <folder>/SHA256SUMS                    checksums in the format of `sha256sum -c`; with several writers also
+                                           SHA256SUMS.<writer>
 
 Size for ScanNet in the paper's setting (at most 30 frames of 640×480 per scene, tokens of 16 pixels: 30×40), in GB
 (10⁹ bytes) per 1,000 scenes (training and validation have 1,513):
@@ -225,6 +226,7 @@ def write_cache(
     datasets: Mapping[str, SceneDataset],
     storage: Storage = "float16",
     group: int = 8,
+    writer: str = "",
 ) -> Iterator[SceneDone]:
     """Compute and store missing features, scene by scene; yields each scene once it is stored.
 
@@ -235,6 +237,7 @@ def write_cache(
         datasets: split → scenes.
         storage: see `pack`.
         group: number of frames per pass.
+        writer: see `ShardFolder`; of processes that compute other scenes of the same folder.
 
     Raises:
         InputError: the folder holds other features, the disk is full, or a frame cannot be read.
@@ -250,7 +253,7 @@ def write_cache(
         "splits": sorted(datasets),
     }
     _write_manifest(folder, manifest, [_stored_fingerprint(name) for name in teacher.former_fingerprints])
-    shards = ShardFolder(folder)
+    shards = ShardFolder(folder, writer)
     for split, dataset in datasets.items():
         for i, scene in enumerate(dataset.names):
             name = shard_name(split, scene)

@@ -80,17 +80,20 @@ def stored_bytes(frames: int, height: int, width: int, dim: int, storage: Storag
 
 
 class ShardFolder:
-    """A folder of safetensors files and a list of their checksums. Thread-safe.
+    """A folder of safetensors files and lists of their checksums. Thread-safe.
 
     Files are written atomically, and their line in ``SHA256SUMS`` after them: a process killed at any time leaves only
     complete files. Files and list do not depend on the number of interruptions.
 
     Args:
         folder: made when the first file is written.
+        writer: of several processes that write other files of the folder at the same time, the name of this one. Each
+            has a list of its own, ``SHA256SUMS.<writer>``; readers take all of them.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, writer: str = "") -> None:
+        self.folder, self._list = folder, SUMS + (f".{writer}" if writer else "")
+        self._own: dict[str, str] = {}
         self._lock = threading.Lock()
         self._verified: dict[str, tuple[int, int]] = {}  # name → (time, size) of verified files
         self._sums = self._read_sums()
@@ -118,11 +121,12 @@ class ShardFolder:
         digest = hashlib.sha256(content).hexdigest()
         with self._lock:
             replace_file(self.folder / name, content)
-            again, self._sums[name] = name in self._sums, digest
-            if again or not (self.folder / SUMS).is_file():
-                replace_file(self.folder / SUMS, "".join(map(_line, self._sums.items())).encode())
+            again, self._own[name] = name in self._sums, digest
+            self._sums[name] = digest
+            if again or not (self.folder / self._list).is_file():
+                replace_file(self.folder / self._list, "".join(map(_line, self._own.items())).encode())
             else:
-                with (self.folder / SUMS).open("a", encoding="utf-8") as file:
+                with (self.folder / self._list).open("a", encoding="utf-8") as file:
                     file.write(_line((name, digest)))
                     flush_file(file)
 
@@ -183,14 +187,19 @@ class ShardFolder:
         self._verified[name] = state
 
     def _read_sums(self) -> dict[str, str]:
-        path = self.folder / SUMS
-        if not path.is_file():
-            return {}
-        text = path.read_text(encoding="utf-8", errors="replace")
-        complete = text[: text.rfind("\n") + 1]  # without an incomplete last line
-        sums = {name: digest for digest, _, name in (line.partition("  ") for line in complete.splitlines()) if name}
-        if complete != text or complete.count("\n") > len(sums):  # two processes add the same names
-            replace_file(path, "".join(map(_line, sums.items())).encode())
+        """Name → checksum of all lists; this process's own wins, and loses an incomplete last line."""
+        sums: dict[str, str] = {}
+        lists = sorted({*self.folder.glob(f"{SUMS}.*"), self.folder / SUMS} - {self.folder / self._list})
+        for path in (*lists, self.folder / self._list):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            complete = text[: text.rfind("\n") + 1]
+            rows = (line.partition("  ") for line in complete.splitlines())
+            found = {name: digest for digest, _, name in rows if name}
+            sums.update(found)
+            if path.name == self._list:
+                self._own = found
+                if complete != text or complete.count("\n") > len(found):  # two processes add the same names
+                    replace_file(path, "".join(map(_line, found.items())).encode())
         return sums
 
 
