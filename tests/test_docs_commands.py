@@ -103,6 +103,7 @@ RUN = {
     ),
     "gaussiancross export splats.ply splats.spz": Run("", ("splats.spz",)),
     "gaussiancross export splats.ply splats.glb --features": Run("", ("splats.glb",)),
+    'gaussiancross query scan.pcd "a chair" --up z': Run(PICTURES, QUERY),
     # pretraining.md
     "gaussiancross pretrain tiny --data rooms:8 --run-dir runs/rooms": Run(
         SMALL_PRETRAINING,
@@ -174,6 +175,7 @@ RUN = {
     "gaussiancross bench memory": Run(slow=True, prints="dense U-Net"),
     "gaussiancross bench feed --scenes 4": Run(slow=True, prints="ceiling of 16 cores"),
     "gaussiancross bench tiny_step --help": Run(prints="usage"),
+    "gaussiancross bench gpu --prepare": Run("--size small --inputs here", ("here/step.safetensors",)),
 }
 """Command, as printed -> how it is run."""
 
@@ -188,6 +190,7 @@ NOT_RUN = {
     'pip install ".[cuda]"': "installs",
     'pip install ".[teachers]"': "installs",
     'pip install ".[objects]"': "installs",
+    'pip install ".[scans]"': "installs",
     "uv sync --all-extras": "installs",
     'gaussiancross query path/to/capture "a chair" --teacher clip:openai/clip-vit-base-patch16': "needs a download",
     "ns-train gaussiancross --data SCANNET --pipeline.datamanager.teacher cached:FEATURES": "needs CUDA",
