@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.multiprocessing
 from gaussiancross.core.errors import InputError, RunError
-from gaussiancross.trainers.engine.sync_norm import synchronise_norms
+from gaussiancross.trainers.engine.sync_norm import start_together, synchronise_norms
 from gaussiancross.trainers.pretraining.config import PretrainConfig
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from rich.console import Console
@@ -66,7 +66,7 @@ def work(rank: int, config: PretrainConfig, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, object] = {"norms": batch_norms(rank)}
     run = Pretrainer(config, folder / "unused", device="cpu")
-    run._start_together()
+    start_together(run.ranks, run.model, run.step, run.device)
     found["gradients"] = first_gradients(run)
     found["scenes"] = len(run.batch(0).views)
     run = halfway(config, folder / "shared")
@@ -77,7 +77,7 @@ def work(rank: int, config: PretrainConfig, folder: Path) -> None:
         def fail(step: int) -> object:
             raise InputError("scene 7", "points", "none")
 
-        broken.batch = fail  # type: ignore[method-assign, assignment]
+        broken.data.batch = fail  # type: ignore[method-assign, assignment]
     try:
         broken.fit(console=QUIET)
     except (InputError, RunError) as error:

@@ -36,7 +36,7 @@ from .progress import progress_bar
 from .ranks import Ranks
 from .run_lock import run_lock
 from .safety import NotFiniteError, read_newest, require_finite, set_aside
-from .sync_norm import synchronise_norms
+from .sync_norm import start_together
 from .train_schedule import FitState, TrainSchedule
 
 T = TypeVar("T")
@@ -48,8 +48,7 @@ MAX_BAD_STEPS = 20
 class Trainer(ABC, Generic[T]):
     """Owns step counter and run folder (``config.json, metrics.jsonl, tensorboard/, checkpoints/``).
 
-    In a distributed run (`torch.distributed` initialised) every rank has one, with its share of each batch; gradients
-    are averaged and batch norms taken over all ranks. Only rank 0 logs (its own losses), writes and evaluates.
+    In a distributed run every rank has one; see `sync_norm.start_together`. Only rank 0 logs, writes and evaluates.
 
     Args:
         config: a frozen dataclass that describes the run; it is written beside the checkpoints.
@@ -248,8 +247,7 @@ class Trainer(ABC, Generic[T]):
         """
         console = console or Console()
         deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
-        state = FitState(self.step)
-        first = self.ranks.is_first
+        state, first = FitState(self.step), self.ranks.is_first
         with (
             self.ranks.failing_together(),
             run_lock(self.run_dir) if first else nullcontext(),
@@ -258,7 +256,7 @@ class Trainer(ABC, Generic[T]):
             progress_bar(self.title, console, disable=log is None) as bar,
             closing(self.batches()) as batches,
         ):
-            self._start_together()
+            start_together(self.ranks, self.model, self.step, self.device)
             task = bar.add_task("steps", total=self.schedule.steps, completed=self.step, note=self.progress_text({}))
             while not self.finished:
                 if self.ranks.any(time.monotonic() >= deadline or self.should_stop(interrupted, console), self.device):
@@ -274,13 +272,6 @@ class Trainer(ABC, Generic[T]):
             if log is not None:
                 self._save_and_evaluate_last(state, log)
         return state.evaluation
-
-    def _start_together(self) -> None:
-        """Give all ranks the weights of rank 0 and batch norms over all of them."""
-        if self.ranks.world > 1:
-            self.ranks.require_same("the step", self.step, self.device)
-            self.ranks.copy_from_first([*self.model.parameters(), *self.model.buffers()])
-            synchronise_norms(self.model)
 
     def _open_run(self) -> MetricLog:
         """Create the run folder, write ``config.json`` and open the log."""

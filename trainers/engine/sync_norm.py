@@ -13,6 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .ranks import Ranks
+
+
+def start_together(ranks: Ranks, model: nn.Module, step: int, device: torch.device) -> None:
+    """Give all ranks the weights of rank 0 and batch norms over all of them; all must be at the same step."""
+    if ranks.world > 1:
+        ranks.require_same("the step", step, device)
+        ranks.copy_from_first([*model.parameters(), *model.buffers()])
+        synchronise_norms(model)
+
 
 def synchronise_norms(model: nn.Module) -> None:
     """Let all batch norms of a model take the statistics of all ranks while they train.

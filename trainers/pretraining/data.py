@@ -35,6 +35,7 @@ class PretrainData:
         seed: random seed.
         train, val, teacher: by default opened from ``config``.
         report: receives notices and progress of reading the scenes.
+        ranks: processes that share the batches; by default those that this one trains with.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class PretrainData:
         val: SceneDataset | None = None,
         teacher: Teacher | None = None,
         report: Report = SILENT,
+        ranks: Ranks | None = None,
     ) -> None:
         self.config, self.input, self.seed = config, input_config, seed
         self.train = open_dataset(config.data, "train", report=report) if train is None else train
@@ -53,7 +55,7 @@ class PretrainData:
         self.teacher = _teacher(config) if teacher is None else teacher
         if len(self.train) == 0:
             raise InputError(config.data, "at least one scene to train on", "none")
-        self.slots = Ranks.current().share(config.batch_size, "data.batch_size")
+        self.slots = (ranks or Ranks.current()).share(config.batch_size, "data.batch_size")
         self._train_scene = lru_cache(maxsize=16)(self.train.scene)
         self._train_frames = lru_cache(maxsize=64)(self.train.frames)
 

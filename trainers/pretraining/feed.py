@@ -21,6 +21,7 @@ from torch import multiprocessing as _shared  # noqa: F401  tensors go between p
 from ...core.data.batch import Batch, InputConfig
 from ...core.data.packed import map_tensors
 from ..engine.prefetch import prefetched
+from ..engine.ranks import Ranks
 from .config import DataConfig
 from .data import PretrainData, join
 
@@ -34,7 +35,7 @@ def feed(data: PretrainData, start: int, device: torch.device) -> Generator[Batc
     the types of their files, pinned, and the next batch is copied while the device computes.
     """
     config, cuda = data.config, device.type == "cuda"
-    workers = config.workers or (max(1, min(MAX_WORKERS, (os.cpu_count() or 2) - 1)) if cuda else 1)
+    workers = config.workers or (max(1, min(MAX_WORKERS, _cores() - 1)) if cuda else 1)
     if workers == 1 and not config.processes and not cuda:
         yield from prefetched(data.batch, start)
         return
@@ -53,17 +54,22 @@ def feed(data: PretrainData, start: int, device: torch.device) -> Generator[Batc
         yield from copied_ahead(batches, device) if cuda else batches
 
 
+def _cores() -> int:
+    """Cores of this machine per process that trains there."""
+    return (os.cpu_count() or 2) // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+
+
 def _joined(
     data: PretrainData, pool: Executor, joiner: Executor, start: int, workers: int, cuda: bool
 ) -> Generator[Batch, None, None]:
     """Yield joined batches in order; their slots are prepared ahead by the pool."""
-    size = data.config.batch_size
+    own, size = data.slots, len(data.slots)
 
     def submit(step: int) -> Future[Batch]:
         if data.config.processes:
-            slots = [pool.submit(_slot, step, slot) for slot in range(size)]
+            slots = [pool.submit(_slot, step, slot) for slot in own]
         else:
-            slots = [pool.submit(data.slot, step, slot, packed=cuda) for slot in range(size)]
+            slots = [pool.submit(data.slot, step, slot, packed=cuda) for slot in own]
         return joiner.submit(_join, slots, cuda)
 
     ahead = deque(submit(start + i) for i in range(workers // size + 2))
@@ -132,7 +138,8 @@ def _open(config: DataConfig, input_config: InputConfig, seed: int, packed: bool
     global _data, _packed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    _data, _packed = PretrainData(config, input_config, seed), packed
+    # A process of its own beside those that train: the slots that it is asked for are its parent's.
+    _data, _packed = PretrainData(config, input_config, seed, ranks=Ranks()), packed
 
 
 def _slot(step: int, slot: int) -> Batch:
