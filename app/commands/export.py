@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ...core.errors import InputError
 from ...core.io.formats import SPLAT_ENDINGS, splat_format_of
-from ..export.camera_path import Pose, dataset_path, orbit
+from ..export.camera_path import Pose, dataset_path, orbit, overview_pose
 from ..export.files import features_work, splats_work
 from ..export.offline import page_work
 from ..export.pictures import picture_work
@@ -24,7 +24,8 @@ from ..export.work import Work, finish
 from ..render.catalog import Layer
 from ..render.options import RenderOptions
 from ..render.renderer import Renderer
-from ..scenes.geometry import CORNER, bounds, point_size
+from ..scenes.geometry import bounds, point_size
+from ..scenes.house import house_of
 from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
 from ..scenes.timeline import TimelineSource
@@ -93,7 +94,7 @@ def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
     if kind == "html":
         return page_work(renderer, options.index, start, target, None, name)
     layer: Layer = "Points" if state.gaussians is None and options.layer == "RGB" else options.layer
-    look = RenderOptions(layer=layer, frame=options.frame, point_size=point_size(state))
+    look = RenderOptions(layer=layer, frame=options.frame, point_size=point_size(state), cut="+z")
     width, height = options.width, max(1, round(options.width / aspect))
     if kind == "png":
         return picture_work(renderer, options.index, look, start, width, height, name)
@@ -106,15 +107,17 @@ def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
     if options.path == "cameras" and frames is not None and len(frames):
         poses = dataset_path(frames.cameras, count)
     else:
+        if house_of(state, "+z") is not None:  # from inside, it would cross the walls
+            start, target = overview_pose(state, "+z", aspect)
         poses = orbit(start, target, np.array([0.0, 0.0, 1.0]), count)
     return path_work(renderer, options.index, look, poses, size, options.fps, form, name)
 
 
 def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
-    """Pose, orbit centre [3] (m) and width / height: of a dataset camera, or from a corner above the scene."""
-    low, high = bounds(state)
-    middle = (low + high) / 2
+    """Pose, orbit centre [3] (m) and width / height: of a dataset camera, or of all of the scene from above."""
     if state.frames is not None and len(state.frames):
+        low, high = bounds(state)
+        middle = (low + high) / 2
         if not 0 <= frame < len(state.frames):
             raise InputError("--frame", f"0 to {len(state.frames) - 1}", str(frame))
         cameras = state.frames.cameras
@@ -122,11 +125,7 @@ def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
         fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[frame, 1, 1]))
         reach = max(0.5, float((middle - pose[:3, 3]) @ pose[:3, 2]))
         return Pose(pose[:3, 3], pose[:3, :3], fov), pose[:3, 3] + reach * pose[:3, 2], cameras.width / cameras.height
-    eye = middle + float(np.linalg.norm(high - low)) * np.array(CORNER)
-    forward = (middle - eye) / np.linalg.norm(middle - eye)
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    return Pose(eye, np.stack([right, np.cross(forward, right), forward], 1), math.radians(60)), middle, 4 / 3
+    return *overview_pose(state, "+z", 4 / 3), 4 / 3
 
 
 def _format(kind: str) -> Format:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras
+from ..scenes.geometry import UP, Up
+from ..scenes.house import overview
+from ..scenes.source import SceneState
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,15 @@ def orbit(start: Pose, target: NDArray, up: NDArray, count: int) -> list[Pose]:
     axis = np.asarray(up, np.float64) / np.linalg.norm(up)
     turns = Rotation.from_rotvec(axis * np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]).as_matrix()
     return [Pose(target + turn @ (start.position - target), turn @ start.rotation, start.fov) for turn in turns]
+
+
+def overview_pose(state: SceneState, up: Up, aspect: float) -> tuple[Pose, NDArray[np.float64]]:
+    """Pose and target [3] (m) of a camera that shows all of a scene, see `scenes.house.overview`."""
+    eye, target, fov = overview(state, up, aspect)
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, UP[up])
+    right /= np.linalg.norm(right)
+    return Pose(eye, np.stack([right, np.cross(forward, right), forward], 1), fov), target
 
 
 def dataset_path(cameras: Cameras, count: int, keys: int = 40) -> list[Pose]:

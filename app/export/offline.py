@@ -87,7 +87,7 @@ def page_work(
             labels = Labels(np.where(best > 0, index, -1), known.names, to_image(known.palette()))
     elif state.points is not None:
         pick = np.arange(len(state.points))
-        gaussians = dots(state.points.coord, state.points.color, 1.8 * point_size(state))  # so that walls look closed
+        gaussians = dots(state.points.coord, state.points.color, 1.08 * point_size(state))  # so that walls look closed
         drawn = renderer.points(scene, "Features", len(pick)) if state.point_features is not None else None
         painted = None if drawn is None else drawn[1]
     else:

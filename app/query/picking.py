@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.geometry.cameras import Cameras
+from ...core.geometry.gaussians import Gaussians
 from ...core.query import FeatureStore, combine
 from ...core.splat import pick as pick_gaussians
 from ...core.splat import rasterize
@@ -54,13 +55,22 @@ class Pick:
     include: bool = True
 
 
-def pick(state: SceneState, cameras: Cameras, u: float, v: float, include: bool = True) -> Pick | None:
+def pick(
+    state: SceneState, cameras: Cameras, u: float, v: float, include: bool = True, keep: Tensor | None = None
+) -> Pick | None:
     """Pick the Gaussian or point that the world camera ``cameras`` shows at pixel (u, v); None if there is none.
 
     Of Gaussians, the one with the largest weight in that pixel or else in the nearest non-empty pixel within `REACH`.
     Of points, the frontmost within 2 `REACH` pixels of the ray.
+
+    Args:
+        keep: [N] bool, False = not drawn, so not picked; None = all are drawn.
     """
-    found = _pick_gaussian(state, cameras, u, v) if state.gaussians is not None else _pick_point(state, cameras, u, v)
+    gaussians = kept(state, keep)
+    if gaussians is not None:
+        found = _pick_gaussian(state, gaussians, cameras, u, v)
+    else:
+        found = _pick_point(state, cameras, u, v, keep)
     if found is None:
         return None
     index, depth = found
@@ -70,14 +80,23 @@ def pick(state: SceneState, cameras: Cameras, u: float, v: float, include: bool 
     return Pick("point" if state.gaussians is None else "gaussian", index, position, include)
 
 
-def _pick_gaussian(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
+def kept(state: SceneState, keep: Tensor | None) -> Gaussians | None:
+    """The Gaussians with those transparent that are not drawn; None in a scene without any."""
+    gaussians = state.gaussians
+    if gaussians is None or keep is None or len(keep) != len(gaussians):
+        return gaussians
+    return replace(gaussians, opacities=gaussians.opacities * keep.to(gaussians.opacities))
+
+
+def _pick_gaussian(
+    state: SceneState, gaussians: Gaussians, cameras: Cameras, u: float, v: float
+) -> tuple[int, float] | None:
     """Splat only the pixels around the click; the remaining cost is the projection."""
-    assert state.gaussians is not None
     size, ks = 2 * REACH + 1, cameras.Ks.clone()
     ks[:, 0, 2] -= np.floor(u) - REACH
     ks[:, 1, 2] -= np.floor(v) - REACH
     seen = state.cameras(Cameras(cameras.viewmats, ks, size, size))
-    index, depth = pick_gaussians(state.gaussians, seen.viewmats, seen.Ks, size, size)
+    index, depth = pick_gaussians(gaussians, seen.viewmats, seen.Ks, size, size)
     index, depth = index[0].cpu(), depth[0].cpu()
     rows, columns = torch.nonzero(index >= 0, as_tuple=True)
     if len(rows) == 0:
@@ -87,11 +106,15 @@ def _pick_gaussian(state: SceneState, cameras: Cameras, u: float, v: float) -> t
     return int(index[row, column]), float(depth[row, column])
 
 
-def _pick_point(state: SceneState, cameras: Cameras, u: float, v: float) -> tuple[int, float] | None:
+def _pick_point(
+    state: SceneState, cameras: Cameras, u: float, v: float, keep: Tensor | None
+) -> tuple[int, float] | None:
     if state.points is None:
         return None
     uv, z = cameras.project(torch.from_numpy(state.points.coord))
     near = (uv[0] - torch.tensor([u, v])).square().sum(-1) <= (2 * REACH) ** 2
+    if keep is not None and len(keep) == len(near):
+        near &= keep.cpu()
     near = torch.nonzero(near & (z[0] > 0.01))[:, 0]
     if len(near) == 0:
         return None
@@ -143,15 +166,22 @@ def _centred(state: SceneState, embeddings: Tensor, rows: Tensor) -> Tensor:
 
 
 def pick_scores(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
-    """[N] cosine of every Gaussian's features with the combined picks (`core.query.combine`), both minus the mean of
-    the scene; None without features or without an including pick."""
+    """[N] largest of `scores_per_pick`: how similar a Gaussian is to any of the picks."""
+    scores = scores_per_pick(state, picks)
+    return None if scores is None else scores.amax(1)
+
+
+def scores_per_pick(state: SceneState, picks: Sequence[Pick]) -> Tensor | None:
+    """[N, P] cosine of every Gaussian's features with each of the P including picks, both minus the mean of the scene;
+    None without features or without an including pick. Excluding picks are taken from each (`core.query.combine`)."""
     if state.gaussians is None or state.embeddings is None or not any(p.include for p in picks):
         return None
     every = state.embeddings
     wanted, unwanted = (
         _centred(state, every, every[[p.index for p in picks if p.include is w]]) for w in (True, False)
     )
-    return centred_store(state, every).scores(combine(wanted, unwanted)[None])[:, 0]
+    queries = torch.stack([combine(one[None], unwanted) for one in wanted])
+    return centred_store(state, every).scores(queries)
 
 
 def label_at(state: SceneState, position: NDArray[np.float64], names: Sequence[str]) -> str | None:
@@ -175,7 +205,11 @@ def _labelled(points: NDArray, segment: NDArray) -> tuple[NDArray[np.int64], KDT
 
 
 def in_rectangle(
-    state: SceneState, cameras: Cameras, low: tuple[float, float], high: tuple[float, float]
+    state: SceneState,
+    cameras: Cameras,
+    low: tuple[float, float],
+    high: tuple[float, float],
+    keep: Tensor | None = None,
 ) -> NDArray[np.int64]:
     """Select the Gaussians, or else points, whose centres are visible inside a rectangle of the picture.
 
@@ -184,6 +218,7 @@ def in_rectangle(
 
     Args:
         low, high: (u, v) corners, pixels.
+        keep: [N] bool, False = not drawn, so not selected; None = all are drawn.
     """
     if state.gaussians is not None:
         coord, solid = centers_in_world(state), (state.gaussians.opacities > 0.1).cpu().numpy()
@@ -191,23 +226,25 @@ def in_rectangle(
         coord, solid = state.points.coord, np.ones(len(state.points), bool)
     else:
         return np.empty(0, np.int64)
+    if keep is not None and len(keep) == len(solid):
+        solid &= keep.cpu().numpy()
     uv, z = cameras.project(torch.from_numpy(np.ascontiguousarray(coord)).to(cameras.viewmats.dtype))
     uv, z = uv[0].numpy(), z[0].numpy()
     with np.errstate(invalid="ignore"):
         inside = (uv >= np.array(low)).all(1) & (uv <= np.array(high)).all(1) & (z > 0.01) & solid
     index = np.flatnonzero(inside & np.isfinite(z))
     uv, z = uv[index], z[index]
-    surface = _rendered_surface(state, cameras, uv) if state.gaussians is not None else _nearest_surface(uv, z)
+    gaussians = kept(state, keep)
+    surface = _nearest_surface(uv, z) if gaussians is None else _rendered_surface(state, gaussians, cameras, uv)
     return index[z <= surface * (1 + NEAR_SURFACE)]
 
 
-def _rendered_surface(state: SceneState, cameras: Cameras, uv: NDArray) -> NDArray:
+def _rendered_surface(state: SceneState, gaussians: Gaussians, cameras: Cameras, uv: NDArray) -> NDArray:
     """[K] depth of the render at pixels [K, 2], from a reduced picture; infinite where it is transparent."""
-    assert state.gaussians is not None
     share = min(1.0, SURFACE_WIDTH / cameras.width)
     small = cameras.resized(max(1, round(cameras.width * share)), max(1, round(cameras.height * share)))
     seen = state.cameras(small)
-    splats = rasterize(state.gaussians, seen.viewmats, seen.Ks, small.width, small.height)
+    splats = rasterize(gaussians, seen.viewmats, seen.Ks, small.width, small.height)
     depth = splats.depth[0, ..., 0].masked_fill(splats.alpha[0, ..., 0] < 0.5, torch.inf).cpu().numpy()
     column, row = (uv * [small.width / cameras.width, small.height / cameras.height]).astype(np.int64).T
     return depth[row.clip(0, small.height - 1), column.clip(0, small.width - 1)]

@@ -180,5 +180,5 @@ def objects(state: SceneState, selected: NDArray[np.bool_], scores: Tensor | Non
     if coord is None or len(coord) != len(selected):
         return []
     # Predicted Gaussians lie farther apart than the points that they were predicted from.
-    step = state.memo("spacing", lambda: point_size(state) / 0.6 if state.gaussians is None else spacing(coord))
+    step = state.memo("spacing", lambda: point_size(state) if state.gaussians is None else spacing(coord))
     return group(coord, selected, scores, step)

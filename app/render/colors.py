@@ -7,7 +7,7 @@ first; 32 or 1000 channels cost as much as one picture.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -36,38 +36,47 @@ RGB_ERROR, DEPTH_ERROR = 0.25, 0.5
 MIN_ALPHA = 0.1
 """Alpha below which a pixel's depth is not shown."""
 
-_ANCHORS = (
-    (0.19, 0.10, 0.32),
-    (0.22, 0.31, 0.73),
-    (0.16, 0.56, 0.88),
-    (0.13, 0.77, 0.73),
-    (0.42, 0.88, 0.44),
-    (0.78, 0.89, 0.25),
-    (0.98, 0.74, 0.22),
-    (0.93, 0.43, 0.15),
-    (0.66, 0.13, 0.10),
-)
-"""Evenly spaced colours, near to far."""
+ColorMap = Literal["Viridis", "Inferno", "Cividis", "Turbo", "Grey"]
+
+_ANCHORS: dict[ColorMap, str] = {
+    "Viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b "
+    "addc30 d8e219 fde725",
+    "Inferno": "000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d24644 e45a31 f1731d f98e09 fcac11 "
+    "f9cb35 f2ea69 fcffa4",
+    "Cividis": "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 "
+    "dec958 f0d846 fee838",
+    "Turbo": "30123b 4040a2 466be3 4294ff 28bceb 18ddc2 32f298 6dfe62 a4fc3c cdec34 eecf3a fdac34 fb7e21 eb500e "
+    "d02f05 a91601 7a0403",
+    "Grey": "000000 ffffff",
+}
+"""Evenly spaced colours of each map, from matplotlib. All but Turbo are perceptually uniform."""
+
+DEFAULT_MAP: ColorMap = "Viridis"
 
 _SHADES = 2049
 """Colours between the first anchor and the last."""
 
 
 @lru_cache
-def _table(device: torch.device) -> Tensor:
+def _table(device: torch.device, name: ColorMap) -> Tensor:
     """[_SHADES + 1, 3]: the colours between the anchors, and `MARK`."""
-    anchors = torch.tensor(_ANCHORS)
+    anchors = torch.tensor([list(bytes.fromhex(color)) for color in _ANCHORS[name].split()]) / 255
     position = torch.linspace(0, len(anchors) - 1, _SHADES)
     low = position.long().clamp_max(len(anchors) - 2)
     colors = torch.lerp(anchors[low], anchors[low + 1], (position - low)[:, None])
     return torch.cat([colors, torch.tensor([MARK])]).to(device)
 
 
-def colormap(values: Tensor) -> Tensor:
-    """Values [...] in [0, 1] → colours [..., 3] in [0, 1]: violet, blue, green, yellow, red. NaN becomes `MARK`."""
+def css_colors(name: ColorMap) -> str:
+    """The colours of a map for a CSS gradient: "#440154,#48186a,…"."""
+    return ",".join(f"#{color}" for color in _ANCHORS[name].split())
+
+
+def colormap(values: Tensor, name: ColorMap = DEFAULT_MAP) -> Tensor:
+    """Values [...] in [0, 1] → colours [..., 3] in [0, 1]. NaN becomes `MARK`."""
     # Looked up, not interpolated: on a CPU that is several times as fast, and finer than eight bits.
     index = (values.clamp(0, 1) * (_SHADES - 1) + 0.5).nan_to_num(_SHADES).long()
-    return _table(values.device)[index.masked_fill_(values.isinf(), _SHADES)]
+    return _table(values.device, name)[index.masked_fill_(values.isinf(), _SHADES)]
 
 
 def feature_colors(features: Tensor, basis: ColorBasis) -> tuple[Tensor, int]:
@@ -98,14 +107,16 @@ def over_background(color: Tensor, alpha: Tensor) -> Tensor:
     return color + (1 - alpha) * color.new_tensor(BACKGROUND)
 
 
-def depth_colors(depth: Tensor, near: float, far: float, valid: Tensor | None = None) -> Tensor:
+def depth_colors(
+    depth: Tensor, near: float, far: float, valid: Tensor | None = None, name: ColorMap = DEFAULT_MAP
+) -> Tensor:
     """Depth [...] in metres → colours [..., 3]: `colormap` over near … far, `BACKGROUND` where not valid.
 
     Args:
         valid: [...] bool; by default where depth > 0 (0 means: not measured).
     """
     valid = depth > 0 if valid is None else valid
-    colors = colormap((depth - near) / max(far - near, 1e-6))
+    colors = colormap((depth - near) / max(far - near, 1e-6), name)
     return torch.where(valid[..., None], colors, colors.new_tensor(BACKGROUND))
 
 

@@ -60,6 +60,7 @@ class Comparison:
         if INFO[look.layer].kind == "sheet":
             return self._main.draw(scene, look, cameras, with_depth)
         alone = replace(look, mix="Off")
+        names = self.names()
         split = round(look.at * cameras.width)
         parts = []
         if split > 0:
@@ -71,8 +72,9 @@ class Comparison:
         if with_depth:
             blank = np.full(image.shape[:2], FAR, np.float32)
             depth = np.concatenate([blank[:, : p.image.shape[1]] if p.depth is None else p.depth for p in parts], 1)
-        left, right = self.names()
-        return Canvas(divide(image, split, left, right, look.grip), depth, next((p.note for p in parts if p.note), ""))
+        image = divide(image, split, *(names if look.text else ("", "")), look.grip)
+        marks = replace(parts[0].marks, names=names)
+        return Canvas(image, depth, next((p.note for p in parts if p.note), ""), marks)
 
     def names(self) -> tuple[str, str]:
         """Labels of the two sides: steps of one run, else the names of the two runs."""

@@ -14,7 +14,7 @@ from PIL import Image as Pil
 from PIL import ImageDraw, ImageFont
 
 from ...core.geometry.cameras import Cameras
-from .colors import BACKGROUND, Image, colormap
+from .colors import BACKGROUND, DEFAULT_MAP, ColorMap, Image, colormap
 
 _INK = (232, 234, 240)
 _FAINT = (150, 155, 168)
@@ -34,16 +34,27 @@ class Legend:
     Attributes:
         ticks: labels at evenly spaced places from the first colour to the last.
         title: name of the numbers; "" if the unit of the last tick suffices.
+        colors: the colour map.
     """
 
     ticks: tuple[str, ...]
     title: str = ""
+    colors: ColorMap = DEFAULT_MAP
 
     @staticmethod
-    def numbers(low: float, high: float, unit: str = "", title: str = "", digits: int = 1) -> Legend:
-        """Five ticks from ``low`` to ``high``, the last one with the unit."""
+    def numbers(
+        low: float,
+        high: float,
+        unit: str = "",
+        title: str = "",
+        digits: int = 1,
+        colors: ColorMap = DEFAULT_MAP,
+        open_end: bool = False,
+    ) -> Legend:
+        """Five ticks from ``low`` to ``high``, the last one with the unit, and "> " where higher values share its
+        colour (``open_end``)."""
         words = [f"{low + i * (high - low) / 4:.{digits}f}" for i in range(5)]
-        return Legend((*words[:-1], f"{words[-1]} {unit}".rstrip()), title)
+        return Legend((*words[:-1], f"{'> ' * open_end}{words[-1]} {unit}".rstrip()), title, colors)
 
 
 def add_legend(image: Image, near: float, far: float, unit: str = "m") -> Image:
@@ -66,9 +77,12 @@ def draw_legend(image: Image, legend: Legend, left: int = 0, right: int | None =
     draw.rounded_rectangle(box, radius=pad, fill=(16, 17, 21, 200))
     if legend.title:
         draw.text((x0, y0 - over), legend.title, font=_font(unit_px), fill=_FAINT)
-    bar = (colormap(torch.linspace(0, 1, width)) * 255).byte().numpy()
+    bar = (colormap(torch.linspace(0, 1, width), legend.colors) * 255).byte().numpy()
     canvas.paste(Pil.fromarray(np.repeat(bar[None], unit_px // 2, 0)), (x0, y0))
+    fits = width >= sum(draw.textlength(label, font=_font(unit_px)) + unit_px for label in legend.ticks)
     for i, label in enumerate(legend.ticks):
+        if not fits and 0 < i < len(legend.ticks) - 1:
+            continue  # the first and the last one alone do not overlap
         x = x0 + i * (width - 1) / max(1, len(legend.ticks) - 1)
         draw.text((x, y0 + unit_px * 0.75), label, font=_font(unit_px), fill=_INK, anchor="la" if i == 0 else "ma")
     return np.asarray(canvas)
@@ -99,7 +113,8 @@ def divide(image: Image, x: int, left: str, right: str, grip: bool = False) -> I
     draw.rectangle((x - half - 1, 0, x + half, h), fill=(10, 10, 14, 150))
     draw.rectangle((x - half, 0, x + half - 1, h), fill=(245, 246, 250, 255))
     for name, side, room in ((left, -1, x), (right, 1, w - x)):
-        _chip(draw, x + side * text, text, name, text, "ra" if side < 0 else "la", room)
+        if name:
+            _chip(draw, x + side * text, text, name, text, "ra" if side < 0 else "la", room)
     if grip:
         r, y = max(7, h // 45), h // 2
         draw.ellipse((x - r - 1, y - r - 1, x + r + 1, y + r + 1), fill=(10, 10, 14, 150))

@@ -54,8 +54,8 @@ class LayerData:
     def load(self, index: int) -> SceneState:
         """Bring scene ``index`` to the newest step."""
         count = len(self.source.scene_names)
-        if self.thumbnails.get(index, self) is None:
-            del self.thumbnails[index]  # it can be made from the loaded scene
+        if self._states.find(index) is None:
+            self.thumbnails.pop(index, None)  # a better one can be made from the loaded scene
         state = self.source.load(index) if index < count else self._added[index - count]
         self._states.put(index, state)
         self._ranges.get(index, lambda: depth_range(state))

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..scenes.geometry import Up
 from .catalog import MIXABLE, Layer
 from .classes import DEFAULT_STYLE, ClassStyle
 from .clouds import PointColor
-from .colors import Image
+from .colors import DEFAULT_MAP, ColorMap, Image
 from .draw import Legend
 from .scores import Heat
 
@@ -40,6 +41,10 @@ class RenderOptions:
         keep: [N] bool, False = not drawn (isolated or hidden by a pick or a query); None draws all Gaussians.
         style: colours of the classes, and which of them are shown.
         grip: draw a handle on the dividing line.
+        colors: colour map of depths, scores and errors.
+        cut: the scene's up direction, to leave out the ceiling and the walls between the camera and a room (see
+            `scenes.house.House`); None draws them.
+        text: draw legends, names and messages into the picture; False leaves them to ``Canvas.marks``.
     """
 
     layer: Layer = "RGB"
@@ -57,11 +62,36 @@ class RenderOptions:
     keep: Tensor | None = None
     style: ClassStyle = DEFAULT_STYLE
     grip: bool = False
+    colors: ColorMap = DEFAULT_MAP
+    cut: Up | None = None
+    text: bool = True
 
     @property
     def mixed(self) -> bool:
         """Whether two layers share the canvas."""
         return self.mix != "Off" and self.second != self.layer and {self.layer, self.second} <= set(MIXABLE)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What explains a picture in words.
+
+    Attributes:
+        names: of the left and the right side, or of the upper and the lower layer of a blend.
+        legends: layer and colour bar each.
+        messages: why a layer cannot be shown.
+    """
+
+    names: tuple[str, ...] = ()
+    legends: tuple[tuple[str, Legend], ...] = ()
+    messages: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(layers: dict[str, LayerImage], names: tuple[str, ...] = ()) -> Marks:
+        """Marks of the layers of one picture, by their names."""
+        legends = tuple((name, layer.legend) for name, layer in layers.items() if layer.legend is not None)
+        messages = dict.fromkeys(layer.message for layer in layers.values() if layer.message)
+        return Marks(names, legends, tuple(messages))
 
 
 @dataclass(frozen=True)
@@ -72,11 +102,13 @@ class Canvas:
         image: [H, W, 3] uint8.
         depth: [H, W] float32 (m) for compositing with points and frusta, or None.
         note: one line for the status panel, or "".
+        marks: legends, names and messages, also where they are drawn into the picture.
     """
 
     image: Image
     depth: NDArray[np.float32] | None = None
     note: str = ""
+    marks: Marks = Marks()
 
 
 @dataclass(frozen=True)

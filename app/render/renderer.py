@@ -12,10 +12,10 @@ from ...core.geometry.cameras import Cameras
 from ...core.io.lru import LruCache
 from ..scenes.source import SceneSource
 from .catalog import Layer
-from .colors import Image, to_image
+from .colors import DEFAULT_MAP, ColorMap, Image, to_image
 from .draw import caption, crop_cameras, divide, draw_legend, fit
 from .layer_data import LayerData
-from .options import FAR, Canvas, LayerImage, RenderOptions
+from .options import FAR, Canvas, LayerImage, Marks, RenderOptions
 from .painters import PaintRequest, paint
 from .sheets import views_sheet
 
@@ -47,12 +47,17 @@ class Renderer(LayerData):
             with_depth: also return the depth that hides points and frusta behind the picture.
         """
         if options.layer == "Views":
-            return self.views_canvas(index, options.frame, cameras.width, cameras.height, options.errors)
+            return self.views_canvas(
+                index, options.frame, cameras.width, cameras.height, options.errors, options.colors
+            )
         if options.mixed:
             return self._draw_mixed(index, options, cameras, with_depth)
         layer = self.paint(index, options, cameras)
-        image = draw_overlays(to_image(layer.colors), layer)
-        return Canvas(image, _occluding(layer) if with_depth else None, layer.note)
+        image = to_image(layer.colors)
+        if options.text:
+            image = draw_overlays(image, layer)
+        marks = Marks.of({options.layer: layer})
+        return Canvas(image, _occluding(layer) if with_depth else None, layer.note, marks)
 
     @torch.no_grad()
     def paint(self, index: int, options: RenderOptions, cameras: Cameras, layer: Layer | None = None) -> LayerImage:
@@ -66,13 +71,17 @@ class Renderer(LayerData):
         first, second = (self.paint(index, options, cameras, layer) for layer in (options.layer, options.second))
         share = options.at if options.mix == "Blend" else 0.0 if column else 1.0
         image = to_image(torch.lerp(first.colors, second.colors, share))
-        image = draw_overlays(image, second if share > 0.5 else first)
+        name, shown = (options.second, second) if share > 0.5 else (options.layer, first)
+        if options.text:
+            image = draw_overlays(image, shown)
         if options.mix == "Split":
-            image = divide(image, column, options.layer, options.second, options.grip)
+            names: tuple[str, ...] = (options.layer, options.second)
+            image = divide(image, column, *(names if options.text else ("", "")), options.grip)
         else:
-            image = caption(image, f"{options.second} {share:.0%} over {options.layer}")
+            names = (f"{options.second} {share:.0%} over {options.layer}",)
+            image = caption(image, names[0]) if options.text else image
         depth = _occluding(first if share < 0.5 else second) if with_depth else None
-        return Canvas(image, depth, first.note or second.note)
+        return Canvas(image, depth, first.note or second.note, Marks.of({name: shown}, names))
 
     def _draw_split(
         self, index: int, options: RenderOptions, cameras: Cameras, column: int, with_depth: bool
@@ -80,26 +89,39 @@ class Renderer(LayerData):
         left = self.paint(index, options, crop_cameras(cameras, right=column))
         right = self.paint(index, options, crop_cameras(cameras, left=column), options.second)
         image = to_image(torch.cat([left.colors, right.colors], 1))
-        image = draw_overlays(draw_overlays(image, left, 0, column), right, column, cameras.width)
-        image = divide(image, column, options.layer, options.second, options.grip)
+        names = (options.layer, options.second)
+        if options.text:
+            image = draw_overlays(draw_overlays(image, left, 0, column), right, column, cameras.width)
+        image = divide(image, column, *(names if options.text else ("", "")), options.grip)
         depth = np.concatenate([_occluding(left), _occluding(right)], 1) if with_depth else None
-        return Canvas(image, depth, left.note or right.note)
+        marks = Marks.of({options.layer: left, options.second: right}, names)
+        return Canvas(image, depth, left.note or right.note, marks)
 
     # --- sheets of dataset views ----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def views(self, index: int, frame: int, width: int, errors: bool = False, text: int | None = None) -> Image:
+    def views(
+        self,
+        index: int,
+        frame: int,
+        width: int,
+        errors: bool = False,
+        text: int | None = None,
+        colors: ColorMap = DEFAULT_MAP,
+    ) -> Image:
         """A sheet of one dataset camera; see `views_sheet`."""
-        return views_sheet(self, index, frame, width, errors, text)
+        return views_sheet(self, index, frame, width, errors, text, colors)
 
-    def views_canvas(self, index: int, frame: int, width: int, height: int, errors: bool = False) -> Canvas:
+    def views_canvas(
+        self, index: int, frame: int, width: int, height: int, errors: bool = False, colors: ColorMap = DEFAULT_MAP
+    ) -> Canvas:
         """The same sheet, as large as fits into the canvas."""
         state = self.state(index)
         rows, aspect = (3 if errors else 2), 4 / 3
         if state is not None and state.frames is not None and len(state.frames):
             aspect = state.frames.cameras.width / state.frames.cameras.height
         across = min(width, int(3.2 * height * aspect / (rows + 0.2)))
-        image = self.views(index, frame, max(240, int(across * 0.96)), errors)
+        image = self.views(index, frame, max(240, int(across * 0.96)), errors, colors=colors)
         return Canvas(fit(image, width, height))
 
 

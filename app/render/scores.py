@@ -31,7 +31,7 @@ class Heat:
         scene: index of the scene.
         step: step of the state (`SceneState.step`).
         low, high: scores at the two ends of the colour bar.
-        label: name of the scores ("cosine to the pick").
+        label: name of the scores ("similarity to your click"); "" draws no legend.
     """
 
     scores: Tensor

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.data.scene import PointScene, PosedFrames
-from ..scenes.geometry import Up, centers_in_world, subset, z_up_to
+from ..scenes.geometry import UP, Up, centers_in_world, subset
+from ..scenes.house import house_of, overview
 from ..scenes.source import SceneSource, SceneState
 from .colors import BACKGROUND, Image, to_image
 from .contact_sheet import THUMBNAIL
@@ -18,7 +20,7 @@ _BACKGROUND = tuple(round(255 * c) for c in BACKGROUND)
 
 
 def thumbnail(points: PointScene | None, frames: PosedFrames | None, up: Up = "+z") -> Image:
-    """A small picture of a scene: its first frame, else its points from above."""
+    """A small picture of a scene: its middle frame, else its points."""
     width, height = THUMBNAIL
     if frames is not None and len(frames):
         full = frames.cameras
@@ -29,33 +31,44 @@ def thumbnail(points: PointScene | None, frames: PosedFrames | None, up: Up = "+
         return np.ascontiguousarray(color[top : top + height, left : left + width])
     if points is None:
         return np.full((height, width, 3), _BACKGROUND, np.uint8)
-    return top_view(points.coord, points.color, up)
+    return oblique_view(SceneState(points.name, points=points), up)
 
 
-def top_view(coord: NDArray[np.floating], color: NDArray[np.uint8], up: Up = "+z") -> Image:
-    """Points [N, 3] seen from above, without the topmost fifth (a ceiling would hide the rest)."""
+def oblique_view(state: SceneState, up: Up = "+z") -> Image:
+    """The points of a scene, or else the centres of its Gaussians, as the viewer opens it: obliquely from above,
+    without what hides the inside of a room."""
     width, height = THUMBNAIL
     image = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    if state.points is not None:
+        coord, color = state.points.coord, state.points.color
+    elif state.gaussians is not None:
+        coord, color = centers_in_world(state), to_image(state.gaussians.colors)
+    else:
+        return image
     pick = subset(len(coord), 60_000)
-    turn = np.stack([z_up_to(axis, up) for axis in np.eye(3)])  # rows: the world's axes as seen with z up
-    local, color = coord[pick] @ turn.T, color[pick]
-    low, high = np.percentile(local, [1, 99], axis=0)
-    keep = (local[:, 2] < low[2] + 0.8 * (high[2] - low[2])) | (high[2] - low[2] < 1e-6)
-    local, color = local[keep], color[keep]
-    pixel = min((width - 8) / max(high[0] - low[0], 1e-6), (height - 8) / max(high[1] - low[1], 1e-6))
-    u = np.round((local[:, 0] - (low + high)[0] / 2) * pixel + width / 2).astype(int)
-    v = np.round(height / 2 - (local[:, 1] - (low + high)[1] / 2) * pixel).astype(int)
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    order = np.argsort(local[inside, 2])  # higher points last: they stay
-    image[v[inside][order], u[inside][order]] = color[inside][order]
+    coord, color = coord[pick], color[pick]
+    eye, target, fov = overview(state, up, width / height)
+    house = house_of(state, up)
+    if house is not None:
+        shown = ~house.hidden(eye)[house.parts(coord)]
+        coord, color = coord[shown], color[shown]
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, UP[up])
+    right /= np.linalg.norm(right)
+    x, y, z = ((coord - eye) @ axis for axis in (right, np.cross(forward, right), forward))
+    focal = 0.5 * height / math.tan(0.5 * fov)
+    order = np.argsort(-z)  # near points last: they stay
+    u, v, z = x[order], y[order], z[order]
+    u, v = (np.floor(focal * a / np.maximum(z, 1e-6) + 0.5 * b).astype(int) for a, b in ((u, width), (v, height)))
+    for du, dv in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        inside = (u + du >= 0) & (u + du < width) & (v + dv >= 0) & (v + dv < height) & (z > 0)
+        image[(v + dv)[inside], (u + du)[inside]] = color[order][inside]
     return image
 
 
 def picture_of(state: SceneState, up: Up) -> Image:
     """The small picture of a scene that is loaded."""
-    if state.points is None and not state.frames and state.gaussians is not None:
-        return top_view(centers_in_world(state), to_image(state.gaussians.colors), up)
-    return thumbnail(state.points, state.frames, up)
+    return oblique_view(state, up)
 
 
 def preview(source: SceneSource, index: int) -> Image | None:

@@ -28,11 +28,6 @@ UP: dict[Up, tuple[float, float, float]] = {
 """The direction that each choice calls up, in the scene's world."""
 
 
-CORNER = (-0.55, -0.65, 0.5)
-"""Position of the first camera of a scene without dataset cameras, from the scene's centre, z up, as a factor of the
-scene's diagonal."""
-
-
 def subset(n: int, limit: int) -> NDArray[np.int64]:
     """At most ``limit`` of ``n`` indices, the same ones every time."""
     if n <= limit:
@@ -64,8 +59,8 @@ def bounds(state: SceneState) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def point_size(state: SceneState) -> float:
-    """A radius in metres at which neighbouring points just touch: 0.6 of the median distance to the nearest one. Found
-    once per state."""
+    """A radius in metres at which points form a surface: the median distance to the nearest one. Found once per
+    state."""
     return state.memo("point size", lambda: _point_size(state))
 
 
@@ -76,7 +71,7 @@ def _point_size(state: SceneState) -> float:
     if coord is None or len(coord) < 2:
         return 0.015
     distance = tree(coord).query(coord[subset(len(coord), 2000)], k=2)[0][:, 1]
-    return float(np.clip(0.6 * np.median(distance), 0.001, 0.1))
+    return float(np.clip(np.median(distance), 0.001, 0.1))
 
 
 def depth_range(state: SceneState) -> tuple[float, float]:

@@ -105,7 +105,7 @@ def lifted_state(scene: PointScene, frames: PosedFrames | None, lifted: Lifted) 
         scene.name,
         points=scene,
         frames=frames,
-        gaussians=surfels(scene, point_size(SceneState(scene.name, points=scene)) / 0.6),
+        gaussians=surfels(scene, point_size(SceneState(scene.name, points=scene))),
         embeddings=lifted.features,
         has_teacher=frames is not None,
         gaussian_per_point=True,

@@ -268,6 +268,7 @@ def _open_dataset(spec: SceneSpec, dataset: SceneDataset) -> OpenScene:
     from .bundled import open_bundled_field
 
     source = open_bundled_field(dataset, spec.what, pick_device(spec.device))
+    source.opens_on_points = isinstance(dataset, Capture)  # its points are sharper than a model's first guess
     return OpenScene(source, spec.index, "model", source.teacher, source.text, None, source.calibration)
 
 

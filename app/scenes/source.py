@@ -216,6 +216,9 @@ class ModelSource:
         probe: classifier of the backbone's features, or None.
     """
 
+    opens_on_points: bool = False
+    """Whether the viewer opens the scenes on their points, which show more than the render of an unfitted model."""
+
     def __init__(
         self,
         model: GaussianCross,

@@ -11,6 +11,7 @@ from torch import Tensor
 from ....core.geometry.cameras import Cameras
 from ....core.geometry.gaussians import Gaussians
 from ....core.splat import Splats, rasterize
+from ...scenes.house import drawn
 from ...scenes.source import SceneState
 from ..catalog import Layer
 from ..colors import BACKGROUND, colormap, over_background
@@ -54,7 +55,8 @@ class PaintRequest:
     @property
     def gaussians(self) -> Gaussians:
         """The scene's Gaussians with hidden ones transparent and scales multiplied by ``options.size``."""
-        gaussians, keep = self.all_gaussians, self.options.keep
+        gaussians = self.all_gaussians
+        keep = drawn(self.state, self.options.keep, self.options.cut, self.cameras)
         if keep is not None and len(keep) == len(gaussians):
             gaussians = replace(gaussians, opacities=gaussians.opacities * keep.to(gaussians.opacities))
         if self.options.size != 1.0:
@@ -92,7 +94,7 @@ def darkened(request: PaintRequest, gaussians: Gaussians, message: str) -> Layer
 
 
 def splatted_values(
-    request: PaintRequest, gaussians: Gaussians, values: Tensor, legend: Legend, faded: bool = False
+    request: PaintRequest, gaussians: Gaussians, values: Tensor, legend: Legend | None, faded: bool = False
 ) -> LayerImage:
     """One value per Gaussian as colours. Values are splatted before they are coloured, so the legend also holds for
     pixels that several Gaussians share. The render's brightness keeps shapes visible.
@@ -107,10 +109,12 @@ def splatted_values(
     value = splats.features[0, ..., 0] / alpha[..., 0].clamp_min(1e-6)
     color = (splats.color[0] / alpha.clamp_min(1e-6)).clamp(0, 1)
     light = color.mean(-1, keepdim=True)
-    colors = colormap(value) * (SHADE + (1 - SHADE) * light)
+    colors = colormap(value, request.options.colors) * (SHADE + (1 - SHADE) * light)
     if faded:
         dark = 0.3 * torch.lerp(light.expand_as(color), color, 0.5)
         colors = torch.lerp(dark, colors, (2 * value[..., None] - 0.2).clamp(0.1, 1))
+    if legend is not None:
+        legend = replace(legend, colors=request.options.colors)
     return LayerImage(over_background(colors * alpha, alpha).cpu(), surface(splats), legend=legend)
 
 

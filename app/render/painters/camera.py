@@ -63,7 +63,9 @@ def paint_target_depth(request: PaintRequest, rotation: CameraRotation) -> Layer
     """The recorded depth."""
     near, far = request.data.depth_range(request.index)
     depth = rotation.depth(_recorded(request)[1])
-    return LayerImage(depth_colors(depth, near, far), legend=Legend.numbers(near, far, "m"))
+    name = request.options.colors
+    legend = Legend.numbers(near, far, "m", "recorded depth", colors=name, open_end=True)
+    return LayerImage(depth_colors(depth, near, far, name=name), legend=legend)
 
 
 @_at_dataset_camera
@@ -71,8 +73,10 @@ def paint_rgb_error(request: PaintRequest, rotation: CameraRotation) -> LayerIma
     """Mean absolute difference of rendered and recorded colours."""
     splats = request.splat(request.all_gaussians)
     error = (splats.color[0].cpu() - rotation.sample(_recorded(request)[0], smooth=True)).abs().mean(-1)
-    legend = Legend.numbers(0, RGB_ERROR, title="mean difference, colours 0 to 1", digits=2)
-    return LayerImage(_inside(rotation, colormap(error / RGB_ERROR)), legend=legend)
+    name = request.options.colors
+    title = "mean difference of colours in 0 to 1"
+    legend = Legend.numbers(0, RGB_ERROR, title=title, digits=2, colors=name, open_end=True)
+    return LayerImage(_inside(rotation, colormap(error / RGB_ERROR, name)), legend=legend)
 
 
 @_at_dataset_camera
@@ -81,8 +85,9 @@ def paint_depth_error(request: PaintRequest, rotation: CameraRotation) -> LayerI
     splats, measured = request.splat(request.all_gaussians), rotation.depth(_recorded(request)[1])
     valid = (splats.alpha[0, ..., 0].cpu() > MIN_ALPHA) & (measured > 0)
     error = (splats.depth[0, ..., 0].cpu() - measured).abs()
-    legend = Legend.numbers(0, DEPTH_ERROR, "m", "difference of depths", 2)
-    return LayerImage(depth_colors(error, 0, DEPTH_ERROR, valid), legend=legend)
+    name = request.options.colors
+    legend = Legend.numbers(0, DEPTH_ERROR, "m", "difference of depths", 2, name, open_end=True)
+    return LayerImage(depth_colors(error, 0, DEPTH_ERROR, valid, name), legend=legend)
 
 
 @_at_dataset_camera
@@ -102,8 +107,9 @@ def paint_cosine(request: PaintRequest, rotation: CameraRotation) -> LayerImage:
     error = request.data.targets.cosine_error(request.state, request.index, request.options.frame)
     if error is None:
         return _no_teacher(rotation)
-    legend = Legend.numbers(0, 1, title="1 - cosine to the teacher", digits=2)
-    return LayerImage(_inside(rotation, rotation.sample(colormap(error))), legend=legend)
+    name = request.options.colors
+    legend = Legend.numbers(0, 1, title="1 - cosine to the teacher", digits=2, colors=name)
+    return LayerImage(_inside(rotation, rotation.sample(colormap(error, name))), legend=legend)
 
 
 def _no_teacher(rotation: CameraRotation) -> LayerImage:

@@ -17,7 +17,7 @@ from .base import PaintRequest, splatted_colors, splatted_values, world_scale
 def paint_centres(request: PaintRequest) -> LayerImage:
     """A dot at every Gaussian's centre, in its colour."""
     state, gaussians = request.state, request.gaussians
-    radius = state.memo("dots", lambda: 0.3 * point_size(state))
+    radius = state.memo("dots", lambda: 0.18 * point_size(state))
     dots = replace(
         gaussians,
         scales=torch.full_like(gaussians.scales, radius * world_scale(state)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....core.splat import rasterize
+from ...scenes.house import house_of
 from ..clouds import dots
 from ..options import LayerImage
 from .base import PaintRequest, blank, splatted_colors
@@ -29,6 +30,10 @@ def _paint_points(request: PaintRequest, masked: bool) -> LayerImage:
     if points is None:
         return LayerImage(blank(request.cameras), note="no points")
     coord, colors, note = points
+    house = None if options.cut is None else house_of(state, options.cut)
+    if house is not None:
+        shown = ~house.hidden(request.cameras.centers[0].numpy())[house.parts(coord)]
+        coord, colors = coord[shown], colors[shown]
     device = "cpu" if state.gaussians is None else state.gaussians.means.device
     discs = dots(coord, colors, options.point_size).to(device)
     cameras = request.cameras.to(device)  # points are in the world, not in the frame of the Gaussians

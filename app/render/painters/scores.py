@@ -9,7 +9,10 @@ import torch
 from ..colors import class_colors, over_background
 from ..draw import Legend
 from ..options import LayerImage
-from .base import SHADE, PaintRequest, darkened, splatted_values, surface
+from .base import PaintRequest, darkened, splatted_values, surface
+
+CLASS_SHADE = 0.85
+"""Brightness of class colours where the render is black: little shading, so that they match their swatches."""
 
 
 def paint_heat(request: PaintRequest) -> LayerImage:
@@ -21,7 +24,7 @@ def paint_heat(request: PaintRequest) -> LayerImage:
         return darkened(request, gaussians, "These scores are of other weights or of another scene")
     values = (heat.scores.to(gaussians.means) - heat.low) / max(heat.high - heat.low, 1e-9)
     digits = 2 if heat.high - heat.low < 10 else 0
-    legend = Legend.numbers(heat.low, heat.high, title=heat.label, digits=digits)
+    legend = Legend.numbers(heat.low, heat.high, title=heat.label, digits=digits) if heat.label else None
     return splatted_values(request, gaussians, torch.nan_to_num(values, 0.0).clamp(0, 1), legend, faded=True)
 
 
@@ -40,4 +43,5 @@ def paint_classes(request: PaintRequest) -> LayerImage:
     # One flat colour per class would hide shapes: keep some of the render's brightness.
     light = (splats.color[0] / splats.alpha[0].clamp_min(1e-6)).mean(-1, keepdim=True).clamp(0, 1)
     alpha = splats.alpha[0]
-    return LayerImage(over_background(flat * (SHADE + (1 - SHADE) * light) * alpha, alpha).cpu(), surface(splats))
+    shaded = flat * (CLASS_SHADE + (1 - CLASS_SHADE) * light)
+    return LayerImage(over_background(shaded * alpha, alpha).cpu(), surface(splats))

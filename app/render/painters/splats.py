@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from ...scenes.house import depth_limits
 from ..colors import MIN_ALPHA, depth_colors
 from ..draw import Legend
 from ..options import LayerImage
@@ -37,13 +38,16 @@ def _paint_blended(request: PaintRequest, blend: float) -> LayerImage:
 def paint_depth(request: PaintRequest) -> LayerImage:
     """Depth along the camera's axis."""
     splats = request.splat(request.gaussians)
-    near, far = request.data.depth_range(request.index)
+    near, far = depth_limits(request.state, request.cameras, *request.data.depth_range(request.index))
     alpha, depth = splats.alpha[0, ..., 0], splats.depth[0, ..., 0]  # [H, W]
-    colors = depth_colors(depth, near, far, alpha > MIN_ALPHA)
-    return LayerImage(colors.cpu(), surface(splats), legend=Legend.numbers(near, far, "m"))
+    name = request.options.colors
+    colors = depth_colors(depth, near, far, alpha > MIN_ALPHA, name)
+    legend = Legend.numbers(near, far, "m", "depth", colors=name, open_end=True)
+    return LayerImage(colors.cpu(), surface(splats), legend=legend)
 
 
 def paint_alpha(request: PaintRequest) -> LayerImage:
     """Opacity of the render, from black to white."""
     splats = request.splat(request.gaussians)
-    return LayerImage(splats.alpha[0].expand(-1, -1, 3).cpu(), surface(splats))
+    legend = Legend.numbers(0, 1, title="coverage: opacity of the render", digits=2, colors="Grey")
+    return LayerImage(splats.alpha[0].expand(-1, -1, 3).cpu(), surface(splats), legend=legend)

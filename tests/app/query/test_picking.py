@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gaussiancross.app.query.picking import Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from gaussiancross.app.query.picking import Pick, in_rectangle, label_at, pick, pick_scores, renewed, scores_per_pick
 from gaussiancross.app.scenes.source import SceneState
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from helpers.inspector import as_gaussians, box_room
@@ -74,6 +74,14 @@ def test_scores_separate_walls_with_a_common_component(splats, camera):
     segment = torch.from_numpy(splats.points.segment)
     assert scores[segment == 1].min() > 0.95  # the clicked wall x = 4
     assert scores[segment != 1].max() < 0.5
+
+
+def test_another_pick_makes_nothing_less_similar(splats):
+    segment = splats.points.segment
+    wall, floor = (Pick("gaussian", int((segment == k).nonzero()[0][0]), np.zeros(3)) for k in (1, 4))
+    one, both = pick_scores(splats, [wall]), pick_scores(splats, [wall, floor])
+    assert (both >= one - 1e-6).all() and both[segment == 4].min() > 0.95
+    torch.testing.assert_close(both, scores_per_pick(splats, [wall, floor]).amax(1))
 
 
 def test_exclude_takes_its_like_away(splats, camera):

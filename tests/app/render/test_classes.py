@@ -12,11 +12,12 @@ from gaussiancross.app.render.colors import class_colors
 from gaussiancross.app.render.contact_sheet import THUMBNAIL, scene_sheet
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.render.scores import ClassScores
-from gaussiancross.app.render.thumbnails import preview, thumbnail, top_view
+from gaussiancross.app.render.thumbnails import oblique_view, preview, thumbnail
 from gaussiancross.app.scenes import uploads
 from gaussiancross.app.scenes.geometry import UP, guess_up, up_of, z_up_to
 from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SceneState
 from gaussiancross.app.scenes.uploads import read_upload
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io import write_gaussians, write_points, write_splat
 from gaussiancross.trainers.engine.live import LiveFeed, Snapshot
@@ -135,9 +136,9 @@ class TestPictures:
         assert thumbnail(None, box_frames()).shape == thumbnail(box_room(), None).shape == (height, width, 3)
         coord = np.array([[0, 0, 0], [1, 1, 0], [0, 1, 0.2]] * 40, np.float32)
         color = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]] * 40, np.uint8)
-        image = top_view(coord, color)
+        image = oblique_view(SceneState("three", points=PointScene("three", coord, color, np.zeros_like(coord))))
         red, green = (np.argwhere((image == c).all(-1)).mean(0) for c in ((255, 0, 0), (0, 255, 0)))
-        assert red[0] > green[0] and red[1] < green[1]  # x to the right, y up the page
+        assert red[0] > green[0]  # seen from the corner with the low x and y, the other corner is up the page
 
     def test_sheet_frames_one(self):
         image = scene_sheet([("1 a", np.zeros((THUMBNAIL[1], THUMBNAIL[0], 3), np.uint8), True), ("2 b", None, False)])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
+import pytest
 import torch
 from gaussiancross.app.render.colors import (
     MARK,
+    ColorMap,
     class_colors,
     colormap,
+    css_colors,
     depth_colors,
     feature_colors,
     over_background,
@@ -22,7 +27,15 @@ class TestLayers:
     def test_colormap_ends_and_clamps(self):
         colors = colormap(torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0]))
         assert torch.equal(colors[0], colors[1]) and torch.equal(colors[3], colors[4])
-        assert colors[1, 2] > colors[1, 0] and colors[3, 0] > colors[3, 2]  # near is blue, far is red
+        assert colors[1, 2] > colors[1, 0] and colors[3, 0] > colors[3, 2]  # low is blue, high is yellow
+
+    @pytest.mark.parametrize("name", [n for n in get_args(ColorMap) if n != "Turbo"])
+    def test_uniform_maps_grow_lighter_at_an_even_pace(self, name):
+        light = colormap(torch.linspace(0, 1, 33), name) ** 2.2 @ torch.tensor([0.2126, 0.7152, 0.0722])
+        steps = (light ** (1 / 3)).diff()  # CIE lightness, but for its scale
+        assert (steps > 0).all()
+        assert steps[8:].max() < 3 * steps[8:].min()
+        assert css_colors(name).startswith("#") and css_colors(name).count(",") in (1, 16)
 
     def test_nan_is_marked_and_counted(self):
         features = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))

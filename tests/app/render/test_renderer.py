@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gaussiancross.app.render import sheets
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.scenes.geometry import bounds, depth_range
 from gaussiancross.app.scenes.source import PointsSource, SceneState, SplatsSource
@@ -29,7 +30,7 @@ class TestRenderer:
         canvas = renderer.canvas(0, layer, free_camera(160, 120), with_depth=True)
         assert canvas.image.shape == (120, 160, 3) and canvas.image.dtype == np.uint8
         assert canvas.depth.shape == (120, 160) and np.isfinite(canvas.depth).all()
-        flat = canvas.image.reshape(-1, 3)
+        flat = canvas.image[:60].reshape(-1, 3)  # above the legend
         spread = int(flat.max(0).max()) - int(flat.min(0).min())
         assert spread < 10 if layer == "Alpha" else spread > 50  # the room is closed: opaque everywhere
 
@@ -53,6 +54,13 @@ class TestRenderer:
         three = renderer.views(0, 1, 400, errors=True)
         assert two.shape[1] == 400 and three.shape[0] > two.shape[0]
         assert renderer.views_canvas(0, 1, 640, 480).image.shape == (480, 640, 3)
+
+    def test_quality_does_not_follow_the_size_of_the_sheet(self, renderer, monkeypatch):
+        notes = []
+        monkeypatch.setattr(sheets, "sheet", lambda cells, *_: notes.append([c.note for row in cells for c in row]))
+        for width in (200, 640):
+            sheets.views_sheet(renderer, 0, 0, width, False, None)
+        assert notes[0] == notes[1] and any("dB" in note for note in notes[0])
 
     def test_points(self, renderer):
         coord, colors, note = renderer.points(0, "Colour", 500)
