@@ -8,6 +8,7 @@ session.py          one browser, composed of:
   view_state.py       what it shows; effects.py: what is redrawn when a field changes
   camera.py           the free camera; pending_move.py: moves that the client has not confirmed
   loader.py           loads scenes and newer weights; requests.py: asks for images
+  overlay.py          words over the canvas: legends, names, messages
   frusta.py           clickable dataset cameras; divider.py: the draggable line between two layers
   jobs.py             exports
   context.py          what panels may use; hooks.py: events for panels; panels/: the panels

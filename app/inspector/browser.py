@@ -69,8 +69,10 @@ class Browser:
 
     def report(self, error: Exception) -> None:
         """Show an exception in the page."""
-        text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        self.notify("An operation failed; the viewer continues", text[:400], "red")
+        if isinstance(error, InputError):
+            self.notify("Not possible", str(error)[:400], "orange")
+        else:
+            self.notify("An operation failed; the viewer continues", f"{type(error).__name__}: {error}"[:400], "red")
 
     def notify(self, title: str, body: str, color: Any = "blue", seconds: float = 8.0) -> None:
         """Show a notification, the same body at most every `REPEAT_AFTER` seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -11,13 +12,20 @@ import viser
 from numpy.typing import NDArray
 from viser import transforms as tf
 
+from ...core.errors import InputError
 from ...core.geometry.cameras import Cameras
-from ..export.camera_path import Pose
+from ..export.camera_path import Pose, overview_pose
 from ..render.catalog import INFO
 from ..render.views import SAME_PLACE
-from ..scenes.geometry import CORNER, UP, Up, bounds, z_up_to
+from ..scenes.geometry import UP, Up, bounds
+from ..scenes.house import house_of, overview
 from .browser import Browser
-from .pending_move import PendingCameraMove
+from .pending_move import TIMEOUT, PendingCameraMove
+
+RESEND_AFTER = 0.4
+"""Seconds after which a move that a turn of the scene spoilt is sent again, fewer than `RESENDS` times."""
+
+RESENDS = 6
 
 
 class CameraControl:
@@ -26,6 +34,7 @@ class CameraControl:
     Attributes:
         moved: called after the user or the server moved the camera; set by the session.
         pending: the server's move that the client has not confirmed.
+        target: centre [3] (m, world) and extent (m) of what `focus` flies to, or None.
     """
 
     def __init__(self, browser: Browser) -> None:
@@ -33,11 +42,35 @@ class CameraControl:
         self._client, self._renderer = browser.client, browser.renderer
         self.moved: Callable[[], None] = lambda: None
         self.pending = PendingCameraMove()
+        self.target: tuple[NDArray[np.float64], float] | None = None
+        self._up: Up = "+z"
+        self._wanted: tuple[NDArray[np.float64], NDArray[np.float64], float] | None = None
+        self._tries, self._sent, self._heard = 0, 0.0, 0.0
 
     def reported(self, _: viser.CameraHandle) -> None:
         """The client reported its camera."""
+        self._heard = time.monotonic()
         if self.pending.is_user_motion(self._client_pose()):
             self.moved()
+
+    def pulse(self) -> None:
+        """Called ten times a second: send a move again that the browser turned with the scene.
+
+        A browser turns its scene to a new up direction after it has handled the other messages of a packet, and its
+        camera with it. So after such a turn the camera has to be placed again, until it is where it belongs.
+        """
+        since = time.monotonic() - self._sent
+        if self._wanted is None or since < RESEND_AFTER or (self._heard < self._sent and since < TIMEOUT):
+            return
+        position, look_at, _ = self._wanted
+        apart = float(np.linalg.norm(np.asarray(self._client.camera.position) - position))
+        if apart < 0.02 * float(np.linalg.norm(look_at - position)):
+            self._tries = 0
+        self._tries = max(0, self._tries - 1)
+        if self._tries:
+            self.place(*self._wanted)
+        else:
+            self._wanted = None
 
     # --- pose -------------------------------------------------------------------------------------------------
 
@@ -80,6 +113,8 @@ class CameraControl:
     def place(self, position: np.ndarray, look_at: np.ndarray, fov: float) -> None:
         """Move the camera to ``position``, looking at ``look_at``; both [3], metres, world. ``fov`` in radians."""
         camera, start = self._client.camera, self.pose()
+        if self._tries:
+            self._wanted, self._sent = (position, look_at, fov), time.monotonic()
         with self._client.atomic():
             camera.fov = fov
             camera.position = position
@@ -124,21 +159,63 @@ class CameraControl:
         self.go_to_frame()
 
     def place_first(self) -> None:
-        """Move to the chosen dataset camera, or to a corner above the scene where there is none."""
-        state = self._renderer.state(self._model.view.scene)
-        assert state is not None
-        if state.frames is not None and len(state.frames):
+        """Show all of the scene obliquely from above, in the direction of the dataset camera that sees the most."""
+        self._overview(None)
+
+    def dolls_house(self) -> None:
+        """Show all of the scene obliquely from above, in the direction of the present view."""
+        self._overview(self.pose().rotation[:, 2])
+
+    def walk(self) -> None:
+        """Stand at the chosen dataset camera, or in the middle of a scene without any."""
+        view = self._model.view
+        state = self._renderer.state(view.scene)
+        if state is None or (state.frames is not None and len(state.frames)):
             self.go_to_frame()
             return
         low, high = bounds(state)
-        center, size = (low + high) / 2, float(np.linalg.norm(high - low))
-        self.place(center + size * z_up_to(np.array(CORNER), self._model.view.up), center, math.radians(60))
+        up, center = np.array(UP[view.up]), (low + high) / 2
+        ahead = self.pose().rotation[:, 2]
+        ahead = ahead - (ahead @ up) * up
+        ahead /= max(float(np.linalg.norm(ahead)), 1e-6)
+        eye = center + 0.15 * abs(float((high - low) @ up)) * up
+        self.place(eye, eye + 0.3 * float(np.linalg.norm(high - low)) * ahead, math.radians(65))
+
+    def focus(self) -> None:
+        """Fly to `target`; `InputError` without one."""
+        if self.target is None:
+            raise InputError("Focus", "a pick or a match to fly to", "none yet", "click something, or search for it")
+        self.fly_to(*self.target)
 
     def set_up(self, up: Up) -> None:
         """Set the up direction and start again from `place_first`."""
         self._model.change(up=up)
-        self._client.scene.set_up_direction(UP[up])
+        self.turn_scene()
         self.place_first()
+
+    def turn_scene(self) -> None:
+        """Turn the browser's scene to the view's up direction. The caller then places the camera."""
+        up = self._model.view.up
+        if up != self._up:
+            self._up, self._tries = up, RESENDS
+            self._client.scene.set_up_direction(UP[up])
+
+    def orbit_start(self) -> tuple[Pose, NDArray[np.float64]]:
+        """First pose and centre [3] of an orbit: the present ones, or outside of a room whose walls it would cross."""
+        camera, up = self._client.camera, self._model.view.up
+        state = self._renderer.state(self._model.view.scene)
+        house = None if state is None else house_of(state, up)
+        if state is None or house is None or house.hidden(self.pose().position).any():
+            return self.pose(), np.asarray(camera.look_at, np.float64)
+        aspect = max(1, camera.image_width) / max(1, camera.image_height)
+        return overview_pose(state, up, aspect)
+
+    def _overview(self, ahead: NDArray[np.float64] | None) -> None:
+        state, camera = self._renderer.state(self._model.view.scene), self._client.camera
+        if state is None:
+            return
+        aspect = max(1, camera.image_width) / max(1, camera.image_height)
+        self.place(*overview(state, self._model.view.up, aspect, ahead))
 
     def _at_frame(self) -> bool:
         """Whether the free camera is at the chosen dataset camera."""

@@ -8,15 +8,26 @@ from typing import Literal
 from .view_state import ViewState
 
 Effect = Literal[
-    "points", "labelled points", "point size", "canvas", "urgent canvas", "heat", "keep", "camera", "views", "frusta"
+    "points",
+    "labelled points",
+    "point size",
+    "canvas",
+    "urgent canvas",
+    "heat",
+    "keep",
+    "camera",
+    "views",
+    "frusta",
+    "loading",
 ]
 """points: send the points again. labelled points: the same if they have the colours of classes. point size: resize the
 points sent. canvas: render, small first. urgent canvas: the same without waiting for the time budget. heat: render if
 the "Heat" layer is shown. keep: render at full size. camera: go to the dataset camera that a layer belongs to. views:
-render the dataset view beside its target. frusta: draw the dataset cameras."""
+render the dataset view beside its target. frusta: draw the dataset cameras. loading: say so until the scene is
+loaded."""
 
 EFFECTS: dict[str, tuple[Effect, ...]] = {
-    "scene": ("points", "frusta"),
+    "scene": ("loading", "points", "frusta"),
     "layer": ("points", "urgent canvas", "camera"),
     "second": ("points", "urgent canvas", "camera"),
     "mix": ("points", "urgent canvas", "camera"),
@@ -34,6 +45,8 @@ EFFECTS: dict[str, tuple[Effect, ...]] = {
     "errors": ("views",),
     "follow": (),
     "up": (),
+    "colors": ("canvas", "views"),
+    "cut": ("points", "canvas"),
     "heat": ("heat",),
     "keep": ("keep",),
 }

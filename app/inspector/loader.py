@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..scenes.geometry import UP, guess_up, overview_frame
+from ..scenes.geometry import guess_up, overview_frame
 from ..scenes.timeline import TimelineSource
 from .browser import Browser
 from .camera import CameraControl
@@ -65,9 +65,12 @@ class SceneLoader:
         first = self.placed_scene != scene
         if first:
             model.replace(frame=overview_frame(state), up=guess_up(state))
-            browser.client.scene.set_up_direction(UP[model.view.up])
+            self._camera.turn_scene()
+            self._camera.target = None
             if model.view.layer not in renderer.layers(scene, model.heat is not None):
                 model.replace(layer="RGB" if state.gaussians is not None else "Points")
+            if not model.layer_chosen and state.points is not None and getattr(self._source, "opens_on_points", False):
+                model.replace(layer="Points")
             self._camera.place_first()
             self.placed_scene = scene
             self._frusta.show()

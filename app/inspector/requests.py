@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import viser
 
 from ...core.geometry.cameras import Cameras
 from ..render.catalog import INFO, Layer
-from ..render.options import Canvas, RenderOptions
+from ..render.options import Canvas, Marks, RenderOptions
 from ..scenes.geometry import point_size
+from ..scenes.house import PARTS, House, house_of
 from .browser import Browser
 from .camera import CameraControl
 from .hooks import BrowserHooks
+from .overlay import Overlay
 from .worker import Lane
 
 MAX_RATE = 60
@@ -33,8 +36,8 @@ class RenderRequests:
         rate: largest number of images per second while the camera moves.
     """
 
-    def __init__(self, browser: Browser, camera: CameraControl, hooks: BrowserHooks) -> None:
-        self._browser, self._camera, self._hooks = browser, camera, hooks
+    def __init__(self, browser: Browser, camera: CameraControl, overlay: Overlay, hooks: BrowserHooks) -> None:
+        self._browser, self._camera, self._overlay, self._hooks = browser, camera, overlay, hooks
         self._model, self._shared, self._client = browser.model, browser.shared, browser.client
         self.rate = float(MAX_RATE)
         self._moved_at = 0.0
@@ -42,7 +45,8 @@ class RenderRequests:
         self._moving_shown = False
         self._sized_scene: int | None = None
         self._size = (browser.client.camera.image_width, browser.client.camera.image_height)
-        self._point_handle: viser.PointCloudHandle | None = None
+        self._clouds: dict[int, viser.PointCloudHandle] = {}  # by part of the house
+        self._house: House | None = None
 
     # --- requests (any thread) --------------------------------------------------------------------------------
 
@@ -68,6 +72,8 @@ class RenderRequests:
     def camera_moved(self) -> None:
         """Render the canvas for a moved camera, where the server renders it."""
         self._moved_at = time.monotonic()
+        self._shared.worker.hurry()
+        self._cut_points()
         if self._model.server_draws():
             self.canvas(moving=True)
 
@@ -86,8 +92,15 @@ class RenderRequests:
 
     def resize_points(self) -> None:
         """Change the size of the points that the browser has."""
-        if self._point_handle is not None:
-            self._point_handle.point_size = self._model.view.point_size
+        for cloud in tuple(self._clouds.values()):
+            cloud.point_size = self._model.view.point_size
+
+    def loading(self) -> None:
+        """Replace the picture of the scene before while the chosen one loads."""
+        scene = self._model.view.scene
+        if self._browser.renderer.state(scene) is None:
+            self._client.scene.set_background_image(self._shared.blank)
+            self._overlay.show(Marks(messages=(f"Loading {self._browser.renderer.scene_names[scene]} …",)))
 
     def default_point_size(self) -> None:
         """Choose the point size that fits the scene, in the background."""
@@ -135,23 +148,25 @@ class RenderRequests:
 
     def draw_canvas(self, moving: bool) -> None:
         browser, shared = self._browser, self._shared
-        if browser.closed:
-            return
         view, options = self._model.view, self._model.options()
+        if browser.closed or browser.renderer.state(view.scene) is None:
+            return
         if INFO[view.layer].kind == "cloud" and not options.mixed:
             self._client.scene.set_background_image(shared.blank)
+            self._overlay.show(Marks())
             return
         cameras = self._camera.cameras(*self._canvas_size(moving))
         begun = time.perf_counter()
         with_depth = (view.overlay or view.frusta) and view.layer != "Views"
         renderer = (browser.comparison if view.compare else None) or browser.renderer
-        options = replace(options, grip=True)
+        options = replace(options, grip=True, text=False)
         canvas = renderer.draw(view.scene, options, cameras, with_depth)
         if moving:
-            shared.resolution.measured(time.perf_counter() - begun, shared.worker.share)
+            shared.resolution.measured(time.perf_counter() - begun)
         else:
             self._report_classes(options)
-        self._send(canvas, 75 if moving else 90)
+        if self._model.view.scene == view.scene:
+            self._send(canvas, 75 if moving else 90)
 
     def _report_classes(self, options: RenderOptions) -> None:
         """Tell the panels names and colours of the classes on the canvas."""
@@ -164,14 +179,18 @@ class RenderRequests:
 
     def _send(self, canvas: Canvas, quality: int) -> None:
         self._model.note = canvas.note
+        self._overlay.show(canvas.marks)
         self._client.scene.set_background_image(canvas.image, format="jpeg", jpeg_quality=quality, depth=canvas.depth)
 
     def _draw_views(self) -> None:
         if self._browser.closed:
             return
         view = self._model.view
-        image = self._browser.renderer.views(view.scene, view.frame, VIEWS_WIDTH, view.errors, text=20)
-        self._hooks.on_views(image)
+        if self._browser.renderer.state(view.scene) is None:
+            return
+        image = self._browser.renderer.views(view.scene, view.frame, VIEWS_WIDTH, view.errors, 20, view.colors)
+        if self._model.view.scene == view.scene:
+            self._hooks.on_views(image)
 
     def _size_points(self) -> None:
         """Set the point size that fits the scene, once per scene. It takes a while, so the first image goes before,
@@ -195,17 +214,38 @@ class RenderRequests:
                 view.scene, view.point_color, self._shared.max_points, view.layer == "Masked", view.style
             )
         if points is None:
-            if self._point_handle is not None:
-                self._point_handle.visible = False
+            for cloud in self._clouds.values():
+                cloud.visible = False
+            self._house = None
             return
         coord, colors, note = points
         self._model.note = note
-        self._point_handle = self._client.scene.add_point_cloud(
-            "/points",
-            coord,
-            colors,
-            point_size=view.point_size,
-            point_shape="circle",
-            point_shading="flat",
-            precision="float32",
-        )
+        state = self._browser.renderer.state(view.scene)
+        house = house_of(state, view.up) if view.cut and state is not None else None
+        hidden = np.zeros(PARTS, bool) if house is None else house.hidden(self._camera.pose().position)
+        parts = np.zeros(len(coord), np.int64) if house is None else house.parts(coord)
+        for part in range(PARTS):
+            inside = parts == part
+            if inside.any():
+                self._clouds[part] = self._client.scene.add_point_cloud(
+                    f"/points/{part}",
+                    coord[inside],
+                    colors[inside],
+                    point_size=view.point_size,
+                    point_shape="circle",
+                    point_shading="flat",
+                    precision="float32",
+                    visible=not hidden[part],
+                )
+            elif part in self._clouds:
+                self._clouds.pop(part).remove()
+        self._house = house
+
+    def _cut_points(self) -> None:
+        """Hide the walls between the camera and the room in the points that the browser draws."""
+        house = self._house
+        if house is not None:
+            hidden = house.hidden(self._camera.pose().position)
+            for part, cloud in tuple(self._clouds.items()):
+                if cloud.visible == bool(hidden[part]):
+                    cloud.visible = not hidden[part]

@@ -17,6 +17,7 @@ from .frusta import Frusta
 from .hooks import HookList
 from .jobs import Exports
 from .loader import SceneLoader
+from .overlay import Overlay
 from .panels import build_panels
 from .requests import RenderRequests
 from .shared import Shared
@@ -33,6 +34,7 @@ class Session:
     Attributes:
         browser: client, view model and jobs.
         camera: the free camera.
+        overlay: words over the canvas.
         requests: render requests.
         loader: selection and loading of scenes.
         exports: downloads.
@@ -45,7 +47,8 @@ class Session:
         hooks = HookList()
         self.browser = Browser(client, shared)
         self.camera = CameraControl(self.browser)
-        self.requests = RenderRequests(self.browser, self.camera, hooks)
+        self.overlay = Overlay(self.browser)
+        self.requests = RenderRequests(self.browser, self.camera, self.overlay, hooks)
         self.camera.moved = self.requests.camera_moved
         self.exports = Exports(self.browser)
         self.frusta = Frusta(self.browser, self.camera.select_frame)
@@ -62,6 +65,7 @@ class Session:
             "camera": self.camera.go_to_camera_layer,
             "views": self.requests.views,
             "frusta": self.frusta.show,
+            "loading": self.requests.loading,
         }
         context = PanelContext(self.browser, self.camera, self.requests, self.loader, self.exports, self.frusta)
         with client.atomic():
@@ -92,6 +96,7 @@ class Session:
 
     def pulse(self) -> None:
         """Update all parts of the session; called ten times a second."""
+        self.camera.pulse()
         self.requests.pulse()
         if self.requests.still or self.divider.dragging:
             self.divider.update()

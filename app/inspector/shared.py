@@ -30,8 +30,12 @@ SERIES_EVERY = 1.0
 """Seconds for which one copy of the curves serves all browsers."""
 
 
+MOVING = 1 / 30
+"""Seconds that rendering one image may take while the camera moves."""
+
+
 class AdaptiveResolution:
-    """Image width while the camera moves: as wide as can be rendered ten times within one second's budget.
+    """Image width while the camera moves: as wide as can be rendered in `MOVING` seconds.
 
     Attributes:
         width: pixels.
@@ -40,12 +44,11 @@ class AdaptiveResolution:
     def __init__(self, width: int = 480, low: int = 200, high: int = 1280) -> None:
         self.width, self._low, self._high = width, low, high
 
-    def measured(self, seconds: float, share: float) -> None:
-        """Adapt to an image that took ``seconds``, with ``share`` of the time to spend."""
-        target = 0.1 * share
-        if seconds > 1.3 * target:
+    def measured(self, seconds: float) -> None:
+        """Adapt to an image that took ``seconds``."""
+        if seconds > 1.3 * MOVING:
             self.width = max(self._low, int(self.width * 0.8))
-        elif seconds < 0.6 * target:
+        elif seconds < 0.6 * MOVING:
             self.width = min(self._high, int(self.width * 1.15))
 
 

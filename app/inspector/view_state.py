@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..render.catalog import INFO, Layer
 from ..render.classes import DEFAULT_STYLE, ClassStyle
 from ..render.clouds import PointColor
+from ..render.colors import DEFAULT_MAP, ColorMap
 from ..render.options import Mix, RenderOptions
 from ..render.scores import Heat
 from ..scenes.geometry import Up
@@ -44,6 +45,8 @@ class ViewState:
     classes: str = ""
     style: ClassStyle = DEFAULT_STYLE
     up: Up = "+z"
+    colors: ColorMap = DEFAULT_MAP
+    cut: bool = True
 
 
 class ViewModel:
@@ -133,6 +136,8 @@ class ViewModel:
             point_size=view.point_size,
             errors=view.errors,
             keep=self.keep,
+            colors=view.colors,
+            cut=view.up if view.cut else None,
         )
 
     def layers_shown(self) -> tuple[Layer, ...]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
+
+from ...core.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,9 @@ Lane = Literal["interactive", "background"]
 LANE_SHARE: dict[Lane, float] = {"interactive": 0.7, "background": 0.3}
 """Share of the budget per lane, so that loading new weights never stalls a moving camera. Time that one lane does not
 use goes to the other."""
+
+HURRY = 0.5
+"""Seconds after a motion of the camera for which background work waits."""
 
 URGENT_CHARGE = 0.5
 """Largest charge (s) for an urgent job. The first image reads files and compiles kernels; charged in full, it would
@@ -75,6 +81,13 @@ class RenderBudget:
         self._balance = min(self.burst, total)
         return total - self._balance
 
+    def give(self) -> float:
+        """Take what the balance holds, and set it to 0."""
+        self._fill()
+        given = max(0.0, self._balance)
+        self._balance -= given
+        return given
+
     def overflow(self) -> float:
         """Seconds earned beyond ``burst`` since the last call."""
         self._fill()
@@ -121,7 +134,7 @@ class RenderWorker:
         self._budgets: dict[Lane, RenderBudget] = {
             lane: RenderBudget(_lane_share(lane, share), clock=clock) for lane in LANE_SHARE
         }
-        self._share = share
+        self._share, self._hurry_until = share, -math.inf
         self.spent = 0.0
         """Seconds of work done so far."""
         self._thread = threading.Thread(target=self._loop, name="inspector-render", daemon=True)
@@ -171,6 +184,11 @@ class RenderWorker:
             self.spent += seconds
             self._budgets["interactive"].spend(seconds)
 
+    def hurry(self) -> None:
+        """Give the whole budget to the interactive lane for `HURRY` seconds, since a person moves the camera."""
+        with self._condition:
+            self._hurry_until = self._clock() + HURRY
+
     def cancel(self, matches: Callable[[Hashable], bool]) -> None:
         """Remove the waiting jobs whose key matches."""
         with self._condition:
@@ -202,7 +220,10 @@ class RenderWorker:
             with self._context():
                 job.run()
         except Exception as error:
-            log.exception("inspector: rendering %s failed", key)
+            if isinstance(error, InputError):  # a mistake of the user, which the page explains
+                log.info("inspector: %s", error)
+            else:
+                log.exception("inspector: rendering %s failed", key)
             try:
                 self._on_error(key, error)
             except Exception:
@@ -217,6 +238,8 @@ class RenderWorker:
         front, back = self._budgets["interactive"], self._budgets["background"]
         back.earn(front.overflow())
         front.earn(back.overflow())
+        if self._clock() < self._hurry_until:
+            front.earn(back.give())
         waits = {lane: budget.wait() for lane, budget in self._budgets.items()}
         for key, job in self._jobs.items():
             if job.urgent or (job.lane == "interactive" and waits["interactive"] == 0):

@@ -55,8 +55,8 @@ def differs(page, before: np.ndarray) -> bool:
 def open_and_wait(page, inspector: Inspector) -> np.ndarray:
     page.goto(inspector.url)
     wait_for(lambda: pixels(page).std() > 8, "the first picture")
-    time.sleep(0.6)  # the full-size picture follows the first one
-    return pixels(page)
+    inspector.sessions[-1].camera.go_to_frame()  # inside, where pictures have no empty margin
+    return settled(page)
 
 
 def press(page, name: str) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gaussiancross.app.inspector import ModelSource, TimelineSource
+from gaussiancross.app.inspector import ModelSource, SplatsSource, TimelineSource
 from gaussiancross.app.scenes.source import SceneState
 from gaussiancross.core.data.batch import InputConfig
 from gaussiancross.core.data.scene import Frame, PointScene, PosedFrames
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.geometry.gaussians import Gaussians
+from gaussiancross.core.query import TextVectors
 from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.pretraining.online_probe import LinearProbe
 from gaussiancross.trainers.pretraining.timeline import Timeline
@@ -206,6 +207,24 @@ class Grey(StubModel):
 
 def weights(value: float = 1.0, size: int = 64) -> dict[str, torch.Tensor]:
     return {"w": torch.full((size, size), value), "b": torch.full((3,), 1e-7), "n": torch.tensor(5)}
+
+
+class NamedRoom(SplatsSource):
+    """A room whose features are class scores: channel k on wall k; no Gaussian is a "giraffe"."""
+
+    channels = ("front", "back", "left", "right", "floor", "ceiling", "lamp")
+
+    def __init__(self) -> None:
+        scene = box_room(20)
+        scores = 8 * torch.nn.functional.one_hot(torch.from_numpy(scene.segment), 7).float() - 5
+        super().__init__(as_gaussians(scene, scores), "box", frames=box_frames(), device="cpu")
+
+
+def room_words() -> TextVectors:
+    """Text vectors of a `NamedRoom`'s channels and of "giraffe"."""
+    vectors = torch.eye(20)[1:9]
+    vectors[:, 0] = 1.5
+    return TextVectors(vectors, [*NamedRoom.channels, "giraffe"])
 
 
 def control(session: Any, label: str) -> Any:

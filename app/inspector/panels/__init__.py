@@ -4,7 +4,7 @@ base.py      `Panel`, the table `PANELS`, `build_panels`
 controls.py  `Link`: a control and the value that it stands for
 """
 
-from . import compare, curves, export, help, objects, probe, scenes, search, settings, status, timeline, view
+from . import compare, curves, export, help, objects, probe, scenes, search, settings, status, timeline, toolbar, view
 from .base import PANELS, Command, Panel, build_panels, register
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "settings",
     "status",
     "timeline",
+    "toolbar",
     "view",
 ]

@@ -50,7 +50,7 @@ GROUPS = {
     "Training": (
         Chart("Losses (unweighted, except the total)", _LOSSES, log=True),
         Chart("PSNR of training views (dB)", {"train/psnr": "train"}),
-        Chart("Learning rate", {"lr": "lr"}),
+        Chart("Learning rate (10⁻⁴)", {"lr": "lr"}, 1e4),
         Chart("Gradient norm", {"grad_norm": "before clipping"}, log=True),
     ),
     "Held-out views": (
@@ -86,9 +86,8 @@ class CurvesPanel(Panel):
         self._empty = gui.add_markdown(
             "*No curves yet: they appear after the first step.*"
             if shared.feed is not None
-            else "*This run has no curves.*"
-            if self._available
-            else "*There are no curves.*"
+            else "*This run has no curves.*",
+            visible=self._available,
         )
         self._folders = {
             group: gui.add_folder(group, expand_by_default=group != "Machine", visible=False) for group in GROUPS

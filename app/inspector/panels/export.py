@@ -16,6 +16,8 @@ from ...export.offline import MAX_GAUSSIANS, page_work
 from ...export.pictures import MAX_SIDE, picture_work
 from ...export.video import MAX_VIDEO_SIDE, path_work
 from ...export.video_files import MAX_FRAMES, Format, even, find_ffmpeg
+from ...scenes.geometry import UP
+from ...scenes.house import drawn
 from ...scenes.source import SceneState
 from ..context import PanelContext
 from .base import Panel, register
@@ -87,8 +89,10 @@ class ExportPanel(Panel):
             ):
                 button = gui.add_button(label, icon=icon, color="gray", hint=hint)
                 button.on_click(guard(lambda _, kind=kind: self._save_data(kind)))
+                if kind == "zip":
+                    self._indices = button
         with gui.add_folder("Video along a camera path", expand_by_default=False):
-            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn around the camera's target")
+            self._path = gui.add_dropdown("Path", _PATHS, hint="Orbit: a full turn, around a room from outside")
             self._path.on_update(guard(lambda _: self._path_changed()))
             self._edit = gui.add_button_group("Key frames", ("Add", "Remove last", "Clear"))
             self._edit.on_click(guard(lambda _: self._edit_keys(self._edit.value)))
@@ -107,6 +111,7 @@ class ExportPanel(Panel):
 
     def pulse(self) -> None:
         self._bar.pulse()
+        assign(self._indices, "disabled", self.context.model.selection is None)
         if self._preview is not None:
             poses, begun, seconds = self._preview
             share = (time.monotonic() - begun) / seconds
@@ -148,10 +153,8 @@ class ExportPanel(Panel):
         if not 1 <= count <= MAX_FRAMES:  # the slider ends below; other clients may send more
             raise InputError("a video", f"1 to {MAX_FRAMES} frames", f"{count:,}")
         if self._path.value == "Orbit":
-            target = np.asarray(context.client.camera.look_at, np.float64)
-            return orbit(
-                context.camera.pose(), target, np.asarray(context.client.camera.up_direction, np.float64), count
-            )
+            start, target = context.camera.orbit_start()
+            return orbit(start, target, np.array(UP[context.view.up]), count)
         if self._path.value == "Dataset cameras":
             frames = self._state().frames
             if frames is None or not len(frames):
@@ -213,6 +216,10 @@ class ExportPanel(Panel):
             assert chosen is not None
             context.exports.start("indices", selection_work(state, chosen, context.source.title, name))
         else:
+            if chosen is None and state.gaussians is not None:  # as shown: without walls that hide a room
+                cameras = context.requests.cameras()
+                shown = drawn(state, None, context.model.options().cut, cameras)
+                chosen = None if shown is None else np.flatnonzero(shown.numpy())
             target = np.asarray(context.client.camera.look_at, np.float64)
             up = np.asarray(context.client.camera.up_direction, np.float64)
             page = page_work(context.renderer, context.view.scene, context.camera.pose(), target, chosen, name, up=up)

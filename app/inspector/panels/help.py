@@ -16,7 +16,7 @@ from .base import Command, Panel, register
 _TOUR = """
 **Look around** with the left mouse button (rotate), the right button (pan) and the wheel (zoom); W A S D Q E fly.
 
-**View** chooses the layer: colours, depth, features, points, classes. *Two layers* shows two side by side.
+**View** chooses the layer: colours, depth, features, points, classes. *Compare layers* shows two side by side.
 
 **Search** shows a heat map for a click or a text query. **Classes** shows the classes that a linear probe predicts.
 
@@ -52,7 +52,10 @@ class HelpPanel(Panel):
             self._show("Welcome", _TOUR.strip(), "Start")
 
     def commands(self) -> Sequence[Command]:
-        return (Command("Keys and mouse", "H", self.show_keys, order=5),)
+        return (
+            Command("Keys and mouse", "H", self.show_keys, order=5),
+            Command("Close the dialog", "escape", self._close, order=9),
+        )
 
     def show_keys(self) -> None:
         """Open the list of keys, or close it."""
@@ -60,7 +63,8 @@ class HelpPanel(Panel):
             self._close()
             return
         keys = sorted((INFO[n].key or "", str(n)) for n in LAYERS if INFO[n].key)
-        keys += [("X", "split"), ("B", "blend"), ("C", "compare"), ("0", "to the dataset camera")]
+        keys += [("X", "split"), ("B", "blend"), ("C", "compare"), ("Home", "all of the scene, as it opened")]
+        keys += [("T", "doll's house: the same from here"), ("0", "walk: to the dataset camera"), ("F", "focus")]
         keys += [("N P", "next and previous scene"), ("Ctrl K", "all commands"), ("H", "this list")]
         rows = "\n".join(f"| {k} | {what} |" for k, what in (*_MOUSE, *keys))
         self._show("Keys and mouse", f"| | |\n|---|---|\n{rows}", "Close")

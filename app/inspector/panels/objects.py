@@ -14,6 +14,7 @@ from ....core.errors import InputError
 from ...objects.load_object import OBJECT_FILES
 from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, standing
 from ...objects.search import IMAGES
+from ...render.colors import Image
 from ...render.contact_sheet import object_sheet
 from ...scenes.source import SceneState
 from ...scenes.uploads import MAX_ADDED, MAX_UPLOAD
@@ -75,12 +76,15 @@ class ObjectsPanel(Panel):
             self._sheet = gui.add_image(blank, format="jpeg", jpeg_quality=90, visible=False)
             self._pick = gui.add_button_group("Open", ("1",), visible=False)
             self._pick.on_click(guard(lambda _: self._open_result(int(self._pick.value) - 1)))
+        if gallery is not None:
+            context.ask("objects: browse", lambda: self._browse(0), "background")
 
     # --- user actions -----------------------------------------------------------------------------------------
 
     def _received(self) -> None:
         file = self._upload.value
-        self._later("object", lambda: self._show(self._recognizer.read(file.name, file.content)))
+        self._scores.content = note_html(f"Opening {file.name[:60]} …")
+        self._later("object", lambda: self._read(file.name, file.content))
 
     def _relabel(self) -> None:
         self._labels = label_list(self._candidates.value)
@@ -115,6 +119,32 @@ class ObjectsPanel(Panel):
 
     # --- render thread ----------------------------------------------------------------------------------------
 
+    def _browse(self, ready: int) -> None:
+        """Show the first objects of the gallery before any search. One picture per job: meshes take about a second."""
+        gallery = self._recognizer.gallery
+        if gallery is None or self._results:
+            return
+        count = min(SHOWN, len(gallery))
+        if ready < count:
+            gallery.picture(ready)  # kept by the gallery
+            self.context.ask("objects: browse", lambda: self._browse(ready + 1), "background")
+            return
+        self._results = list(range(count))
+        self._show_sheet([(gallery.picture(row), f"{row + 1}   {gallery.names[row]}") for row in self._results])
+
+    def _show_sheet(self, cells: list[tuple[Image, str]]) -> None:
+        self._sheet.image = object_sheet(cells)
+        self._pick.options = tuple(str(i + 1) for i in range(len(cells)))
+        self._sheet.visible = self._pick.visible = bool(cells)
+
+    def _read(self, name: str, content: bytes) -> None:
+        try:
+            opened = self._recognizer.read(name, content)
+        except InputError as error:
+            self._scores.content = note_html(str(error))
+            raise
+        self._show(opened)
+
     def _show(self, opened: OpenObject) -> None:
         self._object = opened
         self._picture.image = object_sheet([(opened.picture, opened.name)], 1)
@@ -142,6 +172,7 @@ class ObjectsPanel(Panel):
             vector = self._recognizer.words(text)
         except InputError as error:  # an unknown word is an answer, not a failure
             self._status.content = note_html(str(error))
+            self._results, self._sheet.visible, self._pick.visible = [], False, False
             return
         self._show_nearest(vector, text)
 
@@ -151,17 +182,14 @@ class ObjectsPanel(Panel):
             return
         nearest = gallery.nearest(vector, SHOWN)
         self._results = [row for row, _ in nearest]
-        self._status.content = note_html(f"{title}: rendering the nearest …")  # meshes take about a second each, once
-        cells = [
-            (gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}")
-            for i, (row, cosine) in enumerate(nearest)
-        ]
-        self._sheet.image = object_sheet(cells)
-        self._pick.options = tuple(str(i + 1) for i in range(len(cells)))
+        cells = []
+        for i, (row, cosine) in enumerate(nearest):  # meshes take about a second each, once
+            self._status.content = note_html(f"{title}: rendering {i + 1} of {len(nearest)} …")
+            cells.append((gallery.picture(row), f"{i + 1}   {cosine:.2f}  {gallery.names[row]}"))
         index = gallery.index
         how = "" if index.exact else f", recall {index.recall:.0%}"
         self._status.content = note_html(f"{title}: nearest of {len(gallery):,}{how}")
-        self._sheet.visible = self._pick.visible = bool(cells)  # shown last, when both are complete
+        self._show_sheet(cells)
 
 
 def _greeting(count: int) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import html
+import math
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,12 @@ import torch
 import viser
 from numpy.typing import NDArray
 
-from ...query.picking import CLOSE, Pick, in_rectangle, label_at, pick, pick_scores, renewed
+from ....core.geometry.cameras import Cameras
+from ....core.query import choose_cut
+from ...query.picking import CLOSE, Pick, in_rectangle, label_at, pick, renewed, scores_per_pick
 from ...query.search import QueryResult
 from ...render.catalog import INFO
+from ...scenes.house import drawn
 from ...scenes.source import SceneState
 from ..context import PanelContext
 from .controls import mark_chosen, table_html, unmark
@@ -24,11 +30,17 @@ _MODES = {None: None, "shift": "Exclude", "cmd/ctrl": "Add"}
 
 MAX_PICKS = 20
 """Largest number of picks; the oldest ones are dropped."""
+PICKED = 1.0
+"""Extent (m) of what "Focus" shows around a pick."""
+
+DOUBLE = 0.4
+"""Seconds between the two clicks of a double click, at most. The first one has picked, the second one flies there."""
+
 CROSS = 0.035
 """Half length (m) of a cross's arms at one metre from the camera."""
 
 
-_LABEL = "cosine to the pick minus the scene's mean"
+_LABEL = "similarity to your click"
 
 
 class PickPanel:
@@ -38,6 +50,7 @@ class PickPanel:
         self.context, self._actions = context, actions
         self._picks: tuple[Pick, ...] = ()
         self._clicks = 0
+        self._last_click = (-1.0, -1.0), -math.inf
         self._marks: list[Any] = []
         self._boxing: Any = None
         gui, guard, scene = context.gui, context.guarded, context.client.scene
@@ -93,6 +106,11 @@ class PickPanel:
         if INFO[self.context.view.layer].kind == "sheet" or self.context.frusta.was_clicked(event):
             return
         u, v = event.screen_pos
+        (last_u, last_v), last = self._last_click
+        self._last_click = (u, v), time.monotonic()
+        if max(abs(u - last_u), abs(v - last_v)) < 0.02 and time.monotonic() - last < DOUBLE:
+            self.context.ask("camera", self.context.camera.focus, urgent=True)
+            return
         self._clicks += 1  # a request of its own, which the next click does not replace
         self.context.ask(f"pick {self._clicks}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
 
@@ -117,23 +135,33 @@ class PickPanel:
         if state is None:
             return
         cameras = context.requests.cameras()
-        found = pick(state, cameras, u * cameras.width, v * cameras.height, mode != "Exclude")
+        keep = self._drawn(state, cameras)
+        found = pick(state, cameras, u * cameras.width, v * cameras.height, mode != "Exclude", keep)
         if found is None:
             context.notify("Nothing there", "The click hit neither a Gaussian nor a point.", seconds=3)
             return
+        context.camera.target = (found.position, PICKED)
         self._picks = (found,) if mode == "Replace" else (*self._picks, found)[-MAX_PICKS:]
         self._score(state)
 
+    def _drawn(self, state: SceneState, cameras: Cameras) -> torch.Tensor | None:
+        options = self.context.model.options()
+        return drawn(state, options.keep, options.cut, cameras)
+
     def _score(self, state: SceneState, again: bool = False) -> None:
         picks, index = self._picks, self.context.view.scene
-        scores = pick_scores(state, picks)
+        scores = scores_per_pick(state, picks)
         if scores is not None:
             included = sum(p.include for p in picks)
             what = "1 pick" if included == 1 else f"{included} picks"
             if included < len(picks):
                 what += f" without {len(picks) - included}"
             self._actions.forget_query()
-            self._actions.show_result(state, QueryResult.of(scores, state, index, _LABEL, what, CLOSE), again=again)
+            result = QueryResult.of(scores.amax(1), state, index, _LABEL, what, CLOSE)
+            if scores.shape[1] > 1:  # the lowest threshold, so that another pick takes nothing away
+                lowest = min(choose_cut(one, CLOSE).value for one in scores.unbind(1))
+                result = replace(result, cut=min(result.cut, lowest))
+            self._actions.show_result(state, result, again=again)
         self._show(state)
 
     def _select(self, low: tuple[float, float], high: tuple[float, float]) -> None:
@@ -144,7 +172,8 @@ class PickPanel:
         cameras = context.requests.cameras()
         size = np.array([cameras.width, cameras.height])
         a, b = np.array(low) * size, np.array(high) * size
-        inside = in_rectangle(state, cameras, (float(a[0]), float(a[1])), (float(b[0]), float(b[1])))
+        keep = self._drawn(state, cameras)
+        inside = in_rectangle(state, cameras, (float(a[0]), float(a[1])), (float(b[0]), float(b[1])), keep)
         count = (
             len(state.gaussians) if state.gaussians is not None else 0 if state.points is None else len(state.points)
         )
@@ -154,9 +183,7 @@ class PickPanel:
         self._show(None)
         self._actions.forget_query()
         step = state.step
-        self._actions.show_result(
-            state, QueryResult(scores, context.view.scene, step, "in the box", "box", 0.0, 1.0, 0.5, "box")
-        )
+        self._actions.show_result(state, QueryResult(scores, context.view.scene, step, "", "box", 0.0, 1.0, 0.5, "box"))
 
     # --- display ----------------------------------------------------------------------------------------------
 
@@ -189,8 +216,6 @@ class PickPanel:
         renderer, index = self.context.renderer, self.context.view.scene
         facts: list[tuple[str, str]] = []
         label = label_at(state, p.position, tuple(self.context.source.class_names))
-        if label is not None:
-            facts.append(("label", html.escape(label)))
         for name in renderer.class_providers:
             classes = renderer.class_scores(index, "Classes", name)
             if classes is not None and p.kind == "gaussian" and len(classes.scores) > p.index:
@@ -204,8 +229,10 @@ class PickPanel:
         if not state.has_embeddings or state.gaussians is None:
             note = "This scene has no features, so there is no heat map."
         count = f"{len(self._picks)} picks, the last one: " if len(self._picks) > 1 else ""
-        title = f"{count}{'Gaussian' if p.kind == 'gaussian' else 'point'} {p.index:,}"
-        return table_html(title, facts, note)
+        what = f"{'Gaussian' if p.kind == 'gaussian' else 'point'} {p.index:,}"
+        if label is not None:  # what it is comes before its number
+            facts.append(("number", what))
+        return table_html(f"{count}{label or what}", facts, note)
 
 
 def _gaussian_facts(state: SceneState, i: int) -> list[tuple[str, str]]:

@@ -9,15 +9,19 @@ from functools import partial
 
 import viser
 
+from ...render.catalog import Layer
 from ...render.classes import ClassStyle, ClassTable, Rgb, class_table
 from ...render.colors import to_image
 from ...scenes.source import SceneState
 from ..context import PanelContext
 from .base import Panel, register
-from .controls import Link, assign
+from .controls import Link, assign, unmark
 
 _ROWS = 40
 """Largest number of classes in the legend, the most frequent ones."""
+
+_LAYERS: tuple[Layer, ...] = ("Classes", "Labels", "RGB")
+"""Layers that the tab offers, where the scene has them."""
 
 _NOTHING = (
     '<div style="padding:.6em .9em;opacity:.75;font-size:.9em">This scene has neither labels nor predictions of '
@@ -37,8 +41,8 @@ class ProbePanel(Panel):
         self._swatches: dict[str, Link] = {}
         gui, guard = context.gui, context.guarded
         self._text = gui.add_html("")
-        self._layer = gui.add_button_group("Layer", ("Probe", "Labels", "RGB"), visible=False)
-        self._layer.on_click(guard(lambda _: self._show_layer(self._layer.value)))
+        self._layer = gui.add_button_group("Layer", _LAYERS, visible=False)
+        self._layer.on_click(guard(lambda _: context.model.choose_layer(unmark(self._layer.value))))
         self._legend = gui.add_folder("Hide and show classes", expand_by_default=False, visible=False)
         with self._legend:
             self._all = gui.add_button_group("Show", ("All", "None", "Invert"))
@@ -71,8 +75,11 @@ class ProbePanel(Panel):
             assign(self._text, "content", _NOTHING if table is None else _as_html(table, list(colors.values()), style))
             for part in (self._legend, self._recolor):
                 assign(part, "visible", bool(present))
-            splats = self._state is not None and self._state.gaussians is not None
-            assign(self._layer, "visible", bool(present) and splats)
+            layers = self.context.renderer.layers(self.context.view.scene)
+            options = tuple(layer for layer in _LAYERS if layer in layers)
+            if options and tuple(self._layer.options) != options:
+                self._layer.options = options
+            assign(self._layer, "visible", bool(present) and len(options) > 1)
             if present and present != tuple(self._ticks):
                 self._rebuild({name: colors[name] for name in present})
             for name, tick in self._ticks.items():
@@ -114,9 +121,6 @@ class ProbePanel(Panel):
 
     def _paint(self, name: str, color: Rgb) -> None:
         self._restyle(lambda style: style.recoloured(name, color))
-
-    def _show_layer(self, name: str) -> None:
-        self.context.model.choose_layer("Classes" if name == "Probe" else name)  # type: ignore[arg-type]
 
 
 def _palette(table: ClassTable, style: ClassStyle) -> list[Rgb]:

@@ -149,16 +149,17 @@ class QueryPanel:
             return
         answer = ask(features, query)
         self._answer.content = _answer_html(answer, features)
-        if answer.scores is None:
-            return
         self._actions.clear_picks()
+        if answer.scores is None:  # no phrase is known: the answer before belongs to another question
+            self._actions.clear_result()
+            return
         relevancy = query.mode == "Relevancy"
-        label = "relevancy, 0.5 = equal to the negatives" if relevancy else "cosine to the phrases"
+        label = "match (0.5: as good as the negatives)" if relevancy else "cosine to the phrases"
         phrases = ", ".join(p.phrase for p in answer.phrases if p.unknown is None)
         result = QueryResult.of(
             answer.scores, state, index, label, phrases, features.min_threshold(answer.scores) if relevancy else None
         )
-        self._actions.show_result(state, result, present=answer.any_present, again=again)
+        self._actions.show_result(state, result, present=answer.any_present, again=again, fly=not again)
 
     def _greeting(self, features: QueryableFeatures | str) -> str:
         """HTML shown before the first query."""

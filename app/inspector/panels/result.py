@@ -35,7 +35,7 @@ class ResultPanel:
     def __init__(self, context: PanelContext, actions: SearchActions) -> None:
         self.context, self._actions = context, actions
         self._result: QueryResult | None = None
-        self._present = True
+        self._present, self._fly = True, False
         self._layer: Layer = "RGB"
         self._cut = 0.0
         self._visibility = "Everything"
@@ -76,14 +76,18 @@ class ResultPanel:
         """The result that is shown, or None."""
         return self._result
 
-    def show(self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False) -> None:
+    def show(
+        self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False, fly: bool = False
+    ) -> None:
         """Show new scores. Render thread.
 
         Args:
             present: False if no phrase is in the scene; the scores are shown and nothing is selected.
-            again: the same query with newer weights; the user's threshold stays.
+            again: the same query with newer weights; the user's threshold and layer stay.
+            fly: move the camera to the best object unless the picture shows one.
         """
         with self.context.lock:
+            self._fly = fly
             self._show(state, result, present, again)
 
     def _show(self, state: SceneState, result: QueryResult, present: bool, again: bool) -> None:
@@ -101,12 +105,14 @@ class ResultPanel:
             self._layer = self.context.view.layer
         if state.gaussians is not None:
             self.context.model.set_heat(
-                Heat(result.scores, result.scene, result.step, result.low, result.high, result.label)
+                Heat(result.scores, result.scene, result.step, result.low, result.high, result.label),
+                show=not again,  # newer weights do not undo the user's choice of another layer
             )
         self._cut_link.show(self._cut, min=result.low, max=result.high)
-        self._slider.visible = self._histogram.visible = scored
-        self._do.options = ("Automatic threshold", "Clear") if scored else ("Clear",)
-        self._show_buttons.visible = state.gaussians is not None
+        # Without a match nothing is selected, whatever the threshold.
+        self._slider.visible = self._histogram.visible = self._invert.visible = scored and present
+        self._do.options = ("Automatic threshold", "Clear") if scored and present else ("Clear",)
+        self._show_buttons.visible = present and state.gaussians is not None
         self._folder.visible = True
         self._changed()
 
@@ -188,9 +194,9 @@ class ResultPanel:
             facts.append(("selected", "nothing"))
         else:
             facts.append(("selected", f"{int(mask.sum()):,} of {len(mask):,} ({mask.mean():.1%})"))
-        if result.method != "box":
+        if result.method != "box" and mask is not None:
             automatic = abs(self._cut - result.cut) < 0.003
-            how = {"floor": "the default", "best": "the best 1 %"}.get(result.method, "between two groups")
+            how = {"floor": "the lowest allowed", "best": "the best 1 %"}.get(result.method, "between two groups")
             facts.append(("threshold", f"{self._cut:.2f}" + (f" (automatic: {how})" if automatic else "")))
         return table_html("", facts)
 
@@ -201,6 +207,9 @@ class ResultPanel:
         self._objects = []
         if result is not None and mask is not None and state is not None and result.scene == self.context.view.scene:
             self._objects = objects(state, mask, result.scores)
+            if self._fly and self._objects:
+                self._look_at_best()
+        self._fly = False
         for i, row in enumerate(self._rows):
             if i < len(self._objects):
                 row.label = self._row(i)
@@ -212,6 +221,17 @@ class ResultPanel:
         self._count.content = f'<div style="padding:.2em .9em .4em;font-size:.8em;opacity:.7">{text}</div>'
         self._list.visible = bool(self._objects)
         self._show_boxes()
+
+    def _look_at_best(self) -> None:
+        """Fly to the best object unless the picture shows the middle of some object."""
+        camera, best = self.context.camera, self._objects[0]
+        camera.target = ((best.box_min + best.box_max) / 2, float(np.linalg.norm(best.box_max - best.box_min)))
+        cameras = self.context.requests.cameras()
+        centers = torch.from_numpy(np.stack([(o.box_min + o.box_max) / 2 for o in self._objects])).float()
+        uv, z = cameras.project(centers)
+        inside = ((uv[0] > 0) & (uv[0] < torch.tensor([cameras.width, cameras.height]))).all(1) & (z[0] > 0.05)
+        if not inside.any():
+            camera.focus()
 
     def _row(self, i: int, name: str = "") -> str:
         return _row(i, self._objects[i], self._result is not None and self._result.method != "box", name)
@@ -248,6 +268,11 @@ class ResultPanel:
 
 
 def _row(i: int, o: QueryObject, scored: bool, name: str = "") -> str:
-    size = " × ".join(f"{v:.1f}" for v in o.box_max - o.box_min)
-    facts = (name, f"{size} m", f"{o.score_mean:.2f}" if scored else f"{o.size:,}")
+    facts = (name, _size(o.box_max - o.box_min), f"{o.score_mean:.2f}" if scored else f"{o.size:,}")
     return "    ".join((str(i + 1), *(f for f in facts if f)))
+
+
+def _size(extent: NDArray[np.floating]) -> str:
+    """Extent [3] in metres; in centimetres if a side is shorter than 10 cm, which metres would round to nothing."""
+    factor, digits, unit = (100, 0, "cm") if extent.min() < 0.1 else (1, 1, "m")
+    return " × ".join(f"{factor * v:.{digits}f}" for v in extent) + f" {unit}"

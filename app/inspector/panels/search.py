@@ -38,8 +38,10 @@ class SearchTab(Panel):
         if state.step is None or self.context.shared.feed is None:  # the weights stay: prepare for the first click
             self.context.ask("prepare", lambda: prepare(state))
 
-    def show_result(self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False) -> None:
-        self.result.show(state, result, present, again)
+    def show_result(
+        self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False, fly: bool = False
+    ) -> None:
+        self.result.show(state, result, present, again, fly)
 
     def clear_result(self) -> None:
         self.result.clear()

@@ -11,7 +11,9 @@ from ...scenes.source import SceneState
 class SearchActions(Protocol):
     """Implemented by the tab, used by its parts."""
 
-    def show_result(self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False) -> None:
+    def show_result(
+        self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False, fly: bool = False
+    ) -> None:
         """Show new scores; arguments as in `ResultPanel.show`."""
 
     def clear_result(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import viser
 
 from ....core.errors import InputError
+from ...render.colors import DEFAULT_MAP, ColorMap
 from ...render.feature_colors import Method
 from ..context import PanelContext
 from .base import Panel, register
@@ -40,9 +43,19 @@ class SettingsPanel(Panel):
         )
         self._rate.on_update(guard(lambda _: self._on_rate()))
         self._width = gui.add_dropdown(
-            "Max. image width (px)", tuple(str(w) for w in _WIDTHS), initial_value=str(_nearest(shared.max_width))
+            "Max. image width (px)",
+            tuple(str(w) for w in _WIDTHS),
+            initial_value=str(_nearest(shared.max_width)),
+            hint="for all browsers",
         )
         self._width.on_update(guard(lambda _: self._on_width()))
+        colors = gui.add_dropdown(
+            "Colour map",
+            get_args(ColorMap),
+            initial_value=DEFAULT_MAP,
+            hint="of depths, scores and errors; all but Turbo are perceptually uniform",
+        )
+        Link(colors, context, lambda name: context.change(colors=name))
         method = gui.add_dropdown(
             "Feature colours",
             ("PCA", "UMAP"),

@@ -78,6 +78,8 @@ class StatusPanel(Panel):
                 facts.append(("points", f"{len(state.points):,}"))
         else:
             facts.append(("scene", "loading …"))
+        added = state is not None and context.view.scene >= len(source.scene_names)  # from a browser
+        title = f"{state.name}, opened here" if state is not None and added else source.title
         cells = "".join(
             f'<div style="min-width:0"><div style="opacity:.6;font-size:.68em;text-transform:uppercase;'
             f'letter-spacing:.04em">{html.escape(k)}</div><div style="font-weight:600;font-size:.92em;'
@@ -93,7 +95,7 @@ class StatusPanel(Panel):
             '<div style="padding:.55em .8em .65em;font-variant-numeric:tabular-nums">'
             '<div style="display:flex;align-items:center;gap:.5em;margin-bottom:.45em">'
             f'<b style="font-size:1em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap">'
-            f"{html.escape(source.title)}</b>"
+            f"{html.escape(title)}</b>"
             f'<span style="margin-left:auto;background:{tint};color:white;border-radius:.8em;padding:0 .65em;'
             f'font-size:.72em;line-height:1.6em">{badge}</span></div>'
             f'<div style="display:grid;grid-template-columns:repeat(4,auto);gap:.35em .9em">{cells}</div>{note}</div>'

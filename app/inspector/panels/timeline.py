@@ -30,7 +30,7 @@ class TimelinePanel(Panel):
         self._playing, self._moved_at = False, 0.0
         self._text = gui.add_markdown("")
         if self._source is None:
-            self._text.content = "*No time line: this is not a run.*"
+            self._text.content = "*Open a run folder to see its time line and curves.*"
             return
         self._slider = gui.add_slider("Time line", 0, 1, 1, 0, hint="weights of earlier steps, in this browser")
         self._slider_link = Link(self._slider, context, self._on_slider)

@@ -44,7 +44,7 @@ class ViewPanel(Panel):
             group.on_click(guard(lambda _, group=group: context.model.choose_layer(unmark(group.value))))
         self._absent = gui.add_button_group("Not available", ("-",), disabled=True, visible=False, hint="")
         self._mix = gui.add_button_group(
-            "Two layers", _MIXES, hint="side by side (key X) or one blended over the other (key B)"
+            "Compare layers", _MIXES, hint="side by side (key X) or one blended over the other (key B)"
         )
         self._mix.on_click(guard(lambda _: context.change(mix=unmark(self._mix.value))))
         self._second: Any = gui.add_dropdown("Second layer", MIXABLE, initial_value=context.view.second)
@@ -67,11 +67,11 @@ class ViewPanel(Panel):
         self._point_size_link = Link(self._point_size, context, lambda value: context.change(point_size=value / 1000))
 
         with gui.add_folder("Target and render at a dataset camera") as self._views:
-            dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
-            self._image = gui.add_image(dark, format="jpeg", jpeg_quality=92)
+            self._dark = np.full((280, 640, 3), [round(255 * c) for c in BACKGROUND], np.uint8)
+            self._image = gui.add_image(self._dark, format="jpeg", jpeg_quality=92)
             self._frame = gui.add_slider("Camera", 0, 1, 1, 0, hint="also moves the 3D view to this camera")
             self._frame_link = Link(self._frame, context, context.camera.select_frame)
-            go = gui.add_button_group(" ", ("Go there", "Enlarge"))
+            go = gui.add_button_group(" ", ("View from this camera", "Enlarge"))
             go.on_click(guard(lambda _: self._go(go.value)))
             errors = gui.add_checkbox("Error row", False, hint="add a row that shows where render and target differ")
             Link(errors, context, lambda shown: context.change(errors=shown))
@@ -80,6 +80,8 @@ class ViewPanel(Panel):
             Link(self._overlay, context, lambda shown: context.change(overlay=shown))
             self._frusta = gui.add_checkbox("Dataset cameras", False, hint="click one to go there")
             Link(self._frusta, context, lambda shown: context.change(frusta=shown))
+            cut = gui.add_checkbox("Cut walls", True, hint="leave out walls and ceiling between the camera and a room")
+            Link(cut, context, lambda cut: context.change(cut=cut))
         self._update()
 
     def commands(self) -> Sequence[Command]:
@@ -91,7 +93,6 @@ class ViewPanel(Panel):
             ),
             Command("Toggle split view", "X", lambda: model.toggle_mix("Split"), order=0),
             Command("Toggle blended layers", "B", lambda: model.toggle_mix("Blend"), order=1),
-            Command("Go to the dataset camera", "0", self.context.camera.go_to_frame, order=3),
             Command("Next scene", "N", lambda: loader.turn_scene(1), order=4),
             Command("Previous scene", "P", lambda: loader.turn_scene(-1), order=6),
         )
@@ -111,6 +112,8 @@ class ViewPanel(Panel):
             self.context.camera.go_to_frame()
 
     def on_change(self, changed: frozenset[str]) -> None:
+        if "scene" in changed:  # of the scene before
+            self._image.image = self._dark
         self._update()
 
     def _update(self) -> None:

@@ -35,6 +35,8 @@ def test_page_comes_back_after_a_restart(page):
     with Inspector(Furnished(), port=port) as again:
         assert again.url == inspector.url
         wait_for(lambda: again.sessions, "the page to connect by itself")
+        wait_for(lambda: again.sessions[0].loader.placed_scene == 0, "the scene")
+        again.sessions[0].camera.go_to_frame()
         press(page, "Depth")
         wait_for(lambda: again.sessions[0].view.layer == "Depth", "the new server to hear the page")
         wait_for(lambda: differs(page, picture), "depth from the new server")

@@ -15,6 +15,10 @@ class TestPage:
     def test_open_name_search_and_open_a_result(self, desk, folder):
         source = SplatsSource(as_gaussians(box_room(16)), "box", device="cpu")
         with Inspector(source, port=0, recognizer=desk) as inspector, Robot(inspector) as robot:
+            results = robot.session.panels["objects"]._pick
+            wait_for(lambda: results.visible and len(results.options) == 9, "the gallery before any search")
+            robot.submit("Text", "zebra")
+            wait_for(lambda: not results.visible, "no results of an unknown word")
             robot.submit("Text", "plate")
             wait_for(lambda: robot.shows("plate: nearest of 12"), "results")
             robot.press("1", among=RESULTS)

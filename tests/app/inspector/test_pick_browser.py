@@ -6,32 +6,12 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from gaussiancross.app.inspector import Inspector, PointsSource, SplatsSource
-from gaussiancross.core.query import TextVectors
+from gaussiancross.app.inspector import Inspector, PointsSource
 from helpers.browser import open_and_wait, pixels, settled
-from helpers.inspector import as_gaussians, box_frames, box_room
+from helpers.inspector import NamedRoom, box_room, room_words
 from helpers.waiting import wait_for
 
 TALL = {"width": 900, "height": 760}
-NAMES = ("front", "back", "left", "right", "floor", "ceiling")
-
-
-class NamedRoom(SplatsSource):
-    """A room whose features are class scores: channel k on wall k; no Gaussian is a "giraffe"."""
-
-    channels = (*NAMES, "lamp")
-
-    def __init__(self) -> None:
-        scene = box_room(20)
-        scores = 8 * torch.nn.functional.one_hot(torch.from_numpy(scene.segment), 7).float() - 5
-        super().__init__(as_gaussians(scene, scores), "box", frames=box_frames(), device="cpu")
-
-
-def words() -> TextVectors:
-    vectors = torch.eye(20)[1:9]
-    vectors[:, 0] = 1.5
-    return TextVectors(vectors, [*NAMES, "lamp", "giraffe"])
 
 
 @pytest.fixture()
@@ -82,7 +62,7 @@ def test_a_click_colours_similar_gaussians(page):
 
 
 def test_text_queries_colour_the_scene_or_show_the_reason(page):
-    with Inspector(NamedRoom(), port=0, text=words()) as inspector:
+    with Inspector(NamedRoom(), port=0, text=room_words()) as inspector:
         before = open_and_wait(page, inspector)
         session = inspector.sessions[0]
         page.get_by_role("tab", name="Search").click()

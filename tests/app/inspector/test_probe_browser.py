@@ -25,7 +25,7 @@ def test_probe_legend_hides_and_recolours(page):
         before = open_and_wait(page, inspector)
         tab(page, "Classes")
         page.get_by_text("Probe against labels").wait_for(timeout=20_000)
-        page.get_by_role("button", name="Probe", exact=True).first.click()
+        page.get_by_role("button", name="Classes", exact=True).locator("visible=true").first.click()
         wait_for(lambda: differs(page, before), "the probe's classes")
         time.sleep(0.6)
         shown = pixels(page)

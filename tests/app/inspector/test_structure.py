@@ -21,7 +21,7 @@ FOLDER = Path(package.__file__).parent
     [
         ({"layer"}, {"points", "urgent canvas", "camera"}),
         ({"mix", "at"}, {"points", "urgent canvas", "camera"}),
-        ({"scene", "frame"}, {"points", "views", "frusta"}),
+        ({"scene", "frame"}, {"loading", "points", "views", "frusta"}),
         ({"blend"}, {"canvas"}),
         ({"point_size"}, {"canvas", "point size"}),
         ({"point_size", "point_color"}, {"canvas", "points"}),
@@ -30,6 +30,8 @@ FOLDER = Path(package.__file__).parent
         ({"errors"}, {"views"}),
         ({"follow"}, set()),
         ({"up"}, set()),
+        ({"colors"}, {"canvas", "views"}),
+        ({"cut"}, {"canvas", "points"}),
         ({"heat"}, {"heat"}),
         ({"keep"}, {"keep"}),
     ],
@@ -64,7 +66,7 @@ def test_listeners_hear_of_the_fields_that_differ():
 
 def test_panels_are_in_known_tabs_at_places_of_their_own():
     places = [(entry.tab, entry.order) for entry in PANELS.values()]
-    assert len(set(places)) == len(places) == 12
+    assert len(set(places)) == len(places) == 13
     assert {tab for tab, _ in places} == {"", *TABS}
 
 
