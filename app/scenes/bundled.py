@@ -15,7 +15,7 @@ from ...core.models import GaussianCross
 from ...core.query.calibration import NAME, load_calibration
 from ...core.teachers import memoize_features
 from ...core.teachers.builtin import BuiltinTeacher
-from .source import ModelSource
+from .source import ModelSource, calibration_for
 
 
 def bundled_field_folder() -> Path:
@@ -44,5 +44,5 @@ def open_bundled_field(dataset: SceneDataset, data: str, device: torch.device | 
     model = GaussianCross.from_stored(stored).to(device)
     cached = memoize_features(teacher, data, cache_folder())
     source = ModelSource(model, dataset, cached, f"{Path(data).name}, bundled feature field")
-    source.calibration = load_calibration(bundled_field_folder() / NAME, "model")
+    source.calibration = calibration_for(dataset, load_calibration(bundled_field_folder() / NAME, "model"))
     return source

@@ -23,7 +23,7 @@ from ...core.report import SILENT, Report
 from ...core.teachers import Teacher, make_teacher
 from .files import OneScene, prepared
 from .lifted import LiftedSource
-from .source import ModelSource, PointsSource, SceneSource, SplatsSource
+from .source import ModelSource, PointsSource, SceneSource, SplatsSource, calibration_for
 
 BUILTIN = "builtin"
 """Default teacher."""
@@ -218,7 +218,7 @@ def _open_run(spec: SceneSpec, checkpoint: Path, report: Report, dataset: SceneD
     source = ModelSource(
         model.to(pick_device(spec.device)), dataset, teacher, title, step, probe=load_probe(checkpoint)
     )
-    source.calibration = load_calibration(run / NAME, "model")
+    source.calibration = calibration_for(dataset, load_calibration(run / NAME, "model"))
     opened = OpenScene(
         source,
         spec.index,
@@ -276,7 +276,7 @@ def _open_lifted(spec: SceneSpec, dataset: SceneDataset, teacher_spec: str, name
     """The points of scenes with the features of a teacher, lifted from the frames."""
     teacher = _teacher(teacher_spec)
     source = LiftedSource(dataset, teacher, f"{name}, {teacher.info.name} lifted")
-    source.calibration = load_lifted_calibration(teacher_spec)
+    source.calibration = calibration_for(dataset, load_lifted_calibration(teacher_spec))
     return OpenScene(
         source,
         spec.index,

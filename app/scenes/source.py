@@ -15,6 +15,7 @@ from torch import Tensor
 from ...core.config import from_dict
 from ...core.data.batch import InputConfig, make_input
 from ...core.data.scene import PointScene, PosedFrames, SceneDataset
+from ...core.datasets.rooms import Rooms
 from ...core.device import default_device
 from ...core.errors import InputError
 from ...core.features.lifting import lift_voxels
@@ -99,6 +100,14 @@ class SceneState:
         if self.transform is not None:
             cameras = cameras.transformed(self.transform.to(cameras.viewmats.device))
         return cameras if self.gaussians is None else cameras.to(self.gaussians.means.device)
+
+
+def calibration_for(dataset: SceneDataset, calibration: Calibration | None) -> Calibration | None:
+    """The calibration for scenes of a dataset: those shipped were fitted on procedural rooms, and decide nothing about
+    scenes of another kind."""
+    if calibration is None:
+        return None
+    return calibration._replace(elsewhere=calibration.data.startswith("rooms") and not isinstance(dataset, Rooms))
 
 
 class SceneSource(Protocol):

@@ -78,10 +78,13 @@ class QueryableFeatures:
         """
         width = features.shape[1]
         memo = memo or _Memo()
-        if calibration is None or calibration.domain is None:
-            doubt = lambda: ""  # noqa: E731
-        else:
-            doubt = lambda: memo(f"doubt {calibration.data}", lambda: calibration.doubt(features))  # noqa: E731
+
+        def doubt() -> str:
+            if calibration is None:
+                return ""
+            name = f"doubt {calibration.data} {calibration.elsewhere}"
+            return memo(name, lambda: calibration.doubt(features))
+
         if encoder is not None and encoder.dim == width:
             make = lambda: memo("feature store", lambda: FeatureStore.build(features))  # noqa: E731
             return QueryableFeatures(make, encoder, negatives_of(encoder), None, calibration, doubt)

@@ -68,7 +68,8 @@ class Calibration(NamedTuple):
     ``cut`` is the threshold of `present`; ``auc`` the area under the ROC curve of the scores that it was fitted on.
     Selection thresholds of present objects are at least max(``floor``, ``share`` · `peak`): the relevancy of averaged
     features stays below 0.5 at the edges of objects. ``lowest`` is the lowest score that the cut was fitted on;
-    ``data`` names the scenes, and ``domain`` describes their features.
+    ``data`` names the scenes, and ``domain`` describes their features. ``elsewhere`` is True where it is used for
+    scenes of another kind.
     """
 
     cut: float
@@ -78,14 +79,15 @@ class Calibration(NamedTuple):
     lowest: float = 0.0
     data: str = ""
     domain: Domain | None = None
+    elsewhere: bool = False
 
     def numbers(self) -> dict[str, float]:
         """The numeric fields by name."""
-        return {name: value for name, value in self._asdict().items() if name not in ("data", "domain")}
+        return {name: value for name, value in self._asdict().items() if name not in ("data", "domain", "elsewhere")}
 
     def doubt(self, features: Tensor) -> str:
         """Why the cut cannot decide in a scene with the features [N, D]; "" if it can."""
-        if self.domain is None or not self.domain.is_foreign(features):
+        if not self.elsewhere and (self.domain is None or not self.domain.is_foreign(features)):
             return ""
         return f"the scene is unlike those that the cut was fitted on ({self.data or 'unknown'})"
 

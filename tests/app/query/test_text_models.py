@@ -10,7 +10,8 @@ import torch
 from gaussiancross.app.query import search
 from gaussiancross.app.query.search import BUILTIN, OWN, VECTORS, QueryableFeatures, TextEncoderChoice, words_for
 from gaussiancross.app.scenes.lifted import LiftedSource, lifted_state, surfels
-from gaussiancross.app.scenes.source import SceneState
+from gaussiancross.app.scenes.source import SceneState, calibration_for
+from gaussiancross.core.datasets.rooms import Rooms
 from gaussiancross.core.features.lifting import Lifted
 from gaussiancross.core.geometry.gaussians import quat_to_rotmat
 from gaussiancross.core.query import Calibration, Query, TextVectors, ask
@@ -81,6 +82,19 @@ def test_a_calibration_applies_to_the_teachers_own_encoder_only():
     assert isinstance(words, QueryableFeatures) and words.cut == 0.9
     answer = ask(words, Query(("sofa", "lamp")))
     assert not answer.phrases[1].presence.present and answer.phrases[0].presence.cut == 0.9
+
+
+def test_cuts_of_procedural_rooms_call_nothing_absent_elsewhere():
+    fitted = Calibration(0.9, 0.95, data="rooms:test, the first 12")
+    assert calibration_for(Boxes(), None) is None and not calibration_for(Rooms("val", 1), fitted).elsewhere
+    loaded = LiftedSource(Boxes(), Gray()).load(0)
+    for calibration, verdict in (
+        (fitted, "not in this scene"),
+        (calibration_for(Boxes(), fitted), "no confident match"),
+    ):
+        state = replace(loaded)  # without the doubts of the other
+        answer = ask(words_for(state, Gray.text, None, calibration), Query(("sofa", "lamp")))
+        assert [p.presence.verdict for p in answer.phrases] == [verdict, verdict]
 
 
 def test_a_lifted_source_shows_points_with_their_features():
