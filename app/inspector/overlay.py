@@ -21,6 +21,8 @@ _STYLE = (
     f"align-items:flex-start}}.gc-over>div>div{{{_PLATE}}}"
     # viser dims the controls and ignores clicks on them while the server cannot be reached.
     ".gc-gone{display:none}[style*='pointer-events: none'] .gc-gone{display:flex}"
+    # On a phone the panel covers the lower part of the canvas.
+    "@media(max-width:600px){.gc-over{bottom:auto!important;top:52px}}"
     "</style>"
 )
 

@@ -10,7 +10,8 @@ from .base import Command, Panel, register
 _PLACE = (
     '<span id="gc-tools"></span><style>div:has(>#gc-tools)+div{position:fixed;left:16px;bottom:12px;z-index:4;'
     "padding:0!important;margin:0!important;background:rgba(16,17,21,.82);border-radius:6px}"
-    "div:has(>#gc-tools)+div button{min-height:26px;border-color:transparent}</style>"
+    "div:has(>#gc-tools)+div button{min-height:26px;border-color:transparent}"
+    "@media(max-width:600px){div:has(>#gc-tools)+div{bottom:auto;top:10px}}</style>"
 )
 """Places the element that follows over the canvas, where viser shows no notifications; a browser without ``:has`` shows
 it in the panel."""
