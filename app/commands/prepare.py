@@ -223,11 +223,11 @@ def _chosen(items: list, only: tuple[str, ...], names: list[set[str]]) -> list:
 
 def _finish(console: Console, out: Path, skipped: dict[str, str], done: int, what: str, shard: str) -> None:
     """Report skipped scenes on the console and in a file, one per shard; raise an error if none are usable."""
-    name = f"skipped-{shard.replace('/', '-of-')}.txt" if shard else SKIPPED
+    listing = f"skipped-{shard.replace('/', '-of-')}.txt" if shard else SKIPPED
     for name, why in skipped.items():
         console.print(f"left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
     if not done:
         raise InputError(out, f"{what} to prepare", f"none of {len(skipped)} usable")
     text = "".join(f"{name}: {why}\n" for name, why in skipped.items())
-    (out / name).write_text(text, encoding="utf-8")
-    console.print(f"{out}: {done} {what}" + (f", {len(skipped)} left out ({name})" if skipped else ""))
+    (out / listing).write_text(text, encoding="utf-8")
+    console.print(f"{out}: {done} {what}" + (f", {len(skipped)} left out ({listing})" if skipped else ""))
