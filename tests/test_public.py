@@ -147,7 +147,7 @@ class TestPointSceneLoad:
             ("unit.npy", "expected colour in 0–255"),
             ("other.npz", "expected an array named coord"),
             ("text.xyz", "expected rows of numbers"),
-            ("scan.las", "expected a file ending in"),
+            ("scan.docx", "expected a file ending in"),
             ("none.ply", "found no such file"),
         ):
             with pytest.raises(InputError, match=message):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 NEIGHBOURS = 16
 """Number of voxels per fitted plane, the point's own included."""
@@ -44,6 +43,8 @@ def estimate_normals(
     Returns:
         [N, 3]; zero where there are fewer than three voxels.
     """
+    from scipy.spatial import KDTree  # slow to import
+
     coord = np.asarray(coord, np.float64)
     if len(coord) == 0:
         return np.zeros((0, 3), np.float32)

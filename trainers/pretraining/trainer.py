@@ -36,9 +36,6 @@ from .timeline import Timeline
 
 __all__ = ["DataConfig", "OptimConfig", "PretrainConfig", "Pretrainer", "make_optimizer"]
 
-ADDED = ("contrast_weight", "contrast_temperature", "feature_stride")
-"""Options of the model that earlier checkpoints lack; they had the defaults."""
-
 TOLERANCE = 1.1
 """Factor by which a schedule may exceed its time limit before it is shortened or cut off."""
 
@@ -264,9 +261,9 @@ class Pretrainer(Trainer[Batch]):
             meta = {**meta, "kind": self.kind, "match": meta.get("config", {}).get("model", {})}
             extra = {"state": extra, "nan_steps": extra["nan_steps"]}
         if meta["kind"] == self.kind:
-            model, input_config = GaussianCrossConfig(), {"pairs": 0, **meta["match"].get("input", {})}
-            added = {name: getattr(model, name) for name in ADDED}
-            meta = {**meta, "match": {**added, **meta["match"], "input": input_config}}
+            defaults = to_dict(GaussianCrossConfig())  # of options that the run did not have yet
+            nested = {name: {**defaults[name], **meta["match"].get(name, {})} for name in ("input", "head")}
+            meta = {**meta, "match": {**defaults, **meta["match"], **nested}}
         return weights, meta, extra
 
     def save(self) -> Path:

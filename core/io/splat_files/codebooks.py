@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 ENTRIES = 256
 COARSE = 256
@@ -58,6 +57,8 @@ def palette(vectors: NDArray[np.float32], rounds: int = 4) -> tuple[NDArray[np.f
 
 def _k_means(rows: NDArray[np.float32], count: int, rounds: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Centroids [count, D] and the nearest one of each row [N], begun at evenly spaced rows."""
+    from scipy.cluster.vq import kmeans2  # slow to import
+
     first = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # equal rows leave clusters empty, which is fine

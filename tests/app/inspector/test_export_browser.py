@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.core.io import read_gaussians
-from helpers.browser import VIEWPORT, differs, pixels, room_source
+from helpers.browser import VIEWPORT, differs, open_and_wait, pixels, room_source
 from helpers.inspector import grey_run
 from helpers.waiting import wait_for
 
 
 def test_scrub_and_compare(browser, page, tmp_path):
     with Inspector(grey_run(tmp_path), port=0) as inspector:
-        page.goto(inspector.url)
+        open_and_wait(page, inspector)
         wait_for(lambda: pixels(page).mean() > 150, "the newest step")
         page.get_by_role("tab", name="Run").click()
         page.get_by_role("button", name="‹ older").click()
@@ -23,7 +23,7 @@ def test_scrub_and_compare(browser, page, tmp_path):
         page.get_by_role("button", name="‹ older").click()
         wait_for(lambda: pixels(page).mean() < 60, "the first step")
         other = browser.new_page(viewport=VIEWPORT)
-        other.goto(inspector.url)
+        open_and_wait(other, inspector)
         wait_for(lambda: pixels(other).mean() > 150, "the newest step in another browser")
         assert pixels(page).mean() < 60  # each browser is where it was put
         other.close()
