@@ -73,8 +73,12 @@ class TestTraining:
         rows = read_metrics(trainer.run_dir / "metrics.jsonl")
         assert len(rows) == 12 and rows[-1]["loss/total"] < rows[0]["loss/total"]
         assert {"loss/text", "loss/image", "temperature", "lr", "grad_norm"} <= set(rows[0])
-        assert evaluation["eval/top1"] >= 0.5 and 0 <= evaluation["eval/image→3D R@5"] <= 1
+        assert 0 <= evaluation["eval/image→3D R@5"] <= 1
         assert list((trainer.run_dir / "tensorboard").iterdir())
+
+    def test_it_names_unseen_objects(self, config, tmp_path):
+        """After 36 steps; after 12 it depends on the seed: 33 to 100 %."""
+        assert ClipGSTrainer(replace(config, epochs=12), tmp_path, device="cpu").fit()["eval/top1"] >= 0.6
 
     def test_resuming_is_exact(self, config, run, tmp_path):
         first = ClipGSTrainer(config, tmp_path, device="cpu")
