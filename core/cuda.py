@@ -23,7 +23,10 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +88,10 @@ def cuda_ready() -> CudaReady:
             if sys.platform == "linux":  # the number of Gaussians varies, which would leave holes in the memory
                 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
             if torch.cuda.is_available():
-                gsplat = _gsplat_problem()
+                device = torch.device("cuda", torch.cuda.current_device())
+                gsplat = _gsplat_problem(device)
                 # Without splatting nothing runs on the device, so that spconv is not asked for.
-                _ready = CudaReady(gsplat, _spconv_problem() if gsplat is None else None)
+                _ready = CudaReady(gsplat, _spconv_problem(device) if gsplat is None else None)
             else:
                 nothing = Problem("torch finds no CUDA device", advice="`gaussiancross doctor` says why")
                 _ready = CudaReady(nothing, nothing)
@@ -103,7 +107,7 @@ def cuda_ready() -> CudaReady:
 # --- gsplat -----------------------------------------------------------------------------------------------------------
 
 
-def _gsplat_problem() -> Problem | None:
+def _gsplat_problem(device: torch.device) -> Problem | None:
     """Import gsplat, which may compile it, and draw one Gaussian."""
     if find_spec("gsplat") is None:
         return Problem("the package gsplat is not installed", (GSPLAT,))
@@ -121,7 +125,7 @@ def _gsplat_problem() -> Problem | None:
     if backend._C is None:
         return Problem("gsplat was disabled: it found no CUDA compiler", advice=_VERBOSE)
     try:
-        _draw_one()
+        _draw_one(device)
     except Exception as error:  # such as code compiled for another GPU
         folder = gsplat_built()
         advice = f"delete {folder} and run the command again" if folder.startswith(os.sep) else _VERBOSE
@@ -132,18 +136,18 @@ def _gsplat_problem() -> Problem | None:
 _VERBOSE = 'VERBOSE=1 python -c "import gsplat.cuda._backend" shows why'
 
 
-def _draw_one() -> None:
-    """Splat one Gaussian on the current CUDA device."""
+def _draw_one(device: torch.device) -> None:
+    """Splat one Gaussian with gsplat's kernels."""
     import torch
 
     from .geometry.gaussians import Gaussians
     from .splat.cuda import composite
 
     def ones(*shape: int) -> torch.Tensor:
-        return torch.ones(*shape, device="cuda")
+        return torch.ones(*shape, device=device)
 
     one = Gaussians(ones(1, 3), ones(1, 4), ones(1, 3), 0.5 * ones(1), ones(1, 3))
-    eye = torch.eye(4, device="cuda")
+    eye = torch.eye(4, device=device)
     alpha = composite(one, eye[None], 8 * eye[None, :3, :3], 16, 16, 0.01, 1e10, 0.3)[2]
     if not bool(alpha.isfinite().all()):
         raise RuntimeError("results that are not finite")
@@ -285,8 +289,8 @@ def _one_process(name: str) -> Iterator[None]:
 # --- spconv -----------------------------------------------------------------------------------------------------------
 
 
-def _spconv_problem() -> Problem | None:
-    """Import spconv and run one convolution on the current CUDA device, forward and backward."""
+def _spconv_problem(device: torch.device) -> Problem | None:
+    """Import spconv and run one convolution, forward and backward."""
     from .errors import InputError
     from .sparse.backend import require_spconv
 
@@ -296,7 +300,7 @@ def _spconv_problem() -> Problem | None:
         return Problem("the package spconv is not installed", (SPCONV,) if supported else (), advice)
     try:
         spconv = require_spconv()
-        convolve_one(spconv)
+        convolve_one(spconv, device)
     except InputError as error:
         return Problem(f"spconv cannot be used ({_first_line(error)})", (SPCONV,))
     except Exception as error:  # a library of another CUDA version fails in any way
@@ -304,13 +308,13 @@ def _spconv_problem() -> Problem | None:
     return None
 
 
-def convolve_one(spconv: Any) -> None:
-    """Run a sparse convolution of one voxel with the module ``spconv.pytorch``, forward and backward, on CUDA."""
+def convolve_one(spconv: Any, device: torch.device) -> None:
+    """Run a sparse convolution of one voxel with the module ``spconv.pytorch``, forward and backward."""
     import torch
 
-    grid = torch.tensor([[0, 1, 1, 1]], dtype=torch.int32, device="cuda")
-    x = spconv.SparseConvTensor(torch.ones(1, 16, device="cuda", requires_grad=True), grid, [4, 4, 4], 1)
-    spconv.SubMConv3d(16, 16, 3, bias=False).to("cuda")(x).features.sum().backward()
+    grid = torch.tensor([[0, 1, 1, 1]], dtype=torch.int32, device=device)
+    x = spconv.SparseConvTensor(torch.ones(1, 16, device=device, requires_grad=True), grid, [4, 4, 4], 1)
+    spconv.SubMConv3d(16, 16, 3, bias=False).to(device)(x).features.sum().backward()
 
 
 def _first_line(error: BaseException) -> str:

@@ -173,15 +173,16 @@ def check_cuda() -> Check:
             return Check("CUDA", "warn", detail, env.install_torch_for_driver())
         detail = f"driver {driver}, but torch (CUDA {built}) finds no device it can use"
         return Check("CUDA", "warn", detail, env.install_torch_for_driver())
-    torch = env.torch_module()
-    free, total = torch.cuda.mem_get_info(0)
-    major, minor = torch.cuda.get_device_capability(0)
+    torch, device = env.torch_module(), env.cuda_device()
+    free, total = torch.cuda.mem_get_info(device)
+    major, minor = torch.cuda.get_device_capability(device)
     detail = (
-        f"{torch.cuda.get_device_name(0)} (compute {major}.{minor}), {free / 1e9:.1f} of {total / 1e9:.1f} GB free, "
-        f"driver {driver or 'unknown'}, torch built for CUDA {torch.version.cuda}"
+        f"{torch.cuda.get_device_name(device)} (compute {major}.{minor}), "
+        f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free, driver {driver or 'unknown'}, "
+        f"torch built for CUDA {torch.version.cuda}"
     )
     try:
-        (torch.ones(8, device="cuda") * 2).sum().item()
+        (torch.ones(8, device=device) * 2).sum().item()
     except RuntimeError as error:
         return Check(
             "CUDA", "warn", f"{detail}; a first kernel fails ({env.first_line(error)})", env.install_torch_for_driver()
@@ -248,7 +249,7 @@ def check_spconv() -> Check:
 
         from ...core.cuda import convolve_one
 
-        convolve_one(spconv)
+        convolve_one(spconv, env.cuda_device())
     except Exception as error:
         detail = f"{builds[0]} {env.installed(builds[0])} does not work ({env.first_line(error)})"
         return Check("spconv", "warn", detail, env.install(need, reinstall=True))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from ...core.cuda import CudaReady, Problem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +73,12 @@ def nvcc_version() -> str:
 
     nvcc = cuda.find_nvcc()
     return "" if nvcc is None else f"{cuda.nvcc_release(nvcc)} ({nvcc})"
+
+
+def cuda_device() -> torch.device:
+    """The current CUDA device, which "auto" stands for where its kernels run."""
+    module = torch_module()
+    return module.device("cuda", module.cuda.current_device())
 
 
 def cuda_ready() -> CudaReady:

@@ -39,9 +39,11 @@ def cuda(monkeypatch):
             get_device_name=lambda i: "NVIDIA H100",
             get_device_capability=lambda i: (9, 0),
             device_count=lambda: 1,
+            current_device=lambda: 0,
             is_available=lambda: True,
         ),
         ones=lambda n, device: FakeTensor(),
+        device=torch.device,
         backends=types.SimpleNamespace(cudnn=types.SimpleNamespace(version=lambda: 92_600)),
     )
     monkeypatch.setattr(environment, "torch_module", lambda: fake)

@@ -32,12 +32,13 @@ class Machine:
         monkeypatch.setattr(cuda, "_ready", None)
         device._splats_on_cuda.cache_clear()
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
         monkeypatch.setattr(torch.version, "cuda", "13.2")
         monkeypatch.setattr(cuda, "find_spec", lambda name: None if name in self.missing else types.SimpleNamespace())
         monkeypatch.setattr(cuda, "_packaged_toolkit", lambda: None)
         monkeypatch.setattr(cuda, "import_module", self.load)
-        monkeypatch.setattr(cuda, "_draw_one", lambda: None)
-        monkeypatch.setattr(cuda, "convolve_one", lambda spconv: None)
+        monkeypatch.setattr(cuda, "_draw_one", lambda device: None)
+        monkeypatch.setattr(cuda, "convolve_one", lambda spconv, device: None)
         monkeypatch.setattr(backend, "require_spconv", lambda: None)
         monkeypatch.setattr(cuda, "SYSTEM_NVCC", folder / "none")
         monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(folder / "cache"))
@@ -116,7 +117,7 @@ def disabled(machine):
 
 
 def failing_kernel(machine):
-    def fail():
+    def fail(device):
         raise RuntimeError("CUDA error: no kernel image is available")
 
     machine.patch.setattr(cuda, "_draw_one", fail)
@@ -159,7 +160,7 @@ def spconv_missing(machine):
 
 
 def spconv_of_another_cuda(machine):
-    def fail(spconv):
+    def fail(spconv, device):
         raise OSError("libcudart.so.12: cannot open shared object file")
 
     machine.patch.setattr(cuda, "convolve_one", fail)
@@ -181,6 +182,15 @@ def test_without_spconv_convolutions_run_in_torch_on_cuda(machine, caplog, failu
     assert resolve_backend("auto", ON_CUDA) == resolve_backend("auto", ON_CUDA) == "torch"
     said = [r.getMessage() for r in caplog.records if "plain torch" in r.getMessage()]
     assert len(said) == 1 and reason in said[0]
+
+
+def test_kernels_are_tried_on_the_current_device(machine):
+    tried = []
+    machine.patch.setattr(torch.cuda, "current_device", lambda: 1)
+    machine.patch.setattr(cuda, "_draw_one", tried.append)
+    machine.patch.setattr(cuda, "convolve_one", lambda spconv, device: tried.append(device))
+    cuda.cuda_ready()
+    assert tried == [torch.device("cuda:1")] * 2
 
 
 def test_processes_wait_for_the_one_that_compiles(machine):
