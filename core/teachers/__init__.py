@@ -3,8 +3,8 @@
 registry      `make_teacher`: the teacher of a name on the command line
 base          interfaces `Teacher` and `ImageTeacher`
 builtin       bundled image/text model; its words in `vocabulary`
-builtin_dino  the same with a head on the tokens of a DINOv2 (`dino_tokens`)
-builtin_ssl   bundled label-free model
+builtin_dino  the same with a head on the tokens of a DINOv2
+builtin_ssl   bundled label-free model; `bundled` loads the networks of the three
 further_names names outside the captions of `builtin`
 transformer   checkpoints of the `transformers` library: `families` lists them, `options` parses their options,
               `checkpoint` loads them, `dense` computes features, `windows` slides and scales, `text` encodes phrases

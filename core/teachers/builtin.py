@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..io.checkpoint import load_weights
 from ..io.json_files import parse_json
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
 from ..query.text import EncodedPhrases, UnknownPhrase
 from .base import ImageTeacher, TeacherInfo
+from .bundled import load_network
 from .further_names import FurtherNames, WideText
 from .vocabulary import Vocabulary
 
@@ -53,15 +53,7 @@ class BuiltinTeacher(ImageTeacher):
             config, words = from_dict(TwoTowerConfig, self.card["config"], "config"), tuple(self.card["words"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in teacher", repr(error)) from error
-        weights = load_weights(folder / WEIGHTS)
-        with torch.random.fork_rng(devices=[]):  # initialisation must not change the random state of a run
-            self._model = TwoTower(config)
-        try:
-            self._model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
-        except RuntimeError as error:
-            found = str(error).splitlines()[-1].strip()
-            raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
-        self._model.eval().requires_grad_(False)
+        self._model = load_network(lambda: TwoTower(config), folder / WEIGHTS, CARD)
         self._model.image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tower = BuiltinText(self._model, Vocabulary(words, config.length))
         self.digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -17,14 +17,15 @@ from torch.nn import functional as F
 from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..io.checkpoint import load_weights
+from ..io.json_files import parse_json
 from ..nn.token_head import TokenHead, TokenHeadConfig
 from ..query.scoring import unit
 from ..query.text import encode
 from .base import ImageTeacher, TeacherInfo
 from .builtin import WIDTH, BuiltinTeacher, BuiltinText
-from .dino_tokens import DinoTokens
+from .bundled import load_network
 from .options import TeacherConfig, parse_options
+from .transformer import TransformerTeacher
 from .windows import resize_images
 
 SHORT = 308
@@ -61,22 +62,14 @@ class BuiltinDinoTeacher(ImageTeacher):
     ) -> None:
         folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
         try:
-            self.card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            self.card = parse_json((folder / CARD).read_bytes())
             config = from_dict(TokenHeadConfig, self.card["config"], "config")
             self.layers, self.weight = tuple(self.card["layers"]), float(self.card["weight"])
             self.patch = int(self.card["patch"])
             words = [tuple(entry) for entry in self.card["names"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in head", repr(error)) from error
-        weights = load_weights(folder / WEIGHTS)
-        with torch.random.fork_rng(devices=[]):  # initialisation must not change the random state of a run
-            self.head = TokenHead(config)
-        try:
-            self.head.load_state_dict({k: v.float() for k, v in weights.items()})
-        except RuntimeError as error:
-            found = str(error).splitlines()[-1].strip()
-            raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
-        self.head.eval().requires_grad_(False)
+        self.head = load_network(lambda: TokenHead(config), folder / WEIGHTS, CARD)
         self.small = BuiltinTeacher()
         self.table, self.text = name_vectors(self.small.tower, words), self.small.text
         self.checkpoint, self.options = checkpoint, options or TeacherConfig(short=SHORT)
@@ -84,20 +77,20 @@ class BuiltinDinoTeacher(ImageTeacher):
         self._fingerprint = f"builtin-dino-{digest}-{self.weight:g}-{self.options.short}"
         self.size = self._whole(4 * self.options.short / 3), self._whole(self.options.short)
         self.info = TeacherInfo("builtin-dino", self.small.info.dim, self.card["licence"], None, label_free=False)
-        self._lock = threading.Lock()  # a training thread and a viewer may call at once
 
     @cached_property
-    def tokens(self) -> DinoTokens:
+    def tokens(self) -> TransformerTeacher:
         """The frozen DINOv2, loaded on first use.
 
         Raises:
-            InputError: see `DinoTokens`; a model of another width.
+            InputError: see `TransformerTeacher`; a model of another width.
         """
-        tokens = DinoTokens(self.checkpoint, self.layers)
-        if tokens.dim != self.head.config.inputs or tokens.patch != self.patch:
+        teacher = joined_layers(self.checkpoint, self.layers, self.options)
+        if teacher.info.dim != self.head.config.inputs or teacher.patch != self.patch:
             expected = f"{self.head.config.inputs // len(self.layers)} channels and patches of {self.patch} pixels"
-            raise InputError(f"builtin-dino:{self.checkpoint}", expected, f"{tokens.dim // len(self.layers)}")
-        return tokens
+            found = f"{teacher.info.dim // len(self.layers)} and {teacher.patch}"
+            raise InputError(f"builtin-dino:{self.checkpoint}", expected, found)
+        return teacher
 
     @property
     def fingerprint(self) -> str:
@@ -121,20 +114,28 @@ class BuiltinDinoTeacher(ImageTeacher):
         small = self.small.maps(resize_images(pixels, *low).permute(0, 2, 3, 1))  # [C, h, w, D]
         if len(images) == 0:
             return small
-        with self._lock:
-            named = torch.cat([self._named(part) for part in pixels.split(self.options.batch)])
+        named = torch.cat([self._named(part) for part in images.float().split(self.options.batch)])
         named = F.interpolate(named.permute(0, 3, 1, 2), small.shape[1:3], mode="bilinear", align_corners=False)
         return F.normalize(small, dim=-1) + self.weight * F.normalize(named.permute(0, 2, 3, 1), dim=-1)
 
-    def _named(self, pixels: Tensor) -> Tensor:
-        """[B, 3, H, W] → Σ_c p_c t_c of each token, [B, h, w, D]."""
-        height, width = (self._whole(n) for n in pixels.shape[-2:])
-        tokens = self.tokens(resize_images(pixels, height, width))
-        return self.head(tokens).softmax(-1) @ self.table
+    def _named(self, images: Tensor) -> Tensor:
+        """[B, H, W, 3] → Σ_c p_c t_c of each token, [B, h, w, D]."""
+        return self.head(standard_tokens(self.tokens, images)).softmax(-1) @ self.table
 
     def _whole(self, pixels: float) -> int:
         """The nearest whole number of patches, in pixels."""
         return max(1, round(pixels / self.patch)) * self.patch
+
+
+def joined_layers(checkpoint: str, layers: Sequence[int], options: TeacherConfig | None = None) -> TransformerTeacher:
+    """The DINOv2 whose joined layers are the input of a head, see `standard_tokens`."""
+    options = replace(options or TeacherConfig(), layers=tuple(layers))
+    return TransformerTeacher("dinov2", checkpoint, options, lambda spec: None)
+
+
+def standard_tokens(teacher: TransformerTeacher, images: Tensor) -> Tensor:
+    """Joined tokens with mean 0 and variance 1 in each layer: [B, H, W, 3] RGB in [0, 1] → [B, h, w, D]."""
+    return teacher.maps(images) * (teacher.info.dim / len(teacher.options.layers)) ** 0.5
 
 
 def name_vectors(text: BuiltinText, words: list[tuple[str, ...]]) -> Tensor:

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..io.checkpoint import load_weights
 from ..io.json_files import parse_json
 from ..nn.tokens import CELL, STRIDE, TokenNet, TokenNetConfig
 from .base import ImageTeacher, TeacherInfo
+from .bundled import load_network
 
 WIDTH = 320
 """Width of its input frames in pixels, as in its training."""
@@ -52,15 +52,7 @@ class BuiltinSslTeacher(ImageTeacher):
             raise InputError(
                 folder / CARD, "the description of the label-free built-in teacher", repr(error), "restore the file"
             ) from error
-        weights = load_weights(folder / WEIGHTS)
-        with torch.random.fork_rng(devices=[]):  # initialisation must not change the random state of a run
-            self._net = TokenNet(config)
-        try:
-            self._net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
-        except RuntimeError as error:
-            found = str(error).splitlines()[-1].strip()
-            raise InputError(folder / WEIGHTS, f"the weights that {CARD} describes", found) from error
-        self._net.eval().requires_grad_(False)
+        self._net = load_network(lambda: TokenNet(config), folder / WEIGHTS, CARD)
         self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._fingerprint = f"{name}-{_digest(folder / WEIGHTS)}"
         self.size = (WIDTH, 3 * WIDTH // 4)

@@ -128,8 +128,7 @@ class SiglipDense:
 class DinoDense:
     """DINOv2 and DINOv3: the normalised tokens of the last layer, without the class token and the registers.
 
-    With ``layers``, the tokens of these layers, each after the network's last normalisation and scaled to unit length,
-    joined.
+    With ``layers``, the tokens of these layers, each with mean 0 over its channels and scaled to unit length, joined.
     """
 
     native = 224
@@ -148,7 +147,6 @@ class DinoDense:
         self.patch = int(getattr(config, "patch_size", 0) or 4 * 2 ** (len(getattr(config, "hidden_sizes", ())) - 1))
         self._model, self._skip = model, 1 + int(getattr(config, "num_register_tokens", 0))
         self._layers = layers
-        self._norm: Any = getattr(model, "layernorm", None) or getattr(model, "norm", None)
         count = int(getattr(config, "num_hidden_layers", 0)) if not hasattr(config, "hidden_sizes") else 0
         if max(layers, default=0) > count:
             raise InputError("teacher option layers", f"numbers from 1 to {count}", "+".join(map(str, layers)))
@@ -157,8 +155,8 @@ class DinoDense:
         if not self._layers:
             return self._spatial(self._model(pixel_values=pixels).last_hidden_state, pixels)
         states = self._model(pixel_values=pixels, output_hidden_states=True).hidden_states  # input, then every layer
-        parts = [self._spatial(self._norm(states[layer]), pixels) for layer in self._layers]  # [B, h, w, D] each
-        return torch.cat([F.normalize(part, dim=-1) for part in parts], -1)
+        parts = [self._spatial(states[layer], pixels) for layer in self._layers]  # [B, h, w, D] each
+        return torch.cat([F.normalize(part - part.mean(-1, keepdim=True), dim=-1) for part in parts], -1)
 
     def _spatial(self, tokens: Tensor, pixels: Tensor) -> Tensor:
         """[B, 1 + registers + h·w, D] → [B, h, w, D]."""

@@ -67,6 +67,11 @@ class TransformerTeacher(ImageTeacher):
         self.text = self._text_tower(make_teacher)
 
     @property
+    def digest(self) -> str:
+        """Digest of the checkpoint's content."""
+        return self._loaded.digest
+
+    @property
     def fingerprint(self) -> str:
         """Family, and a digest of the checkpoint's content and of the options that change features; independent of the
         checkpoint's location."""

@@ -26,7 +26,8 @@ from ...core.io.atomic import atomic_file
 from ...core.synthetic.objects import CATEGORIES
 from ...core.synthetic.objects.categories.furniture import FURNITURE
 from ...core.synthetic.rooms.captions import Description
-from ...core.teachers.dino_tokens import DinoTokens
+from ...core.teachers.builtin_dino import joined_layers, standard_tokens
+from ...core.teachers.transformer import TransformerTeacher
 from .captioned_views import object_view, room_view
 from .captions import captioned_object
 
@@ -83,7 +84,7 @@ def shard_path(folder: Path, split: str, index: int) -> Path:
     return folder / f"{split}_{index:06d}.safetensors"
 
 
-def write_shard(config: TokenShards, network: DinoTokens, rooms: Rooms, index: int) -> None:
+def write_shard(config: TokenShards, teacher: TransformerTeacher, rooms: Rooms, index: int) -> None:
     """Compute and store the views of room ``index``, unless they are stored already."""
     path = shard_path(config.out, config.split, index)
     if path.is_file():
@@ -92,10 +93,10 @@ def write_shard(config: TokenShards, network: DinoTokens, rooms: Rooms, index: i
     room = read_captioned_room(rooms, index, every=3)
     keys = object_keys(index, config.objects)
     objects = [captioned_object(category, seed, 3, sizes=False) for category, seed in keys]
-    size, cell = (GRID[0] * network.patch, GRID[1] * network.patch), network.patch // CELLS
+    size, cell = (GRID[0] * teacher.patch, GRID[1] * teacher.patch), teacher.patch // CELLS
     views = [room_view(room, objects, rng, size, cell) for _ in range(config.room_views)]
     views += [object_view(room, objects, rng, size, cell) for _ in range(config.object_views)]
-    tokens = torch.cat([network(torch.stack([v.image for v in views[k : k + 4]])) for k in range(0, len(views), 4)])
+    tokens = standard_tokens(teacher, torch.stack([v.image.permute(1, 2, 0) for v in views]))
     things = [room.things | v.things if k < config.room_views else v.things for k, v in enumerate(views)]
     save_shard(path, TokenShard(tokens.half(), np.stack([v.ids for v in views]), things))
 
@@ -117,13 +118,13 @@ def object_keys(index: int, count: int) -> list[tuple[str, int]]:
     return keys
 
 
-def write_about(config: TokenShards, network: DinoTokens) -> None:
+def write_about(config: TokenShards, teacher: TransformerTeacher) -> None:
     """Write `ABOUT`: what the tokens are."""
     about = {
         "backbone": config.backbone,
-        "digest": network.digest,
-        "layers": list(network.layers),
-        "patch": network.patch,
+        "digest": teacher.digest,
+        "layers": list(config.layers),
+        "patch": teacher.patch,
         "command": "python -m gaussiancross.trainers.teachers.token_shards --checkpoint CHECKPOINT --out TOKENS "
         f"--rooms {config.rooms} --room-views {config.room_views} --object-views {config.object_views} "
         f"--objects {config.objects}",
@@ -150,12 +151,12 @@ def _description(entry: dict) -> Description:
 def main() -> int:
     config = tyro.cli(TokenShards, prog="python -m gaussiancross.trainers.teachers.token_shards")
     try:
-        network = DinoTokens(config.checkpoint, config.layers)
+        teacher = joined_layers(config.checkpoint, config.layers)
         rooms = Rooms(config.split, config.rooms)
         config.out.mkdir(parents=True, exist_ok=True)
-        write_about(config, network)
+        write_about(config, teacher)
         for index in track(range(config.rooms)[config.part[0] :: config.part[1]], description="rooms"):
-            write_shard(config, network, rooms, index)
+            write_shard(config, teacher, rooms, index)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,8 +15,7 @@ from gaussiancross.core.nn.token_head import TokenHead, TokenHeadConfig, discrim
 from gaussiancross.core.synthetic.rooms.captions import Description
 from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin import BuiltinTeacher
-from gaussiancross.core.teachers.builtin_dino import BuiltinDinoTeacher, load_builtin_dino
-from gaussiancross.core.teachers.dino_tokens import DinoTokens
+from gaussiancross.core.teachers.builtin_dino import BuiltinDinoTeacher, joined_layers, load_builtin_dino
 from gaussiancross.trainers.teachers.captioned_views import PASTED, object_view, room_view
 from gaussiancross.trainers.teachers.captions import CaptionedObject
 from gaussiancross.trainers.teachers.dino_head import (
@@ -64,7 +63,7 @@ def head(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Pa
     """Folder of an exported head, and its accuracy on held-out views."""
     folder = tmp_path_factory.mktemp("head")
     about = {"backbone": "a random DINOv2", "layers": [1, 2], "patch": 14, "command": "none"}
-    about["digest"] = DinoTokens(str(checkpoint), (1, 2)).digest
+    about["digest"] = joined_layers(str(checkpoint), (1, 2)).digest
     (folder / ABOUT).write_text(json.dumps(about))
     small = TokenHeadConfig(reduced=8, width=8, blocks=1)
     config = DinoHeadTraining(folder, folder / "run", small, steps=60, lr=2e-2, batch=8)
@@ -88,7 +87,7 @@ def test_the_teacher_shares_the_text_space_of_builtin(head, checkpoint):
     assert maps.shape[0] == 2 and maps.shape[-1] == teacher.info.dim == small.info.dim
     assert teacher.maps(images[:0]).shape == (0, *maps.shape[1:])
     torch.testing.assert_close(teacher.text.encode(["red sofa"]).vectors, small.text.encode(["red sofa"]).vectors)
-    only_names = teacher._named(images.permute(0, 3, 1, 2))  # a mixture of the names' text vectors
+    only_names = teacher._named(images)  # a mixture of the names' text vectors
     span = torch.linalg.qr(teacher.table.T)[0]
     torch.testing.assert_close(only_names @ span @ span.T, only_names, atol=1e-5, rtol=0)
     assert teacher.fingerprint == BuiltinDinoTeacher(str(checkpoint), folder=head[0]).fingerprint
