@@ -62,13 +62,18 @@ def test_a_folder_renamed_to_a_later_step_is_not_the_latest(tmp_path):
     assert line.resume(console=QUIET) and line.step == 9
 
 
-def test_unreadable_data_costs_no_step_before_it(tmp_path):
-    class Broken(Line):
-        def batch(self, step: int) -> Tensor:
-            if step == 6:
-                raise InputError("frame 7", "an image", "a damaged file")
-            return super().batch(step)
+class Broken(Line):
+    """Has no data for one step."""
 
+    broken_at = 6
+
+    def batch(self, step: int) -> Tensor:
+        if step == self.broken_at:
+            raise InputError("frame 7", "an image", "a damaged file")
+        return super().batch(step)
+
+
+def test_unreadable_data_costs_no_step_before_it(tmp_path):
     for _ in range(2):  # the same command meets it again
         broken = Broken(tmp_path)
         broken.resume()
@@ -78,18 +83,15 @@ def test_unreadable_data_costs_no_step_before_it(tmp_path):
 
 
 def test_unreadable_data_is_named_even_if_the_steps_cannot_be_saved(tmp_path):
-    class Broken(Line):
-        def batch(self, step: int) -> Tensor:
-            if step == 2:
-                raise InputError("frame 7", "an image", "a damaged file")
-            return super().batch(step)
+    class Full(Broken):
+        broken_at = 2
 
         def save(self) -> Path:
             raise RunError("the disk is full")
 
     console = Console(file=io.StringIO(), width=1000)
     with pytest.raises(InputError, match="frame 7"):
-        Broken(tmp_path).fit(console=console)
+        Full(tmp_path).fit(console=console)
     assert "the disk is full. Its steps are lost." in console.file.getvalue()
 
 
