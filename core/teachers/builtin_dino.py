@@ -47,14 +47,14 @@ class BuiltinDinoTeacher(ImageTeacher):
 
     Args:
         checkpoint: name or folder of the DINOv2 checkpoint.
-        options: ``short`` and ``batch`` of `TeacherConfig`.
+        options: of the DINOv2, but ``layers``, which the card names.
         folder: folder of ``builtin_dino.safetensors`` and ``builtin_dino.json``; the bundled head by default.
 
     Attributes:
         card: content of the JSON file.
 
     Raises:
-        InputError: missing or damaged files of the head.
+        InputError: missing or damaged files of the head, or options that have no effect here.
     """
 
     def __init__(
@@ -73,8 +73,16 @@ class BuiltinDinoTeacher(ImageTeacher):
         self.small = BuiltinTeacher()
         self.table, self.text = name_vectors(self.small.tower, words), self.small.text
         self.checkpoint, self.options = checkpoint, options or TeacherConfig(short=SHORT)
+        unused = [name for name in ("layers", "adaptor", "text") if getattr(self.options, name)]
+        if unused:
+            raise InputError(
+                f"teacher option {unused[0]}",
+                f"none for builtin-dino: its head is made for layers {self.layers}",
+                repr(getattr(self.options, unused[0])),
+                "leave it out",
+            )
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes() + self.small.fingerprint.encode()).hexdigest()[:12]
-        self._fingerprint = f"builtin-dino-{digest}-{self.weight:g}-{self.options.short}"
+        self._head = f"builtin-dino-{digest}-{self.weight:g}"
         self.size = self._whole(4 * self.options.short / 3), self._whole(self.options.short)
         self.info = TeacherInfo("builtin-dino", self.small.info.dim, self.card["licence"], None, label_free=False)
 
@@ -94,9 +102,15 @@ class BuiltinDinoTeacher(ImageTeacher):
 
     @property
     def fingerprint(self) -> str:
-        """Name, digest of the weights, options, and the DINOv2 where it is another than the head was trained on."""
+        """Digest of the head's and the small tower's weights, and the fingerprint of the DINOv2 with its options."""
+        return f"{self._head}-{self.tokens.fingerprint}"
+
+    @property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        if replace(self.options, batch=8, device="auto", revision="main") != TeacherConfig(short=self.options.short):
+            return ()  # the former ones named no other option
         same = self.tokens.digest[:12] == self.card["backbone_digest"]
-        return self._fingerprint + ("" if same else f"-{self.tokens.digest[:12]}")
+        return (f"{self._head}-{self.options.short}" + ("" if same else f"-{self.tokens.digest[:12]}"),)
 
     def frame_size(self, frames: PosedFrames) -> tuple[int, int]:
         """(width, height) at which a scene's frames are read: their aspect ratio, in whole patches."""

@@ -96,7 +96,7 @@ class ShardFolder:
         self._own: dict[str, str] = {}
         self._lock = threading.Lock()
         self._verified: dict[str, tuple[int, int]] = {}  # name → (time, size) of verified files
-        self._sums = self._read_sums()
+        self._sums = self._read_sums()  # name → recorded checksums
 
     def __contains__(self, name: str) -> bool:
         return name in self._sums and (self.folder / name).is_file()
@@ -122,7 +122,7 @@ class ShardFolder:
         with self._lock:
             replace_file(self.folder / name, content)
             again, self._own[name] = name in self._sums, digest
-            self._sums[name] = digest
+            self._sums[name] = {digest}
             if again or not (self.folder / self._list).is_file():
                 replace_file(self.folder / self._list, "".join(map(_line, self._own.items())).encode())
             else:
@@ -182,20 +182,23 @@ class ShardFolder:
             actual = sha256_of(path)
         except OSError as error:
             raise InputError(path, "stored features", f"no readable file ({error.strerror})", _HINT) from error
-        if actual != expected:
-            raise InputError(path, f"the bytes with SHA-256 {expected[:12]}…", f"{actual[:12]}…, damaged", _HINT)
+        if actual not in expected:
+            wanted = " or ".join(f"{digest[:12]}…" for digest in sorted(expected))
+            raise InputError(path, f"the bytes with SHA-256 {wanted}", f"{actual[:12]}…, damaged", _HINT)
         self._verified[name] = state
 
-    def _read_sums(self) -> dict[str, str]:
-        """Name → checksum of all lists; this process's own wins, and loses an incomplete last line."""
-        sums: dict[str, str] = {}
+    def _read_sums(self) -> dict[str, set[str]]:
+        """Name → checksums of all lists: processes with other rounding may have written the same file in turn. This
+        process's own list loses an incomplete last line."""
+        sums: dict[str, set[str]] = {}
         lists = sorted({*self.folder.glob(f"{SUMS}.*"), self.folder / SUMS} - {self.folder / self._list})
         for path in (*lists, self.folder / self._list):
             text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
             complete = text[: text.rfind("\n") + 1]
             rows = (line.partition("  ") for line in complete.splitlines())
             found = {name: digest for digest, _, name in rows if name}
-            sums.update(found)
+            for name, digest in found.items():
+                sums.setdefault(name, set()).add(digest)
             if path.name == self._list:
                 self._own = found
                 if complete != text or complete.count("\n") > len(found):  # two processes add the same names

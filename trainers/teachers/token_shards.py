@@ -23,6 +23,7 @@ from ...core.datasets.captioned_rooms import read_captioned_room
 from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
 from ...core.io.atomic import atomic_file
+from ...core.io.json_files import parse_json
 from ...core.synthetic.objects import CATEGORIES
 from ...core.synthetic.objects.categories.furniture import FURNITURE
 from ...core.synthetic.rooms.captions import Description
@@ -119,7 +120,11 @@ def object_keys(index: int, count: int) -> list[tuple[str, int]]:
 
 
 def write_about(config: TokenShards, teacher: TransformerTeacher) -> None:
-    """Write `ABOUT`: what the tokens are."""
+    """Write `ABOUT`: what the tokens are.
+
+    Raises:
+        InputError: the folder holds tokens of another checkpoint, other layers or other views.
+    """
     about = {
         "backbone": config.backbone,
         "digest": teacher.digest,
@@ -129,7 +134,14 @@ def write_about(config: TokenShards, teacher: TransformerTeacher) -> None:
         f"--rooms {config.rooms} --room-views {config.room_views} --object-views {config.object_views} "
         f"--objects {config.objects}",
     }
-    with atomic_file(config.out / ABOUT) as partial:
+    path = config.out / ABOUT
+    if path.is_file():
+        old = parse_json(path.read_bytes())
+        differs = [k for k in about if k != "backbone" and not (isinstance(old, dict) and old.get(k) == about[k])]
+        if differs:
+            found = f"another {' and '.join(differs)}"
+            raise InputError(path, "tokens of the same checkpoint and command", found, "give another --out")
+    with atomic_file(path) as partial:
         partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 

@@ -45,6 +45,17 @@ def test_features_of_all_shards_are_those_of_one_process(monkeypatch, tmp_path, 
     assert cli.main([*call, "--estimate"]) == 0 and "5 of them there" in capsys.readouterr().out
 
 
+def test_a_file_that_two_writers_wrote_is_valid(tmp_path):
+    first, second = ShardFolder(tmp_path, "1-of-2"), ShardFolder(tmp_path, "2-of-2")
+    for writer, value in ((second, 1.0), (first, 2.0)):  # the processors round differently; the last file stays
+        writer.write("a.safetensors", {"features": np.full((1, 1, 1, 2), value, np.float16)}, {})
+    for reader in (ShardFolder(tmp_path), ShardFolder(tmp_path, "1-of-2"), ShardFolder(tmp_path, "2-of-2")):
+        assert reader.read("a.safetensors", ["features"])["features"].max() == 2
+    (tmp_path / "a.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="SHA-256"):
+        ShardFolder(tmp_path).read("a.safetensors", ["features"])
+
+
 def test_writers_at_the_same_time_lose_nothing(tmp_path):
     def write(writer: int) -> None:
         shards = ShardFolder(tmp_path, f"{writer}-of-4")

@@ -16,6 +16,7 @@ from gaussiancross.core.synthetic.rooms.captions import Description
 from gaussiancross.core.teachers import make_teacher
 from gaussiancross.core.teachers.builtin import BuiltinTeacher
 from gaussiancross.core.teachers.builtin_dino import BuiltinDinoTeacher, joined_layers, load_builtin_dino
+from gaussiancross.core.teachers.options import parse_options
 from gaussiancross.trainers.teachers.captioned_views import PASTED, object_view, room_view
 from gaussiancross.trainers.teachers.captions import CaptionedObject
 from gaussiancross.trainers.teachers.dino_head import (
@@ -25,7 +26,15 @@ from gaussiancross.trainers.teachers.dino_head import (
     export,
     token_accuracy,
 )
-from gaussiancross.trainers.teachers.token_shards import ABOUT, TokenShard, object_keys, read_shard, save_shard
+from gaussiancross.trainers.teachers.token_shards import (
+    ABOUT,
+    TokenShard,
+    TokenShards,
+    object_keys,
+    read_shard,
+    save_shard,
+    write_about,
+)
 
 transformers = pytest.importorskip("transformers", reason="needs the extra: pip install '.[teachers]'")
 
@@ -92,6 +101,27 @@ def test_the_teacher_shares_the_text_space_of_builtin(head, checkpoint):
     torch.testing.assert_close(only_names @ span @ span.T, only_names, atol=1e-5, rtol=0)
     assert teacher.fingerprint == BuiltinDinoTeacher(str(checkpoint), folder=head[0]).fingerprint
     assert not teacher.info.label_free and teacher.card["teacher"] == "a random DINOv2"
+
+
+def test_options_that_change_features_change_the_fingerprint(head, checkpoint):
+    def teacher(options: str) -> BuiltinDinoTeacher:
+        name, parsed = parse_options(f"{checkpoint},short=28{options}")
+        return BuiltinDinoTeacher(name, parsed, head[0])
+
+    plain = teacher("")
+    assert plain.fingerprint == teacher(",batch=2").fingerprint != teacher(",scales=1+2").fingerprint
+    assert plain.former_fingerprints and not teacher(",scales=1+2").former_fingerprints
+    with pytest.raises(InputError, match="its head is made for layers"):
+        teacher(",layers=1")
+
+
+def test_a_folder_holds_the_tokens_of_one_command(checkpoint, tmp_path):
+    teacher = joined_layers(str(checkpoint), (1, 2))
+    config = TokenShards(str(checkpoint), tmp_path, layers=(1, 2))
+    for again in (config, replace(config, part=(1, 2))):  # another process takes other rooms
+        write_about(again, teacher)
+    with pytest.raises(InputError, match="another layers and command"):
+        write_about(replace(config, layers=(2,), objects=3), joined_layers(str(checkpoint), (2,)))
 
 
 def test_without_the_dinov2(head, tmp_path, monkeypatch):
