@@ -1,4 +1,4 @@
-"""Captures: training and held-out frames, up axis, cached fusion, pose check, the real living room."""
+"""Captures: training and held-out frames, up axis, cached fusion, pose check, the rendered living room."""
 
 from __future__ import annotations
 
