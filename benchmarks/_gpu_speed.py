@@ -175,9 +175,18 @@ def recorded(trainer: Pretrainer, calls: dict[str, list[Callable[[], Any]]]) -> 
         calls[kind].append(call)
 
     def watching(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        inside = False
+
         def watched(*args: Any, **kwargs: Any) -> Any:
+            nonlocal inside
+            if inside:  # the U-Net calls itself with other types or shapes
+                return function(*args, **kwargs)
             again(kind, function, args, kwargs)
-            return function(*args, **kwargs)
+            inside = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                inside = False
 
         return watched
 

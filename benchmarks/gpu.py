@@ -68,7 +68,9 @@ def main() -> int:
         raise InputError("bench gpu", "a CUDA device", "none that torch can use", "`gaussiancross doctor` says why")
     args.out.mkdir(parents=True, exist_ok=True)
     lines = run_sections(args, [s for s in SECTIONS.values() if not args.only or s.name in args.only])
-    report = {line["section"]: line for line in read_lines(args.out / "gpu.jsonl")}
+    # Earlier runs with the same options add the sections that this one left out.
+    earlier = [line for line in read_lines(args.out / "gpu.jsonl") if line.get("options") == _same(args)]
+    report = {line["section"]: line for line in earlier}
     where = report.get("versions", {}).get("result", {}) or {"device": args.device}
     rows = [(name, line["status"], _text(line)) for name, line in report.items()]
     table = markdown(("section", "status", "result"), rows)
@@ -85,7 +87,7 @@ def run_sections(args: Gpu, sections: Sequence[Section]) -> list[dict[str, Any]]
             line: dict[str, Any] = {"status": "skipped", "why": f"{left:.0f} s left, about {section.seconds} s needed"}
         else:
             line = run_section(args, section.name, min(left, section.limit))
-        lines.append({"section": section.name, **line})
+        lines.append({"section": section.name, "options": _same(args), **line})
         with (args.out / "gpu.jsonl").open("a") as file:
             file.write(json.dumps(lines[-1]) + "\n")
         print(f"{section.name}: {line['status']}. {_text(line)}", flush=True)
@@ -119,6 +121,11 @@ def run_section(args: Gpu, name: str, limit: float) -> dict[str, Any]:
         line |= {"status": "ok" if result.pop("passed", True) else "failed", "result": result}
     answer.unlink(missing_ok=True)
     return line
+
+
+def _same(args: Gpu) -> dict[str, Any]:
+    """The options whose figures can stand in one table."""
+    return {name: getattr(args, name) for name in ("device", "size", "steps", "batch_size", "teacher_dim")}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -17,13 +17,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .errors import InputError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +123,7 @@ def _gsplat_problem(device: torch.device) -> Problem | None:
                 log.warning("Compiling gsplat's CUDA code, once on this machine: this takes some minutes.")
             backend = import_module("gsplat.cuda._backend")
     except Exception as error:  # a compiler can fail in any way
-        return Problem(f"gsplat could not be compiled ({_first_line(error)})", advice=_VERBOSE)
+        return Problem(f"gsplat could not be compiled ({first_line(error)})", advice=_VERBOSE)
     if backend._C is None:
         return Problem("gsplat was disabled: it found no CUDA compiler", advice=_VERBOSE)
     try:
@@ -129,7 +131,7 @@ def _gsplat_problem(device: torch.device) -> Problem | None:
     except Exception as error:  # such as code compiled for another GPU
         folder = gsplat_built()
         advice = f"delete {folder} and run the command again" if folder.startswith(os.sep) else _VERBOSE
-        return Problem(f"gsplat's kernels fail ({_first_line(error)})", advice=advice)
+        return Problem(f"gsplat's kernels fail ({first_line(error)})", advice=advice)
     return None
 
 
@@ -151,6 +153,8 @@ def _draw_one(device: torch.device) -> None:
     alpha = composite(one, eye[None], 8 * eye[None, :3, :3], 16, 16, 0.01, 1e10, 0.3)[2]
     if not bool(alpha.isfinite().all()):
         raise RuntimeError("results that are not finite")
+    if not bool((alpha > 0).any()):
+        raise RuntimeError("nothing was drawn")
 
 
 def gsplat_built() -> str:
@@ -271,18 +275,25 @@ def _runtime_link(home: Path) -> Path:
 
 @contextmanager
 def _one_process(name: str) -> Iterator[None]:
-    """Hold a lock that all processes of the user share; gsplat's own removes the work of a build under way."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    from .io.cache import cache_folder
+    """Hold a lock that all processes of the user share; gsplat's own removes the work of a build under way.
 
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    Without a lock, where the cache folder cannot be written to or its file system has none, the work is done all the
+    same.
+    """
+    with ExitStack() as stack:
+        try:
+            import fcntl
+
+            from .io.cache import cache_folder
+
+            folder = cache_folder()
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((folder / f"{name}.lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # Windows
+            pass
+        except OSError as error:
+            log.warning("Other processes are not kept from compiling %s at the same time: %s.", name, error)
         yield
 
 
@@ -291,7 +302,6 @@ def _one_process(name: str) -> Iterator[None]:
 
 def _spconv_problem(device: torch.device) -> Problem | None:
     """Import spconv and run one convolution, forward and backward."""
-    from .errors import InputError
     from .sparse.backend import require_spconv
 
     if find_spec("spconv") is None:
@@ -302,9 +312,9 @@ def _spconv_problem(device: torch.device) -> Problem | None:
         spconv = require_spconv()
         convolve_one(spconv, device)
     except InputError as error:
-        return Problem(f"spconv cannot be used ({_first_line(error)})", (SPCONV,))
+        return Problem(f"spconv cannot be used ({first_line(error)})", (SPCONV,))
     except Exception as error:  # a library of another CUDA version fails in any way
-        return Problem(f"spconv's kernels fail ({_first_line(error)})", (SPCONV,))
+        return Problem(f"spconv's kernels fail ({first_line(error)})", (SPCONV,))
     return None
 
 
@@ -315,8 +325,3 @@ def convolve_one(spconv: Any, device: torch.device) -> None:
     grid = torch.tensor([[0, 1, 1, 1]], dtype=torch.int32, device=device)
     x = spconv.SparseConvTensor(torch.ones(1, 16, device=device, requires_grad=True), grid, [4, 4, 4], 1)
     spconv.SubMConv3d(16, 16, 3, bias=False).to(device)(x).features.sum().backward()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

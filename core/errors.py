@@ -40,5 +40,11 @@ class RunError(RuntimeError):
         super().__init__(f"{problem}; {hint}." if hint else f"{problem}.")
 
 
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, at most 200 letters, or its type."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
 def _short(text: str) -> str:
     return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"

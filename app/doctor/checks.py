@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...core.cuda import Problem
+from ...core.errors import first_line
 from . import environment as env
 
 State = Literal["ok", "idle", "warn", "fail"]
@@ -88,7 +89,7 @@ def check_torch() -> Check:
         x = torch.ones(1, 2, 4, 4, 4, requires_grad=True)
         torch.nn.functional.conv3d(x, torch.ones(2, 2, 3, 3, 3)).sum().backward()
     except Exception as error:
-        return Check("torch", "fail", f"does not work ({env.first_line(error)})", env.install(TORCH, reinstall=True))
+        return Check("torch", "fail", f"does not work ({first_line(error)})", env.install(TORCH, reinstall=True))
     detail = f"{torch.__version__}, {torch.get_num_threads()} CPU threads of {env.core_count()} cores"
     if env.version_tuple(torch.__version__) < SAFE_TORCH:
         return Check("torch", "fail", f"{detail}; 2.10 or newer is needed to read files safely", env.install(TORCH))
@@ -119,7 +120,7 @@ def check_numba() -> Check:
         works = total(np.arange(4.0)) == 6.0
         threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     except Exception as error:
-        return Check("numba", "fail", f"does not work ({env.first_line(error)})", env.install(need, reinstall=True))
+        return Check("numba", "fail", f"does not work ({first_line(error)})", env.install(need, reinstall=True))
     if not works:
         return Check("numba", "fail", "compiled a sum that is wrong", env.install(need, reinstall=True))
     return Check("numba", "ok", f"{numba.__version__}, compiles and runs, {threads} threads")
@@ -138,7 +139,7 @@ def check_embreex() -> Check:
         TriangleMesh(scene, np.array([[[-1, -1, 2], [1, -1, 2], [0, 1, 2]]], np.float32))
         hit = scene.run(np.zeros((1, 3), np.float32), np.array([[0, 0, 1]], np.float32))[0]
     except Exception as error:
-        return Check("embreex", "warn", f"does not work ({env.first_line(error)})", env.install(f"embreex>={need}"))
+        return Check("embreex", "warn", f"does not work ({first_line(error)})", env.install(f"embreex>={need}"))
     if hit != 0:
         return Check("embreex", "warn", "a ray misses the triangle before it", env.install("embreex", reinstall=True))
     return Check("embreex", "ok", f"{env.installed('embreex')}, traces rays")
@@ -185,7 +186,7 @@ def check_cuda() -> Check:
         (torch.ones(8, device=device) * 2).sum().item()
     except RuntimeError as error:
         return Check(
-            "CUDA", "warn", f"{detail}; a first kernel fails ({env.first_line(error)})", env.install_torch_for_driver()
+            "CUDA", "warn", f"{detail}; a first kernel fails ({first_line(error)})", env.install_torch_for_driver()
         )
     if torch.cuda.device_count() > 1:
         detail += f"; {torch.cuda.device_count()} devices: `torchrun` trains on several"
@@ -251,7 +252,7 @@ def check_spconv() -> Check:
 
         convolve_one(spconv, env.cuda_device())
     except Exception as error:
-        detail = f"{builds[0]} {env.installed(builds[0])} does not work ({env.first_line(error)})"
+        detail = f"{builds[0]} {env.installed(builds[0])} does not work ({first_line(error)})"
         return Check("spconv", "warn", detail, env.install(need, reinstall=True))
     return Check("spconv", "ok", f"{builds[0]} {env.installed(builds[0])}, runs forward and backward")
 
@@ -344,5 +345,5 @@ def check_kernels(device: str) -> Check:
     try:
         seconds = run_kernels(device)
     except Exception as error:
-        return Check(name, "fail" if device == "cpu" else "warn", f"{type(error).__name__}: {env.first_line(error)}")
+        return Check(name, "fail" if device == "cpu" else "warn", f"{type(error).__name__}: {first_line(error)}")
     return Check(name, "ok", ", ".join(f"{part} {s:.1f} s" for part, s in seconds.items()) + " (with compilation)")

@@ -168,9 +168,3 @@ def output_of(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def first_line(error: BaseException) -> str:
-    """First line of an error's message, or its type."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from ...core.errors import first_line
 from . import checks
 from .checks import Check
-from .environment import first_line
 
 SYMBOLS: dict[str, tuple[str, str]] = {
     "ok": ("✓", "green"),

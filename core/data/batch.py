@@ -79,7 +79,8 @@ class PointBatch:
 
     def scene(self) -> Tensor:
         """[V] int64 index of each voxel's scene."""
-        counts = torch.diff(self.offset, prepend=self.offset.new_zeros(1)).to(self.coord.device)
+        counts = torch.diff(self.offset, prepend=self.offset.new_zeros(1))
+        counts = counts.to(self.coord.device, non_blocking=self.coord.is_cuda)
         scenes = torch.arange(len(self), device=self.coord.device)
         return torch.repeat_interleave(scenes, counts, output_size=len(self.coord))
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .archives import check_unpacked_size
 
 SAFE = (2, 10)
@@ -126,7 +126,7 @@ def _numpy_globals() -> dict[str, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    found = f"something unreadable ({_first_line(error)})"
+    found = f"something unreadable ({first_line(error)})"
     return InputError(path, "a file written by torch.save", found, "copy or download it again")
 
 
@@ -136,7 +136,3 @@ def _is_mapping(content: Mapping, key: str) -> bool:
 
 def _is_named(content: object) -> bool:
     return isinstance(content, Mapping) and all(isinstance(k, str) for k in content)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

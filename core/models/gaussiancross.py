@@ -286,7 +286,8 @@ class GaussianCross(Pretrained):
     def losses(self, predictions: list[Prediction], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its unweighted terms, averaged over scenes."""
         whole = list(zip(predictions, batch.views, strict=True))
-        alike = len({views.color.shape for views in batch.views}) == 1
+        shapes = {(v.color.shape, None if v.teacher is None else v.teacher.shape) for v in batch.views}
+        alike = len(shapes) == 1
         parts = [self._view_losses(group) for group in ([whole] if alike else [[pair] for pair in whole])]
         terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         if batch.pairs:

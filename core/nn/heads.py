@@ -124,6 +124,7 @@ class GaussianHead(nn.Module):
         Kept are those with an opacity above τ, and at least the ``prune_floor`` most opaque of a scene. The numbers are
         read from the device once for all scenes.
         """
+        opacities = opacities.nan_to_num(-1.0)  # topk takes NaN for the highest; the loss finds it, not an index
         above = opacities > self.config.prune_threshold  # [A]
         parts = zip(above.split(list(sizes)), opacities.split(list(sizes)), strict=True)
         counts = torch.stack([part.sum() for part in above.split(list(sizes))]).tolist()

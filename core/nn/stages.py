@@ -71,21 +71,23 @@ def _linear_of_stages(stages: Stages, norm: nn.BatchNorm1d, linear: nn.Linear) -
 
 
 def _statistics(stages: Stages, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Mean and variance [C] that ``norm`` applies: in training those over voxels, a cell counting once per voxel."""
+    """Mean and variance [C] that ``norm`` applies: in training those over voxels, a cell counting once per voxel.
+
+    Where ``norm.sum_over_ranks`` is set, voxels of all processes that train one model count.
+    """
     assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
     if not norm.training:
         return norm.running_mean, norm.running_var
-    voxels = max(1, len(stages.cells[0]))
-    shares = [torch.bincount(cells).float() / voxels for cells in stages.cells]  # per level [M], sum 1
-    means, variances = [], []
-    for features, level in zip(stages.features, stages.levels, strict=True):
-        mean = shares[level] @ features.float()  # [C of the stage]
-        means.append(mean)
-        variances.append(shares[level] @ (features.float() - mean).square())
-    mean, var = torch.cat(means), torch.cat(variances)
+    total = getattr(norm, "sum_over_ranks", None) or (lambda value: value)
+    voxels = total(torch.tensor(float(len(stages.cells[0])), device=norm.running_mean.device)).clamp_min(1)
+    shares = [torch.bincount(cells).float() / voxels for cells in stages.cells]  # per level [M], sum 1 over ranks
+    each = [(features.float(), shares[level]) for features, level in zip(stages.features, stages.levels, strict=True)]
+    mean = total(torch.cat([share @ features for features, share in each]))  # [C]
+    parts = mean.split([features.shape[1] for features, _ in each])
+    var = total(torch.cat([share @ (f - part).square() for (f, share), part in zip(each, parts, strict=True)]))
     with torch.no_grad():
         norm.num_batches_tracked += 1
         momentum = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(mean, momentum)
-        norm.running_var.lerp_(var * (voxels / max(1, voxels - 1)), momentum)
+        norm.running_var.lerp_(var * (voxels / (voxels - 1).clamp_min(1)), momentum)
     return mean, var

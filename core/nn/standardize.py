@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,9 @@ class Standardize(nn.Module):
     variance: Tensor
     batches: Tensor
 
+    sum_over_ranks: Callable[[Tensor], Tensor] | None = None
+    """Sums a tensor over the processes that train one model, which then must call this module equally often."""
+
     def __init__(self, channels: int, momentum: float = 0.01) -> None:
         super().__init__()
         self.momentum = momentum
@@ -36,17 +41,18 @@ class Standardize(nn.Module):
         Args:
             seen: [N] bool, rows that enter the statistics; None = all.
         """
-        if self.training and len(x):
+        if self.training and (len(x) or self.sum_over_ranks is not None):
             self._learn(x, seen)
         return (x - self.mean) / self.variance.clamp_min(1e-12).sqrt()
 
     def _learn(self, x: Tensor, seen: Tensor | None) -> None:
         """Update the statistics. Nothing is read back from the device, which would wait for it."""
+        total = self.sum_over_ranks or (lambda value: value)
         row_weight = x.new_ones(len(x)) if seen is None else seen.to(x.dtype)  # [N]
-        count = row_weight.sum()
+        count = total(row_weight.sum())
         row_weight = row_weight / count.clamp_min(1)
         self.batches += (count > 0).to(self.batches.dtype)
         share = (1 / self.batches.clamp_min(1)).clamp_min(self.momentum).to(x.dtype) * (count > 0)
-        self.mean.lerp_(row_weight @ x, share)
+        self.mean.lerp_(total(row_weight @ x), share)
         # Around the running mean, so that differences between scenes count as variance.
-        self.variance.lerp_(row_weight @ (x - self.mean).square(), share)
+        self.variance.lerp_(total(row_weight @ (x - self.mean).square()), share)

@@ -156,6 +156,7 @@ class CachedFeatureProbe(Trainer[tuple[Tensor, Tensor]]):
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
         draw = torch.randint(len(self.segment), (min(VOXELS_PER_STEP, len(self.segment)),), generator=generator)
+        draw = draw[self.ranks.rank :: self.ranks.world]
         return self._standard(self.features[draw]), self.segment[draw]
 
     def _standard(self, features: Tensor) -> Tensor:

@@ -49,24 +49,28 @@ class MetricLog:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
         except OSError as error:  # a full disk is no reason to lose the run
-            if not self._failed:
-                warnings.warn(f"{self._file.name}: metrics are not being written ({error})", stacklevel=2)
-            self._failed = True
+            self._warn(error)
 
     def flush(self) -> None:
         """Write the rows so far to the disk; called with every checkpoint, which they belong to."""
         try:
             flush_file(self._file)
-        except OSError:
-            self._failed = True
+        except OSError as error:
+            self._warn(error)
 
     def close(self) -> None:
         self.flush()
         for stream in (self._file, self._board):
             try:
                 stream.close()
-            except OSError:
-                self._failed = True
+            except OSError as error:
+                self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        """Say once that rows are missing on the disk."""
+        if not self._failed:
+            warnings.warn(f"{self._file.name}: metrics are not being written ({error})", stacklevel=3)
+        self._failed = True
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -288,7 +288,8 @@ class Trainer(ABC, Generic[T]):
         """Train one step; scalars with "its_per_s". See `_memory_errors` for ``unsaved``."""
         begun = time.perf_counter()
         try:
-            batch = next(batches)
+            with self._memory_errors("copying a batch", unsaved=False):
+                batch = next(batches)
         except Exception:  # whatever is wrong with the data, the steps before it are worth keeping
             if unsaved:
                 self.save_or_warn(console, then="Its steps are lost.")
@@ -364,12 +365,11 @@ class Trainer(ABC, Generic[T]):
         When the loss or the gradient is not finite, parameters and buffers keep their values.
 
         Args:
-            losses: computes the weighted terms by name, or (their sum, the terms to log: names with a slash as they
-                are, others as "loss/…"). A sequence is run one part at a time to save memory; the gradient is that of
-                their mean.
+            losses: computes the weighted terms by name, or (their sum, the terms to log as "loss/…", unless they have
+                a slash). A sequence is run one part at a time to save memory; the gradient is that of their mean.
             lr: this step's learning rate, times each group's "lr_scale" where it has one.
             grad_clip: largest norm of the gradient; 0 does not clip.
-            parameters: whose gradients are averaged and clipped, in the order of summation; by default the optimiser's.
+            parameters: whose gradients are averaged and clipped, in this order; by default the optimiser's.
         """
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)

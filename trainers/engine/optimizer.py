@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def adamw(
@@ -19,7 +19,15 @@ def adamw(
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Restore a state dict, perhaps of another device: the choice of kernels stays the optimiser's own."""
+    """Restore a state dict, perhaps of another device: the choice of kernels stays the optimiser's own.
+
+    Moments get the strides of their parameters, which checkpoints do not hold: fused kernels go through the memory of
+    both in its order.
+    """
     own = [{k: v for k, v in group.items() if k in ("fused", "foreach")} for group in optimizer.param_groups]
     groups = [saved | kernels for saved, kernels in zip(state["param_groups"], own, strict=True)]
     optimizer.load_state_dict({**state, "param_groups": groups})
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

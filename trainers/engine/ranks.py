@@ -17,7 +17,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ...core.device import pick_device
-from ...core.errors import InputError, RunError
+from ...core.errors import InputError, RunError, first_line
 
 PATIENCE = timedelta(hours=6)
 """Time that the other processes wait for one of them, such as for rank 0 in an evaluation."""
@@ -143,7 +143,7 @@ class Ranks:
             if other is not None:
                 raise RunError(other) from error
             with suppress(Exception):  # the store's process may be gone
-                store.set(_FAILURE, f"{self.rank} {_first_line(error)}")
+                store.set(_FAILURE, f"{self.rank} {first_line(error)}")
             raise
         finally:
             done.set()
@@ -217,8 +217,3 @@ def _is_of_a_reduction(error: BaseException) -> bool:
     """Whether an error is that of a lost connection to another process."""
     text = str(error)
     return isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "Gloo", "NCCL", "onnection"))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...core.nn.standardize import Standardize
 from .ranks import Ranks
 
 
@@ -25,13 +26,15 @@ def start_together(ranks: Ranks, model: nn.Module, step: int, device: torch.devi
 
 
 def synchronise_norms(model: nn.Module) -> None:
-    """Let all batch norms of a model take the statistics of all ranks while they train.
+    """Let all batch norms and `Standardize` of a model take the statistics of all ranks while they train.
 
     All ranks must then run the same norms equally often.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.forward = partial(_forward, module)  # type: ignore[method-assign]
+        if isinstance(module, (_BatchNorm, Standardize)):
+            module.sum_over_ranks = _Sum.apply  # type: ignore[assignment]
 
 
 def _forward(module: _BatchNorm, x: Tensor) -> Tensor:

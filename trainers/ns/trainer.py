@@ -75,10 +75,11 @@ class GaussianCrossTrainer:
         from ..pretraining.trainer import Pretrainer
 
         config = self.config
+        if self.ranks.world > 1 and config.machine.device_type == "cuda":
+            torch.cuda.set_device(self._local_rank)  # first: `validate` tries kernels on the current device
         config.validate()
         device = config.machine.device_type
-        if self.ranks.world > 1:
-            torch.cuda.set_device(self._local_rank)
+        if self.ranks.world > 1 and device == "cuda":
             device = f"cuda:{self._local_rank}"
         if device == "cpu" and config.method_name == "gaussiancross":
             print_stderr(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -136,10 +137,19 @@ _packed = False
 def _open(config: DataConfig, input_config: InputConfig, seed: int, packed: bool) -> None:
     """Open the data of a worker process, which computes in one thread and leaves Ctrl-C to the main process."""
     global _data, _packed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     # A process of its own beside those that train: the slots that it is asked for are its parent's.
     _data, _packed = PretrainData(config, input_config, seed, ranks=Ranks()), packed
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does: where that is killed, nothing else tells the workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _slot(step: int, slot: int) -> Batch:

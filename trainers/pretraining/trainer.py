@@ -63,7 +63,7 @@ class Pretrainer(Trainer[Batch]):
         after_save: called with the step after each checkpoint (to write copies in other formats).
 
     Attributes:
-        probe: the online linear probe; None where it is off or the data have no classes.
+        probe: the online linear probe; None where it is off, the data have no classes, and on ranks other than 0.
     """
 
     kind, title = "GaussianCross", "pre-training"
@@ -110,7 +110,7 @@ class Pretrainer(Trainer[Batch]):
         self._first_ended = 0.0  # when the first step ended, seconds since `fit` began
         self.feed, self._after_save = feed, after_save
         self.probe: OnlineProbe | None = None
-        if config.probe and self.data.class_names:
+        if config.probe and self.data.class_names and self.ranks.is_first:
             width = config.model.channels[-1]
             self.probe = OnlineProbe(width, self.data.class_names, config.seed, self.device)
         if feed is not None:
@@ -171,7 +171,6 @@ class Pretrainer(Trainer[Batch]):
         batch = batch.to(self.device)
         optim = self.config.optim
         lr = one_cycle(self.position, self.config.steps, optim.lr, optim.warmup)
-        self._statistics.before(self.step)
         micro = self.config.data.micro_batch
         parts = batch.split(math.ceil(len(batch.views) / micro)) if micro else [batch]
         outputs: list[_Output] = []
