@@ -35,6 +35,10 @@ _NAMES = {number: name for name, (number, _) in MODELS.items()}
 _EXPECTED = "a COLMAP model"
 
 
+LARGEST = 1e9
+"""Largest parameter of a camera that is taken for one; cameras are stored in single precision."""
+
+
 @dataclass(frozen=True)
 class ColmapImage:
     """One registered image.
@@ -85,7 +89,7 @@ def read_model(folder: Path) -> ColmapModel:
     try:
         cameras = _cameras_bin(folder / "cameras.bin") if binary else _cameras_txt(folder / "cameras.txt")
         rows = _images_bin(path) if binary else _images_txt(path)
-    except (struct.error, ValueError, IndexError, OSError, UnicodeDecodeError, MemoryError) as error:
+    except (struct.error, ValueError, IndexError, OverflowError, OSError, UnicodeDecodeError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(path, _EXPECTED, f"a damaged one ({error})", "the file may be truncated") from error
@@ -111,7 +115,7 @@ def read_sparse_points(folder: Path) -> PointColumns | None:
             rows = _points_bin(path)
         else:
             rows = np.array([line.split()[1:7] for line in _lines(path)], np.float64).reshape(-1, 6)
-    except (struct.error, ValueError, OSError) as error:
+    except (struct.error, ValueError, OverflowError, OSError) as error:
         raise InputError(path, "COLMAP's points", f"damaged ones ({error})", "the file may be truncated") from error
     rows = rows[np.isfinite(rows).all(1)]
     return PointColumns(rows[:, :3], rows[:, 3:].clip(0, 255).astype(np.uint8)) if len(rows) else None
@@ -122,7 +126,7 @@ def _lens(path: Path, model: str, values: list[float], size: tuple[int, int]) ->
         hint = "undistort the images with COLMAP's image_undistorter"
         raise InputError(path, f"a camera model of {', '.join(MODELS)}", model, hint)
     names = MODELS[model][1].split()
-    if len(values) != len(names) or not np.isfinite(values).all() or min(size) < 1:
+    if len(values) != len(names) or not all(abs(v) <= LARGEST for v in values) or min(size) < 1:
         raise InputError(path, f"{len(names)} finite parameters of {model}", f"{values} at {size[0]}×{size[1]}")
     named = dict(zip(names, values, strict=True))
     focal = named.pop("f", None)

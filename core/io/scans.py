@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def read_las(path: Path) -> PointColumns:
     """
     laspy = _package(path, "laspy")
     try:
+        _check_records(path)
         with laspy.open(str(path)) as file:
             header = file.header
             needed = header.offset_to_point_data + header.point_count * header.point_format.size
@@ -41,6 +43,22 @@ def read_las(path: Path) -> PointColumns:
     except Exception as error:  # its parsers raise almost any exception
         raise InputError(path, "a LAS or LAZ file", f"a damaged one ({_reason(error)})") from error
     return PointColumns(coord, color)
+
+
+def _check_records(path: Path) -> None:
+    """Refuse more variable-length records than the file has room for: laspy reads on beyond its end for each."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(247)
+    if len(head) < 104:
+        return  # laspy refuses it
+    header_size, _, count = struct.unpack_from("<HII", head, 94)
+    needed = header_size + 54 * count
+    if head[25] >= 4 and len(head) == 247:
+        start, extended = struct.unpack_from("<QI", head, 235)
+        needed = max(needed, start + 60 * extended if extended else 0)
+    if needed > size:
+        raise InputError(path, f"{needed} bytes for its records", str(size), "the file may be truncated")
 
 
 def read_e57(path: Path) -> PointColumns:

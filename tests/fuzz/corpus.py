@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fuzz.layout_rows import LAYOUT_ROWS
 from fuzz.model_rows import MODEL_ROWS
 from fuzz.object_rows import OBJECT_ROWS, POINT_ROWS, format_rows
 from fuzz.scene_rows import SCENE_ROWS
 
-READERS = (*format_rows(), *POINT_ROWS, *OBJECT_ROWS, *SCENE_ROWS, *MODEL_ROWS)
+READERS = (*format_rows(), *POINT_ROWS, *OBJECT_ROWS, *SCENE_ROWS, *LAYOUT_ROWS, *MODEL_ROWS)
 """All rows."""

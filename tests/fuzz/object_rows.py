@@ -24,7 +24,7 @@ from helpers.splat_files import make_gaussians, make_points
 from fuzz.reader import Reader, in_folder, text
 
 
-def _splats() -> SplatData:
+def splats() -> SplatData:
     return SplatData(make_gaussians(20, 0))
 
 
@@ -34,7 +34,7 @@ def format_rows() -> list[Reader]:
 
         def write(folder: Path, form: formats.SplatFormat = form) -> Path:
             path = folder / f"x{form.endings[0]}"
-            form.write(path, _splats())
+            form.write(path, splats())
             return path
 
         rows.append(Reader(f"splats: {form.name}", write, form.read))

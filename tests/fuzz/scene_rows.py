@@ -25,7 +25,7 @@ from helpers.splat_files import make_gaussians
 from fuzz.reader import Reader, in_folder
 
 
-def _frames(frames: Any) -> Any:
+def frames_of(frames: Any) -> Any:
     return (
         frames.cameras.viewmats,
         frames.cameras.Ks,
@@ -88,14 +88,14 @@ MESH = "scans/scene0000_00/scene0000_00_vh_clean_2.ply"
 ROOM = "Area_1/office_1/Annotations/chair_1.txt"
 
 SCENE_ROWS = [
-    Reader("transforms.json", in_folder(_lens, "c/transforms.json"), lambda path: _frames(read_transforms(path))),
-    Reader("capture: colour", in_folder(_lens, "c/images/f00.png"), lambda p: _frames(read_transforms(p.parents[1]))),
-    Reader("capture: depth", in_folder(_lens, "c/depth/f00.png"), lambda p: _frames(read_transforms(p.parents[1]))),
+    Reader("transforms.json", in_folder(_lens, "c/transforms.json"), lambda path: frames_of(read_transforms(path))),
+    Reader("capture: colour", in_folder(_lens, "c/images/f00.png"), lambda p: frames_of(read_transforms(p.parents[1]))),
+    Reader("capture: depth", in_folder(_lens, "c/depth/f00.png"), lambda p: frames_of(read_transforms(p.parents[1]))),
     *(
         Reader(
             f"RGB-D export: {name}",
             in_folder(lambda folder: capture.write_export(folder / "c", 3), f"c/{name}"),
-            lambda path: _frames(read_rgbd_export(path.parents[1])),
+            lambda path: frames_of(read_rgbd_export(path.parents[1])),
         )
         for name in ("pose/0.txt", "intrinsic/intrinsic_depth.txt", "depth/1.png")
     ),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...data.scene import PosedFrames
 from ...errors import InputError
-from ...io.colmap import find_model, read_model
+from ...io.colmap import LARGEST, find_model, read_model
 from ...io.frames import Lens, SkippedFrames
 from ...io.json_files import parse_json
 from ...io.lru import ArrayCache
@@ -157,8 +157,10 @@ def read_polycam(
             c2w = np.eye(4)
             c2w[:3] = [[float(data[f"t_{i}{j}"]) for j in range(4)] for i in range(3)]
             lens = Lens(float(data["fx"]), float(data["fy"]), float(data["cx"]), float(data["cy"]))
+            if not all(abs(v) <= LARGEST for v in (lens.fx, lens.fy, lens.cx, lens.cy)) or min(lens.fx, lens.fy) <= 0:
+                raise ValueError("intrinsics that are not finite and positive")
             size = (int(data["width"]), int(data["height"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, OverflowError, KeyError, TypeError):
             skipped.add("unreadable camera", file.stem)
             continue
         depth = root / "depth" / f"{file.stem}.png"
