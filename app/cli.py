@@ -21,6 +21,7 @@ COMMANDS = {
     "view": ("gaussiancross.app.commands.view", "show a run, a capture, a scene or splats in the browser"),
     "query": ("gaussiancross.app.commands.query", "search a scene for phrases: heat maps, PLYs and JSON"),
     "export": ("gaussiancross.app.commands.export", "write pictures, videos, splats, features or an offline page"),
+    "refine": ("gaussiancross.app.commands.refine", "optimise the Gaussians of a scene against its posed frames"),
     "prepare": ("gaussiancross.app.commands.prepare", "convert downloaded ScanNet, S3DIS and meshes for training"),
     "probe": ("gaussiancross.app.commands.probe", "linear probing, published protocol or quick"),
     "finetune": ("gaussiancross.app.commands.finetune", "fine-tune semantic segmentation, few labels included"),

@@ -86,6 +86,9 @@ RUN = {
     ),
     "gaussiancross export rooms:val:1 splats.ply --features": Run("", ("splats.ply",), replaces=CAPTURE_FOR_ROOM),
     "gaussiancross export scene.ply page.html": Run("", ("page.html",)),
+    "gaussiancross refine path/to/capture sharp.ply --seconds 120": Run(
+        "--steps 2", ("sharp.ply", "sharp.ply.png"), prints="dB on held-out frames"
+    ),
     # data.md
     "gaussiancross rooms --seeds 0 1 2 3 --out rooms.png": Run("--views 1", ("rooms.png",), slow=True),
     "gaussiancross pretrain tiny --data path/to/capture --run-dir runs/capture": Run(

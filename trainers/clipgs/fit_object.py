@@ -22,9 +22,8 @@ from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
 from ...core.metrics.image import psnr
 from ...core.splat import rasterize
+from ..gaussian_fitting import GaussianParameters
 
-MEANS_FALL = 0.01
-"""Final learning rate of the positions, as a share of the initial one."""
 LOWEST_OPACITY = 1 / 255
 """Gaussians with an opacity at or below this are invisible and are removed from the result."""
 
@@ -125,7 +124,7 @@ def fit_gaussians(
     covered = torch.from_numpy(alpha).to(device)[..., None]
     viewmats, ks = cameras.viewmats.to(device).float(), cameras.Ks.to(device).float()
     radius = float((start.means - start.means.mean(0)).norm(dim=1).max())
-    free = _Parameters(start.to(device), config, radius)
+    free = GaussianParameters(start.to(device), config, radius)
     rng = np.random.default_rng(config.seed)
     order: list[int] = []
     for step in range(config.iterations):
@@ -190,38 +189,3 @@ def _z_to(normal: Tensor) -> Tensor:
     flipped = quats.norm(dim=-1) < 1e-4
     quats[flipped] = quats.new_tensor([0.0, 1.0, 0.0, 0.0])
     return torch.nn.functional.normalize(quats, dim=-1)
-
-
-class _Parameters:
-    """Gaussians as unconstrained parameters, and their optimiser."""
-
-    def __init__(self, start: Gaussians, config: FitConfig, radius: float) -> None:
-        g = start
-        self.means = g.means.clone().requires_grad_()
-        self.quats = g.quats.clone().requires_grad_()
-        self.log_scales = g.scales.log().requires_grad_()
-        self.logits = g.opacities.clamp(1e-4, 1 - 1e-4).logit().requires_grad_()
-        self.colors = g.colors.clone().requires_grad_()
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": [self.means], "lr": config.means_lr * radius},
-                {"params": [self.quats], "lr": config.quats_lr},
-                {"params": [self.log_scales], "lr": config.scales_lr},
-                {"params": [self.logits], "lr": config.opacities_lr},
-                {"params": [self.colors], "lr": config.colors_lr},
-            ],
-            eps=1e-15,
-            fused=True,
-        )
-        self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._final_shares = [MEANS_FALL] + 4 * [config.decay]
-
-    def gaussians(self) -> Gaussians:
-        """Return the current Gaussians; colours are clamped to [0, 1] with straight-through gradients."""
-        colors = self.colors + (self.colors.clamp(0, 1) - self.colors).detach()
-        return Gaussians(self.means, self.quats, self.log_scales.exp(), self.logits.sigmoid(), colors)
-
-    def anneal(self, share: float) -> None:
-        """Set the learning rates after ``share`` (0 to 1) of the steps."""
-        for group, rate, final in zip(self.optimizer.param_groups, self._rates, self._final_shares, strict=True):
-            group["lr"] = rate * final**share
