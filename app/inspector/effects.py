@@ -44,7 +44,7 @@ EFFECTS: dict[str, tuple[Effect, ...]] = {
     "frame": ("views",),
     "errors": ("views",),
     "follow": (),
-    "up": (),
+    "up": ("points", "canvas"),
     "colors": ("canvas", "views"),
     "cut": ("points", "canvas"),
     "heat": ("heat",),

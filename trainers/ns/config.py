@@ -166,7 +166,8 @@ class GaussianCrossTrainerConfig(TrainerConfig):
         machine = self.machine
         if machine.num_devices * machine.num_machines != 1 and not torch.cuda.is_available():
             found = f"{machine.num_devices} devices on {machine.num_machines} machines"
-            raise InputError("--machine", "one device per run without CUDA", found)
+            hint = "for several processes on CPUs: `torchrun --no-python gaussiancross pretrain`"
+            raise InputError("--machine", "one device per run without CUDA", found, hint)
         if machine.device_type == "cuda" and not torch.cuda.is_available():
             hint = "leave the flag out, or install a CUDA build of PyTorch"
             raise InputError("--machine.device-type cuda", "a CUDA device", "none that PyTorch can use", hint)

@@ -29,7 +29,7 @@ FOLDER = Path(package.__file__).parent
         ({"frusta"}, {"canvas", "frusta"}),
         ({"errors"}, {"views"}),
         ({"follow"}, set()),
-        ({"up"}, set()),
+        ({"up"}, {"canvas", "points"}),
         ({"colors"}, {"canvas", "views"}),
         ({"cut"}, {"canvas", "points"}),
         ({"heat"}, {"heat"}),
