@@ -211,6 +211,14 @@ def test_processes_wait_for_the_one_that_compiles(machine):
     assert order == ["first", "second"]
 
 
+def test_a_cache_without_locks_does_not_keep_from_compiling(machine, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    machine.patch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path / "file"))  # no folder can be made there
+    with cuda._one_process("gsplat"):
+        pass
+    assert "not kept from compiling gsplat" in caplog.text
+
+
 def test_the_compiler_of_nvidias_packages_is_used_where_there_is_no_other(machine, monkeypatch):
     home = machine.folder / "site-packages" / "nvidia" / "cu13"
     for name in ("bin/nvcc", "lib/libcudart.so.13"):

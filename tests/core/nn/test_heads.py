@@ -51,6 +51,7 @@ class TestHeads:
         assert keep(many) == ([0, 1, 2, 3], [4])
         assert keep(one) == ([0], [1])
         assert keep(opacities, many, one) == ([1, 2, 4, 5, 6, 7, 8, 10], [3, 4, 1])
+        assert keep(torch.tensor([torch.nan, 0.1, 0.2, 0.25, 0.05])) == ([1, 2, 3], [3])  # NaN is never the highest
         mask = torch.arange(100) % 3 > 0
         assert torch.equal(rows_without_reading(mask, int(mask.sum())), mask.nonzero()[:, 0])
         assert rows_without_reading(mask & False, 0).shape == (0,)

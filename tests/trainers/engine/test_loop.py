@@ -70,6 +70,20 @@ def test_a_step_without_memory_costs_no_step_before_it(tmp_path):
     torch.testing.assert_close(again.weights(), straight.weights(), rtol=0, atol=0)
 
 
+def test_a_copy_ahead_without_memory_costs_no_step_before_it(tmp_path, monkeypatch):
+    def full(line, step):
+        if step == 6:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return original(line, step)
+
+    original = Line.batch
+    monkeypatch.setattr(Line, "batch", full)
+    line = Line(tmp_path)
+    with pytest.raises(RunError, match="ran out of memory in copying a batch"):
+        line.fit(console=QUIET)
+    assert steps_of(line) == [4, 6]
+
+
 def test_a_step_without_memory_is_tried_again_with_the_same_batch(tmp_path, monkeypatch):
     tries, freed = [], []
 

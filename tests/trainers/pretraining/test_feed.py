@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from gaussiancross.trainers.pretraining.data import PretrainData, join
 from gaussiancross.trainers.pretraining.feed import copied_ahead, feed
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from helpers.box_room import SMALL, write_box_room
+from helpers.waiting import wait_for
 from rich.console import Console
 
 CPU = torch.device("cpu")
@@ -54,6 +58,40 @@ def test_an_error_of_a_worker_arrives(config, monkeypatch):
     monkeypatch.setattr(data, "_train_scene", lambda index: 1 / 0)
     with closing(feed(data, 0, CPU)) as batches, pytest.raises(ZeroDivisionError):
         next(batches)
+
+
+KILLED = """
+import multiprocessing, os, threading, time
+from gaussiancross.trainers.pretraining.feed import _end_with_parent
+
+def work(ready):
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    print(os.getpid(), flush=True)
+    ready.set()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    context.Process(target=work, args=(ready,)).start()
+    ready.wait()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(KILLED)
+    printed = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60).stdout
+    wait_for(lambda: not _runs(int(printed)), "the worker's end", 10)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_packed_views_are_the_same_numbers_in_a_third_of_the_bytes(config):
