@@ -24,7 +24,7 @@ from ..export.work import Work, finish
 from ..render.catalog import Layer
 from ..render.options import RenderOptions
 from ..render.renderer import Renderer
-from ..scenes.geometry import bounds, point_size
+from ..scenes.geometry import UP, bounds, guess_up, point_size
 from ..scenes.house import house_of
 from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
@@ -90,11 +90,12 @@ def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
         return splats_work(state, kind, None, name, options.features)
     if kind == "npy":
         return features_work(state, None, name)
+    up = guess_up(state)
     start, target, aspect = first_view(state, options.frame)
     if kind == "html":
         return page_work(renderer, options.index, start, target, None, name)
     layer: Layer = "Points" if state.gaussians is None and options.layer == "RGB" else options.layer
-    look = RenderOptions(layer=layer, frame=options.frame, point_size=point_size(state), cut="+z")
+    look = RenderOptions(layer=layer, frame=options.frame, point_size=point_size(state), cut=up)
     width, height = options.width, max(1, round(options.width / aspect))
     if kind == "png":
         return picture_work(renderer, options.index, look, start, width, height, name)
@@ -107,9 +108,9 @@ def export_work(options: Export, renderer: Renderer, state: SceneState) -> Work:
     if options.path == "cameras" and frames is not None and len(frames):
         poses = dataset_path(frames.cameras, count)
     else:
-        if house_of(state, "+z") is not None:  # from inside, it would cross the walls
-            start, target = overview_pose(state, "+z", aspect)
-        poses = orbit(start, target, np.array([0.0, 0.0, 1.0]), count)
+        if house_of(state, up) is not None:  # from inside, it would cross the walls
+            start, target = overview_pose(state, up, aspect)
+        poses = orbit(start, target, np.array(UP[up]), count)
     return path_work(renderer, options.index, look, poses, size, options.fps, form, name)
 
 
@@ -125,7 +126,7 @@ def first_view(state: SceneState, frame: int) -> tuple[Pose, np.ndarray, float]:
         fov = 2 * math.atan(0.5 * cameras.height / float(cameras.Ks[frame, 1, 1]))
         reach = max(0.5, float((middle - pose[:3, 3]) @ pose[:3, 2]))
         return Pose(pose[:3, 3], pose[:3, :3], fov), pose[:3, 3] + reach * pose[:3, 2], cameras.width / cameras.height
-    return *overview_pose(state, "+z", 4 / 3), 4 / 3
+    return *overview_pose(state, guess_up(state), 4 / 3), 4 / 3
 
 
 def _format(kind: str) -> Format:
