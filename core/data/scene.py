@@ -5,7 +5,7 @@ Both are numpy arrays on the CPU until a batch is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -151,6 +151,16 @@ class PosedFrames:
             cameras=self.cameras[picked],
             read=SubsetReader(self.read, tuple(picked)),
         )
+
+    def unreadable(self, index: Iterable[int], width: int, height: int) -> dict[int, InputError]:
+        """Frames of ``index`` whose files cannot be read, such as truncated images, with the errors."""
+        found = {}
+        for i in index:
+            try:
+                self.read(i, width, height)
+            except InputError as error:
+                found[i] = error
+        return found
 
     def stack(self, index: list[int], width: int, height: int) -> tuple[Tensor, Tensor, Cameras]:
         """Read frames as color [C, H, W, 3] in [0, 1], depth [C, H, W] in metres, and cameras at that size."""

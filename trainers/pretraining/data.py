@@ -3,8 +3,11 @@ in threads changes nothing."""
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +59,8 @@ class PretrainData:
         if len(self.train) == 0:
             raise InputError(config.data, "at least one scene to train on", "none")
         self.slots = (ranks or Ranks.current()).share(config.batch_size, "data.batch_size")
+        self._damaged: set[tuple[str, str]] = set()  # scene and frame
+        self._lock = threading.Lock()  # of ``_damaged``: several threads prepare batches
         self._train_scene = lru_cache(maxsize=16)(self.train.scene)
         self._train_frames = lru_cache(maxsize=64)(self.train.frames)
 
@@ -92,16 +97,55 @@ class PretrainData:
         Args:
             packed: leave images and features in the types of their files (`PackedViews`).
         """
-        rng = np.random.default_rng([self.seed, 2, step, slot])
         scene = self._train_scene(self.scene_index(step, slot))
         frames = _required(self._train_frames(self.scene_index(step, slot)), scene.name)
+        try:
+            return self._slot(step, slot, scene, frames, packed)
+        except InputError:
+            if not self._drop_damaged(scene.name, frames):
+                raise
+        return self._slot(step, slot, scene, frames, packed)
+
+    def _slot(self, step: int, slot: int, scene: PointScene, frames: PosedFrames, packed: bool) -> Batch:
+        rng = np.random.default_rng([self.seed, 2, step, slot])
         network_input = make_input(scene, self.input, rng, self.config.augment)
         picked = rng.choice(len(frames), self.config.views, replace=len(frames) < self.config.views).tolist()
+        picked = self._readable(scene.name, frames, picked, np.random.default_rng([self.seed, 5, step, slot]))
         points = self._lifted(scene, network_input, frames, rng, picked)
         make = self._packed_views if packed else self._views
         views = make(scene.name, frames, picked, network_input.transform)
         pairs = [self._pair(scene, np.random.default_rng([self.seed, 3, step, slot]))] if self.input.pairs else []
         return Batch(points, [views], pairs)  # type: ignore[list-item]  # packed ones until `Batch.to`
+
+    def _readable(self, name: str, frames: PosedFrames, picked: list[int], rng: np.random.Generator) -> list[int]:
+        """``picked`` with known damaged frames replaced by others, drawn by ``rng`` alone."""
+        if not any((name, frames.names[i]) in self._damaged for i in picked):
+            return picked
+        good = [i for i in rng.permutation(len(frames)).tolist() if (name, frames.names[i]) not in self._damaged]
+        if not good:
+            return picked
+        spare = cycle([*(i for i in good if i not in picked), *(i for i in good if i in picked)])
+        return [next(spare) if (name, frames.names[i]) in self._damaged else i for i in picked]
+
+    def _drop_damaged(self, name: str, frames: PosedFrames) -> bool:
+        """Look for damaged frames among all of a scene, and say once how many there are.
+
+        All of them, so that batches do not depend on which was met first.
+
+        Returns:
+            whether there are damaged frames, and others are left.
+        """
+        found = frames.unreadable(range(len(frames)), self.config.width, self.config.height)
+        if not found or len(found) == len(frames):
+            return False
+        with self._lock:
+            before = len(self._damaged)
+            self._damaged |= {(name, frames.names[i]) for i in found}
+            is_new = len(self._damaged) > before
+        if is_new:
+            few = f"{name}: {len(found)} of {len(frames)} frames are damaged and left out"
+            warnings.warn(f"{few}; the first: {next(iter(found.values()))}", stacklevel=2)
+        return True
 
     def batches(self, start: int) -> Generator[Batch, None, None]:
         """Yield the batches from step ``start`` on, prepared ahead in a thread."""
@@ -119,8 +163,12 @@ class PretrainData:
             scene = self.val.scene(index)
             frames = _required(self.val.frames(index), scene.name)
             network_input = make_input(scene, self.input)
+            size = self.config.width, self.config.height
             count = min(self.config.eval_views, len(frames))
             picked = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+            if frames.unreadable(picked, *size):
+                self._drop_damaged(scene.name, frames)
+            picked = self._readable(scene.name, frames, picked, np.random.default_rng([self.seed, 6, index]))
             is_capture = scene.name in self.train.names  # its training frames are no targets here
             sources = self._train_frames(list(self.train.names).index(scene.name)) if is_capture else frames
             targets = [] if is_capture else picked
@@ -145,6 +193,7 @@ class PretrainData:
         others = np.setdiff1d(np.arange(len(frames)), targets)
         if rng is not None:
             others = rng.permutation(others)[: int(rng.integers(self.input.lifted_frames + 1))]
+        others = np.array([i for i in others if (scene.name, frames.names[i]) not in self._damaged], int)
         if len(others) == 0:
             return network_input.points
         return lift_voxels(scene, network_input, frames, self.teacher, others.tolist())

@@ -50,14 +50,14 @@ def fuse_points(
         min_cover: voxels whose pixels in all frames cover less than this share of a voxel's face are outliers. Unlike
             a number of pixels, it is independent of resolution and distance.
         name: name of the scene.
-        report: receives progress and a notice of frames without valid depth.
+        report: receives progress, and notices of frames without valid depth and of unreadable ones, which are left out.
 
     Returns:
         points in the frames' world, ordered by voxel. ``normal`` is the mean of the normals of the depth images, facing
         the cameras; zero where every pixel is beside a depth edge.
 
     Raises:
-        InputError: no frame, or no valid depth in any frame.
+        InputError: no frame, no valid depth in any frame, or no frame that can be read.
     """
     picked = list(range(len(frames)) if index is None else index)
     if not picked:
@@ -70,8 +70,13 @@ def fuse_points(
     thin = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     parts: list[tuple[NDArray, NDArray, NDArray]] = []
     stored, limit, empty = 0, ROWS, []
+    damaged: list[InputError] = []
     for i in report.steps(f"{name}: fusing depth images", picked):
-        frame, c2w = frames.read(i, width, height), c2ws[i]
+        try:
+            frame, c2w = frames.read(i, width, height), c2ws[i]
+        except InputError as error:
+            damaged.append(error)
+            continue
         K = _subsample_intrinsics(Ks[i], stride)
         points, normals, valid = _surface(frame.depth[thin], K, max_depth)
         if not valid.any():
@@ -87,6 +92,12 @@ def fuse_points(
             parts = [_merge_sums(parts)]
             stored = len(parts[0][0])
             limit = max(ROWS, 2 * stored)
+    if damaged:
+        if len(damaged) == len(picked):
+            raise damaged[0]
+        report.notice(
+            f"{name}: {len(damaged)} of {len(picked)} frames are damaged and left out; the first: {damaged[0]}"
+        )
     measured = set(empty) - set(frames_without_depth(frames))
     if measured:
         first = next(frame for frame in empty if frame in measured)

@@ -47,7 +47,12 @@ def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64
     c2w = np.linalg.inv(frames.cameras.viewmats.double().numpy())
     first = np.unique(np.linspace(0, count - 2, pairs).round().astype(int))
     chosen = [(i, min(count - 1, i + step)) for i, step in zip(first, np.resize([1, 2, 4], len(first)), strict=True)]
-    depths = {i: frames.read(int(i), width, height).depth for i in {i for pair in chosen for i in pair}}
+    needed = {int(i) for pair in chosen for i in pair}
+    damaged = frames.unreadable(needed, width, height)
+    chosen = [(i, j) for i, j in chosen if int(i) not in damaged and int(j) not in damaged]
+    if not chosen:
+        return
+    depths = {i: frames.read(i, width, height).depth for i in needed if i not in damaged}
 
     def agreement(poses: NDArray[np.float64]) -> float:
         shares = [_agreement(depths[i], depths[j], K[i], K[j], np.linalg.inv(poses[j]) @ poses[i]) for i, j in chosen]

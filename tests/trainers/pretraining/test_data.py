@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from gaussiancross.core.errors import InputError
+from gaussiancross.core.report import Report
 from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.pretraining.data import PretrainData
+from helpers.capture import write_export
 
 
 class TestData:
@@ -87,3 +90,43 @@ class TestData:
         shown = data.train.frames(0).names  # a capture's training frames show its held-out views
         assert [(names, names[i]) for names, (i,) in sources] == [(shown, name) for name in shown]
         assert targets[0] == data.val.frames(0).names and batch.points.lifted is not None
+
+
+class TestDamagedFrames:
+    @pytest.fixture
+    def options(self, config, tmp_path, monkeypatch):
+        """Options for a capture of 10 frames to train on, two of which are truncated, and a damaged held-out one."""
+        monkeypatch.setenv("GAUSSIANCROSS_CACHE", str(tmp_path / "cache"))
+        folder = write_export(tmp_path / "box")
+        for name in ("color/1.png", "depth/5.png", "depth/9.png"):
+            truncate(folder / name)
+        return replace(config.data, data=str(folder), teacher="none", views=4)
+
+    def test_they_are_left_out_and_named(self, options, config):
+        notices = []
+        report = Report()
+        report.notice = notices.append
+        data = PretrainData(options, replace(config.model.input, lifted_frames=0), report=report)
+        data.open_first_scene()
+        assert any("2 of 10 frames are damaged and left out; the first: " in n and "1.png" in n for n in notices)
+        with pytest.warns(UserWarning, match=r"box: 2 of 10 frames are damaged and left out.*1\.png"):
+            batches = [data.batch(step) for step in range(6)]
+        assert all(len(batch.views[0].color) == 4 for batch in batches)
+        with pytest.warns(UserWarning, match="1 of 2 frames"):
+            held = list(data.held_out())
+        assert len(held) == 1
+        again = PretrainData(options, replace(config.model.input, lifted_frames=0))
+        with pytest.warns(UserWarning):
+            back = [again.batch(step) for step in reversed(range(6))][::-1]  # whichever damaged frame is met first
+        assert all(torch.equal(a.views[0].color, b.views[0].color) for a, b in zip(batches, back, strict=True))
+
+    def test_nothing_but_damaged_frames_is_an_error(self, options, config):
+        for file in sorted((Path(options.data) / "color").iterdir()):
+            truncate(file)
+        with pytest.raises(InputError, match="cannot be decoded"):
+            PretrainData(options, config.model.input).batch(0)
+
+
+def truncate(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
