@@ -12,7 +12,9 @@ from gaussiancross.core.errors import InputError
 from gaussiancross.core.report import Report
 from gaussiancross.core.teachers import TeacherInfo
 from gaussiancross.trainers.pretraining.data import PretrainData
+from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from helpers.capture import write_export
+from rich.console import Console
 
 
 class TestData:
@@ -130,3 +132,15 @@ class TestDamagedFrames:
 def truncate(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
+
+
+def test_three_steps_are_the_same_with_computed_and_with_stored_features(config, tmp_path):
+    weights = []
+    for run in ("cold", "warm"):
+        options = replace(config.data, teacher="builtin", teacher_cache=str(tmp_path / "features"))
+        trainer = Pretrainer(replace(config, data=options, steps=3), tmp_path / run, device="cpu")
+        if run == "warm":
+            assert any((tmp_path / "features").rglob("*.safetensors"))
+        trainer.fit(console=Console(quiet=True))
+        weights.append(trainer.model.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
