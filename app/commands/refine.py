@@ -25,6 +25,7 @@ from ...trainers.gaussian_fitting import RefineConfig, TargetViews, read_views, 
 from ...trainers.gaussian_fitting.scene import render, view_psnr
 from ..export.files import splats_work
 from ..export.work import finish
+from ..query.search import FAINT
 from ..render.colors import Image, to_image
 from ..render.draw import Cell, sheet
 from ..reporting import ConsoleReport
@@ -140,7 +141,7 @@ def target_views(spec: SceneSpec, state: SceneState, width: int) -> tuple[Target
 def start_gaussians(state: SceneState, features: bool, most: int) -> Gaussians:
     """Initial Gaussians in the scene's world: flat ones on up to ``most`` of its points, which are denser than a
     network's anchors, or the Gaussians of a scene without points. With ``features``, each has those of the scene's
-    nearest Gaussian.
+    nearest visible Gaussian.
 
     Raises:
         InputError: no features where they are asked for.
@@ -157,8 +158,11 @@ def start_gaussians(state: SceneState, features: bool, most: int) -> Gaussians:
     if not features:
         return start
     assert state.embeddings is not None
-    nearest = tree(world_gaussians(state).means.numpy()).query(points.coord)[1]
-    return replace(start, features=state.embeddings.detach().float().cpu()[torch.from_numpy(nearest)])
+    predicted = world_gaussians(state)
+    visible = predicted.opacities >= FAINT
+    visible = visible if bool(visible.any()) else torch.ones_like(visible)
+    nearest = tree(predicted.means[visible].numpy()).query(points.coord)[1]
+    return replace(start, features=state.embeddings.detach().float().cpu()[visible][torch.from_numpy(nearest)])
 
 
 def comparison(before: Gaussians, after: Gaussians, views: TargetViews) -> Image:

@@ -119,8 +119,8 @@ def words_for(
         return QueryableFeatures.build(_visible_features(state), encoder, channels, calibration, memo=state.memo)
     if encoder is None:
         return (
-            "No text vectors: start with `gaussiancross view … --text-vectors FILE.npy`, made by the text encoder of "
-            f"the teacher behind these {width} features."
+            "No text encoder: name the teacher behind these features with --teacher, or give "
+            f"--text-vectors FILE.npy, made by its text encoder ({width} channels)."
         )
     return (
         f"The text vectors are {encoder.dim} wide, the features {width}, and no channel names lead from one to the "
