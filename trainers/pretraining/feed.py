@@ -107,7 +107,7 @@ class CopiedBatch:
     def to(self, device: torch.device | str) -> Batch:
         """Return the copy; what is launched from now on waits for it, the caller does not."""
         stream = torch.cuda.current_stream(torch.device(device))
-        stream.wait_event(self._done)
+        stream.wait_event(self._done)  # type: ignore[arg-type]  # torch's stubs have two classes of events
 
         def used(tensor: Tensor) -> Tensor:
             if tensor.is_cuda:  # its memory must not be given away before this stream has used it

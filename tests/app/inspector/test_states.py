@@ -36,8 +36,8 @@ class TestAnswers:
         wait_for(lambda: named.session.view.layer == "Heat", "the heat map")
         wait_for(lambda: model.selection is not None and named.shows("histogram"), "an answer")
         named.submit("Phrases", "zebra")
-        wait_for(lambda: model.heat is None, "the heat map to go")
-        assert model.selection is None and named.session.view.layer == "RGB"
+        wait_for(lambda: model.heat is None and named.session.view.layer == "RGB", "the heat map to go")
+        assert model.selection is None
         assert not named.session.panels["search"].result._folder.visible
 
     def test_newer_weights_do_not_bring_the_heat_map_back(self, named):
