@@ -6,6 +6,7 @@ This is the baseline for learned feature fields.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -81,7 +82,7 @@ def lift(
         frame_index: frames to use instead of ``config.frames`` evenly spaced ones.
 
     Raises:
-        InputError: no frame, or no depth in any.
+        InputError: no frame, no depth in any, or none that can be read. Others are left out, with a warning.
     """
     config = config or LiftConfig()
     index = spaced_frames(len(frames), config.frames) if frame_index is None else list(frame_index)
@@ -92,9 +93,15 @@ def lift(
     height = max(1, round(width * frames.cameras.height / frames.cameras.width))
     total, views = None, torch.zeros(len(points), dtype=torch.int32)
     measured = False
+    damaged: list[InputError] = []
     for done, i in enumerate(index, 1):
+        try:
+            depth = torch.from_numpy(np.ascontiguousarray(frames.read(i, width, height).depth))  # [H, W]
+        except InputError as error:
+            damaged.append(error)
+            progress(done, len(index))
+            continue
         tokens = teacher.features(scene_name, frames, [i])[0].float().cpu()  # [h, w, D]
-        depth = torch.from_numpy(np.ascontiguousarray(frames.read(i, width, height).depth))  # [H, W]
         measured |= bool((depth > 0).any())
         visible, features = observe(points, frames.cameras[i].resized(width, height), depth, tokens, config)
         if total is None:
@@ -102,7 +109,11 @@ def lift(
         total[visible] += features  # a point appears once per frame
         views[visible] += 1
         progress(done, len(index))
-    assert total is not None
+    if total is None:
+        raise damaged[0]
+    if damaged:
+        few = f"{scene_name}: {len(damaged)} of {len(index)} frames are damaged and not lifted"
+        warnings.warn(f"{few}; the first: {damaged[0]}", stacklevel=2)
     if not measured:
         raise InputError(scene_name, "frames with depth, to tell which points they see", "no depth in any of them")
     return Lifted(total.div_(views.clamp_min(1)[:, None]), views)

@@ -117,6 +117,20 @@ def test_frames_without_depth_are_refused(frames):
         lift(points(), frames.subset([]), Wall(), "wall")
 
 
+def test_damaged_frames_are_left_out(frames):
+    def read(i, width, height):
+        if i == 1:
+            raise InputError("1.png", "an image", "half of one")
+        return frames.read(i, width, height)
+
+    damaged = replace(frames, read=read)
+    with pytest.warns(UserWarning, match="wall: 1 of 3 frames are damaged and not lifted; the first: 1.png"):
+        lifted = lift(points(), damaged, Wall(), "wall")
+    assert torch.equal(lifted.features, lift(points(), frames, Wall(), "wall", frame_index=[0, 2]).features)
+    with pytest.raises(InputError, match="half of one"):
+        lift(points(), damaged, Wall(), "wall", frame_index=[1])
+
+
 def test_voxels_carry_the_mean_of_their_points_that_some_frame_sees(frames):
     coord = torch.cat([points(), points(y=0.5)]).numpy()  # what lies behind the plane is not seen
     scene = PointScene("wall", coord, np.zeros((len(coord), 3), np.uint8), np.zeros_like(coord))
