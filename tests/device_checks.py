@@ -19,11 +19,11 @@ from gaussiancross.app.scenes.geometry import world_gaussians
 from gaussiancross.app.scenes.source import LiveSource
 from gaussiancross.core.query import Query, QueryableFeatures, ask
 from gaussiancross.core.splat import api
-from gaussiancross.trainers.clipgs.fit_object import FAST, fit_gaussians
 from gaussiancross.trainers.clipgs.trainer import ClipGSTrainer, embed_triplets
 from gaussiancross.trainers.downstream import CachedFeatureProbe, SemanticTrainer
 from gaussiancross.trainers.downstream.instances import InstanceTrainer
 from gaussiancross.trainers.engine.live import LiveFeed
+from gaussiancross.trainers.gaussian_fitting.object import FAST, fit_gaussians
 from gaussiancross.trainers.pretraining.contrastive_baseline import ContrastiveConfig, ContrastiveTrainer
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from helpers.box_room import SMALL as PRETRAIN

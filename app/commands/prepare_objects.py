@@ -21,8 +21,8 @@ from ...core.datasets.objects.files import ObjectFile, find_object_files
 from ...core.datasets.prepare.tasks import Task
 from ...core.device import pick_device
 from ...core.errors import InputError
-from ...trainers.clipgs.fit_object import FAST, FULL
 from ...trainers.clipgs.prepare_object import PREVIEW, ObjectConfig, check_prepared, prepare_object, read_about
+from ...trainers.gaussian_fitting.object import FAST, FULL
 from ..render.contact_sheet import SheetFile, file_sheet
 from .batch_jobs import announce, run
 from .shard import of_shard

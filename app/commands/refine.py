@@ -20,8 +20,8 @@ from ...core.io.formats import SPLAT_ENDINGS, splat_format_of
 from ...core.io.frames import evenly_spaced
 from ...core.io.images import write_color
 from ...core.metrics.image import psnr
-from ...trainers.clipgs.fit_object import surface_gaussians
 from ...trainers.gaussian_fitting import RefineConfig, TargetViews, read_views, refine_gaussians
+from ...trainers.gaussian_fitting.object import surface_gaussians
 from ...trainers.gaussian_fitting.scene import render, view_psnr
 from ..export.files import splats_work
 from ..export.work import finish
@@ -75,9 +75,8 @@ def main(args: Sequence[str]) -> int:
     if not options.to.absolute().parent.is_dir():
         raise InputError(options.to.parent, "a folder to write to", "none")
     if options.width < 16 or options.gaussians < 1:
-        raise InputError(
-            "--width and --gaussians", "at least 16 pixels, and 1", f"{options.width}, {options.gaussians}"
-        )
+        found = f"{options.width} and {options.gaussians}"
+        raise InputError("--width and --gaussians", "at least 16 pixels and at least 1", found)
     device, console = default_device(None if options.device == "auto" else options.device), Console()
     with ConsoleReport() as report:
         spec = SceneSpec(options.what, options.index, data=options.data, device=options.device)
@@ -92,12 +91,13 @@ def main(args: Sequence[str]) -> int:
     found = f"{len(start):,} Gaussians; {len(fitted)} frames of {size}, and {len(held_out)} held out: {quality:.2f} dB"
     console.print(f"{state.name}: {found}", highlight=False, markup=False, soft_wrap=True)
     with console.status("refining …") as status:
-        after = refine_gaussians(
+        result = refine_gaussians(
             start.to(device),
             fitted,
             options.refine,
             lambda share, steps: status.update(f"refining: {share:.0%}, step {steps:,}"),
         )
+    after = result.gaussians
     plain = replace(after, features=None)  # in the scene's world, so that no transform is left
     refined = SceneState(
         state.name, points=state.points, frames=state.frames, gaussians=plain, embeddings=after.features
@@ -110,9 +110,9 @@ def main(args: Sequence[str]) -> int:
     write_color(picture, comparison(before.to(device), after, held_out))
     quality = float(view_psnr(after, held_out).mean())
     size = f"{len(download.content) / 1e6:.1f} MB"
-    said = f"{options.to}: {quality:.2f} dB on held-out frames, {len(download.content) / 1e6:.1f} MB; {picture}"
+    said = f"{options.to}: {quality:.2f} dB on held-out frames after {result.steps:,} steps, {size}; {picture}"
     console.print(said, highlight=False, markup=False, soft_wrap=True)
-    return 0
+    return 130 if result.interrupted else 0
 
 
 def target_views(spec: SceneSpec, state: SceneState, width: int) -> tuple[TargetViews, TargetViews]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
 from gaussiancross.core.splat import rasterize
-from gaussiancross.trainers.clipgs.fit_object import surface_gaussians
+from gaussiancross.trainers.gaussian_fitting.object import surface_gaussians
 
 SIZE, VIEWS = 48, 12
 

@@ -3,5 +3,4 @@
 trainer          training, evaluation, loading of runs
 config, data     options and presets; batches as a function of the step
 prepare_object   one object file → renders, Gaussians, preview
-fit_object       Gaussians fitted to renders
 """

@@ -45,7 +45,7 @@ from ...core.io.renders import IMAGES, render_names, write_renders
 from ...core.splat import rasterize
 from ...core.synthetic.objects.gaussians import object_gaussians
 from ...core.synthetic.objects.render import VIEWS, cameras_around, object_cameras, render_object
-from .fit_object import FAST, FitConfig, fit_gaussians
+from ..gaussian_fitting.object import FAST, FitConfig, fit_gaussians
 
 VERSION = 1
 """To be raised whenever the same file and options give another result."""

@@ -22,15 +22,15 @@ from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
 from ...core.metrics.image import psnr
 from ...core.splat import rasterize
-from ..gaussian_fitting import GaussianParameters
+from .parameters import GaussianParameters, LearningRates
 
 LOWEST_OPACITY = 1 / 255
 """Gaussians with an opacity at or below this are invisible and are removed from the result."""
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """Options of fitting Gaussians to one object. Learning rates follow 3DGS unless noted."""
+class FitConfig(LearningRates):
+    """Options of fitting Gaussians to one object."""
 
     iterations: int = 5000
     """Optimiser steps (5,000 in the paper)."""
@@ -40,18 +40,6 @@ class FitConfig:
     """Renders per step; each is used once before any is used again."""
     held_out: int = 6
     """Hold out every n-th render for the quality measure; 0 measures on the fitted ones."""
-    means_lr: float = 1.6e-4
-    """Learning rate of the positions, in radii of the object; decays to a hundredth, as in 3DGS."""
-    scales_lr: float = 5e-3
-    """Learning rate of the logarithmic sizes."""
-    quats_lr: float = 1e-3
-    """Learning rate of the rotations (quaternions)."""
-    opacities_lr: float = 5e-2
-    """Learning rate of the opacity logits."""
-    colors_lr: float = 5e-3
-    """Learning rate of the colours in [0, 1], about 3DGS's for SH coefficients."""
-    decay: float = 1.0
-    """Final learning rate of all but the positions, as a share of the initial one."""
     thickness: float = 0.3
     """Initial size along the normal, as a share of the size along the surface."""
     opacity: float = 0.9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 
@@ -12,38 +12,22 @@ MEANS_FALL = 0.01
 """Final learning rate of the positions, as a share of the initial one."""
 
 
-class LearningRates(Protocol):
-    """Initial learning rates (Adam) of the parameters."""
+@dataclass(frozen=True)
+class LearningRates:
+    """Learning rates (Adam) of the parameters; the defaults follow 3DGS."""
 
-    @property
-    def means_lr(self) -> float:
-        """Of the positions, in units of the scene's radius."""
-        ...
-
-    @property
-    def scales_lr(self) -> float:
-        """Of the logarithmic sizes."""
-        ...
-
-    @property
-    def quats_lr(self) -> float:
-        """Of the rotations (quaternions)."""
-        ...
-
-    @property
-    def opacities_lr(self) -> float:
-        """Of the opacity logits."""
-        ...
-
-    @property
-    def colors_lr(self) -> float:
-        """Of the colours in [0, 1]."""
-        ...
-
-    @property
-    def decay(self) -> float:
-        """Final learning rate of all but the positions, as a share of the initial one."""
-        ...
+    means_lr: float = 1.6e-4
+    """Learning rate of the positions, in radii of the object or scene; decays to a hundredth."""
+    scales_lr: float = 5e-3
+    """Learning rate of the logarithmic sizes."""
+    quats_lr: float = 1e-3
+    """Learning rate of the rotations (quaternions)."""
+    opacities_lr: float = 5e-2
+    """Learning rate of the opacity logits."""
+    colors_lr: float = 5e-3
+    """Learning rate of the colours in [0, 1], about 3DGS's for SH coefficients."""
+    decay: float = 1.0
+    """Final learning rate of all but the positions, as a share of the initial one."""
 
 
 class GaussianParameters:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.geometry.gaussians import quat_to_rotmat
-from gaussiancross.trainers.clipgs.fit_object import (
+from gaussiancross.trainers.gaussian_fitting.object import (
     FAST,
     FitConfig,
     any_background,

@@ -9,10 +9,10 @@ import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.trainers.gaussian_fitting import RefineConfig, TargetViews, refine_gaussians
-from gaussiancross.trainers.gaussian_fitting.scene import render, view_psnr
+from gaussiancross.trainers.gaussian_fitting.scene import RATES, render, view_psnr
 from helpers.splats import cameras, scene
 
-CONFIG = RefineConfig(steps=60, means_lr=1e-3, colors_lr=5e-2)
+CONFIG = RefineConfig(steps=60, rates=replace(RATES, means_lr=1e-3, colors_lr=5e-2))
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +31,11 @@ def start() -> Gaussians:
 
 
 def test_it_reproduces_the_views_and_keeps_features(start, views):
-    refined = refine_gaussians(start, views, CONFIG)
+    refined = refine_gaussians(start, views, CONFIG).gaussians
     assert float((view_psnr(refined, views) - view_psnr(start, views)).min()) > 8
     assert refined.features is start.features and len(refined) == len(start)
     assert not refined.means.requires_grad
-    again = refine_gaussians(start, views, CONFIG)
+    again = refine_gaussians(start, views, CONFIG).gaussians
     assert all(torch.equal(getattr(refined, k), getattr(again, k)) for k in ("means", "quats", "scales", "colors"))
 
 
@@ -44,7 +44,9 @@ def test_ctrl_c_returns_what_is_there(start, views):
         if steps == 5:
             raise KeyboardInterrupt
 
-    five = refine_gaussians(start, views, CONFIG, interrupt)
+    result = refine_gaussians(start, views, CONFIG, interrupt)
+    assert (result.steps, result.interrupted) == (5, True)
+    five = result.gaussians
     assert not torch.equal(five.colors, start.colors) and bool(five.means.isfinite().all())
 
 
