@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+from gaussiancross.tests.helpers.install_extras import ROOT, extra_requirements
 
-ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 PLATFORMS = {
     "x86_64-manylinux_2_28": {"sys_platform": "linux", "platform_machine": "x86_64"},
@@ -23,16 +21,10 @@ HAS_COMPILER = {(python, platform) for python in PYTHONS for platform in PLATFOR
 CASES = [(python, platform) for python in PYTHONS for platform in PLATFORMS]
 
 
-def requirements() -> list[Requirement]:
-    """Requirements of the extra. tomllib is not in Python 3.10."""
-    block = (ROOT / "pyproject.toml").read_text().partition("\ncuda = [")[2].partition("\n]")[0]
-    return [Requirement(line) for line in re.findall(r'^ +"(.*)",$', block, re.M)]
-
-
 @pytest.mark.parametrize(("python", "platform"), CASES)
 def test_markers_name_the_platforms_of_the_wheels(python, platform):
     environment = PLATFORMS[platform] | {"python_version": python}
-    asked = {r.name for r in requirements() if r.marker is None or r.marker.evaluate(environment)}
+    asked = {r.name for r in extra_requirements("cuda") if r.marker is None or r.marker.evaluate(environment)}
     expected = {"gsplat"}
     expected |= {"spconv-cu126"} if (python, platform) in HAS_SPCONV else set()
     expected |= {"cuda-toolkit"} if (python, platform) in HAS_COMPILER else set()

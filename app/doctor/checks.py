@@ -34,6 +34,7 @@ OPTIONAL = {
     "umap-learn": ("umap-learn>=0.5.5", "features are coloured by PCA only"),
     "faiss-cpu": ("faiss-cpu>=1.8", "large galleries are compared object by object"),
     "DracoPy": ("DracoPy>=2.0", "Draco-compressed glTF cannot be read"),
+    "usd-core": ("usd-core>=24.11", "USD files (USDZ) cannot be read"),
     "laspy": ("laspy[lazrs]>=2.5", "LAS and LAZ files cannot be read"),
     "pye57": ("pye57>=0.4", "E57 files cannot be read"),
 }

@@ -22,7 +22,8 @@ from PIL import Image
 
 from ..data.objects import rotate_to_y_up, write_object_npz
 from ..errors import InputError
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
+from ..io.plain_files import check_plain
 from ..synthetic.objects.build import OBJECTS_VERSION, build_object
 from ..synthetic.objects.captions import describe
 from ..synthetic.objects.catalogue import CATEGORIES, HELD_OUT
@@ -139,20 +140,26 @@ def list_triplets(root: Path | str, config: ObjectTripletsConfig) -> list[Triple
     for number, category in enumerate(config.categories):
         path = Path(root) / config.folder / category / CAPTIONS
         try:
-            captions = parse_json(path.read_bytes())
-        except (OSError, ValueError) as error:
+            captions = {_split_and_number(name): (name, str(text)) for name, text in read_json(path).items()}
+        except (OSError, ValueError, AttributeError) as error:
             raise InputError(path, "the captions of a category", str(error), "generate the objects again") from error
-        for name, text in captions.items():
-            split, i = name.rsplit("-", 1)
+        for (split, i), (name, text) in captions.items():
             file = f"{config.folder}/{category}/{name}.npz"
-            found.append(((split, int(i), number), TripletObject(f"{category}/{name}", file, text, split, category)))
+            found.append(((split, i, number), TripletObject(f"{category}/{name}", file, text, split, category)))
     return [o for _, o in sorted(found, key=lambda pair: pair[0])]
+
+
+def _split_and_number(name: str) -> tuple[str, int]:
+    """Parts of a name such as "train-00012"; ValueError for others."""
+    split, number = name.rsplit("-", 1)
+    return split, int(number)
 
 
 def read_renders(root: Path | str, file: str) -> NDArray[np.uint8]:
     """[V, S, S, 3] renders of the object whose Gaussians are in ``file``, relative to ``root``."""
     path = (Path(root) / file).with_suffix(".jpg")
     try:
+        check_plain(path)
         with Image.open(path) as picture:
             strip = np.asarray(picture.convert("RGB"))
     except OSError as error:

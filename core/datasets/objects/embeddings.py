@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...io.json_files import parse_json
+from ...io.json_files import read_json
 from ...metrics.zero_shot import TEMPLATES, class_vectors
 from ...teachers.base import ImageTeacher
 from ...teachers.pooled import image_vectors, text_vectors
@@ -167,7 +167,7 @@ def _stored_rows(root: Path, fingerprints: Collection[str]) -> dict[str, NDArray
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        about = parse_json(path.read_bytes())
+        about = read_json(path)
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) and isinstance(about.get("ids"), list) else {}

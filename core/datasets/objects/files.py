@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...io.json_files import parse_json
+from ...io.json_files import read_json
 from ...io.ply_table import vertex_fields
 from .meshes.read import SUFFIXES
 
@@ -118,7 +118,7 @@ def _words(name: str) -> str:
 
 def _read_captions(path: Path) -> dict[str, dict[str, str]]:
     try:
-        table = parse_json(path.read_bytes())
+        table = read_json(path)
     except OSError as error:
         raise InputError(path, "a JSON file of captions", "no such file") from error
     except ValueError as error:

@@ -11,6 +11,7 @@ few-shot folds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.objects import MIN_GAUSSIANS, Up, check_object, points_as_gaussians, read_object, rotate_to_y_up
-from ...errors import InputError
+from ...errors import InputError, first_line
 from ...geometry.gaussians import Gaussians
-from ...io.json_files import parse_json
+from ...io.json_files import read_json
 from ...io.pickles import read_object_array, read_pickle
+from ...io.plain_files import read_text
 
 SCANOBJECTNN = (
     *("bag", "bin", "box", "cabinet", "chair", "desk", "display", "door"),
@@ -99,7 +101,11 @@ def modelnet40(folder: Path | str, up: Up = "y") -> ObjectSet:
             folder / "test_pc.npy", f"{len(split)} clouds, as test_split.json lists", str(np.shape(clouds))
         )
     listed = folder / "modelnet40_shape_names.txt"
-    names = listed.read_text().split() if listed.is_file() else sorted({str(e["category"]) for e in split})
+    names = (
+        read_text(listed, "utf-8", "replace").split()
+        if listed.is_file()
+        else sorted({str(e["category"]) for e in split})
+    )
     labels = [_class(e["category"], names, folder / "test_split.json") for e in split]
     ids = [str(e.get("name", e.get("id", i))) for i, e in enumerate(split)]
     ids = ids if len(set(ids)) == len(ids) else [str(i) for i in range(len(split))]
@@ -120,11 +126,15 @@ def objaverse_lvis(file: Path | str, up: Up = "y") -> ObjectSet:
     if not file.is_file():
         raise InputError(file, "the list lvis_testset.txt", "no such file")
     rows: list[list[str]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        text = read_text(file, "utf-8", "replace")
+    except OSError as error:
+        raise InputError(file, "the list lvis_testset.txt", f"one that cannot be read ({error.strerror})") from error
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         words = line.strip().split(",")
-        if len(words) != 4 or not words[0].strip().isdecimal():
+        if len(words) != 4 or not re.fullmatch(r"\s*[0-9]{1,6}\s*", words[0]):
             raise InputError(f"{file}, line {number}", "class number,class name,object id,path", repr(line.strip()))
         rows.append([w.strip() for w in words])
     if not rows:
@@ -154,7 +164,11 @@ def scanobjectnn(file: Path | str, up: Up = "y") -> ObjectSet:
     table = _h5(file) if file.suffix == ".h5" else read_object_array(file)
     if not isinstance(table, dict) or "xyz" not in table or "label" not in table:
         raise InputError(file, "clouds and labels", "another content")
-    clouds, labels, colors = table["xyz"], np.asarray(table["label"]).reshape(-1).astype(np.int64), table.get("rgb")
+    clouds, colors = table["xyz"], table.get("rgb")
+    try:
+        labels = np.asarray(table["label"]).reshape(-1).astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(file, "numbers as labels", f"others ({error})"[:200]) from error
     if len(clouds) != len(labels) or len(labels) == 0:
         raise InputError(file, "a label for each cloud", f"{len(labels)} for {len(clouds)}")
     if labels.min() < 0 or labels.max() >= len(SCANOBJECTNN):
@@ -246,7 +260,7 @@ def _class(name: Any, names: Sequence[str], where: Path) -> int:
 
 def _json(path: Path) -> Any:
     try:
-        return parse_json(path.read_bytes())
+        return read_json(path)
     except OSError as error:
         raise InputError(path, "a JSON file", "no such file") from error
     except ValueError as error:
@@ -265,8 +279,10 @@ def _h5(path: Path) -> dict[str, NDArray]:
             if "data" not in file or "label" not in file:
                 raise InputError(path, "the arrays data and label", ", ".join(file) or "none")
             data, label = (np.asarray(file[name]) for name in ("data", "label"))
-    except OSError as error:
-        raise InputError(path, "an .h5 file", f"a damaged one ({str(error).splitlines()[0]})") from error
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises almost any exception on a damaged file
+        raise InputError(path, "an .h5 file", f"a damaged one ({first_line(error)})") from error
     if data.ndim != 3 or data.shape[-1] < 3:
         raise InputError(path, "data of shape [M, N, 3]", str(data.shape))
     return {"xyz": data[..., :3], "label": label}

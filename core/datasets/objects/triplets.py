@@ -26,7 +26,7 @@ from ...data.objects import normalize_object, read_object
 from ...errors import InputError
 from ...geometry.gaussians import Gaussians
 from ...io.arrays import read_array
-from ...io.json_files import parse_json
+from ...io.json_files import read_json
 from ...io.lru import ArrayCache
 
 FORMAT, VERSION = "gaussiancross-triplets", 1
@@ -193,7 +193,7 @@ def write_index(root: Path, objects: Sequence[TripletObject], tower: str, classe
 
 def _read_index(path: Path) -> dict:
     try:
-        index = parse_json(path.read_bytes())
+        index = read_json(path)
     except OSError as error:
         raise InputError(path.parent, f"a folder of triplets, with {INDEX}", "none there") from error
     except ValueError as error:

@@ -5,6 +5,8 @@ file ─ read_mesh ─→ RawMesh ─ mesh_object ─→ MeshObject ─ light_me
 
 read        read files with trimesh: materials, textures, colours per vertex or face, scenes of several nodes
 draco       decode Draco-compressed glTF
+unpack      decode meshopt, quantised attributes and KTX 2 textures of glTF
+usd         read USD with usd-core
 normals     vertex normals, smooth on surfaces and sharp at edges
 solid       upright object in the unit ball, with small triangles and cut-out textures
 shade       colours with or without light

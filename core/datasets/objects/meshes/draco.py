@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ....errors import InputError
 from ....io.json_files import parse_json
+from ....io.plain_files import read_bytes
 
 EXTENSION = "KHR_draco_mesh_compression"
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
@@ -21,12 +22,13 @@ _COMPONENT = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint3
 _TRIANGLES = 4
 
 
-def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
+def decode_draco(path: Path, read: Callable[[str], bytes], content: bytes | None = None) -> bytes | None:
     """Decompress a glTF file's Draco primitives.
 
     Args:
         path: a ``.glb`` or ``.gltf`` file.
         read: returns the content of a file that the glTF names by a relative URI.
+        content: what to take instead of the file's own content.
 
     Returns:
         the file's content, in its own container, with each compressed primitive's accessors pointing at decoded data;
@@ -35,8 +37,10 @@ def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
     Raises:
         InputError: DracoPy is not installed, or the compressed data are damaged.
     """
-    content = path.read_bytes()
+    content = read_bytes(path) if content is None else content
     is_glb = content[:4] == struct.pack("<I", _MAGIC)
+    if is_glb and (needed := _declared_size(content)) > len(content):  # for which the loader would make room
+        raise InputError(path, f"{needed} bytes of chunks", f"{len(content)}", "the file may be truncated")
     try:
         chunks = list(_chunks(content)) if is_glb else [(_JSON, content)]
         tree = parse_json(chunks[0][1])
@@ -53,7 +57,7 @@ def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
     decode = _decoder(path)
     blob = next((data for kind, data in chunks[1:] if kind == _BIN), b"")
     try:
-        buffers = _Buffers(tree["buffers"], blob, read)
+        buffers = Buffers(tree["buffers"], blob, read)
         extra = bytearray()
         first = tree["buffers"][0]
         in_blob = is_glb and "uri" not in first
@@ -86,7 +90,7 @@ def decode_draco(path: Path, read: Callable[[str], bytes]) -> bytes | None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(path, "readable Draco-compressed geometry", f"damaged data ({reason})") from error
     text = json.dumps(tree).encode()
-    return _glb(text, blob) if is_glb else text
+    return glb_of(text, blob) if is_glb else text
 
 
 def _decoder(path: Path) -> Callable[[bytes], Any]:
@@ -102,13 +106,21 @@ def _decoder(path: Path) -> Callable[[bytes], Any]:
     return decode
 
 
+def chunks_of(content: bytes) -> tuple[bytes, bytes]:
+    """The JSON text and the binary buffer (or nothing) of a ``.glb`` or ``.gltf`` file."""
+    if content[:4] != struct.pack("<I", _MAGIC):
+        return content, b""
+    chunks = list(_chunks(content))
+    return chunks[0][1], next((data for kind, data in chunks[1:] if kind == _BIN), b"")
+
+
 def _has_fallback(tree: dict[str, Any], primitive: dict[str, Any]) -> bool:
     """Whether all accessors of a primitive point at uncompressed data as well."""
     used = [*primitive["attributes"].values(), *([primitive["indices"]] if "indices" in primitive else [])]
     return all("bufferView" in tree["accessors"][index] for index in used)
 
 
-class _Buffers:
+class Buffers:
     """The content of a glTF file's buffers, each read at most once."""
 
     def __init__(self, entries: list[dict[str, Any]], blob: bytes, read: Callable[[str], bytes]) -> None:
@@ -151,7 +163,15 @@ def _chunks(content: bytes) -> Iterator[tuple[int, bytes]]:
         at += 8 + size
 
 
-def _glb(text: bytes, blob: bytes) -> bytes:
+def _declared_size(content: bytes) -> int:
+    """Bytes that a GLB has according to the sizes of its chunks."""
+    at = 12
+    while at + 8 <= len(content):
+        at += 8 + struct.unpack_from("<I", content, at)[0]
+    return at
+
+
+def glb_of(text: bytes, blob: bytes) -> bytes:
     parts = ((_JSON, text.ljust(_padded(len(text)), b" ")), (_BIN, bytes(blob).ljust(_padded(len(blob)), b"\0")))
     body = b"".join(struct.pack("<II", len(data), kind) + data for kind, data in parts if data)
     return struct.pack("<III", _MAGIC, 2, 12 + len(body)) + body

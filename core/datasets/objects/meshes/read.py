@@ -16,12 +16,15 @@ from PIL import Image
 from ....errors import InputError
 from .draco import decode_draco
 from .normals import corner_normals
+from .unpack import unpack_gltf
+from .usd import USD, usd_as_glb
 
 if TYPE_CHECKING:
     import trimesh
 
-SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".off", ".stl")
+SUFFIXES = (".glb", ".gltf", *USD, ".obj", ".ply", ".off", ".stl")
 """Suffixes of supported files. The last two formats have no colours."""
+_LINEAR = (".glb", ".gltf", *USD)
 
 GREY = 0.6
 """sRGB grey level of surfaces without colour."""
@@ -60,11 +63,12 @@ def read_mesh(path: Path | str) -> RawMesh:
 
     Colours come from glTF's metallic-roughness materials (factors and vertex colours linear, textures sRGB), from the
     ``.mtl`` of an OBJ and from vertices or faces of a PLY (sRGB). Transparent surfaces are opaque from an opacity of
-    0.5 on. Draco-compressed glTF geometry is decoded by DracoPy, from the extra ``objects``.
+    0.5 on. Draco-compressed glTF geometry is decoded by DracoPy, from the extra ``objects``; meshopt-compressed buffers
+    and KTX 2 textures by the packages meshopt and opengl-basisu. USD becomes glTF by `usd_as_glb`, in metres and y up.
 
     Raises:
         InputError: missing, unreadable, without faces, with vertices that are not finite, with a missing or damaged
-            texture or material file, or Draco-compressed without DracoPy installed.
+            texture or material file, or compressed by what needs a package that is not installed.
     """
     import trimesh
 
@@ -76,11 +80,17 @@ def read_mesh(path: Path | str) -> RawMesh:
         raise InputError(path, "a mesh", "no such file")
     files = _files(path)
     try:
-        content = decode_draco(path, files.get) if suffix in (".glb", ".gltf") else None
+        content, kind = None, suffix[1:]
+        if kind in ("glb", "gltf"):
+            plain = unpack_gltf(path, files.get)
+            content = decode_draco(path, files.get, plain) or plain
+            kind = kind if plain is None else "glb"
+        if suffix in USD:
+            content, kind = usd_as_glb(path, MOST_FACES), "glb"
         if content is None:
             loaded = trimesh.load(str(path), resolver=files, process=False)
         else:
-            loaded = trimesh.load(io.BytesIO(content), file_type=suffix[1:], resolver=files, process=False)
+            loaded = trimesh.load(io.BytesIO(content), file_type=kind, resolver=files, process=False)
     except InputError:
         if not files.problems:  # missing files are reported below
             raise
@@ -100,7 +110,7 @@ def read_mesh(path: Path | str) -> RawMesh:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(path, "a readable mesh", f"{path.stat().st_size} bytes that are not ({reason})")
+    return InputError(path, "a readable mesh", f"a damaged one ({reason})")
 
 
 def _joined(path: Path, suffix: str, loaded: Any) -> RawMesh:
@@ -171,7 +181,7 @@ def _node_meshes(scene: trimesh.Scene, path: Path) -> list[trimesh.Trimesh]:
 
 
 def _part(mesh: trimesh.Trimesh, suffix: str, path: Path) -> RawMesh:
-    linear = suffix in (".glb", ".gltf")
+    linear = suffix in _LINEAR
     faces = np.asarray(mesh.faces, np.int64)
     vertices = np.asarray(mesh.vertices, np.float64)
     uv, color, picture, cutoff = _appearance(mesh, linear, path)
