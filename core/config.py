@@ -39,8 +39,10 @@ def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T
     """Build the dataclass ``kind`` from the result of `to_dict`; missing keys keep their defaults, so older files load.
 
     Raises:
-        InputError: an unknown key (ignoring it could change the model).
+        InputError: no dict, or an unknown key (ignoring it could change the model).
     """
+    if not isinstance(values, dict):
+        raise InputError(where, f"values of {kind.__name__}", type(values).__name__)
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - names)

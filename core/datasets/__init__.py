@@ -17,6 +17,7 @@ from typing import Any
 
 from ..data.scene import SceneDataset
 from ..errors import InputError
+from ..io.formats import find_format
 from ..report import SILENT, Report
 from .joined import JoinedDataset, split_sources
 from .scenes import (
@@ -72,6 +73,9 @@ def open_dataset(data: str | Path, split: str = "train", *, report: Report = SIL
         return PointceptDataset(path, split, report=report, **options)  # before captures: its frames are in <root>/rgbd
     if text and find_captures(path):
         return Capture(path, split, report=report, **options)
+    if path.is_file() and find_format(path) is not None:
+        hint = "give the capture that it was made from; `gaussiancross view`, `embed` and `query` take the file itself"
+        raise InputError(text, "scenes with posed images", "a file of splats or points", hint)
     expected = (
         "rooms, rooms:<count>, or a folder with transforms.json, color/ + depth/ + pose/, "
         f"{', '.join(layout.files for layout in LAYOUTS)} (one scene or one per subfolder), "

@@ -29,9 +29,9 @@ def split_sources(data: str) -> list[tuple[str, float]]:
     if JOIN not in data or Path(data).expanduser().exists():
         return [(data, 1.0)]
     sources = []
-    for part in data.split(JOIN):
+    for part in _parts(data):
         name, mark, share = part.strip().rpartition(SHARE)
-        if not mark or Path(part.strip()).expanduser().exists():
+        if not mark or _exists(part.strip()):
             name, share = part.strip(), "1"
         try:
             weight = float(share)
@@ -42,6 +42,27 @@ def split_sources(data: str) -> list[tuple[str, float]]:
         sources.append((name, weight))
     total = sum(weight for _, weight in sources)
     return [(name, weight / total) for name, weight in sources]
+
+
+def _parts(data: str) -> list[str]:
+    """Split at `JOIN`, but not inside names of existing files and folders, the longest of which counts."""
+    words, parts = data.split(JOIN), []
+    while words:
+        names = [(count, JOIN.join(words[:count]).strip()) for count in range(len(words), 1, -1)]
+        count = next((count for count, name in names if _exists(name) or _exists(_without_share(name))), 1)
+        parts.append(JOIN.join(words[:count]))
+        words = words[count:]
+    return parts
+
+
+def _without_share(name: str) -> str:
+    """The name before a share; empty where no share ends it."""
+    head, _, share = name.rpartition(SHARE)
+    return "" if JOIN in share else head
+
+
+def _exists(name: str) -> bool:
+    return bool(name) and Path(name).expanduser().exists()
 
 
 class JoinedDataset:

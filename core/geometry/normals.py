@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 NEIGHBOURS = 16
 """Number of voxels per fitted plane, the point's own included."""
 
+AT_ONCE = 200_000
+"""Voxels whose planes are fitted at once, in about 300 MB."""
+
 
 def vertex_normals(coord: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.float32]:
     """Compute unit normals of a mesh's vertices: area-weighted means of their triangles' normals.
@@ -55,9 +58,12 @@ def estimate_normals(
     mean = np.stack([np.bincount(row, c) for c in coord.T], 1) / count[:, None]  # [V, 3]
     if len(mean) < 3:
         return np.zeros((len(coord), 3), np.float32)
-    near = KDTree(mean).query(mean, min(NEIGHBOURS, len(mean)))[1]  # [V, k]
-    local = mean[near] - mean[near].mean(1, keepdims=True)  # [V, k, 3]
-    _, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", local, local))
-    normal = axes[:, :, 0]  # [V, 3] direction of the smallest spread
+    tree, normal = KDTree(mean), np.empty_like(mean)
+    for start in range(0, len(mean), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        near = tree.query(mean[part], min(NEIGHBOURS, len(mean)))[1]  # [v, k]
+        local = mean[near] - mean[near].mean(1, keepdims=True)  # [v, k, 3]
+        _, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", local, local))
+        normal[part] = axes[:, :, 0]  # [v, 3] direction of the smallest spread
     facing = (normal * ((low + high) / 2 if toward is None else toward) - normal * mean).sum(1)
     return np.where(facing[:, None] < 0, -normal, normal).astype(np.float32)[row]

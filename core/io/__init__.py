@@ -11,7 +11,7 @@ transforms    nerfstudio's transforms.json           frames        image files a
 sens          ScanNet's .sens recordings             lru, cache    caches in memory; the cache folder on disk
 checkpoint    weights and training state             pretrained    `from_pretrained`, `save_pretrained`
 torch_files   .pth files, tensors only               pickles       pickled arrays, checked before use
-archives      zip archives, by their unpacked size
+archives      zip archives, by their unpacked size   plain_files   no pipes, devices or folders
 json_files    JSON of unknown origin                 digests       checksums of files
 atomic        atomic writes of files and folders
 """

@@ -35,10 +35,15 @@ def read_array(
     expected = "a readable .npy file"
     if not path.is_file():
         raise InputError(path, expected, "no such file")
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise InputError(path, expected, "another kind of file", "write one array per file with numpy.save")
     try:
+        with path.open("rb") as file:
+            magic = file.read(len(MAGIC))
+    except OSError as error:
+        raise InputError(path, expected, f"one that cannot be read ({error.strerror})") from error
+    if magic != MAGIC:
+        raise InputError(path, expected, "another kind of file", "write one array per file with numpy.save")
+    try:
+        check_npy_header(path)
         # Map first: a header that declares more data than the file has fails here, before memory is allocated.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python text: a damaged one raises almost any exception
@@ -55,6 +60,19 @@ def read_array(
                 raise InputError(path, f"values of type {want}", f"{array.dtype} values from {low} to {high}")
         return array.astype(want)
     return array if mmap else np.array(array)
+
+
+def check_npy_header(path: Path) -> None:
+    """Refuse a ``.npy`` file that ends within its header, for which numpy would first allocate memory.
+
+    Raises:
+        ValueError: it does.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC) + 6)
+    size = int.from_bytes(head[8:12] if head[6:7] != b"\1" else head[8:10], "little")
+    if size > path.stat().st_size:
+        raise ValueError(f"{path.stat().st_size} bytes, {size} needed for the header alone")
 
 
 def read_npz(path: Path | str, expected: str = "arrays as .npz") -> dict[str, NDArray[Any]]:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .frames import Lens
+from .frames import LARGEST, Lens
+from .plain_files import read_bytes, read_text
 from .point_files import PointColumns
 
-FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
+FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "colmap", ".")
 """Folders of a capture that may have the model, the first found counts."""
 
 MODELS = {
@@ -33,10 +34,6 @@ MODELS = {
 
 _NAMES = {number: name for name, (number, _) in MODELS.items()}
 _EXPECTED = "a COLMAP model"
-
-
-LARGEST = 1e9
-"""Largest parameter of a camera that is taken for one; cameras are stored in single precision."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ def _camera_to_world(pose: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _cameras_bin(path: Path) -> dict[int, tuple[Lens, tuple[int, int]]]:
-    content, at, cameras = path.read_bytes(), 8, {}
+    content, at, cameras = read_bytes(path), 8, {}
     for _ in range(struct.unpack_from("<Q", content)[0]):
         key, number, width, height = struct.unpack_from("<IiQQ", content, at)
         if number not in _NAMES:
@@ -174,7 +171,7 @@ def _cameras_txt(path: Path) -> dict[int, tuple[Lens, tuple[int, int]]]:
 
 
 def _images_bin(path: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
-    content, at, out = path.read_bytes(), 8, []
+    content, at, out = read_bytes(path), 8, []
     for _ in range(struct.unpack_from("<Q", content)[0]):
         pose = np.array(struct.unpack_from("<7d", content, at + 4))
         camera = struct.unpack_from("<I", content, at + 60)[0]
@@ -189,7 +186,7 @@ def _images_bin(path: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
 
 def _images_txt(path: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
     """Two lines per image; the second, with its points, may be empty."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
     out = []
     for line in lines[::2]:
         if line.strip():
@@ -199,7 +196,7 @@ def _images_txt(path: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
 
 
 def _points_bin(path: Path) -> NDArray[np.float64]:
-    content, at = path.read_bytes(), 8
+    content, at = read_bytes(path), 8
     count = struct.unpack_from("<Q", content)[0]
     if count > len(content) // 51:  # bytes of a point without track
         raise ValueError(f"{count} points in {len(content)} bytes")
@@ -213,4 +210,4 @@ def _points_bin(path: Path) -> NDArray[np.float64]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
+    return [line for line in read_text(path).splitlines() if line.strip() and line[0] != "#"]

@@ -140,6 +140,7 @@ POINT_FORMATS = (
     PointFormat("LAS", (".las", ".laz"), _points(read_las), up="z"),
     PointFormat("E57", (".e57",), _points(read_e57), up="z"),
     PointFormat("glTF mesh", (".glb", ".gltf"), _points(sample_mesh), up="y"),
+    PointFormat("USD mesh", (".usdz", ".usdc", ".usda", ".usd"), _points(sample_mesh), up="y"),
     PointFormat("mesh", (".obj", ".off", ".stl"), _points(sample_mesh)),
 )
 """All formats of points."""

@@ -20,6 +20,9 @@ OVERHANG = 0.05
 """Largest share of its size by which the view may exceed the colour image; the border pixels are repeated."""
 
 
+LARGEST = 1e9
+"""Largest parameter of a camera or a pose that is taken for one; both are stored in single precision."""
+
 NO_DEPTH = 65535
 """Value of 16-bit depth images that some sensors write, besides 0, where there is no measurement."""
 
@@ -46,6 +49,12 @@ class Lens:
     p2: float = 0.0
     k4: float = 0.0
     fisheye: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether all parameters are finite in single precision and the focal lengths positive."""
+        values = (self.fx, self.fy, self.cx, self.cy, self.k1, self.k2, self.k3, self.p1, self.p2, self.k4)
+        return all(abs(v) <= LARGEST for v in values) and min(self.fx, self.fy) >= 1 / LARGEST
 
     @property
     def is_pinhole(self) -> bool:
@@ -198,12 +207,20 @@ def evenly_spaced(items: list, count: int | None) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
+def has_file(path: Path) -> bool:
+    """Whether a file exists; False also for names that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def pose_problem(pose: NDArray[np.float64]) -> str | None:
     """Reason why a 4×4 camera-to-world matrix is unusable, or None.
 
     Rotations may be inexact by rounding (files have few digits), but neither scaled nor mirrored.
     """
-    if not np.isfinite(pose).all():
+    if not np.abs(pose).max() <= LARGEST:  # also NaN
         return "pose not finite"
     r = pose[:3, :3]
     if np.abs(r @ r.T - np.eye(3)).max() > 1e-2 or np.linalg.det(r) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-4:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
+from .plain_files import check_plain
 
 PNG_END = b"IEND\xaeB`\x82"
 """Last bytes of every complete PNG. Pillow accepts files without them if the pixels are complete."""
@@ -25,6 +26,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
         InputError: missing or not an image.
     """
     try:
+        check_plain(path)
         with Image.open(path) as image:
             return image.size
     except _DAMAGE as error:
@@ -75,6 +77,7 @@ def open_image(path: Path, expected: str) -> Image.Image:
         InputError: missing or damaged; names what was ``expected``.
     """
     try:
+        check_plain(path)
         with Image.open(path) as image:
             image.load()
             if image.format == "PNG":

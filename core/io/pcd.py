@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .plain_files import read_bytes
 from .point_files import PointColumns
 
 MAX_HEADER = 1 << 16
@@ -29,7 +30,7 @@ def read_pcd(path: Path) -> PointColumns:
         InputError: missing, damaged, truncated, or without x, y, z.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise InputError(path, _EXPECTED, f"something unreadable ({error})") from error
     header, body = _header(path, content)
@@ -131,7 +132,7 @@ def _ascii(path: Path, body: bytes, dtype: np.dtype, count: int) -> NDArray:
 
 
 def _compressed(path: Path, body: bytes, dtype: np.dtype, count: int) -> NDArray:
-    sizes = np.frombuffer(body[:8], "<u4")
+    sizes = np.frombuffer(body[: 8 if len(body) >= 8 else 0], "<u4")
     expected = f"{count * dtype.itemsize} bytes for {count} points"
     if len(sizes) < 2 or sizes[0] > len(body) - 8 or sizes[1] != count * dtype.itemsize:
         raise InputError(path, expected, f"a block of sizes {sizes.tolist()} in {len(body)} bytes", _TRUNCATED)

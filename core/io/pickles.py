@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import InputError
-from .arrays import MAGIC
+from .arrays import MAGIC, check_npy_header
+from .plain_files import read_bytes
 
 _ALLOWED = {
     ("numpy", "ndarray"),
@@ -60,7 +61,7 @@ def read_pickle(path: Path | str) -> Any:
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "a pickle of arrays", "no such file")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return _load(path, file)
 
 
@@ -76,11 +77,12 @@ def read_object_array(path: Path | str) -> Any:
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "a .npy file of dicts", "no such file")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise InputError(path, "a .npy file of dicts", "another kind of file")
         file.seek(0)
         try:
+            check_npy_header(path)
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
@@ -89,7 +91,22 @@ def read_object_array(path: Path | str) -> Any:
         if dtype != np.dtype(object):
             raise InputError(path, "a .npy file of dicts", f"an array of type {dtype}")
         values = np.asarray(_load(path, file), object)
-    return values.reshape(shape) if shape else values.item()
+    try:
+        return values.reshape(shape) if shape else values.item()
+    except ValueError as error:
+        raise InputError(path, f"objects of shape {shape}", f"shape {values.shape}") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The content of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return io.BytesIO(read_bytes(path))
+    except OSError as error:
+        raise InputError(path, "arrays", f"a file that cannot be read ({error.strerror})") from error
 
 
 def _check_sizes(content: bytes) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..data.scene import IGNORE, PointScene
 from ..errors import InputError
 from ..geometry.gaussians import Gaussians
+from .plain_files import open_plain
 from .ply_table import read_vertices, write_vertices
 from .splat_files.compressed_ply import read_compressed_ply
 from .splat_files.data import SH_C0, SH_COUNTS, SplatData, check_labels, sigmoid, splat_data
@@ -228,5 +229,8 @@ def _rest_names(count: int) -> tuple[str, ...]:
 
 def _header(path: Path) -> bytes:
     """The beginning of a PLY's header."""
-    with path.open("rb") as file:
-        return file.read(1 << 14).partition(b"end_header")[0]
+    try:
+        with open_plain(path) as file:
+            return file.read(1 << 14).partition(b"end_header")[0]
+    except OSError as error:
+        raise InputError(path, "a PLY file", f"one that cannot be read ({error.strerror})") from error

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .plain_files import open_plain
 
 _TYPES = {
     **{"char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2"},
@@ -64,7 +65,7 @@ def read_table(path: Path | str, name: str) -> NDArray | None:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             form, elements = _read_header(path, file)
             before = next((i for i, e in enumerate(elements) if e.name == name), None)
             if before is None:
@@ -101,7 +102,7 @@ def vertex_fields(path: Path | str) -> tuple[str, ...]:
 
 def _vertex_element(path: Path) -> _Element:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return next(e for e in _read_header(path, file)[1] if e.name == "vertex")
     except OSError:
         raise InputError(path, "a PLY file", "no such file") from None
@@ -116,7 +117,7 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
     path = Path(path)
     expected = "a binary PLY with triangles"
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             form, elements = _read_header(path, file)
             at = next((i for i, e in enumerate(elements) if e.name == "face"), None)
             if form == "ascii" or at is None or any(e.has_list for e in elements[:at]) or len(elements[at].lists) != 1:
@@ -131,8 +132,8 @@ def read_triangles(path: Path | str) -> NDArray[np.int64]:
             row = np.dtype(columns)
             rows = min(element.count, (path.stat().st_size - file.tell()) // row.itemsize)
             table = np.fromfile(file, row, max(rows, 0))
-    except FileNotFoundError:
-        raise InputError(path, expected, "no such file") from None
+    except OSError as error:
+        raise InputError(path, expected, error.strerror or "no such file") from error
     if len(table) < element.count or (table["count"] != 3).any():
         found = f"{len(table)} rows of {element.count}" if len(table) < element.count else "faces of other polygons"
         raise InputError(path, expected, found)
@@ -213,7 +214,7 @@ def _read_binary(path: Path, offset: int, elements: list[_Element], before: int,
             f"{present}",
             "the file is truncated or its vertex count is wrong",
         )
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         file.seek(offset + sum(sizes[:before]))
         table = np.fromfile(file, _dtype(elements[before], order), elements[before].count)
     return table.astype(table.dtype.newbyteorder("="))

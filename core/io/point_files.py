@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .arrays import read_array, read_npz
+from .plain_files import check_plain
 
 COLUMNS = "rows of numbers x y z [r g b [nx ny nz]]"
 
@@ -50,7 +52,13 @@ def read_text_points(path: Path) -> PointColumns:
     """Read lines of numbers, separated by spaces, or by commas in a ``.csv``; ``#`` and ``//`` begin comments."""
     separator = "," if path.suffix.lower() == ".csv" else None
     try:
-        return _from_columns(path, np.loadtxt(path, delimiter=separator, comments=("#", "//"), ndmin=2))
+        check_plain(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input contained no data")
+            table = np.loadtxt(path, delimiter=separator, comments=("#", "//"), ndmin=2)
+        if not table.size:
+            raise InputError(path, COLUMNS, "no line of numbers")
+        return _from_columns(path, table)
     except (ValueError, OSError) as error:
         raise _unreadable(path, error) from error
 
@@ -62,6 +70,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _from_columns(path: Path, table: NDArray) -> PointColumns:
     if table.ndim != 2 or table.shape[1] not in (3, 6, 9):
         raise InputError(path, "columns x y z [r g b [nx ny nz]]", f"shape {table.shape}")
+    if table.dtype.kind not in "iufb":
+        raise InputError(path, "numbers", f"values of type {table.dtype}")
     color = normal = None
     if table.shape[1] > 3:
         rgb = table[:, 3:6]

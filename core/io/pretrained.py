@@ -27,7 +27,7 @@ from ..errors import InputError
 from .atomic import atomic_dir
 from .checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
-from .json_files import parse_json
+from .json_files import read_json
 from .torch_files import read_weights
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def saved_card(folder: Path) -> dict[str, Any] | None:
         InputError: a ``config.json`` that is not JSON.
     """
     try:
-        config = parse_json((folder / CONFIG).read_bytes())
+        config = read_json(folder / CONFIG)
     except FileNotFoundError:
         return None
     except (ValueError, OSError) as error:
@@ -191,7 +191,7 @@ def read_pretrained(where: str | Path, revision: str | None = None) -> StoredMod
             raise InputError(path, expected, found, hint)
         path = latest or path
     try:
-        config = parse_json((path / CONFIG).read_bytes())
+        config = read_json(path / CONFIG)
     except (ValueError, OSError) as error:
         raise InputError(path / CONFIG, "readable JSON", f"{error}") from error
     if isinstance(config, dict) and config.get("format") == CHECKPOINT_FORMAT:

@@ -18,7 +18,7 @@ from PIL import Image
 from ..errors import InputError
 from ..geometry.cameras import Cameras
 from .images import open_image
-from .json_files import parse_json
+from .json_files import read_json
 
 INDEX, IMAGES = "transforms.json", "images"
 _FLIP = torch.tensor([1.0, -1.0, -1.0, 1.0])
@@ -81,7 +81,7 @@ def render_names(folder: Path) -> list[str]:
         InputError: a missing or damaged ``transforms.json``.
     """
     try:
-        index = parse_json((folder / INDEX).read_bytes())
+        index = read_json(folder / INDEX)
         return [str(frame["file_path"]) for frame in index["frames"]]
     except OSError as error:
         raise InputError(folder / INDEX, "cameras of images", "no such file") from error

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .plain_files import check_plain, open_plain
 from .point_files import PointColumns
 
 
@@ -48,7 +49,7 @@ def read_las(path: Path) -> PointColumns:
 def _check_records(path: Path) -> None:
     """Refuse more variable-length records than the file has room for: laspy reads on beyond its end for each."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(247)
     if len(head) < 104:
         return  # laspy refuses it
@@ -69,6 +70,7 @@ def read_e57(path: Path) -> PointColumns:
     """
     pye57 = _package(path, "pye57")
     try:
+        check_plain(path)
         file = pye57.E57(str(path))
         scans: list[dict[str, Any]] = [
             file.read_scan(i, ignore_missing_fields=True, colors=True, transform=True) for i in range(file.scan_count)

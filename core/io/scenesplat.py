@@ -34,6 +34,8 @@ def read_scenesplat(folder: Path | str) -> Gaussians:
     coord = read_array(folder / "coord.npy", np.float32, (-1, 3))
     n = len(coord)
     color = read_array(folder / "color.npy", shape=(n, 3))
+    if color.dtype.kind not in "iuf":
+        raise InputError(folder / "color.npy", "numbers", f"values of type {color.dtype}")
     opacity = read_array(folder / "opacity.npy", np.float32).reshape(-1)
     quat = read_array(folder / "quat.npy", np.float32, (n, 4))
     scale = read_array(folder / "scale.npy", np.float32, (n, 3))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
+from .plain_files import open_plain
 
 VERSION = 4
 
@@ -129,7 +130,7 @@ def read_sens(path: Path | str, most: int | None = None) -> Sens:
     path = Path(path)
     try:
         length = path.stat().st_size
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return _read(path, file, length, most)
     except FileNotFoundError:
         raise InputError(path, "a .sens recording", "no such file") from None

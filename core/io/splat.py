@@ -26,10 +26,13 @@ def read_splat(path: Path | str) -> Gaussians:
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "a .splat file", "no such file")
-    size = path.stat().st_size
-    if size == 0 or size % _RECORD.itemsize:
-        raise InputError(path, "a whole number of 32-byte Gaussians", f"{size} bytes", "the file may be truncated")
-    table = np.fromfile(path, _RECORD)
+    try:
+        size = path.stat().st_size
+        if size == 0 or size % _RECORD.itemsize:
+            raise InputError(path, "a whole number of 32-byte Gaussians", f"{size} bytes", "the file may be truncated")
+        table = np.fromfile(path, _RECORD)
+    except OSError as error:  # it may vanish since the check
+        raise InputError(path, "a .splat file", str(error)) from error
     good = np.isfinite(table["mean"]).all(1) & np.isfinite(table["scale"]).all(1) & (table["scale"] > 0).all(1)
     bad = len(table) - int(good.sum())
     if bad == len(table):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import InputError, first_line
 from .archives import check_unpacked_size
+from .plain_files import check_plain
 
 SAFE = (2, 10)
 """First version of torch whose ``weights_only=True`` neither runs code (CVE-2025-32434) nor corrupts memory
@@ -47,6 +48,7 @@ def torch_load(path: Path) -> Any:
     if torch_version() < SAFE:
         found = f"torch {torch.__version__}, in which reading such a file may run code"
         raise InputError(path, f"torch {'.'.join(map(str, SAFE))} or newer", found, "update torch")
+    check_plain(path)
     check_unpacked_size(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 

@@ -21,17 +21,19 @@ from ..errors import InputError
 from ..geometry.cameras import Cameras
 from ..report import SILENT, Report, skipped_frames
 from .frames import (
+    LARGEST,
     FrameFile,
     FrameReader,
     Lens,
     SkippedFrames,
     evenly_spaced,
     frames_without_depth,
+    has_file,
     no_usable_frame,
     pose_problem,
 )
 from .images import image_size
-from .json_files import parse_json
+from .json_files import read_json
 from .lru import ArrayCache
 
 PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
@@ -119,7 +121,7 @@ def transforms_points(path: Path | str) -> Path | None:
     if not name:
         return None
     points = path.parent / str(name)
-    if not points.is_file():
+    if not has_file(points):
         raise InputError(path, f"the point cloud of ply_file_path, {name}", "no such file")
     return points
 
@@ -155,7 +157,7 @@ def transforms_file(path: Path | str) -> Path:
 def _read_json(path: Path) -> dict[str, Any]:
     expected = "a nerfstudio transforms.json"
     try:
-        data = parse_json(path.read_bytes())
+        data = read_json(path)
     except FileNotFoundError:
         raise InputError(path, expected, "no such file") from None
     except (ValueError, OSError, RecursionError) as error:
@@ -182,7 +184,7 @@ def _frame(
     if color is None:
         return "image missing"
     depth = path.parent / str(entry["depth_file_path"]) if entry.get("depth_file_path") else None
-    if depth is not None and not depth.is_file():
+    if depth is not None and not has_file(depth):
         return "depth file missing"
     try:
         c2w = np.array(entry["transform_matrix"], np.float64)
@@ -210,7 +212,7 @@ def _frame(
 def _image_path(folder: Path, name: str) -> Path | None:
     """Path of the image in ``file_path``, which Blender-style captures write without a suffix."""
     for candidate in (folder / name, *(folder / (name + suffix) for suffix in (".png", ".jpg", ".jpeg"))):
-        if candidate.is_file():
+        if has_file(candidate):
             return candidate
     return None
 
@@ -220,7 +222,7 @@ def _lens(where: str, entry: dict[str, Any], size: tuple[int, int]) -> tuple[Len
 
     def number(key: str, default: float | None = None) -> float:
         value = entry.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
             raise InputError(where, f'a finite number "{key}"', repr(value))
         return float(value)
 
@@ -228,7 +230,10 @@ def _lens(where: str, entry: dict[str, Any], size: tuple[int, int]) -> tuple[Len
     if "fl_x" in entry:
         fx = number("fl_x")
     elif "camera_angle_x" in entry:
-        fx = 0.5 * w / math.tan(0.5 * number("camera_angle_x"))
+        angle = number("camera_angle_x")
+        if not 1e-6 < angle < math.pi:
+            raise InputError(where, 'a "camera_angle_x" in radians, between 0 and π', f"{angle}")
+        fx = 0.5 * w / math.tan(0.5 * angle)
     else:
         raise InputError(where, 'a focal length ("fl_x" in pixels, or "camera_angle_x" in radians)', "neither")
     fy = number("fl_y", fx)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
+import signal
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,23 +19,53 @@ from gaussiancross.core.errors import InputError
 MOST_SECONDS = 2.0
 """Of processor time, for one file."""
 
+HANGS = 60.0
+"""Of wall-clock time: a reader that takes longer is stopped."""
+
 MOST_TIMES, SPARE = 4, 16 << 20
 """Memory: this many times the file's size, plus this many bytes."""
 
 
-def verdict(read: Callable[[], Any], size: int, measure_memory: bool = False) -> tuple[str, str]:
-    """("accepted" or "refused", ""), or ("crash", "slow", "memory" or "not finite", what was seen)."""
+class Hang(BaseException):
+    """A reader was stopped. No `Exception`, so that no reader takes it for an error of its own."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `Hang` in the main thread after some seconds of wall-clock time.
+
+    Code that never returns to Python is not stopped; after twice the time the stacks are printed and the process ends.
+    """
+
+    def stop(*_: Any) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def verdict(read: Callable[[], Any], size: int, measure_memory: bool = False, hangs: float = HANGS) -> tuple[str, str]:
+    """("accepted" or "refused", ""), or ("crash", "hang", "slow", "memory" or "not finite", what was seen)."""
     if measure_memory:
         tracemalloc.start()
     began = time.process_time()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), time_limit(hangs):
             warnings.simplefilter("ignore")
             result, kind = read(), "accepted"
     except InputError as error:
         result, kind = None, "refused"
         if len(str(error)) > 2000:
             return "crash", f"a message of {len(str(error))} letters"
+    except Hang:
+        return "hang", f"stopped after {hangs:g} s"
     except Exception as error:
         return "crash", f"{type(error).__name__}: {error}"[:300]
     finally:

@@ -15,7 +15,7 @@ from gaussiancross.core.io import formats
 from gaussiancross.core.io.colmap import read_sparse_points
 from gaussiancross.core.io.splat_files.sog import read_sog
 from gaussiancross.core.report import SILENT
-from helpers import capture, point_files, rewritten
+from helpers import capture, point_files, rewritten, rewritten_sets
 from helpers.splat_files import make_points
 
 from fuzz.reader import Reader, in_folder
@@ -36,6 +36,12 @@ LAYOUT_FILES: tuple[tuple[str, Writer, str], ...] = (
     ),
     ("Polycam", rewritten.as_polycam, "keyframes/cameras/0.json"),
     *(("Open3D", rewritten.as_open3d, name) for name in ("trajectory.log", "intrinsic.json")),
+    ("ScanNet++", rewritten_sets.as_scannetpp, "iphone/pose_intrinsic_imu.json"),
+    ("ARKitScenes", rewritten_sets.as_arkitscenes, "lowres_wide.traj"),
+    ("ARKitScenes", rewritten_sets.as_arkitscenes, "lowres_wide_intrinsics/c_305.377.pincam"),
+    ("Matterport3D", rewritten_sets.as_matterport, "undistorted_camera_parameters/c.conf"),
+    ("Replica", rewritten_sets.as_replica, "traj.txt"),
+    *(("Stray", rewritten_sets.as_stray, name) for name in ("odometry.csv", "camera_matrix.csv")),
 )
 """Name of the layout, its writer, and the file that is damaged."""
 

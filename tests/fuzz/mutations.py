@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 INTEGERS = (0, 1, 2, 255, 256, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1)
-WORDS = ("nan", "inf", "-inf", "1e309", "-1", "0", "2147483648", "99999999999999999999", "1.2.3", "x", "", "é", "\0")
+WORDS = (
+    *("nan", "inf", "-inf", "1e309", "1e300", "-1e39", "-1", "0", "2147483648", "99999999999999999999", "9" * 400),
+    *("1.2.3", "x", "", "é", "\0"),
+)
 VALUES: tuple[Any, ...] = (
-    *(None, True, -1, 0, 1e309, -1e309, float("nan"), 1 << 31, 1 << 64, 1e30),
+    *(None, True, -1, 0, 1e309, -1e309, float("nan"), 1 << 31, 1 << 64, 1e30, 1e39, -1e300, 10**400),
     *("", "x" * 5000, "../../etc/passwd", "\udcff", [], {}, [[]], {"a": {}}),
 )
 DEEP = "[" * 100_000

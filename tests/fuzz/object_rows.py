@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gaussiancross.app.objects.search import Embedded, load_gallery, read_labels
 from gaussiancross.core.data.objects import read_object, write_object_npz
 from gaussiancross.core.datasets.objects.files import find_object_files
 from gaussiancross.core.datasets.objects.meshes import read_mesh
+from gaussiancross.core.datasets.objects.meshes.draco import chunks_of, glb_of
 from gaussiancross.core.datasets.objects.triplets import splits
 from gaussiancross.core.io import (
     formats,
@@ -99,6 +101,20 @@ def _cube(ending: str) -> Callable[[Path], Path]:
     return write
 
 
+def _moved_texture(folder: Path) -> Path:
+    """A GLB that `unpack_gltf` rewrites."""
+    vertices, faces = mesh_files.cube()
+    part = {"vertices": vertices, "faces": faces, "uv": vertices[:, :2], "material": {"image": np.full((2, 2, 3), 90)}}
+    path = mesh_files.write_glb(folder / "x.glb", [part])
+    content, blob = chunks_of(path.read_bytes())
+    tree = json.loads(content)
+    texture = tree["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
+    texture["extensions"] = {"KHR_texture_transform": {"offset": [0.5, 0], "scale": [2, 2]}}
+    tree["extensionsUsed"] = ["KHR_texture_transform"]
+    path.write_bytes(glb_of(json.dumps(tree).encode(), blob))
+    return path
+
+
 def _object_npz(folder: Path) -> Path:
     write_object_npz(folder / "x.npz", make_gaussians(80, 0))
     return folder / "x.npz"
@@ -111,6 +127,7 @@ def _gallery(folder: Path) -> Path:
 
 OBJECT_ROWS = [
     *(Reader(f"mesh: {ending}", _cube(ending), read_mesh) for ending in (".obj", ".ply", ".glb", ".off", ".stl")),
+    Reader("mesh: .glb with extensions", _moved_texture, read_mesh),
     Reader("object: .npz", _object_npz, lambda path: read_object(path, "y")),
     Reader("gallery: .npz", _gallery, lambda path: load_gallery(path, 8)),
     Reader("labels: .json", text("x.json", ["chair", "table"]), lambda path: read_labels(str(path))),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from gaussiancross.core.data.batch import InputConfig
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.geometry.cameras import look_at
 from gaussiancross.core.models import GaussianCrossConfig
 from gaussiancross.core.nn.heads import HeadConfig
@@ -46,6 +47,24 @@ SMALL = PretrainConfig(
     save_every=3,
     eval_every=3,
 )
+
+
+class Walls:
+    """A capture whose points carry the wall that they lie on as their class; a tenth of them no class."""
+
+    class_names = ("west", "east", "south", "north", "floor", "ceiling", "never seen")
+
+    def __init__(self, inner) -> None:
+        self.inner, self.names, self.frames = inner, inner.names, inner.frames
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def scene(self, index: int) -> PointScene:
+        scene = self.inner.scene(index)
+        segment = np.stack([scene.coord, SIZE - scene.coord], 2).reshape(-1, 6).argmin(1)
+        segment[::10] = -1
+        return replace(scene, segment=segment)
 
 
 def write_box_room(folder: Path) -> Path:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.io import write_points
+from numpy.typing import NDArray
+
+from .usd_files import write_usd_triangles
 
 POINT_ENDINGS = ("ply", "npy", "npz", "xyz", "txt", "csv", "pcd", "las", "laz", "e57", "obj", "glb")
 """One file per format of points and meshes."""
@@ -55,6 +58,12 @@ def write_pcd(path: Path, scene: PointScene, form: str = "binary_compressed") ->
     path.write_bytes(head.encode() + body)
 
 
+def _triangles(scene: PointScene) -> NDArray[np.float32]:
+    """[3N, 3] corners of one small triangle per point."""
+    corners = scene.coord[:, None] + 0.002 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    return corners.reshape(-1, 3)
+
+
 def write_as(path: Path, scene: PointScene) -> None:
     """Write points in the format of the ending; a mesh gets one small triangle per point."""
     ending, rows = path.suffix[1:], np.column_stack([scene.coord, scene.color, scene.normal])
@@ -83,10 +92,11 @@ def write_as(path: Path, scene: PointScene) -> None:
         file = pye57.E57(str(path), mode="w")
         file.write_scan_raw({n: np.ascontiguousarray(c) for n, c in zip(names, columns, strict=True)})
         file.close()
+    elif ending == "usdz":
+        write_usd_triangles(path, _triangles(scene), np.repeat(scene.color, 3, 0))
     else:
         import trimesh
 
-        corners = scene.coord[:, None] + 0.002 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
         faces = np.arange(3 * len(scene)).reshape(-1, 3)
-        mesh = trimesh.Trimesh(corners.reshape(-1, 3), faces, vertex_colors=np.repeat(scene.color, 3, 0), process=False)
+        mesh = trimesh.Trimesh(_triangles(scene), faces, vertex_colors=np.repeat(scene.color, 3, 0), process=False)
         mesh.export(str(path))

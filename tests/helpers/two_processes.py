@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -9,11 +11,17 @@ import torch.multiprocessing
 from gaussiancross.core.errors import InputError, RunError
 from gaussiancross.trainers.engine.sync_norm import start_together, synchronise_norms
 from gaussiancross.trainers.pretraining.config import PretrainConfig
+from gaussiancross.trainers.pretraining.data import PretrainData
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from rich.console import Console
 from torch import nn
 
+from helpers.box_room import Walls
+
 QUIET = Console(quiet=True)
+
+LIMIT = timedelta(minutes=3)
+"""Time after which a process no longer waits for the other one."""
 
 
 def first_gradients(run: Pretrainer) -> dict[str, torch.Tensor]:
@@ -30,6 +38,24 @@ def halfway(config: PretrainConfig, folder: Path) -> Pretrainer:
     run.should_stop = lambda interrupted, console: run.step == config.steps // 2  # type: ignore[method-assign]
     run.fit(console=QUIET)
     return run
+
+
+def with_and_without_evaluations(config: PretrainConfig, folder: Path) -> dict[str, object]:
+    """State after a run with a probe and an evaluation after every step, on rank 0 alone, and after one without."""
+    plain = PretrainData(config.data, config.model.input, config.seed)
+    data = PretrainData(config.data, config.model.input, config.seed, Walls(plain.train), Walls(plain.val))
+    found: dict[str, object] = {}
+    for name, probe in (("with", True), ("without", False)):
+        changed = replace(config, probe=probe, eval_every=1, steps=2)
+        run = Pretrainer(changed, folder / name, data=data, device="cpu")
+        if not probe:
+            run.evaluate = lambda: {}  # type: ignore[method-assign, assignment]
+        torch.manual_seed(1)
+        run.fit(console=QUIET)
+        moments = {f"moment {i} {k}": v for i, s in run.optimizer.state_dict()["state"].items() for k, v in s.items()}
+        found[name] = run.model.state_dict() | moments | {"random": torch.get_rng_state()}
+        found[f"probe {name}"] = run.probe is not None
+    return found
 
 
 def batch_norms(rank: int) -> dict[str, float]:
@@ -63,7 +89,9 @@ def batch_norms(rank: int) -> dict[str, float]:
 def work(rank: int, config: PretrainConfig, folder: Path) -> None:
     """All that the two processes do; results go to ``rank-N.pt``."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=LIMIT
+    )
     found: dict[str, object] = {"norms": batch_norms(rank)}
     run = Pretrainer(config, folder / "unused", device="cpu")
     start_together(run.ranks, run.model, run.step, run.device)
@@ -71,6 +99,7 @@ def work(rank: int, config: PretrainConfig, folder: Path) -> None:
     found["scenes"] = len(run.batch(0).views)
     run = halfway(config, folder / "shared")
     found["weights"] = dict(run.model.state_dict())
+    found |= with_and_without_evaluations(config, folder)
     broken = Pretrainer(config, folder / "broken", device="cpu")
     if rank == 1:
 

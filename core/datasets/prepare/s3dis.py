@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ...data.classes import S3DIS
 from ...errors import InputError
 from ...geometry.normals import estimate_normals
+from ...io.plain_files import read_bytes, read_text
 
 BYTES_PER_POINT = 12 + 3 + 12 + 2 * 8
 """Size per point of the arrays of `read_room` in bytes."""
@@ -115,7 +116,7 @@ def read_object(path: Path | str) -> NDArray[np.float64]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise InputError(path, "a text file of points", f"{error}") from error
     if not data.translate(None, _NUMBER) and _six_each(data):  # the usual case: parse all lines at once
@@ -148,7 +149,7 @@ def read_alignment(root: Path | str, area: str) -> dict[str, float]:
     path = Path(root) / area / f"{area}_alignmentAngle.txt"
     angles: dict[str, float] = {}
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text(path, errors="replace")
     except OSError:
         hint = "without --align rooms keep the orientation of the scan"
         raise InputError(path, "the angle of each room", "no such file", hint) from None

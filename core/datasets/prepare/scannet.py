@@ -26,7 +26,8 @@ from ...errors import InputError
 from ...geometry.normals import vertex_normals
 from ...io.frames import evenly_spaced, no_usable_frame, pose_problem
 from ...io.images import write_depth
-from ...io.json_files import parse_json
+from ...io.json_files import read_json
+from ...io.plain_files import check_plain
 from ...io.ply_table import read_triangles, read_vertices
 from ...io.sens import Sens, read_sens
 from .scannet_benchmark import NYU40_IDS, SCANNET200_IDS, TEST_LOCATIONS, VAL_LOCATIONS
@@ -106,6 +107,7 @@ def read_label_table(path: Path | str) -> dict[str, tuple[int, int]]:
     """
     path = Path(path)
     try:
+        check_plain(path)
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     except FileNotFoundError:
@@ -160,7 +162,10 @@ def read_labels(scene: RawScene, table: dict[str, tuple[int, int]], points: int)
     """
     segments_file = scene.file("_vh_clean_2.0.010000.segs.json")
     try:
-        segments = np.asarray(_json(segments_file, "segIndices"))
+        listed = _json(segments_file, "segIndices")
+        if not all(type(number) is int for number in listed):  # numpy would make room for the longest text in each
+            raise ValueError("not all are integers")
+        segments = np.asarray(listed, np.int64)
     except (ValueError, OverflowError) as error:
         raise InputError(segments_file, f"{points} integers, one per vertex", f"others ({error})") from error
     if segments.shape != (points,) or segments.dtype.kind not in "iu":
@@ -183,10 +188,10 @@ def read_labels(scene: RawScene, table: dict[str, tuple[int, int]], points: int)
 
 def _json(path: Path, key: str) -> Any:
     try:
-        content = parse_json(path.read_bytes())
+        content = read_json(path)
     except FileNotFoundError:
         raise InputError(path, f"JSON with {key}", "no such file") from None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InputError(path, f"JSON with {key}", f"a damaged file ({error})", "download it again") from error
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
         raise InputError(path, f"JSON with a list {key}", "none")

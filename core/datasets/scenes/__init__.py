@@ -3,6 +3,7 @@
 capture       captures in any of these layouts, with points fused from depth
 rgbd          posed frames in ScanNet's export layout
 layouts       COLMAP, TUM RGB-D, 7-Scenes, Polycam, Open3D
+published_layouts    ScanNet++, ARKitScenes, Matterport3D, Replica, Stray Scanner
 listed        posed frames from lists of files, poses and lenses
 splat_depth   depth rendered from trained splats
 fuse          posed RGB-D frames → point cloud

@@ -26,6 +26,7 @@ from ...io.cache import cache_folder
 from ...io.colmap import find_model, read_sparse_points
 from ...io.frames import has_depth
 from ...io.lru import ArrayCache
+from ...io.plain_files import check_plain
 from ...io.ply import read_points
 from ...io.transforms import check_depth, read_transforms, transforms_points
 from ...report import SILENT, Report
@@ -170,7 +171,8 @@ class Capture:
         cached = cache_folder() / "fused" / f"{_fingerprint(folder, (*settings, frames.names))}.safetensors"
         scene = _load(cached, folder.name)
         if scene is None:
-            check_poses(frames, str(folder))
+            if doubt := check_poses(frames, str(folder)):
+                self.report.notice(f"{folder}: {doubt}")
             scene = fuse_points(frames, train, self.voxel, self.max_depth, name=folder.name, report=self.report)
             _store(cached, scene)
         without = int((~scene.normal.any(1)).sum())
@@ -270,6 +272,7 @@ def _fingerprint(folder: Path, settings: tuple) -> str:
 def _load(path: Path, name: str) -> PointScene | None:
     """A fused scene from the cache; None if it is missing or damaged."""
     try:
+        check_plain(path)
         arrays = load_file(path)
         return PointScene(name, arrays["coord"], arrays["color"], arrays["normal"])
     except (OSError, SafetensorError, KeyError):

@@ -5,6 +5,8 @@ TUM RGB-D  rgb.txt, depth.txt, groundtruth.txt (time, file or pose per line); de
 7-Scenes   frame-<i>.{color.jpg|png, depth.png, pose.txt}, also in seq-<n>/; camera-intrinsics.txt (3×3)
 Polycam    keyframes/{images,corrected_images}/<t>.jpg, {cameras,corrected_cameras}/<t>.json, depth/<t>.png
 Open3D     color/, depth/ (millimetres), intrinsic.json or camera_intrinsic.json, trajectory.log, also in scene/
+
+Those of published data sets and of Stray Scanner are in `published_layouts`.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from numpy.typing import NDArray
 
 from ...data.scene import PosedFrames
 from ...errors import InputError
-from ...io.colmap import LARGEST, find_model, read_model
-from ...io.frames import Lens, SkippedFrames
-from ...io.json_files import parse_json
+from ...io.colmap import find_model, read_model
+from ...io.frames import Lens, SkippedFrames, has_file
+from ...io.json_files import read_json
 from ...io.lru import ArrayCache
+from ...io.plain_files import read_text
 from ...report import SILENT, Report
+from . import published_layouts as published
 from .listed import ListedFrame, pose_from_quaternion, read_listed
 
 TUM_CAMERAS = {
@@ -40,6 +44,9 @@ TUM_APART = 0.02
 SEVEN_SCENES = (585.0, 585.0, 319.5, 239.5)
 """fx, fy, cx, cy of the published 7-Scenes, which have no file of intrinsics."""
 
+
+IMAGES = ("images", "input", "color", "resized_images")
+"""Folders of a COLMAP capture that may have the images; the last is that of ScanNet++'s DSLR images."""
 
 _Row = tuple[float, tuple[str, ...]]
 
@@ -74,15 +81,18 @@ def read_colmap(
     if where is None:
         raise InputError(folder, "a COLMAP model in sparse/0", "none")
     model = read_model(where)
-    images = next((folder / n for n in ("images", "input", "color") if (folder / n).is_dir()), folder)
+    images = next((folder / n for n in IMAGES if (folder / n).is_dir()), folder)
     skipped, listed = SkippedFrames(), []
     for image in model.images:
+        if not Path(image.name).name:
+            skipped.add("no name of an image", repr(image.name))
+            continue
         color = images / image.name
         depth = (folder / "depth" / image.name).with_suffix(".png")
         lens, size = model.cameras[image.camera]
         name = Path(image.name).with_suffix("").as_posix().replace("/", "_")
         pose = image.camera_to_world
-        listed.append(ListedFrame(name, color, depth if depth.is_file() else None, pose, lens, size))
+        listed.append(ListedFrame(name, color, depth if has_file(depth) else None, pose, lens, size))
     report.notice(f"{folder}: COLMAP models have no scale; one unit is taken as one metre")
     return read_listed(folder, listed, 0.001, skipped, max_frames, cache, report)
 
@@ -133,7 +143,7 @@ def read_seven_scenes(
         name = stem if color.parent == folder else f"{color.parent.name}_{stem}"
         depth = color.parent / f"{stem}.depth.png"
         try:
-            pose = np.array((color.parent / f"{stem}.pose.txt").read_text().split(), np.float64).reshape(4, 4)
+            pose = np.array(read_text(color.parent / f"{stem}.pose.txt").split(), np.float64).reshape(4, 4)
         except (OSError, ValueError):
             skipped.add("no readable pose", name)
             continue
@@ -153,12 +163,10 @@ def read_polycam(
     skipped, listed = SkippedFrames(), []
     for file in sorted((root / f"{prefix}cameras").glob("*.json")):
         try:
-            data = parse_json(file.read_bytes())
+            data = read_json(file)
             c2w = np.eye(4)
             c2w[:3] = [[float(data[f"t_{i}{j}"]) for j in range(4)] for i in range(3)]
             lens = Lens(float(data["fx"]), float(data["fy"]), float(data["cx"]), float(data["cy"]))
-            if not all(abs(v) <= LARGEST for v in (lens.fx, lens.fy, lens.cx, lens.cy)) or min(lens.fx, lens.fy) <= 0:
-                raise ValueError("intrinsics that are not finite and positive")
             size = (int(data["width"]), int(data["height"]))
         except (OSError, ValueError, OverflowError, KeyError, TypeError):
             skipped.add("unreadable camera", file.stem)
@@ -180,15 +188,15 @@ def read_open3d(
     file, trajectory = _first(folder, _INTRINSICS), _first(folder, _TRAJECTORIES)
     assert file is not None and trajectory is not None  # the layout has both
     try:
-        data = parse_json(file.read_bytes())
+        data = read_json(file)
         K = np.array(data["intrinsic_matrix"], np.float64).reshape(3, 3).T  # stored column by column
         size = (int(data["width"]), int(data["height"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise InputError(file, "width, height and intrinsic_matrix", f"something else ({error})") from error
     if not np.isfinite(K).all() or min(K[0, 0], K[1, 1]) <= 0 or min(size) < 1:
         raise InputError(file, "positive focal lengths", f"{K.tolist()} at {size[0]}×{size[1]}")
     try:
-        values = np.array(trajectory.read_text().split(), np.float64).reshape(-1, 19)  # 3 numbers of the frame, 4×4
+        values = np.array(read_text(trajectory).split(), np.float64).reshape(-1, 19)  # 3 numbers of the frame, 4×4
     except (OSError, ValueError) as error:
         raise InputError(trajectory, "five lines per frame", f"something else ({error})") from error
     colors = sorted(p for p in (folder / "color").iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
@@ -204,6 +212,9 @@ def read_open3d(
 
 
 LAYOUTS = (
+    Layout(  # before COLMAP: its folder has a sparse model, too
+        "ScanNet++", "iphone/pose_intrinsic_imu.json", published.is_scannetpp, published.read_scannetpp
+    ),
     Layout("COLMAP", "sparse/0/cameras.bin", lambda folder: find_model(folder) is not None, read_colmap),
     Layout(
         "TUM RGB-D",
@@ -233,6 +244,12 @@ LAYOUTS = (
         ),
         read_open3d,
     ),
+    Layout("ARKitScenes", "lowres_wide.traj", published.is_arkitscenes, published.read_arkitscenes),
+    Layout(
+        "Matterport3D", "undistorted_camera_parameters/<id>.conf", published.is_matterport, published.read_matterport
+    ),
+    Layout("Replica", "results/ + traj.txt", published.is_replica, published.read_replica),
+    Layout("Stray Scanner", "odometry.csv + camera_matrix.csv", published.is_stray, published.read_stray),
 )
 """Layouts besides ScanNet's and nerfstudio's."""
 
@@ -255,7 +272,7 @@ def _tum_rows(path: Path, columns: int) -> list[_Row]:
     """(time, other words) of the lines of a TUM list, by time."""
     rows = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path).splitlines():
             words = line.replace(",", " ").split()
             if words and not words[0].startswith("#"):
                 if len(words) < columns:
@@ -277,7 +294,7 @@ def _nearest(rows: list[_Row], times: NDArray[np.float64], time: float) -> tuple
 def _numbers(path: Path, count: int) -> tuple[float, ...]:
     """The only numbers of a text file."""
     try:
-        values = np.array(path.read_text().replace(",", " ").split(), np.float64)
+        values = np.array(read_text(path).replace(",", " ").split(), np.float64)
     except (OSError, ValueError) as error:
         raise InputError(path, f"{count} numbers", f"something else ({error})") from error
     if values.size != count or not np.isfinite(values).all():

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from ...data.scene import PosedFrames
 from ...errors import InputError
 from ...geometry.cameras import Cameras
-from ...io.frames import FrameFile, FrameReader, Lens, SkippedFrames, evenly_spaced, no_usable_frame, pose_problem
+from ...io.frames import (
+    FrameFile,
+    FrameReader,
+    Lens,
+    SkippedFrames,
+    evenly_spaced,
+    has_file,
+    no_usable_frame,
+    pose_problem,
+)
 from ...io.images import image_size
 from ...io.lru import ArrayCache
 from ...report import SILENT, Report, skipped_frames
@@ -65,8 +74,12 @@ def read_listed(
     usable: list[tuple[ListedFrame, Lens, tuple[int, int]]] = []
     for frame in report.steps(f"{folder.name}: reading image headers", listed):
         problem = pose_problem(frame.camera_to_world)
-        if problem is None and not frame.color.is_file():
+        if problem is None and not (frame.lens.is_usable and min(frame.size or (1, 1)) >= 1):
+            problem = "intrinsics not finite and positive"
+        if problem is None and not has_file(frame.color):
             problem = "image missing"
+        if problem is None and frame.depth is not None and not has_file(frame.depth):
+            problem = "depth file missing"
         if problem is None:
             try:
                 size = image_size(frame.color)

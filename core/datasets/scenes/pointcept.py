@@ -20,6 +20,7 @@ from ...data.scene import IGNORE, PointScene, PosedFrames
 from ...errors import InputError
 from ...io.arrays import read_array
 from ...io.lru import ArrayCache
+from ...io.plain_files import read_text
 from ...report import SILENT, Report
 from .rgbd import is_rgbd_export, read_rgbd_export
 from .splits import read_point_lists, with_labels_at
@@ -226,7 +227,7 @@ def _scene_folders(folder: Path) -> list[Path]:
 def _select_scenes(named: dict[str, Path], path: Path) -> dict[str, Path]:
     if not path.is_file():
         raise InputError(path, "a text file with one scene name per line", "no such file")
-    listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    listed = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     missing = [name for name in listed if name not in named]
     if missing or not listed:
         found = f"no scene {missing[0]} (and {len(missing) - 1} more)" if missing else "an empty list"

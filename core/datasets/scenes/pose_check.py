@@ -17,6 +17,17 @@ MIX_UPS = {
 }
 """Actual convention of the poses → conversion to camera-to-world with OpenCV axes."""
 
+UNITS = {
+    "positions of the poses in millimetres": 0.001,
+    "positions of the poses in centimetres": 0.01,
+    "depth in 1/5000 m": 5.0,
+    "depth in 1/4000 m": 4.0,
+}
+"""Unit that was not expected → factor of the positions that makes them fit the depth as it was read."""
+
+POOR = 0.1
+"""Share of agreeing pixels below which poses and depth images are doubted."""
+
 EVIDENCE = 0.1
 """Lowest share of agreeing pixels under another convention for an error."""
 
@@ -24,7 +35,7 @@ CLEARLY = 0.6
 """Largest ratio of the share under the assumed convention to that share for an error."""
 
 
-def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64) -> None:
+def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64) -> str | None:
     """Compare the agreement of poses and depth images under several pose conventions.
 
     Pixels of a frame are projected into a later one; a pixel agrees if its depth is within 5 % of the measured one.
@@ -36,12 +47,15 @@ def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64
         pairs: number of frame pairs.
         width: width of the resized depth images, pixels.
 
+    Returns:
+        a doubt to show, about the unit of the poses or about poses that do not fit at all; None without one.
+
     Raises:
         InputError: another convention agrees clearly better than the assumed one.
     """
     count = len(frames)
     if count < 2:
-        return
+        return None
     height = max(1, round(width * frames.cameras.height / frames.cameras.width))
     K = frames.cameras.resized(width, height).Ks.double().numpy()
     c2w = np.linalg.inv(frames.cameras.viewmats.double().numpy())
@@ -51,7 +65,7 @@ def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64
     damaged = frames.unreadable(needed, width, height)
     chosen = [(i, j) for i, j in chosen if int(i) not in damaged and int(j) not in damaged]
     if not chosen:
-        return
+        return None
     depths = {i: frames.read(i, width, height).depth for i in needed if i not in damaged}
 
     def agreement(poses: NDArray[np.float64]) -> float:
@@ -68,6 +82,26 @@ def check_poses(frames: PosedFrames, where: str, pairs: int = 8, width: int = 64
             f"{best} ({scores[best]:.0%} when read so)",
             "convert the poses",
         )
+    units = {name: agreement(_scaled(c2w, factor)) for name, factor in UNITS.items()}
+    unit = max(units, key=lambda name: units[name])
+    if units[unit] >= EVIDENCE and assumed < CLEARLY * units[unit]:
+        return (
+            f"the numbers look like {unit}: poses and depth images agree on {assumed:.0%} of the pixels, "
+            f"and would on {units[unit]:.0%}"
+        )
+    if assumed < POOR and any((depth > 0).any() for depth in depths.values()):
+        return (
+            f"poses and depth images agree on {assumed:.0%} of the pixels: the frames see different places, or poses, "
+            "intrinsics or the unit of depth are wrong"
+        )
+    return None
+
+
+def _scaled(c2w: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Poses [F, 4, 4] with their positions times ``factor``."""
+    out = c2w.copy()
+    out[:, :3, 3] *= factor
+    return out
 
 
 def _agreement(

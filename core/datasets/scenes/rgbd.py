@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from ...data.scene import PosedFrames
 from ...errors import InputError
 from ...geometry.cameras import Cameras
-from ...io.frames import FrameFile, FrameReader, SkippedFrames, evenly_spaced, no_usable_frame, pose_problem
+from ...io.frames import LARGEST, FrameFile, FrameReader, SkippedFrames, evenly_spaced, no_usable_frame, pose_problem
 from ...io.images import image_size
 from ...io.lru import ArrayCache
+from ...io.plain_files import read_text
 from ...report import SILENT, Report, skipped_frames
 
 COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -122,7 +123,7 @@ def frame_order(name: str) -> tuple[int, int, str]:
 
 def _read_pose(path: Path) -> tuple[NDArray[np.float64] | None, str]:
     try:
-        values = np.array(path.read_text().split(), np.float64)
+        values = np.array(read_text(path).split(), np.float64)
     except FileNotFoundError:
         return None, "no pose"
     except (ValueError, OSError):
@@ -174,7 +175,7 @@ def _read_intrinsics(path: Path) -> NDArray[np.float64]:
     """Read a 3×3 or 4×4 text matrix as K [3, 3] with pixel centres at half integers."""
     expected = "a 3×3 or 4×4 matrix of intrinsics in text"
     try:
-        values = np.array(path.read_text().split(), np.float64)
+        values = np.array(read_text(path).split(), np.float64)
     except FileNotFoundError:
         raise InputError(path, expected, "no such file") from None
     except (ValueError, OSError) as error:
@@ -182,7 +183,7 @@ def _read_intrinsics(path: Path) -> NDArray[np.float64]:
     if values.size not in (9, 16):
         raise InputError(path, expected, f"{values.size} numbers")
     K = values.reshape(3, 3) if values.size == 9 else values.reshape(4, 4)[:3, :3]
-    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
+    if not np.abs(K).max() <= LARGEST or K[0, 0] <= 0 or K[1, 1] <= 0:
         raise InputError(path, "positive, finite focal lengths", f"{K[0, 0]} and {K[1, 1]}")
     K = K.copy()
     K[:2, 2] += 0.5

@@ -14,7 +14,8 @@ from ...errors import InputError
 from ...geometry.cameras import Cameras
 from ...geometry.gaussians import Gaussians, transform_gaussians
 from ...io.formats import SPLAT_ENDINGS, SplatFormat, find_format
-from ...io.json_files import parse_json
+from ...io.frames import LARGEST
+from ...io.json_files import read_json
 from ...io.lru import ArrayCache
 from ...splat import rasterize
 
@@ -106,12 +107,17 @@ def read_capture_splats(path: Path, folder: Path) -> Gaussians:
         return gaussians
     file = file / "dataparser_transforms.json"
     try:
-        data = parse_json(file.read_bytes())
+        data = read_json(file)
         matrix, scale = np.array(data["transform"], np.float64).reshape(3, 4), float(data["scale"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, OSError) as error:
         raise InputError(file, "a transform [3, 4] and a scale", f"something else ({error})") from error
     turn = matrix[:, :3]
-    if not np.isfinite(matrix).all() or scale <= 0 or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
+    if (
+        not np.abs(matrix).max() <= LARGEST
+        or not 1 / LARGEST <= scale <= LARGEST
+        or np.linalg.det(turn) <= 0
+        or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3)
+    ):
         raise InputError(file, "a rotation, a translation and a positive scale", f"{matrix.tolist()} and {scale}")
     from scipy.spatial.transform import Rotation
 

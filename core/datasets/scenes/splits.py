@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from ...data.scene import IGNORE, PointScene
 from ...errors import InputError
-from ...io.json_files import parse_json
+from ...io.json_files import read_json
+from ...io.plain_files import read_bytes
 from ...io.torch_files import load_tensors_only
 
 SCENE_SHARES = (1, 5, 10, 20)
@@ -104,14 +105,14 @@ def was_sampled(path: Path) -> bool:
     """Whether a list of scenes or points was sampled (`mark_sampled`) and not replaced since."""
     tasks = path.parent.parent
     try:
-        digests = parse_json((tasks / SAMPLED).read_bytes())["sha256"]
+        digests = read_json(tasks / SAMPLED)["sha256"]
         return digests.get(path.relative_to(tasks).as_posix()) == _digest(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or another content
         return False
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def with_labels_at(scene: PointScene, index: NDArray[np.integer], where: Path | str = "points") -> PointScene:

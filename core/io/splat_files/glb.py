@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...geometry.gaussians import Gaussians, transform_gaussians
 from ..json_files import parse_json
+from ..plain_files import open_plain
 from .data import SH_C0, SH_COUNTS, SplatData, check_labels, splat_data
 from .spz import decode_spz
 
@@ -41,7 +42,7 @@ _JSON, _BIN = 0x4E4F534A, 0x004E4942
 def has_splats(path: Path | str) -> bool:
     """Whether a GLB says that it uses KHR_gaussian_splatting. False for files that are missing or damaged."""
     try:
-        with Path(path).open("rb") as file:
+        with open_plain(path) as file:
             return EXTENSION in _json(Path(path), file).get("extensionsUsed", ())
     except (OSError, InputError, TypeError):
         return False
@@ -142,7 +143,7 @@ def write_splat_glb(path: Path | str, data: SplatData) -> None:
 def _chunks(path: Path) -> tuple[dict[str, Any], memoryview]:
     """The JSON and the binary chunk of a GLB."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             gltf = _json(path, file)
             head = file.read(8)
             size, kind = struct.unpack("<II", head) if len(head) == 8 else (0, _BIN)

@@ -26,6 +26,7 @@ from PIL import Image
 from ...errors import InputError
 from ..archives import check_unpacked_size
 from ..json_files import parse_json
+from ..plain_files import read_bytes
 from .codebooks import line_codebook, nearest, palette
 from .data import SH_C0, SH_COUNTS, SplatData, join_smallest_three, log_scales, splat_data, split_smallest_three
 
@@ -53,14 +54,14 @@ def read_sog(path: Path | str) -> SplatData:
     if path.name == META:
         path = path.parent
     if path.is_dir():
-        return _read(path, lambda name: (path / Path(name).name).read_bytes())
+        return _read(path, lambda name: read_bytes(path / Path(name).name))
     if not path.is_file():
         raise InputError(path, "a SOG", "no such file")
     check_unpacked_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, lambda name: _member(archive, name))
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         raise InputError(path, "a SOG (a zip of meta.json and WebP images)", f"a damaged file ({error})") from error
 
 

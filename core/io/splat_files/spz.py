@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ..plain_files import read_bytes
 from .data import SH_C0, SH_COUNTS, SplatData, join_smallest_three, log_scales, splat_data, split_smallest_three
 
 MAGIC = b"NGSP"
@@ -47,7 +48,7 @@ def read_spz(path: Path | str) -> SplatData:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError:
         raise InputError(path, "an SPZ file", "no such file") from None
     except OSError as error:

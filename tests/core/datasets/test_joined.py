@@ -58,6 +58,10 @@ def test_sources_and_shares(tmp_path: Path):
     assert split_sources("rooms:4@3 + scan@1") == [("rooms:4", 0.75), ("scan", 0.25)]
     (tmp_path / "a+b@2").mkdir()
     assert split_sources(str(tmp_path / "a+b@2")) == [(str(tmp_path / "a+b@2"), 1.0)]
+    with_plus = tmp_path / "a+b"
+    with_plus.mkdir()
+    assert split_sources(f"rooms:4@3+{with_plus}") == [("rooms:4", 0.75), (str(with_plus), 0.25)]
+    assert split_sources(f"{with_plus}@3+rooms:4") == [(str(with_plus), 0.75), ("rooms:4", 0.25)]
     for bad in ("rooms:4+", "rooms:4@0+scan", "rooms:4@x+scan"):
         with pytest.raises(InputError, match=r"joined by \+"):
             split_sources(bad)

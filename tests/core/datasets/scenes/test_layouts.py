@@ -14,7 +14,7 @@ from gaussiancross.core.datasets import Capture, open_dataset
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.frames import Lens
 from gaussiancross.core.report import Report
-from helpers import rewritten
+from helpers import rewritten, rewritten_sets
 from helpers.capture import write_export, write_transforms
 from helpers.rewritten import Source, add_splats
 from scipy.spatial import KDTree
@@ -25,7 +25,15 @@ LAYOUTS: dict[str, Callable[[Source, Path], Path]] = {
     "7-Scenes": rewritten.as_seven_scenes,
     "Polycam": rewritten.as_polycam,
     "Open3D": rewritten.as_open3d,
+    "ScanNet++": rewritten_sets.as_scannetpp,
+    "ARKitScenes": rewritten_sets.as_arkitscenes,
+    "Matterport3D": rewritten_sets.as_matterport,
+    "Replica": rewritten_sets.as_replica,
+    "Stray": rewritten_sets.as_stray,
 }
+
+SETS = tuple(LAYOUTS)[5:]
+"""Layouts of published data sets and Stray Scanner, which test_published_layouts tests on small frames."""
 
 
 class Notices(Report):
@@ -54,7 +62,9 @@ class TestRealCaptures:
     def original(self, source: Source, tmp_path: Path) -> PointScene:
         return Capture(rewritten.as_export(source, tmp_path / "export" / "room"), holdout=0).scene(0)
 
-    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize(
+        "layout", [pytest.param(n, marks=[pytest.mark.slow] if n in SETS else []) for n in LAYOUTS]
+    )
     def test_other_layouts_open_to_the_same_points(self, source, original, tmp_path: Path, layout: str) -> None:
         folder = LAYOUTS[layout](source, tmp_path / "room")
         scene = Capture(folder, holdout=0).scene(0)

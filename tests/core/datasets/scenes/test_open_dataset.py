@@ -32,11 +32,11 @@ class TestOpenDataset:
         assert open_dataset("rooms:2", "val", root=tmp_path / "rooms").names == open_dataset("rooms", "val").names[:2]
 
     def test_an_unknown_path_lists_the_accepted_kinds(self, tmp_path: Path) -> None:
-        (tmp_path / "file.ply").write_text("")
+        (tmp_path / "file.doc").write_text("")
         for data, found in (
             (tmp_path, "0 scenes under it"),
             (tmp_path / "none", "no such folder"),
-            (tmp_path / "file.ply", "a file"),
+            (tmp_path / "file.doc", "a file"),
             ("", ""),
         ):
             with pytest.raises(InputError, match=rf"transforms\.json.*val/<scene>/coord\.npy.*Area_<k>.*{found}"):
@@ -54,3 +54,11 @@ class TestOpenDataset:
     def test_bad_number_of_rooms(self, spec: str) -> None:
         with pytest.raises(InputError, match="rooms:8"):
             open_dataset(spec)
+
+
+def test_a_file_of_points_says_which_commands_take_it(tmp_path: Path) -> None:
+    (tmp_path / "scan.npy").touch()
+    with pytest.raises(
+        InputError, match=r"scan\.npy: expected scenes .* found a file of splats or points; .* take the file"
+    ):
+        open_dataset(tmp_path / "scan.npy")
