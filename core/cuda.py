@@ -74,7 +74,7 @@ class CudaReady:
 
 
 _ready: CudaReady | None = None
-_asking = threading.Lock()
+_lock = threading.Lock()
 
 
 def cuda_ready() -> CudaReady:
@@ -83,7 +83,7 @@ def cuda_ready() -> CudaReady:
     The first call on a machine compiles gsplat, with a line in the log. Other processes wait for it meanwhile.
     """
     global _ready
-    with _asking:
+    with _lock:
         if _ready is None:
             import torch
 
@@ -95,8 +95,8 @@ def cuda_ready() -> CudaReady:
                 # Without splatting nothing runs on the device, so that spconv is not asked for.
                 _ready = CudaReady(gsplat, _spconv_problem(device) if gsplat is None else None)
             else:
-                nothing = Problem("torch finds no CUDA device", advice="`gaussiancross doctor` says why")
-                _ready = CudaReady(nothing, nothing)
+                no_device = Problem("torch finds no CUDA device", advice="`gaussiancross doctor` says why")
+                _ready = CudaReady(no_device, no_device)
             if _ready.gsplat is None and _ready.spconv is not None:
                 log.warning(
                     "Sparse convolutions run in plain torch, because %s; for spconv: %s.",

@@ -33,7 +33,7 @@ def lovasz_softmax(logits: Tensor, labels: Tensor, ignore: int = -1) -> Tensor:
     present = labels.unique()
     if not len(present):
         return probability.sum()
-    return _LovaszExtension.apply(probability, labels, present)
+    return _LovaszExtension.apply(probability, labels, present)  # type: ignore[return-value]
 
 
 class _LovaszExtension(torch.autograd.Function):

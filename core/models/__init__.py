@@ -1,6 +1,7 @@
 """Models: networks combined into a method, with their configs.
 
 gaussiancross, gaussiancross_config   self-supervised pre-training by Gaussian splatting
+blocks                                Gaussians of large scenes
 pointgroup                            instance segmentation
 clipgs, clipgs_config                 embeddings of objects
 clipgs_files, clipgs_builtin, uni3d   stored, bundled and exported CLIP-GS models; Uni3D's weights

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config import from_dict
 from ..errors import InputError
 from ..io.checkpoint import CONFIG, MODEL, latest_checkpoint, load_checkpoint, load_weights
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
 from ..io.pretrained import BUNDLED_CLIPGS
 from .clipgs_config import ClipGSConfig
 
@@ -47,7 +47,7 @@ def is_clipgs(spec: str | Path) -> bool:
     if checkpoint is None:
         return False
     try:
-        return parse_json((checkpoint / CONFIG).read_bytes())["meta"]["kind"] == KIND
+        return read_json(checkpoint / CONFIG)["meta"]["kind"] == KIND
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -84,9 +84,9 @@ def read_exported(folder: Path | str | None = None) -> StoredClipGS:
     """
     folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
     try:
-        card = parse_json((folder / CARD).read_bytes())
+        card = read_json(folder / CARD)
         config = from_dict(ClipGSConfig, card["config"], "config")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError) as error:
         hint = "`gaussiancross bench objects --export FOLDER` writes them, or name a run"
         raise InputError(folder / CARD, "the description of a CLIP-GS model", repr(error), hint) from error
     weights = load_weights(folder / WEIGHTS)

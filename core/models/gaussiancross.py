@@ -181,7 +181,7 @@ class GaussianCross(Pretrained):
             parts = cells.split([lattice.num_cells for lattice in lattices])
             volumes = [p.view(1, *a.shape, -1).permute(0, 4, 1, 2, 3) for p, a in zip(parts, lattices, strict=True)]
         # cuDNN is fastest with the channels last, oneDNN without.
-        refined = (self.lattice_net(v if v.is_cuda else v.contiguous()) for v in volumes)
+        refined = (self.lattice_net(v.contiguous() if v.device.type == "cpu" else v) for v in volumes)
         return [scene for batch in refined for scene in batch.unbind()]
 
     def _lattice_gaussians(

@@ -1,6 +1,7 @@
 """Networks and their layers.
 
 spunet, stages, encode      sparse U-Net, features per stage, features per point
+blocks, block_files         features of large scenes in overlapping blocks, in memory or in files
 unet3d, heads, standardize  dense lattice U-Net, Gaussian heads, standardised distillation targets
 point_ops, serialization, gs_tokenizer, point_transformer   patches, curve orders, tokens and blocks of CLIP-GS
 grouping, connected         PointGroup proposals, connected components of cells

@@ -42,11 +42,15 @@ class BatchNorm(nn.BatchNorm1d):
 
     Attributes:
         own_statistics: in eval mode, normalise by the input's own statistics instead of the running ones.
+        fixed: mean and biased variance [C] that replace both in eval mode, for parts of a scene (`core.nn.blocks`).
     """
 
     own_statistics = False
+    fixed: tuple[Tensor, Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.fixed is not None and not self.training:
+            return nn.functional.batch_norm(input, *self.fixed, self.weight, self.bias, eps=self.eps)
         if len(input) < 2:
             return nn.functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -165,27 +169,37 @@ class SpUNet(Pretrained):
             if isinstance(module, BatchNorm):
                 module.own_statistics = own_statistics
 
-    def forward(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Tensor:
+    @property
+    def reach(self) -> int:
+        """Voxels, along an axis, beyond which no voxel has an influence on another's features."""
+        layers = self._config["layers"]
+        encoder = sum(n << s + 1 for s, n in enumerate(layers[:STAGES]))
+        decoder = sum(n << STAGES - 1 - s for s, n in enumerate(layers[STAGES:]))
+        return 2 + 2 * (encoder + decoder) + (1 << STAGES) - 1  # stem, two convolutions per block, extent of a cell
+
+    def forward(self, grid_coord: Tensor, feat: Tensor, offset: Tensor, origin: Tensor | None = None) -> Tensor:
         """Compute the features [N, channels[-1]] of voxels.
 
         Args:
             grid_coord: [N, 3] integer voxel coordinates of any range, unique within a scene.
             feat: [N, in_channels] input features.
             offset: [B] cumulative voxel counts of the scenes (the last is N).
+            origin: [B, 3] voxel where the coarser cells of each scene begin, not above any of its voxels; by default
+                the lowest along each axis.
 
         Raises:
             InputError: shapes or counts do not match, or a voxel occurs twice in a scene.
         """
-        x, order = self._tensor(grid_coord, feat, offset)
+        x, order = self._tensor(grid_coord, feat, offset, origin)
         return _unsorted(self._run(x)[-1].features, order)
 
-    def stages(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> Stages:
+    def stages(self, grid_coord: Tensor, feat: Tensor, offset: Tensor, origin: Tensor | None = None) -> Stages:
         """Compute the features of every stage, for hypercolumns; arguments as for `forward`.
 
         The order is stem, four encoder stages (fine to coarse), four decoder stages (coarse to fine; `forward` returns
         the last one).
         """
-        x, order = self._tensor(grid_coord, feat, offset)
+        x, order = self._tensor(grid_coord, feat, offset, origin)
         results = self._run(x)
         parents = [_cell_of(finer, coarser) for finer, coarser in pairwise(results[: STAGES + 1])]  # per level [M]
         cell_of_voxel = [torch.arange(len(x.grid), device=feat.device)]  # per level [N]
@@ -215,8 +229,7 @@ class SpUNet(Pretrained):
         Raises:
             InputError: arrays that do not match, are not finite, or colours that are not uint8.
         """
-        device = next(self.parameters()).device
-        return encode_points(self, coord, color, normal, self.voxel_size, device, hypercolumn)
+        return encode_points(self, coord, color, normal, self.voxel_size, hypercolumn)
 
     def to_config(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in self._config.items()}
@@ -252,7 +265,9 @@ class SpUNet(Pretrained):
             results.append(self.dec[s](x))
         return results
 
-    def _tensor(self, grid_coord: Tensor, feat: Tensor, offset: Tensor) -> tuple[SparseTensor, Tensor | None]:
+    def _tensor(
+        self, grid_coord: Tensor, feat: Tensor, offset: Tensor, origin: Tensor | None
+    ) -> tuple[SparseTensor, Tensor | None]:
         """Make the sparse input tensor; also return the order [N] that sorted its rows, or None when unsorted."""
         n = len(grid_coord)
         if grid_coord.shape != (n, 3) or feat.shape != (n, self.in_channels):
@@ -273,12 +288,18 @@ class SpUNet(Pretrained):
         batch = torch.repeat_interleave(  # [N] scene of each voxel
             torch.arange(len(counts), device=grid_coord.device), counts, output_size=n
         )
-        low = grid_coord.new_zeros(len(counts), 3)  # [B, 3] lowest voxel of each scene
-        low = low.scatter_reduce(0, batch[:, None].expand(-1, 3), grid_coord, "amin", include_self=False)
+        if origin is None:
+            low = grid_coord.new_zeros(len(counts), 3)  # [B, 3] lowest voxel of each scene
+            low = low.scatter_reduce(0, batch[:, None].expand(-1, 3), grid_coord, "amin", include_self=False)
+        else:
+            low = origin.to(grid_coord)
         indices = torch.cat([batch[:, None], (grid_coord - low[batch]).long()], 1)  # [N, 4]
         if indices.device.type != "cpu":
-            shape = _checked_shape(indices)
-            return SparseTensor.create(feat, indices, shape, len(counts), self.backend, checked=True), None
+            shape, repeated = _shape_and_repeated(indices)
+            tensor = SparseTensor.create(feat, indices, shape, len(counts), self.backend, checked=True)
+            if repeated:  # after the volume was checked: numbers of voxels that overflow may repeat
+                raise repeated_voxels(repeated)
+            return tensor, None
         x, y, z = (indices[:, 1:].amax(0) + (1 + PADDING)).tolist()
         shape, order = (x, y, z), None
         if resolve_backend(self.backend, feat.device) == "torch":  # sorted rows keep neighbours close: twice as fast
@@ -287,19 +308,17 @@ class SpUNet(Pretrained):
         return SparseTensor.create(feat, indices, shape, len(counts), self.backend), order
 
 
-def _checked_shape(indices: Tensor) -> tuple[int, int, int]:
-    """Voxels per axis of a grid that holds voxels [N, 4] and the padding, after a check that none occurs twice.
+def _shape_and_repeated(indices: Tensor) -> tuple[tuple[int, int, int], int]:
+    """Voxels per axis of a grid that holds voxels [N, 4] and the padding, and how many rows repeat a voxel.
 
-    Shape and check are one read from the device: every read waits for it.
+    Both come in one read from the device: every read waits for it.
     """
     x, y, z = indices[:, 1:].unbind(1)
     spread = (indices[:, 1:].amax(0) + 1).unbind()  # per axis
     keys = (((indices[:, 0] * spread[0] + x) * spread[1] + y) * spread[2] + z).sort().values
     numbers = torch.stack([*spread, (keys[1:] == keys[:-1]).sum()])
-    *shape, repeated = numbers.tolist()
-    if repeated:
-        raise repeated_voxels(repeated)
-    return shape[0] + PADDING, shape[1] + PADDING, shape[2] + PADDING
+    x, y, z, repeated = numbers.tolist()
+    return (x + PADDING, y + PADDING, z + PADDING), repeated
 
 
 def _sorted_order(indices: Tensor, shape: tuple[int, int, int]) -> Tensor:

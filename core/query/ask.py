@@ -25,6 +25,9 @@ PRESENT = 0.5
 """Default cut of the peak relevancy for "in this scene", without a calibration: more similar to the phrase than to any
 negative."""
 
+UNFITTED = "no cut was fitted to these features"
+"""Doubt of every phrase without a calibration: `PRESENT` alone cannot tell that an object is absent."""
+
 ALIKE = 0.5
 """Cosine to an example, both relative to the scene's mean feature, that maps to relevancy 0.5 (an angle of 60°)."""
 
@@ -62,6 +65,7 @@ class QueryableFeatures:
         channels: Sequence[str] | None = None,
         calibration: Calibration | None = None,
         memo: Memo | None = None,
+        searched: Callable[[], Tensor] | None = None,
     ) -> QueryableFeatures:
         """Pair features with the text encoder that they can be compared with.
 
@@ -72,26 +76,28 @@ class QueryableFeatures:
             calibration: fitted for this model.
             memo: (name, make) → what ``make`` returns, to share it between queries. By default each
                 `QueryableFeatures` has its own.
+            searched: returns the [N, D] features to search, called by the first query; ``features`` by default.
 
         Raises:
             InputError: neither a text encoder of the features' width nor channel names; says what is missing.
         """
         width = features.shape[1]
         memo = memo or _Memo()
+        rows = searched or (lambda: features)
 
         def doubt() -> str:
             if calibration is None:
-                return ""
-            name = f"doubt {calibration.data} {calibration.elsewhere}"
-            return memo(name, lambda: calibration.doubt(features))
+                return UNFITTED
+            fitted = calibration
+            return memo(f"doubt {fitted.data} {fitted.elsewhere}", lambda: fitted.doubt(rows()))
 
         if encoder is not None and encoder.dim == width:
-            make = lambda: memo("feature store", lambda: FeatureStore.build(features))  # noqa: E731
+            make = lambda: memo("feature store", lambda: FeatureStore.build(rows()))  # noqa: E731
             return QueryableFeatures(make, encoder, negatives_of(encoder), None, calibration, doubt)
         if channels is not None and len(channels) == width:
             text = ChannelText.build(tuple(channels), encoder)
             return QueryableFeatures(
-                lambda: memo("word store", lambda: text.store(features)), text, text.common(), text, calibration
+                lambda: memo("word store", lambda: text.store(rows())), text, text.common(), text, calibration, doubt
             )
         if encoder is None:
             raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..io.atomic import atomic_file
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
 from .decide import Calibration
 from .domain import Domain
 
@@ -69,10 +69,11 @@ def load_calibration(path: Path | str, field: str) -> Calibration | None:
     if entry is None:
         return None
     try:
-        calibration = Calibration(*(float(entry[k]) for k in _NUMBERS), float(entry.get("lowest", 0.0)))
+        cut, auc, floor, share = (float(entry[k]) for k in _NUMBERS)
+        calibration = Calibration(cut, auc, floor, share, float(entry.get("lowest", 0.0)))
         domain = None if entry.get("domain") is None else Domain.from_json(entry["domain"])
         calibration = calibration._replace(data=str(entry.get("data", entry.get("rooms", ""))), domain=domain)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, AttributeError) as error:
         raise _damaged(path, f"the entry {field!r} without {', '.join(_NUMBERS)}") from error
     if not (all(map(math.isfinite, calibration.numbers().values())) and 0 <= calibration.auc <= 1):
         raise _damaged(path, str(calibration.numbers()))
@@ -87,7 +88,7 @@ def _write(path: Path, entries: Mapping[str, Any]) -> None:
 
 def _entries(path: Path) -> dict[str, Any]:
     try:
-        content = parse_json(path.read_bytes())
+        content = read_json(path)
         fields = content["fields"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, repr(error)) from error

@@ -88,9 +88,12 @@ class Domain:
             KeyError, TypeError, ValueError: another content.
         """
         mean, axes = torch.tensor(entry["mean"]).float(), torch.tensor(entry["axes"]).float()
-        if mean.ndim != 1 or axes.ndim != 2 or axes.shape[1] != len(mean) or not axes.isfinite().all():
+        limit, share = float(entry["limit"]), float(entry["share"])
+        if mean.ndim != 1 or axes.ndim != 2 or axes.shape[1] != len(mean):
             raise ValueError(f"mean {tuple(mean.shape)}, axes {tuple(axes.shape)}")
-        return Domain(mean, axes, float(entry["limit"]), float(entry["share"]))
+        if not all(bool(v.isfinite().all()) for v in (mean, axes, torch.tensor([limit, share]))):
+            raise ValueError("numbers that are not finite")
+        return Domain(mean, axes, limit, share)
 
 
 def sample(features: Tensor) -> Tensor:

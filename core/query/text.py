@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..io.arrays import read_array
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
 from .scoring import unit
 
 CANONICAL = ("object", "things", "stuff", "texture")
@@ -158,11 +158,11 @@ class TextVectors:
         if array.ndim != 2 or array.dtype.kind != "f":
             raise InputError(path, "a floating-point array [V, D]", f"{getattr(array, 'dtype', type(array).__name__)}")
         try:
-            entries = parse_json(names_path.read_bytes())
+            entries = read_json(names_path)
             pairs = [(e, []) if isinstance(e, str) else (e["name"], e.get("synonyms", [])) for e in entries]
             if not all(isinstance(word, str) for name, synonyms in pairs for word in (name, *synonyms)):
                 raise TypeError("a name that is no text")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(names_path, "a JSON list of names or of {name, synonyms}", repr(error)) from error
         if len(pairs) != len(array):
             raise InputError(names_path, f"{len(array)} names, one per vector of {path.name}", str(len(pairs)))

@@ -31,11 +31,11 @@ class SpconvLayer:
 
     Args:
         kind: "SubMConv3d", "SparseConv3d" or "SparseInverseConv3d".
-        options: keyword arguments of that class.
+        options: keyword arguments of that class, read when the first tensor comes.
     """
 
     def __init__(self, kind: str, in_channels: int, out_channels: int, **options: Any) -> None:
-        self._arguments = kind, in_channels, out_channels, options
+        self._arguments, self.options = (kind, in_channels, out_channels), options
         self._layer: nn.Module | None = None
 
     def __call__(self, features: Tensor, grid: Grid, weight: nn.Parameter, key: str) -> Any:
@@ -69,7 +69,8 @@ class SpconvLayer:
         return out.replace_feature(out.features.to(half)) if exact and half is not None else out
 
     def _make(self, spconv: Any, cuda: bool) -> nn.Module:
-        kind, in_channels, out_channels, options = self._arguments
+        kind, in_channels, out_channels = self._arguments
+        options = self.options
         if not cuda:  # spconv's CPU path knows this algorithm only
             from spconv.core import ConvAlgo
 

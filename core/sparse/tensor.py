@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +35,7 @@ class Grid:
     def __init__(
         self, indices: Tensor, spatial_shape: Shape, batch_size: int, backend: Backend = "auto", checked: bool = False
     ) -> None:
+        _require_volume(spatial_shape, batch_size)
         if not checked:
             _validate(indices, spatial_shape, batch_size)
         self.backend = resolve_backend(backend, indices.device)
@@ -112,7 +114,7 @@ class SparseTensor:
             features: [N, C] floating point.
             indices: [N, 4] integers (batch, x, y, z), 0 ≤ batch < batch_size and 0 ≤ x, y, z < spatial_shape, unique.
                 Rows sorted by them make the CPU faster, as neighbours then share cache lines.
-            checked: the caller has checked indices and shape; checking here waits for the device.
+            checked: the caller has checked the indices, which waits for the device. The volume is checked in any case.
 
         Raises:
             InputError: shapes do not match, an index is out of range, two rows name one voxel, spconv is missing.
@@ -141,16 +143,18 @@ class SparseTensor:
         return self.grid.batch_size
 
 
+def _require_volume(spatial_shape: Shape, batch_size: int) -> None:
+    """Check that every voxel of a batch of grids, with the margin of any kernel, has a number below 2⁶³."""
+    if batch_size * math.prod(size + 16 for size in spatial_shape) >= 2**63:
+        raise InputError("sparse spatial_shape", "a volume that 63 bits can number", str(spatial_shape))
+
+
 def _validate(indices: Tensor, spatial_shape: Shape, batch_size: int) -> None:
+    """Check type, range and uniqueness of the indices of a grid."""
     if indices.ndim != 2 or indices.shape[1] != 4 or indices.is_floating_point():
         raise InputError(
             "sparse indices", "integers of shape (N, 4): batch, x, y, z", f"{indices.dtype} {list(indices.shape)}"
         )
-    cells = batch_size
-    for s in spatial_shape:
-        cells *= s + 16  # room for the margin of any kernel
-    if cells >= 2**63:
-        raise InputError("sparse spatial_shape", "a volume that 63 bits can number", str(spatial_shape))
     if len(indices) == 0:
         return
     keys = reference.voxel_keys(indices, spatial_shape)

@@ -142,7 +142,7 @@ def composite(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `reference.composite`, float32."""
     features = gaussians.means.new_empty(len(gaussians), 0) if gaussians.features is None else gaussians.features
-    return _Splat.apply(
+    return _Splat.apply(  # type: ignore[return-value]
         gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.colors, features,
         viewmats, Ks, width, height, near, far, eps2d,
     )  # fmt: skip

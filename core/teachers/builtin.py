@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
+from ..io.plain_files import read_bytes
 from ..nn.two_tower import STRIDE, TwoTower, TwoTowerConfig
 from ..query.text import EncodedPhrases, UnknownPhrase
 from .base import ImageTeacher, TeacherInfo
-from .bundled import load_network
+from .bundled import load_network, read_sizes, read_words
 from .further_names import FurtherNames, WideText
 from .vocabulary import Vocabulary
 
@@ -49,20 +49,21 @@ class BuiltinTeacher(ImageTeacher):
     def __init__(self, folder: Path | str | None = None) -> None:
         folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
         try:
-            self.card = parse_json((folder / CARD).read_bytes())
-            config, words = from_dict(TwoTowerConfig, self.card["config"], "config"), tuple(self.card["words"])
+            self.card = read_json(folder / CARD)
+            config, words = read_sizes(TwoTowerConfig, self.card["config"]), read_words(self.card["words"])
+            name, licence = str(self.card["name"]), str(self.card["licence"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(folder / CARD, "the description of the built-in teacher", repr(error)) from error
         self._model = load_network(lambda: TwoTower(config), folder / WEIGHTS, CARD)
         self._model.image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tower = BuiltinText(self._model, Vocabulary(words, config.length))
-        self.digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+        self.digest = hashlib.sha256(read_bytes(folder / WEIGHTS)).hexdigest()[:12]
         further = FurtherNames.load(folder, self.digest)
         self.text = self.tower if further is None else WideText(self.tower, further)
-        self._fingerprint = f"{self.card['name']}-{self.digest}-" + "-".join(map(str, SCALES))
+        self._fingerprint = f"{name}-{self.digest}-" + "-".join(map(str, SCALES))
         self.folder = folder
         self.size = (WIDTH, 3 * WIDTH // 4)
-        self.info = TeacherInfo(self.card["name"], config.dim, self.card["licence"], None, label_free=False)
+        self.info = TeacherInfo(name, config.dim, licence, None, label_free=False)
 
     @property
     def towers(self) -> TwoTower:

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
+from ..io.plain_files import read_bytes
 from ..nn.token_head import TokenHead, TokenHeadConfig
 from ..query.scoring import unit
 from ..query.text import encode
 from .base import ImageTeacher, TeacherInfo
 from .builtin import WIDTH, BuiltinTeacher, BuiltinText
-from .bundled import load_network
+from .bundled import finite, load_network, read_sizes, read_words
 from .options import TeacherConfig, parse_options
 from .transformer import TransformerTeacher
 from .windows import resize_images
@@ -62,12 +62,14 @@ class BuiltinDinoTeacher(ImageTeacher):
     ) -> None:
         folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
         try:
-            self.card = parse_json((folder / CARD).read_bytes())
-            config = from_dict(TokenHeadConfig, self.card["config"], "config")
-            self.layers, self.weight = tuple(self.card["layers"]), float(self.card["weight"])
-            self.patch = int(self.card["patch"])
-            words = [tuple(entry) for entry in self.card["names"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.card = read_json(folder / CARD)
+            config = read_sizes(TokenHeadConfig, self.card["config"])
+            self.layers, self.weight = tuple(map(int, self.card["layers"])), finite(self.card["weight"])
+            self.patch, licence = int(self.card["patch"]), str(self.card["licence"])
+            words = [read_words(entry) for entry in self.card["names"]]
+            if self.patch < 1 or not words:
+                raise ValueError(f"patches of {self.patch} pixels, {len(words)} names")
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(folder / CARD, "the description of the built-in head", repr(error)) from error
         self.head = load_network(lambda: TokenHead(config), folder / WEIGHTS, CARD)
         self.small = BuiltinTeacher()
@@ -81,10 +83,10 @@ class BuiltinDinoTeacher(ImageTeacher):
                 repr(getattr(self.options, unused[0])),
                 "leave it out",
             )
-        digest = hashlib.sha256((folder / WEIGHTS).read_bytes() + self.small.fingerprint.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(read_bytes(folder / WEIGHTS) + self.small.fingerprint.encode()).hexdigest()[:12]
         self._head = f"builtin-dino-{digest}-{self.weight:g}"
         self.size = self._whole(4 * self.options.short / 3), self._whole(self.options.short)
-        self.info = TeacherInfo("builtin-dino", self.small.info.dim, self.card["licence"], None, label_free=False)
+        self.info = TeacherInfo("builtin-dino", self.small.info.dim, licence, None, label_free=False)
 
     @cached_property
     def tokens(self) -> TransformerTeacher:

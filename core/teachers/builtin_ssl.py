@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import from_dict
 from ..data.scene import PosedFrames
 from ..errors import InputError
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
+from ..io.plain_files import read_bytes
 from ..nn.tokens import CELL, STRIDE, TokenNet, TokenNetConfig
 from .base import ImageTeacher, TeacherInfo
-from .bundled import load_network
+from .bundled import load_network, read_sizes
 
 WIDTH = 320
 """Width of its input frames in pixels, as in its training."""
@@ -45,8 +45,8 @@ class BuiltinSslTeacher(ImageTeacher):
     def __init__(self, folder: Path | str | None = None) -> None:
         folder = Path(str(files("gaussiancross.assets"))) if folder is None else Path(folder)
         try:
-            self.card = parse_json((folder / CARD).read_bytes())
-            config = from_dict(TokenNetConfig, self.card["config"], "config")
+            self.card = read_json(folder / CARD)
+            config = read_sizes(TokenNetConfig, self.card["config"])
             name, licence = str(self.card["name"]), str(self.card["licence"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
@@ -90,4 +90,4 @@ class BuiltinSslTeacher(ImageTeacher):
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(read_bytes(path)).hexdigest()[:12]

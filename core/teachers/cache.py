@@ -37,7 +37,7 @@ from torch import Tensor
 from ..data.scene import PosedFrames, SceneDataset
 from ..errors import InputError
 from ..io.frames import evenly_spaced
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
 from ..io.lru import ArrayCache
 from ..query.text import TextEncoder
 from .base import ImageTeacher, TeacherFactory, TeacherInfo
@@ -299,7 +299,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     expected = "a feature cache, as `gaussiancross features` writes it"
     try:
-        manifest = parse_json(path.read_bytes())
+        manifest = read_json(path)
     except FileNotFoundError:
         raise InputError(path, expected, "no such file") from None
     except (OSError, ValueError) as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
+from ..io.plain_files import read_text
 from .dense import ClipDense, DenseNetwork, DinoDense, RadioDense, SiglipDense
 
 
@@ -71,11 +73,15 @@ def licence_of(checkpoint: str) -> str:
     """Licence of a checkpoint's weights, from the model card in its folder, else by its name."""
     card = Path(checkpoint).expanduser() / "README.md"
     if card.is_file():
-        head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0]
+        try:
+            head = read_text(card, errors="replace").partition("\n---")[0]
+        except OSError as error:
+            raise InputError(card, "the checkpoint's model card", f"nothing readable ({error.strerror})") from error
         entries = {k: v.strip(" '\"") for k, v in re.findall(r"^(license|license_name):(.+)$", head, re.MULTILINE)}
         if entries and entries.get("license") != "other":
-            return entries.get("license") or entries["license_name"]
-        if "license_name" in entries:
+            if found := entries.get("license") or entries.get("license_name"):
+                return found
+        elif "license_name" in entries:
             return entries["license_name"]
     matches = (licence for pattern, licence in _LICENCES if re.search(pattern, checkpoint))
     return next(matches, "unknown: see the checkpoint's model card")

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data.scene import PosedFrames
 from ..errors import InputError
 from ..io.arrays import read_array
-from ..io.json_files import parse_json
+from ..io.json_files import read_json
 from ..io.lru import ArrayCache
 from .base import TeacherInfo
 
@@ -100,7 +100,7 @@ def _channels(path: Path, dim: int) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     try:
-        names = parse_json(path.read_bytes())
+        names = read_json(path)
     except (ValueError, OSError) as error:
         raise InputError(path, f"a JSON list of {dim} channel names", f"a damaged file ({error})") from error
     if not isinstance(names, list) or len(names) != dim or not all(isinstance(n, str) for n in names):

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..io.atomic import atomic_file, flush_file
 from ..io.digests import sha256_of
 from ..io.json_files import parse_json
+from ..io.plain_files import check_plain, read_text
 
 Storage = Literal["float16", "int8"]
 SUMS = "SHA256SUMS"
@@ -126,8 +127,10 @@ class ShardFolder:
             if again or not (self.folder / self._list).is_file():
                 replace_file(self.folder / self._list, "".join(map(_line, self._own.items())).encode())
             else:
-                with (self.folder / self._list).open("a", encoding="utf-8") as file:
-                    file.write(_line((name, digest)))
+                with (self.folder / self._list).open("a+", encoding="utf-8", errors="replace") as file:
+                    file.seek(0)
+                    if _line((name, digest)) not in file.readlines():  # of another process that writes the same files
+                        file.write(_line((name, digest)))
                     flush_file(file)
 
     def about(self, name: str) -> dict[str, Any]:
@@ -165,6 +168,7 @@ class ShardFolder:
 
     def _open(self, name: str) -> Any:
         try:
+            check_plain(self.folder / name)
             return safe_open(self.folder / name, "np")
         except (SafetensorError, OSError) as error:  # deleted or replaced since the check
             raise InputError(self.folder / name, "stored features", str(error), _HINT) from error
@@ -180,8 +184,8 @@ class ShardFolder:
             if self._verified.get(name) == state:
                 return
             actual = sha256_of(path)
-        except OSError as error:
-            raise InputError(path, "stored features", f"no readable file ({error.strerror})", _HINT) from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            raise InputError(path, "stored features", f"no readable file ({error})", _HINT) from error
         if actual not in expected:
             wanted = " or ".join(f"{digest[:12]}…" for digest in sorted(expected))
             raise InputError(path, f"the bytes with SHA-256 {wanted}", f"{actual[:12]}…, damaged", _HINT)
@@ -193,7 +197,12 @@ class ShardFolder:
         sums: dict[str, set[str]] = {}
         lists = sorted({*self.folder.glob(f"{SUMS}.*"), self.folder / SUMS} - {self.folder / self._list})
         for path in (*lists, self.folder / self._list):
-            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            try:
+                text = read_text(path, errors="replace") if path.is_file() else ""
+            except OSError as error:
+                raise InputError(
+                    path, "checksums of features", f"nothing readable ({error.strerror})", _HINT
+                ) from error
             complete = text[: text.rfind("\n") + 1]
             rows = (line.partition("  ") for line in complete.splitlines())
             found = {name: digest for digest, _, name in rows if name}

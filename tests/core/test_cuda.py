@@ -294,3 +294,12 @@ def test_the_dense_network_leaves_bfloat16_where_it_is_broken(monkeypatch, works
 def test_gpus_that_emulate_bfloat16_have_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert not device.has_bfloat16(ON_CUDA)
+
+
+def test_nothing_asks_a_gpu_otherwise():
+    """torch's own question counts emulated bfloat16, and a random state that is not named opens a context per GPU."""
+    root = Path(device.__file__).parents[1]
+    for path in (p for part in ("core", "trainers", "app") for p in (root / part).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert path == Path(device.__file__) or "is_bf16_supported" not in text, path
+        assert text.count("fork_rng(") == text.count("fork_rng(devices=[])"), path

@@ -38,7 +38,7 @@ from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians, transform_gaussians
 from ...core.io.digests import sha256_of
 from ...core.io.images import image_size
-from ...core.io.json_files import parse_json
+from ...core.io.json_files import read_json
 from ...core.io.ply import write_gaussians
 from ...core.io.ply_table import count_vertices
 from ...core.io.renders import IMAGES, render_names, write_renders
@@ -221,7 +221,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         InputError: missing or damaged.
     """
     try:
-        about = parse_json((folder / ABOUT).read_bytes())
+        about = read_json(folder / ABOUT)
     except (OSError, ValueError) as error:
         raise InputError(folder / ABOUT, "metadata of an object", f"no readable file ({error})") from error
     if not isinstance(about, dict):

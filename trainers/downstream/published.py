@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ...core.config import flatten
-from ...core.io.json_files import parse_json
+from ...core.io.json_files import read_json
 from .results import FORMAT, RESULTS
 
 NOT_MEASURED = "not measured"
@@ -163,11 +163,14 @@ def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
     found = []
     for path in sorted(paths):
         try:
-            content, written = parse_json(path.read_bytes()), path.stat().st_mtime
+            content, written = read_json(path), path.stat().st_mtime
         except (OSError, ValueError):
             continue
-        if isinstance(content, dict) and content.get("format") == FORMAT:
-            found.append(content | {"path": str(path), "written": written})
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            continue
+        named = all(isinstance(content.get(key), str) for key in ("task", "preset"))
+        if named and isinstance(content.get("init"), (str, type(None))) and isinstance(content.get("about"), dict):
+            found.append({"init": None} | content | {"path": str(path), "written": written})
     return found
 
 
@@ -204,12 +207,14 @@ def _measured(row: Row, model: str, groups: list[list[dict[str, Any]]]) -> Measu
 
 
 def _changed(result: dict[str, Any]) -> list[str]:
-    return list(result["about"].get("changed") or ())
+    changed = result["about"].get("changed")
+    return list(map(str, changed)) if isinstance(changed, list) else []
 
 
 def _recipe(result: dict[str, Any]) -> str:
     """Return a key that is equal for repetitions of a run."""
-    options = flatten(result["about"].get("config") or {})
+    config = result["about"].get("config")
+    options = flatten(config if isinstance(config, dict) else {})
     ignored = ("network.",) if result["init"] else ()  # a pre-trained model determines the size
     recipe = {k: v for k, v in options.items() if k not in NON_RECIPE_OPTIONS and not k.startswith(ignored)}
     return json.dumps([recipe, _changed(result)], sort_keys=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...core.errors import InputError
 from ...core.io.atomic import atomic_file
-from ...core.io.json_files import parse_json
+from ...core.io.json_files import read_json
 from ...core.metrics import SemanticScores, semantic_scores
 
 RESULTS = "results.json"
@@ -107,7 +107,7 @@ def read_results(folder: Path) -> SemanticResult:
     """
     path = folder / RESULTS
     try:
-        content = parse_json(path.read_bytes())
+        content = read_json(path)
         if content["format"] != FORMAT or content["version"] > VERSION:
             raise KeyError("format")
         confusion = torch.tensor(content["confusion"], dtype=torch.int64)

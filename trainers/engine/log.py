@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...core.errors import InputError
 from ...core.io.atomic import atomic_file, flush_file
 from ...core.io.json_files import parse_json
+from ...core.io.plain_files import read_text
 from .live import LiveFeed
 
 
@@ -37,6 +40,7 @@ class MetricLog:
         self._file, self._feed = path.open("a"), feed
         self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
         self._failed = False
+        self._hook, threading.excepthook = threading.excepthook, self._thread_failed
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the scalars of ``step``; the file and the feed omit non-finite values."""
@@ -60,11 +64,19 @@ class MetricLog:
 
     def close(self) -> None:
         self.flush()
+        threading.excepthook = self._hook
         for stream in (self._file, self._board):
             try:
                 stream.close()
             except OSError as error:
                 self._warn(error)
+
+    def _thread_failed(self, error: threading.ExceptHookArgs) -> None:
+        """Warn, without a traceback, where TensorBoard's own thread cannot write."""
+        if isinstance(error.exc_value, OSError) and type(error.thread).__module__.startswith("tensorboard."):
+            self._warn(error.exc_value)
+        else:
+            self._hook(error)
 
     def _warn(self, error: OSError) -> None:
         """Say once that rows are missing on the disk."""
@@ -77,9 +89,16 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """Read the rows of a ``metrics.jsonl``, oldest first; none if the file is missing.
 
     Skips lines that are no rows: incomplete (the run was killed, the disk was full) or damaged.
+
+    Raises:
+        InputError: a file that cannot be read.
     """
+    try:
+        text = read_text(path, errors="replace") if path.exists() else ""
+    except OSError as error:
+        raise InputError(path, "the rows of a run", f"nothing readable ({error.strerror})") from error
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+    for line in text.splitlines():
         try:
             row = parse_json(line)
         except ValueError:

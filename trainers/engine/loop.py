@@ -265,8 +265,7 @@ class Trainer(ABC, Generic[T]):
                 if log is None:
                     continue
                 self._save_and_evaluate(state, log, metrics, console)
-                text = self.progress_text(metrics)
-                bar.update(task, completed=self.step, total=self.schedule.steps, note=text)
+                bar.update(task, completed=self.step, total=self.schedule.steps, note=self.progress_text(metrics))
                 self.after_step(console)
             self.interrupted = interrupted()
             if log is not None:
@@ -316,9 +315,13 @@ class Trainer(ABC, Generic[T]):
                 state.saved_at = self.step
         try:
             if self.finished or (self.schedule.eval_every and self.step % self.schedule.eval_every == 0):
-                with self._memory_errors("the evaluation", state.saved_at != self.step):
+                with self._memory_errors("the evaluation", unsaved=False):
                     state.evaluation, state.evaluated_at = self.evaluate(), self.step
                 metrics |= state.evaluation
+        except BaseException:  # also a second Ctrl-C, for which no evaluation waits
+            if state.unsaved(self.step):
+                self.save()
+            raise
         finally:
             log(self.step, metrics | {"memory_gb": memory_gb(self.device)})
 
@@ -337,11 +340,8 @@ class Trainer(ABC, Generic[T]):
 
     @contextmanager
     def _memory_errors(self, activity: str, unsaved: bool) -> Iterator[None]:
-        """Turn a CUDA out-of-memory error during ``activity`` into a `RunError`.
-
-        Args:
-            unsaved: whether the last step has no checkpoint. It is saved first, unless the weights changed since.
-        """
+        """Turn a CUDA out-of-memory error during ``activity`` into a `RunError`. With ``unsaved``, the last step has no
+        checkpoint: it is saved first, unless the weights changed since."""
         self._weights_modified = False
         try:
             yield

@@ -6,7 +6,7 @@ scene       `refine_gaussians`: the Gaussians of a scene against its posed frame
 """
 
 from .parameters import GaussianParameters, LearningRates
-from .scene import RefineConfig, Refinement, TargetViews, read_views, refine_gaussians
+from .scene import RefineConfig, Refinement, TargetViews, read_views, refine_gaussians, refine_steps
 
 __all__ = [
     "GaussianParameters",
@@ -16,4 +16,5 @@ __all__ = [
     "TargetViews",
     "read_views",
     "refine_gaussians",
+    "refine_steps",
 ]

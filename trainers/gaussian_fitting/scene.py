@@ -68,6 +68,21 @@ class Refinement:
 
 
 @dataclass(frozen=True)
+class RefineStep:
+    """How far a refinement is.
+
+    Attributes:
+        share: share of the time or of the steps that is done, in [0, 1].
+        steps: number of optimiser steps.
+        gaussians: returns the Gaussians of now, as in `Refinement`.
+    """
+
+    share: float
+    steps: int
+    gaussians: Callable[[], Gaussians]
+
+
+@dataclass(frozen=True)
 class TargetViews:
     """V views to reproduce.
 
@@ -119,6 +134,18 @@ def refine_gaussians(
     Raises:
         InputError: no Gaussians or no views, or cameras that are not finite.
     """
+    done, interrupted, latest = 0, False, lambda: start.detach()
+    try:
+        for step in refine_steps(start, views, config):
+            done, latest = step.steps, step.gaussians
+            progress(step.share, done)
+    except KeyboardInterrupt:
+        interrupted = True
+    return Refinement(latest(), done, interrupted)
+
+
+def refine_steps(start: Gaussians, views: TargetViews, config: RefineConfig | None = None) -> Iterator[RefineStep]:
+    """The steps of `refine_gaussians`, one by one: before each optimiser step, and once more at the end."""
     config = config or RefineConfig()
     if len(start) == 0 or len(views) == 0:
         raise InputError("refine", "Gaussians and frames", f"{len(start)} and {len(views)}")
@@ -126,25 +153,21 @@ def refine_gaussians(
     radius = float(distance.kthvalue(max(1, round(0.9 * len(start)))).values)
     free = GaussianParameters(replace(start, features=None), config.rates, max(radius, 1e-3))
     order = _endless_order(len(views), config.seed)
-    began, done, interrupted = time.perf_counter(), 0, False
-    try:
-        while True:
-            if done == 1:  # the first step may compile the rasteriser
-                began = time.perf_counter()
-            share = done / config.steps if config.steps else (time.perf_counter() - began) / config.seconds
-            progress(min(1.0, share), done)
-            if share >= 1:
-                break
-            free.anneal(share)
-            target = views[[next(order)]]
-            loss = _loss(render(free.gaussians(), target.cameras), target, config.depth_weight)
-            free.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            free.optimizer.step()
-            done += 1
-    except KeyboardInterrupt:
-        interrupted = True
-    return Refinement(replace(free.gaussians().detach(), features=start.features), done, interrupted)
+    began, done = time.perf_counter(), 0
+    while True:
+        if done == 1:  # the first step may compile the rasteriser
+            began = time.perf_counter()
+        share = done / config.steps if config.steps else (time.perf_counter() - began) / config.seconds
+        yield RefineStep(min(1.0, share), done, lambda: replace(free.gaussians().detach(), features=start.features))
+        if share >= 1:
+            return
+        free.anneal(share)
+        target = views[[next(order)]]
+        loss = _loss(render(free.gaussians(), target.cameras), target, config.depth_weight)
+        free.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        free.optimizer.step()
+        done += 1
 
 
 def render(gaussians: Gaussians, cameras: Cameras) -> Splats:

@@ -25,7 +25,9 @@ def sentences() -> Iterator[None]:
         print_stderr(str(error), "bold red")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print_stderr("Interrupted at once; nothing was saved since the last checkpoint.", "bold yellow")
+        print_stderr(
+            "Interrupted at once; the same command continues from the last checkpoint, if there is one.", "bold yellow"
+        )
         raise SystemExit(130) from None
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from ...core.errors import InputError
 from ...core.io.atomic import flush_path
 from ...core.io.checkpoint import MODEL, list_checkpoints
+from ...core.io.plain_files import check_plain
 
 SPACING = 0.15
 """Relative growth of the step after which the next frame is due."""
@@ -50,6 +51,7 @@ class TimelineFrame:
             InputError: a missing or damaged file.
         """
         try:
+            check_plain(self.path)
             tensors = load_file(self.path)
         except (OSError, SafetensorError, ValueError) as error:
             found = "no such file" if isinstance(error, FileNotFoundError) else f"a damaged file ({error})"

@@ -32,7 +32,7 @@ from ...core.nn.token_head import TokenHead, TokenHeadConfig, discriminants
 from ...core.teachers.builtin_dino import CARD, WEIGHTS
 from ..engine.loop import Trainer, TrainSchedule
 from ..engine.schedule import one_cycle
-from .token_shards import ABOUT, TokenShard, read_shard
+from .token_shards import ABOUT, TokenShard, read_about, read_shard
 
 FITTED = 60_000
 """Tokens that the discriminants are fitted to."""
@@ -214,7 +214,7 @@ def export(trainer: DinoHeadTrainer, held: LabelledTokens | None, folder: Path) 
     """
     config = trainer.config
     weights = {k: v.half().contiguous() for k, v in trainer.model.state_dict().items()}
-    about = json.loads((config.tokens / ABOUT).read_text(encoding="utf-8"))
+    about = read_about(config.tokens / ABOUT)
     options = ("held_out", "style", "noise", "weight", "steps", "batch", "lr", "seed")
     scores = {} if held is None else {k: round(v, 4) for k, v in token_accuracy(trainer.model, held).items()}
     card = {

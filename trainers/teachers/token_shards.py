@@ -9,13 +9,14 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
 from rich.progress import track
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,7 +24,8 @@ from ...core.datasets.captioned_rooms import read_captioned_room
 from ...core.datasets.rooms import Rooms
 from ...core.errors import InputError
 from ...core.io.atomic import atomic_file
-from ...core.io.json_files import parse_json
+from ...core.io.json_files import parse_json, read_json
+from ...core.io.plain_files import check_plain
 from ...core.synthetic.objects import CATEGORIES
 from ...core.synthetic.objects.categories.furniture import FURNITURE
 from ...core.synthetic.rooms.captions import Description
@@ -38,6 +40,7 @@ CELLS = 2
 """Cells of ids per side of a token."""
 ABOUT = "about.json"
 """File that describes checkpoint, layers and command."""
+REMEDY = "delete the file, and run token_shards again"
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def write_about(config: TokenShards, teacher: TransformerTeacher) -> None:
     }
     path = config.out / ABOUT
     if path.is_file():
-        old = parse_json(path.read_bytes())
+        old = read_json(path)
         differs = [k for k in about if k != "backbone" and not (isinstance(old, dict) and old.get(k) == about[k])]
         if differs:
             found = f"another {' and '.join(differs)}"
@@ -145,12 +148,43 @@ def write_about(config: TokenShards, teacher: TransformerTeacher) -> None:
         partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """Read `ABOUT`.
+
+    Raises:
+        InputError: missing, damaged, or without the keys that the head's card repeats.
+    """
+    try:
+        about = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(path, "a readable JSON file", str(error), "run token_shards again") from error
+    types = {"backbone": str, "digest": str, "command": str, "layers": list, "patch": int}
+    if not isinstance(about, dict) or any(not isinstance(about.get(key), kind) for key, kind in types.items()):
+        raise InputError(path, f"JSON with {', '.join(types)}", "other content", "run token_shards again")
+    return about
+
+
 def read_shard(path: Path) -> TokenShard:
-    """Read one file of `save_shard`."""
-    with safe_open(path, "pt") as file:
-        tokens, ids = file.get_tensor("tokens"), file.get_tensor("ids").numpy()
-        about = json.loads(file.metadata()["things"])
-    return TokenShard(tokens, ids, [{int(i): _description(d) for i, d in one.items()} for one in about])
+    """Read one file of `save_shard`.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    try:
+        check_plain(path)
+        with safe_open(path, "pt") as file:
+            tokens, ids = file.get_tensor("tokens"), file.get_tensor("ids").numpy()
+            about = parse_json(file.metadata()["things"])
+        things = [{int(i): _description(d) for i, d in one.items()} for one in about]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(path, "tokens of views, as token_shards writes them", repr(error)[:200], REMEDY) from error
+    views = len(things)
+    if tokens.dim() != 4 or ids.dtype != np.int16 or not (views == len(tokens) == len(ids)) or ids.ndim != 3:
+        found = f"shapes {tuple(tokens.shape)} and {ids.shape} of {views} views"
+        raise InputError(path, "tokens [V, h, w, D] and ids [V, 2h, 2w] of V views", found, REMEDY)
+    if not torch.isfinite(tokens).all():
+        raise InputError(path, "finite tokens", "values that are not finite", REMEDY)
+    return TokenShard(tokens, ids, things)
 
 
 def _description(entry: dict) -> Description:

@@ -10,6 +10,7 @@ from gaussiancross.core.data.batch import Batch, PointBatch, Views, make_input
 from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.geometry.cameras import Cameras, intrinsics, look_at
+from gaussiancross.core.losses.gaussiancross import feature_cosine
 from gaussiancross.core.models import GaussianCross
 from gaussiancross.trainers.pretraining.presets import TINY
 
@@ -96,6 +97,21 @@ def test_embeddings_are_rendered_at_the_size_that_is_asked_for():
     assert float(small.head.rest.weight.grad.abs().sum()) > 0
     with pytest.raises(InputError, match="feature_stride"):
         replace(CONFIG, feature_stride=0)
+
+
+def test_scenes_with_feature_maps_of_other_shapes_count_equally():
+    torch.manual_seed(0)
+    model = GaussianCross(CONFIG)
+    batch = some_batch(CONFIG, scenes=2)
+    batch.views[1] = replace(batch.views[1], teacher=torch.randn(2, 6, 8, 5))
+    predictions = model(batch)
+    assert [p.tokens.shape for p in predictions] == [(2, 3, 4, 5), (2, 6, 8, 5)]
+    loss, terms = model.losses(predictions, batch)
+    scenes = zip(predictions, batch.views, strict=True)
+    each = [feature_cosine(p.tokens, v.teacher).detach() for p, v in scenes]
+    assert float(terms["feature"].detach()) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
+    loss.backward()
+    assert float(model.projection.weight.grad.abs().sum()) > 0
 
 
 def test_encode_gives_every_point_the_feature_of_its_voxel():

@@ -163,6 +163,15 @@ class TestPointLossOfABatch:
         model.losses(predictions, batch)[1]["points"].backward()
         assert sizes == [(len(f), (len(f), D)) for f in stages.features]
 
+    def test_no_prediction_of_all_channels_is_kept(self):
+        """Of tensors [cells, D], the backward pass needs the directions alone: predictions would take gigabytes."""
+        features, directions = torch.randn(60, 8, requires_grad=True), torch.randn(60, 50)
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+            loss = sum_of_cosines(features, torch.nn.Linear(8, 50), directions)
+        loss.backward()
+        assert kept and not [t for t in kept if t.numel() >= 60 * 50 and t.data_ptr() != directions.data_ptr()]
+
     def test_without_a_point_it_is_zero(self):
         stages, _ = some_backbone_stages(torch.float32)
         layers = torch.nn.ModuleList(torch.nn.Linear(f.shape[1], 7) for f in stages.features)

@@ -223,8 +223,10 @@ def test_bad_indices(indices, message):
 def test_bad_layers_and_tensors():
     with pytest.raises(InputError, match="shape"):
         SparseTensor.create(torch.zeros(2, 4), torch.zeros(1, 4, dtype=torch.long), SHAPE, 1)
-    with pytest.raises(InputError, match="63 bits"):
-        SparseTensor.create(torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.long), (2**31, 2**31, 2**31), 1)
+    for checked in (False, True):
+        with pytest.raises(InputError, match="63 bits"):
+            one = torch.zeros(1, 4, dtype=torch.long)
+            SparseTensor.create(torch.zeros(1, 4), one, (2**31, 2**31, 2**31), 1, checked=checked)
     with pytest.raises(InputError, match="odd"):
         SubMConv3d(4, 4, 2)
     with pytest.raises(InputError, match="stride"):

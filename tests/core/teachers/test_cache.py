@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gaussiancross.app.commands import features as command
@@ -199,3 +200,12 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="room to write"):
         fill(tmp_path / "file" / "c")
+
+
+def test_two_processes_that_write_the_same_files_list_each_once(tmp_path: Path) -> None:
+    folders = [ShardFolder(tmp_path) for _ in range(2)]
+    for name in ("a.safetensors", "b.safetensors"):
+        for folder in folders:
+            folder.write(name, {"features": np.ones((1, 2), np.float16)}, {})
+    lines = (tmp_path / SUMS).read_text().splitlines()
+    assert len(lines) == 2 and all(error is None for _, error in ShardFolder(tmp_path).verify())

@@ -164,6 +164,13 @@ class TestCommands:
         scores = json.loads(file.read_text())[str(triplets / "18.npz")]
         assert sum(scores.values()) == pytest.approx(1, abs=1e-4) and set(scores) == set(SHAPES)
 
+    def test_unknown_labels_are_left_out(self, run, triplets, tmp_path, capsys):
+        file = tmp_path / "scores.json"
+        args = ("classify", triplets / "18.npz", "--model", run[0].run_dir, "--labels", "ball,unicorn,stick")
+        code, out, _ = self.call(capsys, *args, "--json", file)
+        assert code == 0 and "Left out: Unknown phrase 'unicorn'." in out
+        assert set(json.loads(file.read_text())[str(triplets / "18.npz")]) == {"ball", "stick"}
+
     def test_embed_and_retrieve(self, run, triplets, tmp_path, capsys):
         out_file = tmp_path / "gallery.npz"
         args = ("--model", run[0].run_dir)
@@ -195,7 +202,7 @@ class TestCommands:
             (("classify", "X", "--labels", "no/such.txt"), "no such file"),
             (("classify", "X", "--labels", ","), "at least one label"),
             (("classify", "nothing", "--labels", "ball"), "nothing: expected objects"),
-            (("classify", "X", "--labels", "ball,unicorn"), "class 'unicorn'"),
+            (("classify", "X", "--labels", "zebra,unicorn"), "Unknown phrase 'unicorn'"),
             (("classify", "X", "--labels", "ball", "--tower", "none"), "a text tower"),
             (("retrieve", "a unicorn", "--gallery", "X"), "Unknown phrase 'a unicorn'"),
             (("retrieve", "picture.png", "--gallery", "X"), "knows words only"),

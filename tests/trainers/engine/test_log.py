@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 
 import pytest
 from gaussiancross.trainers.engine.live import LiveFeed
 from gaussiancross.trainers.engine.log import MetricLog, read_metrics
-from helpers.disk import intercept_writes
+from helpers.disk import full_disk, intercept_writes
 
 
 class TestLog:
@@ -37,3 +38,15 @@ class TestLog:
             log(1, {"loss": 1.0})
         log(2, {"loss": 1.0})
         log.close()
+
+    @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_tensorboard_on_a_full_disk_prints_no_traceback(self, tmp_path, capfd):
+        hook = threading.excepthook
+        log = MetricLog(tmp_path, 0, None)
+        worker = log._board.file_writer.event_writer._async_writer._worker
+        with full_disk(0), pytest.warns(UserWarning, match="metrics are not being written"):
+            for step in range(3):
+                log(step, {"loss": 1.0})
+            worker.join(10)
+            log.close()
+        assert threading.excepthook is hook and "Traceback" not in capfd.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 import torch
 from gaussiancross.core.errors import InputError, RunError
 from gaussiancross.core.io.checkpoint import list_checkpoints
+from gaussiancross.trainers.engine.interrupt import InterruptFlag
 from gaussiancross.trainers.engine.log import read_metrics
 from gaussiancross.trainers.engine.loop import MAX_BAD_STEPS, Trainer, TrainSchedule
 from helpers.loops import QUIET, Line, LineConfig, one_of_two
@@ -186,6 +187,15 @@ def test_all_checkpoints_can_be_retained(tmp_path):
     assert steps_of(line) == [2, 4, 6, 8, 9]
 
 
+@pytest.fixture
+def default_hangup():
+    """SIGHUP with its default action, also in a process that `nohup` started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("default_hangup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_the_step_and_the_run_goes_on_exactly(tmp_path, number):
     straight = Line(tmp_path / "straight")
@@ -287,3 +297,40 @@ def test_two_ranks_train_as_one_and_stop_together(tmp_path):
         torch.testing.assert_close(first[name], weight)
     assert [step for step, _ in list_checkpoints(tmp_path / "ended" / "checkpoints")] == [1]
     assert len(read_metrics(tmp_path / "whole" / "metrics.jsonl")) == 9
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InputError("scene 3", "a scene", "none")])
+def test_an_evaluation_that_is_cut_off_costs_no_step_since_the_last_checkpoint(tmp_path, error):
+    class CutOff(Line):
+        def evaluate(self):
+            raise error
+
+    with pytest.raises(type(error)):
+        CutOff(tmp_path, eval_every=3, save_every=100).fit(console=QUIET)
+    resumed = Line(tmp_path)
+    assert resumed.resume() and resumed.step == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_an_evaluation_waits_for_its_end_and_costs_no_step(tmp_path, number):
+    class Signalled(Line):
+        def evaluate(self):
+            os.kill(os.getpid(), number)
+            return super().evaluate()
+
+    line = Signalled(tmp_path, eval_every=3, save_every=100)
+    line.fit(console=QUIET)
+    assert line.interrupted == number and line.evaluated == [3] and steps_of(line) == [3]
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["val/slope"]
+
+
+def test_a_second_ctrl_c_within_a_second_is_the_first_one_forwarded():
+    with InterruptFlag() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted() == signal.SIGINT
+    flag = InterruptFlag()
+    with flag, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        flag._at -= 2
+        os.kill(os.getpid(), signal.SIGINT)

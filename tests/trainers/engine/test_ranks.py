@@ -13,9 +13,11 @@ import torch
 from gaussiancross.core.errors import InputError
 from gaussiancross.core.io.checkpoint import list_checkpoints
 from gaussiancross.trainers.downstream.scenes import SemanticData
+from gaussiancross.trainers.engine import ranks
 from gaussiancross.trainers.engine.ranks import Ranks, joined_ranks
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
 from helpers.box_room import SMALL, write_box_room
+from helpers.clipgs import write_shape_triplets
 from helpers.labelled_scenes import SMALL as SEMANTIC
 from helpers.labelled_scenes import labelled_scenes
 from helpers.two_processes import QUIET, first_gradients, run_both
@@ -58,6 +60,18 @@ def test_one_process_writes_and_all_have_its_weights(both):
     assert "eval/psnr" in (folder / "shared" / "metrics.jsonl").read_text()
     for name, value in first["weights"].items():
         assert torch.allclose(value, second["weights"][name], atol=1e-6), name
+
+
+def test_evaluations_and_probe_of_one_process_change_none(both):
+    """Rank 0 alone learns a probe and evaluates; the other process waits, and neither's state shows it."""
+    folder, ranks = both
+    rows = [json.loads(line) for line in (folder / "with" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2] and all({"probe/miou", "eval/psnr"} <= row.keys() for row in rows)
+    assert [(found["probe with"], found["probe without"]) for found in ranks] == [(True, False), (False, False)]
+    for found in ranks:
+        assert found["with"].keys() == found["without"].keys()
+        for name, value in found["without"].items():
+            assert torch.equal(found["with"][name], value), name
 
 
 def test_a_run_continues_with_another_number_of_processes(config, both, tmp_path):
@@ -111,6 +125,23 @@ def test_a_gpu_for_every_process(monkeypatch):
         pass
 
 
+def test_kernels_are_tried_on_the_device_of_the_process(monkeypatch):
+    """They run on the current device, which is that of process 0 until it is set."""
+    called = []
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: called.append(("set", device)))
+    monkeypatch.setattr(ranks, "pick_device", lambda name: called.append(("try", name)) or torch.device("cuda"))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda kind, timeout: called.append(("join", kind)))
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(Ranks, "current", classmethod(lambda cls: cls()))
+    with joined_ranks("auto") as device:
+        assert device == torch.device("cuda", 1)
+    assert called == [("set", 1), ("try", "auto"), ("join", "nccl")]
+
+
 def test_cells_of_many_shapes_have_no_batch_norms(config, monkeypatch, tmp_path):
     """Scenes of other extents pass the dense network one by one: processes would run it a different number of times."""
     monkeypatch.setattr(Ranks, "current", classmethod(lambda cls: cls(0, 2)))
@@ -118,21 +149,56 @@ def test_cells_of_many_shapes_have_no_batch_norms(config, monkeypatch, tmp_path)
         Pretrainer(replace(config, model=replace(config.model, lattice="cuboid")), tmp_path, device="cpu")
 
 
+FAILING = """
+import os, sys
+from gaussiancross.app.cli import main
+from gaussiancross.core.errors import InputError
+from gaussiancross.trainers.pretraining.data import PretrainData
+
+def fail(self, step):
+    raise InputError("scene 7", "points", "none")
+
+if os.environ["RANK"] == "1":
+    PretrainData.batch = fail
+sys.exit(main())
+"""
+
+
+def torchrun(folder, *words):
+    """Start two processes as a user does."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*launch, *words], env=environment, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_under_torchrun_the_failure_of_one_ends_all(config, tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    options = ["--data", config.data.data, "--no-view", "--data.teacher", "none", "--model.unet-norm", "group"]
+    size = ["--model.lattice-cells", "512", "--data.width", "24", "--data.height", "18", "--data.views", "2"]
+    run = ["--data.batch-size", "2", "--steps", "2", "--run-dir", "run", "--device", "cpu"]
+    done = torchrun(tmp_path, "failing.py", "pretrain", "tiny", *options, *size, *run)
+    assert done.returncode != 0
+    assert "\nscene 7: expected points, found none.\n" in done.stderr
+    assert "process 1 stopped: scene 7: expected points, found none.\n" in done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["pretrain", "finetune", "instances"])
+@pytest.mark.parametrize("command", ["pretrain", "probe", "finetune", "instances", "clipgs"])
 def test_torchrun(command, config, tmp_path):
     """The commands, started as a user starts them."""
+    rooms = ["rooms", "--data", "rooms:4", "--labels.val-scenes", "1", "--batch-size", "2", "--steps", "2"]
+    tiny = ["tiny", "--data", config.data.data, "--no-view", "--data.teacher", "none", "--data.batch-size", "2"]
     options = {
-        "pretrain": ["tiny", "--data", config.data.data, "--no-view", "--data.teacher", "none"],
-        "finetune": ["rooms", "--data", "rooms:4", "--labels.val-scenes", "1"],
-        "instances": ["rooms", "--data", "rooms:4", "--labels.val-scenes", "1", "--pictures", "0"],
+        "pretrain": [*tiny, "--steps", "2"],
+        "probe": rooms,
+        "finetune": rooms,
+        "instances": [*rooms, "--pictures", "0"],
+        "clipgs": ["train", "cpu", "--data", str(tmp_path), "--batch-size", "6", "--epochs", "1"],
     }[command]
-    size = ["--data.batch-size" if command == "pretrain" else "--batch-size", "2", "--steps", "2"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    program = [sys.executable, "-c", "import sys; from gaussiancross.app.cli import main; sys.exit(main())", command]
-    words = [*program, *options, *size, "--run-dir", str(tmp_path / "run"), "--device", "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *words], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    if command == "clipgs":
+        write_shape_triplets(tmp_path)
+    words = [command, *options, "--run-dir", str(tmp_path / "run"), "--device", "cpu"]
+    done = torchrun(tmp_path, "-m", "gaussiancross", *words)
     assert done.returncode == 0, done.stderr[-3000:]
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert steps[0] == 1 and steps[-1] == 2

@@ -110,6 +110,14 @@ def test_what_is_not_finite_is_never_saved(tmp_path, where):
     assert names(line) == ["step-000000004"]
 
 
+def test_moments_that_are_not_finite_are_not_saved_with_finite_weights(tmp_path):
+    line = Line(tmp_path)
+    line.fit(console=QUIET)
+    line.optimizer.state[line.model.bias]["exp_avg"].fill_(float("nan"))
+    with pytest.raises(RunError, match=r"exp_avg not finite, nothing was saved"):
+        line.save()
+
+
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path):
     errors = []
 

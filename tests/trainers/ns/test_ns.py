@@ -247,7 +247,7 @@ class TestRun:
         with pytest.raises(SystemExit) as stop:
             GaussianCrossTrainer(config).setup()
         error = capsys.readouterr().err
-        assert stop.value.code == 130 and "ns-train gaussiancross-tiny" in error and "nothing was saved" in error
+        assert stop.value.code == 130 and "ns-train gaussiancross-tiny" in error and "Interrupted at once" in error
 
 
 class TestEval:

@@ -161,3 +161,21 @@ def test_a_batch_is_copied_while_the_one_before_is_used(config, monkeypatch):
         events.append("step")
         assert_same(batch.to(CPU), expected)
     assert events == ["copy", "copy", "step", "wait", "copy", "step", "wait"]
+
+
+def test_on_cuda_all_cores_but_one_prepare_batches_that_are_pinned(config, monkeypatch):
+    pinned, pools = [], []
+    joined = module._joined
+
+    def watched(data, pool, joiner, start, workers, cuda):
+        pools.append(workers)
+        return joined(data, pool, joiner, start, workers, cuda)
+
+    monkeypatch.setattr(module, "_joined", watched)
+    monkeypatch.setattr(module, "_cores", lambda: 4)
+    monkeypatch.setattr(module, "copied_ahead", lambda batches, device: batches)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(id(tensor)) or tensor)
+    with closing(feed(data_of(config), 0, torch.device("cuda"))) as batches:
+        batch = next(batches)
+    assert pools == [3] and isinstance(batch.views[0], PackedViews)
+    assert {id(batch.points.feat), id(batch.views[0].color), id(batch.views[2].teacher)} <= set(pinned)

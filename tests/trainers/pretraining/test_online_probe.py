@@ -16,25 +16,7 @@ from gaussiancross.trainers.pretraining.online_probe import LinearProbe, OnlineP
 from gaussiancross.trainers.pretraining.runs import find_checkpoint, load_probe, load_run
 from gaussiancross.trainers.pretraining.timeline import list_frames
 from gaussiancross.trainers.pretraining.trainer import Pretrainer
-from helpers.box_room import SIZE, SMALL, write_box_room
-
-
-class Walls:
-    """A capture whose points carry the wall that they lie on as their class; a tenth of them no class."""
-
-    class_names = ("west", "east", "south", "north", "floor", "ceiling", "never seen")
-
-    def __init__(self, inner) -> None:
-        self.inner, self.names, self.frames = inner, inner.names, inner.frames
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def scene(self, index: int) -> PointScene:
-        scene = self.inner.scene(index)
-        segment = np.stack([scene.coord, SIZE - scene.coord], 2).reshape(-1, 6).argmin(1)
-        segment[::10] = -1
-        return replace(scene, segment=segment)
+from helpers.box_room import SMALL, Walls, write_box_room
 
 
 @pytest.fixture(scope="module")
