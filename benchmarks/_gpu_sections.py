@@ -56,7 +56,7 @@ SECTIONS = {
         Section("full", _SPEED, 45, 150),
         Section("floor", _SPEED, 30, 120),
         Section("sizes", _SPEED, 60, 200),
-        Section("switches", _SPEED, 90, 300),
+        Section("switches", "_gpu_switches", 150, 400),
         Section("viewer", _SPEED, 30, 120),
         Section("tests", _HERE, 60, 500),
     )
@@ -160,9 +160,8 @@ def tests(options: SimpleNamespace) -> dict[str, Any]:
     """The tests marked ``gpu``, one file after the other; files that cannot be imported here count as failed."""
     if not TESTS.is_dir():
         return {"not run": "the tests are not installed: run from a checkout"}
-    names = sorted(p for p in TESTS.rglob("test_*.py") if "mark.gpu" in p.read_text(encoding="utf-8"))
     results, bad = {}, 0
-    for path in names:
+    for path in gpu_test_files():
         command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", str(path)]
         started = time.monotonic()
         try:
@@ -179,12 +178,17 @@ def tests(options: SimpleNamespace) -> dict[str, Any]:
     return {"files": len(results), "failed files": bad, "summaries": results, "passed": bad == 0}
 
 
+def gpu_test_files() -> list[Path]:
+    """The test files that carry the mark ``gpu``."""
+    return sorted(p for p in TESTS.rglob("test_*.py") if "mark.gpu" in p.read_text(encoding="utf-8"))
+
+
 def main() -> int:
-    name, given, answer = sys.argv[1:]
+    name, options, answer = sys.argv[1:]
     section = SECTIONS[name]
     module = importlib.import_module(f"{__package__}.{section.module}")
     function: Callable[[SimpleNamespace], dict[str, Any]] = getattr(module, name)
-    Path(answer).write_text(json.dumps(function(SimpleNamespace(**json.loads(given)))))
+    Path(answer).write_text(json.dumps(function(SimpleNamespace(**json.loads(options)))))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The sections of `bench gpu`: "how fast". Steps at the paper's scale: time, memory, parts, bare kernels, options."""
+"""The sections of `bench gpu`: "how fast". Steps at the paper's scale: time, memory, parts, bare kernels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -19,11 +20,14 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from ..core.data.batch import Batch
+from ..core.data.packed import map_tensors
 from ..core.sparse.fast import FastConv
 from ..core.sparse.spconv_backend import SpconvLayer
 from ..core.splat import cpu as cpu_splat
 from ..trainers.engine.live import LiveFeed
-from ..trainers.pretraining.data import PretrainData
+from ..trainers.pretraining.data import PretrainData, join
+from ..trainers.pretraining.feed import copied_ahead
 from ..trainers.pretraining.presets import FULL
 from ..trainers.pretraining.trainer import Pretrainer
 from ._data import BoxRooms, RandomTeacher
@@ -40,10 +44,10 @@ POINTS = 200_000
 def full(options: SimpleNamespace) -> dict[str, Any]:
     """Time, memory, parts and slowest kernels of a step."""
     with trainer_of(options) as trainer:
-        batches = [trainer.batch(k) for k in range(2)]
+        batches = batches_of(trainer, 2)
         found = measured(options, trainer, batches)
         with PartTimer(trainer.model, trainer.optimizer, trainer.device) as timer:
-            for batch in batches:
+            for batch in islice(copied_in_turn(trainer, batches), 2):
                 with timer.step():
                     trainer.train_step(batch)
         found["parts_ms"] = {f"{part}, {way}": ms for (part, way), ms in timer.median().items()}
@@ -59,45 +63,10 @@ def sizes(options: SimpleNamespace) -> dict[str, Any]:
     for size in (1, 2) if options.size == "small" else (1, 2, 8):
         with trainer_of(SimpleNamespace(**{**vars(options), "batch_size": size})) as trainer:
             try:
-                one = measured(options, trainer, [trainer.batch(0)])
+                one = measured(options, trainer, batches_of(trainer, 1))
                 found[f"batch {size}"] = f"{one['step s']:.3f} s, {one['memory GB']:.1f} GB"
             except torch.cuda.OutOfMemoryError:
                 found[f"batch {size}"] = "out of memory"
-    return found
-
-
-def switches(options: SimpleNamespace) -> dict[str, Any]:
-    """Seconds per step with one option changed at a time."""
-
-    def no_amp(trainer: Pretrainer) -> None:
-        trainer._amp = False
-
-    def torch_convolutions(trainer: Pretrainer) -> None:
-        trainer.model.backbone.backend = "torch"
-
-    def tf32(trainer: Pretrainer) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = True
-
-    def benchmark(trainer: Pretrainer) -> None:
-        torch.backends.cudnn.benchmark = True
-
-    changes: dict[str, tuple[dict[str, Any], Callable[[Pretrainer], None]]] = {
-        "as it is": ({}, lambda trainer: None),
-        "float32": ({}, no_amp),
-        "TF32 products": ({}, tf32),
-        "cudnn.benchmark": ({}, benchmark),
-        "torch sparse backend": ({}, torch_convolutions),
-        "no point loss": ({"point_weight": 0.0}, lambda trainer: None),
-        "28 channels": ({"head": replace(FULL.model.head, feature_dim=28)}, lambda trainer: None),
-        "micro-batches of 1": ({"micro_batch": 1}, lambda trainer: None),
-    }
-    found: dict[str, Any] = {}
-    for name, (model, change) in changes.items():
-        flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
-        with trainer_of(options, **model) as trainer:
-            change(trainer)
-            found[name] = measured(options, trainer, [trainer.batch(0)])["step s"]
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = flags
     return found
 
 
@@ -111,7 +80,7 @@ def viewer(options: SimpleNamespace) -> dict[str, Any]:
 
     feed = LiveFeed()
     with trainer_of(options, feed=feed) as trainer:
-        batches = [trainer.batch(0)]
+        batches = batches_of(trainer, 1)
         alone = measured(options, trainer, batches)
         feed.wants_snapshot.set()
         trainer._publish(always=True)
@@ -147,11 +116,10 @@ def floor(options: SimpleNamespace) -> dict[str, Any]:
     convolutions); their sum is the floor of a step that is built from them.
     """
     with trainer_of(options) as trainer:
-        batch = trainer.batch(0)
-        step = measured(options, trainer, [batch])["step s"]
+        step = measured(options, trainer, batches_of(trainer, 1))["step s"]
         calls: dict[str, list[Callable[[], Any]]] = {"splat": [], "sparse": [], "dense U-Net": []}
         with recorded(trainer, calls):
-            trainer.train_step(batch)
+            trainer.train_step(trainer.batch(0))
         found: dict[str, Any] = {"step s": step}
         for name, recordings in calls.items():
             found[f"{name} calls"] = len(recordings)
@@ -165,7 +133,7 @@ def recorded(trainer: Pretrainer, calls: dict[str, list[Callable[[], Any]]]) -> 
     """Record the kernels' calls of a step; each recording calls the kernel again, on copies that take gradients."""
     amp = trainer._amp
 
-    def again(kind: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def record(kind: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         args, kwargs = tuple(map(copied, args)), {k: copied(v) for k, v in kwargs.items()}
 
         def call() -> Any:
@@ -174,39 +142,39 @@ def recorded(trainer: Pretrainer, calls: dict[str, list[Callable[[], Any]]]) -> 
 
         calls[kind].append(call)
 
-    def watching(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def recording(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         inside = False
 
-        def watched(*args: Any, **kwargs: Any) -> Any:
+        def recorded_call(*args: Any, **kwargs: Any) -> Any:
             nonlocal inside
             if inside:  # the U-Net calls itself with other types or shapes
                 return function(*args, **kwargs)
-            again(kind, function, args, kwargs)
+            record(kind, function, args, kwargs)
             inside = True
             try:
                 return function(*args, **kwargs)
             finally:
                 inside = False
 
-        return watched
+        return recorded_call
 
     net = trainer.model.lattice_net
-    patches = [mock.patch.object(net, "forward", watching("dense U-Net", net.forward))]
+    patches = [mock.patch.object(net, "forward", recording("dense U-Net", net.forward))]
     if trainer.device.type == "cuda":
         import gsplat
 
-        patches.append(mock.patch.object(gsplat, "rasterization", watching("splat", gsplat.rasterization)))
+        patches.append(mock.patch.object(gsplat, "rasterization", recording("splat", gsplat.rasterization)))
         adapter = SpconvLayer.__call__
 
         def watched_layer(layer: SpconvLayer, features: Tensor, grid: Any, weight: Any, key: str) -> Any:
             out = adapter(layer, features, grid, weight, key)  # makes the layer and its kernel map
-            again("sparse", lambda x, w: _bare_spconv(layer, x, w, grid, key), (features, weight), {})
+            record("sparse", lambda x, w: _bare_spconv(layer, x, w, grid, key), (features, weight), {})
             return out
 
         patches.append(mock.patch.object(SpconvLayer, "__call__", watched_layer))
     else:
-        patches.append(mock.patch.object(cpu_splat, "composite", watching("splat", cpu_splat.composite)))
-        patches.append(mock.patch.object(FastConv, "apply", watching("sparse", FastConv.apply)))
+        patches.append(mock.patch.object(cpu_splat, "composite", recording("splat", cpu_splat.composite)))
+        patches.append(mock.patch.object(FastConv, "apply", recording("sparse", FastConv.apply)))
     for patch in patches:
         patch.start()
     try:
@@ -283,17 +251,32 @@ def trainer_of(options: SimpleNamespace, feed: LiveFeed | None = None, **changes
         torch.cuda.empty_cache()
 
 
-def measured(options: SimpleNamespace, trainer: Pretrainer, batches: list[Any]) -> dict[str, Any]:
+def batches_of(trainer: Pretrainer, count: int) -> list[Batch]:
+    """The first batches; on CUDA packed and pinned, as the feed hands them over (these rooms' images are float32)."""
+    if trainer.device.type != "cuda":
+        return [trainer.batch(step) for step in range(count)]
+    data = trainer.data
+    packed = [join([data.slot(step, slot, packed=True) for slot in data.slots]) for step in range(count)]
+    return [map_tensors(batch, Tensor.pin_memory) for batch in packed]
+
+
+def copied_in_turn(trainer: Pretrainer, batches: list[Batch]) -> Iterator[Batch]:
+    """Repeat batches without end; pinned ones are copied to the device one step ahead, as in a training."""
+    pinned = trainer.device.type == "cuda" and batches[0].points.coord.is_pinned()
+    return copied_ahead(cycle(batches), trainer.device) if pinned else cycle(batches)
+
+
+def measured(options: SimpleNamespace, trainer: Pretrainer, batches: list[Batch]) -> dict[str, Any]:
     """Median seconds, peak memory and losses of the steps after two that compile and choose kernels."""
-    device = trainer.device
-    losses = [trainer.train_step(batches[k % len(batches)])["loss/total"] for k in range(2)]
+    device, source = trainer.device, copied_in_turn(trainer, batches)
+    losses = [trainer.train_step(next(source))["loss/total"] for _ in range(2 if device.type == "cuda" else 1)]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     seconds = []
-    for k in range(options.steps):
+    for _ in range(options.steps):
         wait(device)
         started = time.perf_counter()
-        metrics = trainer.train_step(batches[k % len(batches)])
+        metrics = trainer.train_step(next(source))
         wait(device)
         seconds.append(time.perf_counter() - started)
         losses.append(metrics["loss/total"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from unittest import mock
 import torch
 import tyro
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from ..app.scenes.predicted import DEVICE_BYTES
 from ..core.losses.gaussiancross import depth_l1, rgb_l1
 from ..core.losses.points import sum_of_cosines
 from ..core.models import GaussianCross, GaussianCrossConfig
@@ -53,7 +57,13 @@ def main() -> int:
     rows = [
         (part, ", ".join(f"{table[batch][part] / GB:.1f}" for batch in BATCHES)) for part in next(iter(table.values()))
     ]
-    report = {"batches": {str(k): v for k, v in table.items()}, "environment": environment(torch.device("cpu"))}
+    report: dict[str, Any] = {
+        "batches": {str(k): v for k, v in table.items()},
+        "environment": environment(torch.device("cpu")),
+    }
+    beside = viewer(args)
+    rows += [(f"a viewer beside: {part}", f"{size / GB:.2f}") for part, size in beside.items()]
+    report["viewer"] = beside
     heading = ("GB with batches of " + ", ".join(map(str, BATCHES)), "kept")
     write_report(args.out, "memory", report, markdown(heading, rows))
     return 0
@@ -87,6 +97,73 @@ def account(args: Memory, batch: int) -> dict[str, int]:
     }
     kept = sum(parts.values())
     return parts | {"sum": kept, "sum and working memory": kept + max(working.values())}
+
+
+def viewer(args: Memory) -> dict[str, int]:
+    """Bytes by part of what a viewer adds on the device that trains, where every anchor is kept.
+
+    `app.scenes.source.LiveSource` keeps one scene there, and a second network, which computes in mixed precision.
+    """
+    with torch.device("meta"), torch.no_grad():
+        config = GaussianCrossConfig(**{**vars(FULL.model), "teacher_dim": args.dim})
+        model = GaussianCross(config).eval()
+        cells, width, inner = math.prod(config.lattice_shape), config.channels[-1], config.lattice_channels
+        features = config.head.feature_dim
+        voxels = 2 * args.voxels  # nothing is masked
+        scene = 4 * (cells * (14 + features) + voxels * width)
+        words = 4 * cells * args.dim
+        every = mock.patch.object(model.head, "keep", lambda opacities, sizes: (torch.arange(cells), list(sizes)))
+        exact = mock.patch.object(torch, "is_autocast_enabled", lambda *_: False)
+        with every, exact:
+            net, head = model.lattice_net.to(torch.bfloat16), model.head.to(torch.bfloat16)  # as autocast computes
+            shape, at = (1, width, *config.lattice_shape), torch.empty(cells, 3)
+            volume = peak_bytes(lambda: net(torch.empty(shape, dtype=torch.bfloat16)))
+            heads = peak_bytes(lambda: head.scenes(torch.empty(cells, inner, dtype=torch.bfloat16), at, at, [cells]))
+    parts = {
+        "weights": 4 * sum(p.numel() for p in model.parameters()),
+        "scene, and the one before": 2 * scene,
+        "features for words": words if words <= DEVICE_BYTES else 0,
+        # The volume is kept until its scene is done, the backbone's maps until its features are.
+        "network": max(
+            volume, heads + 2 * cells * inner, 1024 * voxels + sum(2 * 27 * 4 * int(s * voxels) for s in SHARES)
+        ),
+    }
+    return parts | {"sum": sum(parts.values())}
+
+
+class _Peak(TorchDispatchMode):
+    """Adds up the storages that are alive.
+
+    Attributes:
+        peak: largest sum so far, bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._now = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._alive:
+                storage = tensor.untyped_storage()
+                self._alive.add(storage._cdata)
+                self._now += storage.nbytes()
+                self.peak = max(self.peak, self._now)
+                weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
+        return out
+
+    def _free(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self._now -= size
+
+
+def peak_bytes(function: Callable[[], Any]) -> int:
+    """Largest number of bytes of tensors that ``function`` holds at a time."""
+    with _Peak() as counter:
+        function()
+    return counter.peak
 
 
 def kept_bytes(function: Callable[[], Any], without: nn.Module | None = None) -> int:

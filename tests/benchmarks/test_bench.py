@@ -60,3 +60,27 @@ def test_every_benchmark_has_help(name, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["bench", name, "--help"])
     assert ended.value.code == 0 and f"gaussiancross bench {name}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_large_measures_a_building(tmp_path):
+    args = ["bench", "large", "--points", "0.02", "0.15", "--rooms", "1", "--only", "view", "embed"]
+    assert cli.main([*args, "--out", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "large.json").read_text())["rows"]
+    assert [(row["points"], row["command"]) for row in rows] == [
+        (0.02, "view"),
+        (0.02, "embed"),
+        (0.15, "view"),
+        (0.15, "embed"),
+    ]
+    assert all(row["peak_gb"] > 0.1 for row in rows) and (tmp_path / "large.png").is_file()
+
+
+@pytest.mark.slow
+def test_formats_measures_reading_and_writing(tmp_path):
+    assert cli.main(["bench", "formats", "--count", "3000", "--formats", "ply", "spz", "--out", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "formats.json").read_text())["rows"]
+    ours = [(row["format"], row["action"]) for row in rows if row["library"] == "gaussiancross"]
+    assert ours == [("ply", "write"), ("ply", "read"), ("spz", "write"), ("spz", "read")]
+    assert all(row["seconds"] > 0 for row in rows if row["library"] == "gaussiancross")
+    assert "| `.spz` | gaussiancross |" in (tmp_path / "formats.md").read_text()

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from gaussiancross.app import cli
-from gaussiancross.benchmarks.memory import BATCHES, Memory, account, kept_bytes
+from gaussiancross.benchmarks.memory import BATCHES, Memory, account, kept_bytes, peak_bytes, viewer
 
 
 def test_feed_prints_ceilings(tmp_path, capsys):
@@ -24,6 +24,10 @@ def test_kept_bytes_are_those_of_autograd():
     assert kept_bytes(lambda: layer(x).relu(), layer) == 4 * (10 * 8 + 10 * 4)  # input of the layer, output of the ReLU
 
 
+def test_peak_bytes_are_those_alive_at_a_time():
+    assert peak_bytes(lambda: torch.zeros(10).add(1).mul(2).sum()) == 2 * 40
+
+
 @pytest.fixture(scope="module")
 def table():
     return {batch: account(Memory(), batch) for batch in (1, 4, 8)}
@@ -31,6 +35,12 @@ def table():
 
 def test_the_paper_s_scale_fits_into_24_and_40_gb(table):
     assert table[4]["sum and working memory"] < 24e9 and table[8]["sum and working memory"] < 40e9
+
+
+@pytest.mark.parametrize("dim", [512, 1280])
+def test_a_viewer_adds_at_most_1_gb(dim):
+    parts = viewer(Memory(dim=dim))
+    assert 0.5e9 < parts["sum"] <= 1e9 and parts["network"] > parts["weights"] > 1e8
 
 
 def test_every_part_grows_with_the_batch_at_most(table):

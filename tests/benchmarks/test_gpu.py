@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 from gaussiancross.app import cli
-from gaussiancross.benchmarks import _gpu_inputs, _gpu_sections, gpu
+from gaussiancross.benchmarks import _gpu_inputs, _gpu_sections, _gpu_speed, _gpu_switches, gpu
+from gaussiancross.core.data.packed import PackedViews
 from gaussiancross.core.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 SMALL = gpu.Gpu(device="cpu", size="small", steps=2, batch_size=2, teacher_dim=8)
-QUICK = ("splat", "sparse", "step")
-SLOW = tuple(name for name in _gpu_sections.SECTIONS if name not in (*QUICK, "versions", "tests"))
+CHECKS = ("splat", "sparse", "step", "learn", "resume")
+OTHERS = ("versions", "tests", "floor", "switches")
+"""Sections with a test of their own."""
+MEASURES = tuple(name for name in _gpu_sections.SECTIONS if name not in (*CHECKS, *OTHERS))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The tensors are tiny: more threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +47,69 @@ def run_here(name, inputs):
     return result
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", CHECKS)
 def test_checks_hold_on_the_cpu(inputs, name):
     assert run_here(name, inputs)["passed"]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_measurements_run_on_the_cpu(inputs, name):
+    found = run_here(name, inputs)
+    assert found.pop("passed", True) and found
+    times = [v for k, v in found.items() if k.endswith(("step s", "picture s"))]
+    assert all(v > 0 for v in times)
+
+
+@pytest.mark.slow  # sixteen trainings
+def test_every_switch_runs_on_the_cpu(inputs):
+    found = run_here("switches", inputs)
+    assert list(found) == list(_gpu_switches.SWITCHES) and min(found.values()) > 0
+
+
+def test_batches_for_a_gpu_are_those_of_the_feed(monkeypatch):
+    """On CUDA, steps are measured with packed and pinned batches, as a training gets them."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    data = _gpu_inputs.small_data(2, "small")
+    trainer = SimpleNamespace(device=torch.device("cuda"), data=data)
+    for packed, plain in zip(_gpu_speed.batches_of(trainer, 2), (data.batch(0), data.batch(1)), strict=True):
+        assert isinstance(packed.views[0], PackedViews) and any(t is packed.views[0].depth for t in pinned)
+        assert torch.equal(packed.points.feat, plain.points.feat)
+        torch.testing.assert_close(packed.to("cpu").views[1].depth, plain.views[1].depth, rtol=0, atol=1e-3)
+
+
+FILES = {
+    "test_good.py": "def test_it():\n    pass\n",
+    "test_bad.py": "def test_it():\n    assert 1 == 2\n",
+    "test_absent.py": "import package_that_is_not_installed\n",
+    "test_long.py": "def test_it():\n    pass\n",
+}
+
+
+def test_a_file_of_gpu_tests_that_fails_ends_no_other(monkeypatch, tmp_path):
+    """One of these cannot be imported where packages are missing, and one takes longer than its limit."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu\n")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(f"{text}\nimport pytest\npytestmark = pytest.mark.gpu\n")
+    monkeypatch.setattr(_gpu_sections, "TESTS", tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    run = subprocess.run
+
+    def limited(command, **options):
+        if command[-1].endswith("test_long.py"):
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", limited)
+    found = _gpu_sections.tests(SimpleNamespace())
+    assert found["files"] == 4 and found["failed files"] == 3 and not found["passed"]
+    assert found["summaries"]["test_good.py"].startswith("1 passed")
+    assert "longer than 60 s" in found["summaries"]["test_long.py"]
+
+
+def test_gpu_tests_are_found():
+    names = {p.name for p in _gpu_sections.gpu_test_files()}
+    assert {"test_splat_gpu.py", "test_sparse_gpu.py", "test_doctor.py"} <= names
 
 
 def test_a_wrong_result_fails(inputs, monkeypatch):
@@ -56,12 +130,6 @@ def test_the_floor_replays_the_kernels_of_a_step(inputs):
     assert found["passed"] and found["splat calls"] >= 2 and found["sparse calls"] > 20
     bare = [found[f"bare {name} s"] for name in ("splat", "sparse", "dense U-Net")]
     assert found["floor s"] == pytest.approx(sum(bare)) and min(bare) > 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in SLOW if n != "floor"])
-def test_every_section_runs_on_the_cpu(inputs, name):
-    assert run_here(name, inputs).get("passed", True)
 
 
 def test_inputs_come_first(tmp_path):
