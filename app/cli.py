@@ -7,6 +7,8 @@ imported when it is run, so that `gaussiancross --help` and `gaussiancross docto
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import sys
 from collections.abc import Sequence
 from traceback import print_exc
@@ -40,9 +42,9 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 1: a negative result (`doctor`), or a `RunError`. 2: an `InputError`. 130: Ctrl-C, or a signal that ended a
-    training early, after a checkpoint. Errors are printed as one sentence on stderr, with ``--traceback`` after their
-    traceback; any other exception is a bug and keeps its traceback.
+    0: done. 1: a negative result (`doctor`), a `RunError` or an `OSError`. 2: an `InputError`. 130: Ctrl-C, or a
+    signal that ended a training early, after a checkpoint. Errors are printed as one sentence on stderr, with
+    ``--traceback`` after their traceback; any other exception is a bug and keeps its traceback.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if traceback := TRACEBACK in args:
@@ -59,12 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise InputError(f"gaussiancross {name}", "one of " + ", ".join(COMMANDS), "an unknown command")
-        return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
+        try:
+            return importlib.import_module(COMMANDS[name][0]).main(rest) or 0
+        finally:
+            sys.stdout.flush()  # before the interpreter does, which would print a traceback where the pipe is closed
     except (InputError, RunError) as error:
         if traceback:
             print_exc()
         complain(str(error))
         return 2 if isinstance(error, InputError) else 1
+    except OSError as error:  # a file that may not be read, a folder in the place of a file, a broken disk
+        if traceback:
+            print_exc()
+        if isinstance(error, BrokenPipeError) and discard_closed_stdout():
+            return 1
+        complain(f"{error.filename or name}: {error.strerror or error}")
+        return 1
     except KeyboardInterrupt:
         if traceback:
             print_exc()
@@ -75,6 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         complain(f"`gaussiancross {name}` needs the package {error.name!r}; `gaussiancross doctor` says how to get it.")
         return 2
+
+
+def discard_closed_stdout() -> bool:
+    """Whether nobody reads stdout any more, as after `| head`; what is left to write is then discarded."""
+    stdout = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(stdout, select.POLLOUT)
+    closed = any(events & select.POLLERR for _, events in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return closed
 
 
 def usage() -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from ...core.datasets.prepare.tasks import Task, existing_parent, run_tasks
 from ...core.errors import InputError
 from ...core.io.atomic import atomic_dir
-from ...core.io.json_files import parse_json
+from ...core.io.json_files import read_json
 
 OPTIONS = "prepare.json"
 """File with the options that a folder was prepared with."""
@@ -45,7 +45,7 @@ def keep_options(out: Path, options: Options) -> None:
 
 def _options(out: Path) -> Options:
     try:
-        kept = parse_json((out / OPTIONS).read_bytes())
+        kept = read_json(out / OPTIONS)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -35,6 +35,7 @@ from ..objects.search import (
     classify,
     embed_files,
     find_objects,
+    known_labels,
     load_gallery,
     open_tower,
     query_vector,
@@ -231,6 +232,9 @@ def run_classify(options: Classify, console: Console) -> int:
     labels = read_labels(options.labels)
     model, tower = _model(options.model, options.device)
     opened = open_tower(options.tower or tower, model.config.embed_dim)
+    labels, unknown = known_labels(opened.text, labels)
+    for sentence in unknown:
+        console.print(sentence, style="yellow", soft_wrap=True, markup=False)
     embedded = _embed(model, options.objects, options.up, console)
     scores = classify(model, embedded.vectors, opened, labels)
     table = Table("object", *(f"{i + 1}." for i in range(min(options.top, len(labels)))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from ...core.io import write_points
 from ...core.io.formats import points_of_gaussians
 from ...core.io.pretrained import BUILTIN
 from ...core.models import load_pretrained
+from ...core.nn.block_files import write_features
+from ...core.nn.blocks import block_voxels, encode_in_blocks, plan_blocks
+from ...core.nn.encode import voxels_of
+from ...core.nn.spunet import SpUNet
 from ...core.report import Report
 from ...trainers.pretraining.runs import find_checkpoint
 from ..reporting import ConsoleReport
@@ -28,7 +33,11 @@ from ..scenes.open import SceneSpec, open_scene
 
 @dataclass(frozen=True)
 class Embed:
-    """Write the features [N, C] of a scene's points, in their order in the file."""
+    """Write the features [N, C] of a scene's points, in their order in the file.
+
+    Large scenes are computed in overlapping blocks. Finished blocks are stored beside the file: the same
+    command goes on with them after an interruption.
+    """
 
     scene: tyro.conf.Positional[str]
     """Anything that `gaussiancross view` opens; a run or saved model stands for the scenes of its own data set."""
@@ -46,6 +55,10 @@ class Embed:
     """Concatenate the features of all stages instead of the last stage's alone."""
     points: Path | None = None
     """Also write the points as a PLY, in the same order."""
+    block_voxels: int | None = None
+    """Voxels computed at once, at most; by default what takes about 2 GB with this model."""
+    overlap: float | None = None
+    """Margin of a block (m); by default all that the model sees, so that blocks leave no trace in the features."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Device of the model; "auto" takes CUDA if available."""
 
@@ -60,18 +73,37 @@ def run(options: Embed, console: Console | None = None) -> int:
     for path, ending in ((options.out, ".npy"), (options.points, ".ply")):
         if path is not None and (path.suffix.lower() != ending or not path.absolute().parent.is_dir()):
             raise InputError(path, f"a {ending} file in a folder that exists", "another name or no such folder")
+    if options.block_voxels is not None and options.block_voxels < 1:
+        raise InputError("--block-voxels", "a number above 0", str(options.block_voxels))
+    if options.overlap is not None and not 0 <= options.overlap < math.inf:
+        raise InputError("--overlap", "metres, 0 or more", str(options.overlap))
     own_model = find_checkpoint(Path(options.scene).expanduser())
     model = load_pretrained(options.model or own_model or BUILTIN).to(pick_device(options.device))
+    backbone = model if isinstance(model, SpUNet) else model.backbone
     with ConsoleReport(f"reading {options.scene}") as report:
         scene = read_scene(options, report)
-    with console.status(f"{len(scene):,} points …"):
-        features = model.encode(scene.coord, scene.color, scene.normal, hypercolumn=options.hypercolumn).numpy()
-    np.save(options.out, features)
+    with ConsoleReport(f"{len(scene):,} points") as report:
+        rows, width = len(scene), write_scene(options, backbone, scene, report)
     if options.points is not None:
         write_points(options.points, scene)
-    rows, width = features.shape
     console.print(f"{options.out}: {rows:,} points × {width} features of {scene.name}", highlight=False, markup=False)
     return 0
+
+
+def write_scene(options: Embed, backbone: SpUNet, scene: PointScene, report: Report) -> int:
+    """Write the features, in blocks if there are too many voxels for one; return their number per point."""
+    found = voxels_of(scene.coord, scene.color, scene.normal, backbone.voxel_size)
+    budget = options.block_voxels or block_voxels(backbone)
+    overlap = None if options.overlap is None else math.ceil(options.overlap / backbone.voxel_size)
+    plan = plan_blocks(found.points.grid_coord.numpy(), budget, backbone.reach, overlap)
+    if len(plan.blocks) == 1:
+        features = encode_in_blocks(backbone, found.points, budget, options.hypercolumn)[found.inverse]
+        np.save(options.out, features.numpy())
+        return features.shape[1]
+    if plan.overlap < backbone.reach:
+        shown = (plan.overlap * backbone.voxel_size, backbone.reach * backbone.voxel_size)
+        report.notice(f"blocks overlap by {shown[0]:.1f} m, the model sees {shown[1]:.1f} m: features at seams differ")
+    return write_features(backbone.eval(), found, plan, budget, options.out, options.hypercolumn, report)
 
 
 def read_scene(options: Embed, report: Report) -> PointScene:

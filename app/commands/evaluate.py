@@ -93,7 +93,7 @@ def run(options: Eval, console: Console | None = None) -> int:
         "data": config.data.data,
         "teacher": config.data.teacher,
         "device": str(device),
-        "metrics": {k: {"mean": float(v.nanmean()), "values": _json_ready(v)} for k, v in rows.items()},
+        "metrics": {k: measured(v) for k, v in rows.items()},
     }
     (out / "metrics.json").write_text(json.dumps(summary, indent=1))
     when = "" if step is None else f", step {step}"
@@ -114,6 +114,10 @@ def metrics_table(rows: dict[str, Tensor], title: str) -> Table:
     return table
 
 
-def _json_ready(values: Tensor) -> list[float | None]:
-    """Replace NaN, which JSON lacks, by None."""
-    return [float(v) if bool(v.isfinite()) else None for v in values]
+def measured(values: Tensor) -> dict[str, float | list[float | None] | None]:
+    """ "mean" of the finite values and all "values" of a measure, with None for NaN and inf, which JSON lacks."""
+    finite = values[values.isfinite()]
+    return {
+        "mean": float(finite.mean()) if len(finite) else None,
+        "values": [float(v) if bool(v.isfinite()) else None for v in values],
+    }

@@ -113,6 +113,9 @@ class TableOf:
 def print_table(task: Task, args: Sequence[str], console: Console | None = None) -> int:
     """All rows."""
     options = tyro.cli(TableOf, args=list(args), prog=f"gaussiancross {task} table")
+    for folder in options.runs if options.runs != TableOf.runs else ():  # without runs, the published figures
+        if not folder.exists():
+            raise InputError(folder, "a folder of runs", "no such folder")
     (console or Console()).print(published_table(compare(find_results(options.runs))))
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -119,8 +119,6 @@ def run_query(options: QueryCommand, opened: OpenScene, state: SceneState) -> tu
     features = words_for(state, opened.encoder, opened.channels, opened.calibration)
     if isinstance(features, str):
         raise InputError(options.scene, "features that text can be compared with", features.rstrip("."))
-    if features.calibration is None:
-        features = replace(features, doubt=lambda: "no cut was fitted to these features")
     images = [image_example(path, opened.teacher) for path in options.images]
     targets = (*options.phrases, *images, *position_examples(options.at, state))
     template = options.template or template_for(features.encoder)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -21,21 +20,17 @@ from ...core.io.frames import evenly_spaced
 from ...core.io.images import write_color
 from ...core.metrics.image import psnr
 from ...trainers.gaussian_fitting import RefineConfig, TargetViews, read_views, refine_gaussians
-from ...trainers.gaussian_fitting.object import surface_gaussians
 from ...trainers.gaussian_fitting.scene import render, view_psnr
 from ..export.files import splats_work
+from ..export.refining import split_views, start_gaussians
 from ..export.work import finish
-from ..query.search import FAINT
 from ..render.colors import Image, to_image
 from ..render.draw import Cell, sheet
 from ..reporting import ConsoleReport
 from ..scenes.geometry import world_gaussians
-from ..scenes.nearest import tree
 from ..scenes.open import SceneSpec, open_scene
 from ..scenes.source import SceneState
 
-HELD_OUT = 8
-"""Every n-th frame is held out, where the data set holds none out itself."""
 SHOWN = 4
 """Held-out frames in the picture."""
 
@@ -119,7 +114,7 @@ def target_views(spec: SceneSpec, state: SceneState, width: int) -> tuple[Target
     """Views to fit and held-out views of a scene that was opened at ``spec.split``.
 
     Where the training split has other frames of the same scene (captures), these are fitted and the scene's own ones
-    held out; elsewhere every `HELD_OUT`-th of its own.
+    held out; elsewhere every eighth of its own.
 
     Raises:
         InputError: fewer than two posed frames.
@@ -134,35 +129,7 @@ def target_views(spec: SceneSpec, state: SceneState, width: int) -> tuple[Target
             return read_views(other, width), own
     if len(own) < 2:
         raise InputError(state.name, "two or more posed frames, to hold one out", "1")
-    held = list(range(HELD_OUT // 2, len(own), HELD_OUT)) or [len(own) - 1]
-    return own[[i for i in range(len(own)) if i not in held]], own[held]
-
-
-def start_gaussians(state: SceneState, features: bool, most: int) -> Gaussians:
-    """Initial Gaussians in the scene's world: flat ones on up to ``most`` of its points, which are denser than a
-    network's anchors, or the Gaussians of a scene without points. With ``features``, each has those of the scene's
-    nearest visible Gaussian.
-
-    Raises:
-        InputError: no features where they are asked for.
-    """
-    if features and (state.gaussians is None or state.embeddings is None):
-        raise InputError("--features", "a scene whose Gaussians have features", "none", "refine a run, room or capture")
-    if state.points is None:
-        start = world_gaussians(state)
-        return replace(start, features=state.embeddings) if features else start
-    points = state.points
-    if len(points) > most:
-        points = points[np.sort(np.random.default_rng(0).choice(len(points), most, replace=False))]
-    start = surface_gaussians(points.coord, points.color, points.normal if points.normal.any() else None)
-    if not features:
-        return start
-    assert state.embeddings is not None
-    predicted = world_gaussians(state)
-    visible = predicted.opacities >= FAINT
-    visible = visible if bool(visible.any()) else torch.ones_like(visible)
-    nearest = tree(predicted.means[visible].numpy()).query(points.coord)[1]
-    return replace(start, features=state.embeddings.detach().float().cpu()[visible][torch.from_numpy(nearest)])
+    return split_views(own)
 
 
 def comparison(before: Gaussians, after: Gaussians, views: TargetViews) -> Image:

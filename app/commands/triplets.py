@@ -18,7 +18,7 @@ from ...core.datasets.objects.embeddings import embed_triplets
 from ...core.datasets.objects.files import ObjectFile
 from ...core.datasets.objects.triplets import TripletObject, Triplets, splits
 from ...core.errors import InputError
-from ...core.io.json_files import parse_json
+from ...core.io.json_files import read_json
 from ...core.io.renders import read_renders
 from ...core.metrics.zero_shot import zero_shot_scores
 from ...core.teachers import ImageTeacher, make_teacher
@@ -62,14 +62,19 @@ def read_prepared(root: Path) -> list[TripletObject]:
         InputError: no such folder, or a damaged index.
     """
     try:
-        index = parse_json((root / INDEX).read_bytes())
+        index = read_json(root / INDEX)
         if index["format"] != FORMAT or int(index["version"]) > VERSION:
             raise ValueError(f"format {index['format']}, version {index['version']}")
+        for o in index["objects"]:
+            if not all(isinstance(o[key], str) for key in ("id", "file", "caption", "split")):
+                raise TypeError(f"an object with {o}"[:200])
+            if not isinstance(o["class"], (str, type(None))):
+                raise TypeError(f"the class {o['class']}"[:200])
         return [TripletObject(o["id"], o["file"], o["caption"], o["split"], o["class"]) for o in index["objects"]]
     except OSError as error:
         hint = "run `gaussiancross prepare objects` first"
         raise InputError(root, f"prepared objects, with {INDEX}", "none", hint) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
         raise InputError(root / INDEX, "a list of prepared objects", f"a damaged file ({error!r})") from error
 
 

@@ -6,6 +6,7 @@ access.py           which pages may connect; viser_internals.py: private interfa
 session.py          one browser, composed of:
   browser.py          its viser client, jobs and error reports
   view_state.py       what it shows; effects.py: what is redrawn when a field changes
+  address.py          the same in the page's address; history.py: undo
   camera.py           the free camera; pending_move.py: moves that the client has not confirmed
   loader.py           loads scenes and newer weights; requests.py: asks for images
   overlay.py          words over the canvas: legends, names, messages

@@ -37,11 +37,11 @@ def origin_allowed(
     Args:
         origin: the ``Origin`` header; None is allowed, since browsers always send one and programs need not.
         host: the ``Host`` header.
-        bound: address that the server listens on. On a loopback address only loopback origins are allowed, so that a
-            foreign name which resolves to 127.0.0.1 gains nothing; otherwise origin and host must agree, and be an
-            address, a name of this machine, or one of ``names``.
+        bound: address that the server listens on. Origin and host must agree, and be a loopback address or one of
+            ``names``. Other addresses and names of this machine count only if ``bound`` is no loopback address, so
+            that a foreign name which resolves to 127.0.0.1 gains nothing.
         public: address of the public tunnel, whose page is allowed too, or None.
-        names: further names of this machine.
+        names: further names of this machine, such as a proxy's, on any ``bound``.
     """
     if origin is None:
         return True
@@ -56,17 +56,18 @@ def origin_allowed(
         return False
     if public is not None and name == urlsplit(public).hostname:
         return True
-    return same and (is_loopback(name) or (not is_loopback(bound) and _is_own(name, names)))
+    named = name.lower() in {n.lower() for n in names}  # a proxy of this machine, in front of a loopback address
+    return same and (is_loopback(name) or named or (not is_loopback(bound) and _is_own(name)))
 
 
-def _is_own(name: str, names: Collection[str]) -> bool:
+def _is_own(name: str) -> bool:
     """Whether a host name is an address, or a name that only this machine has."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
         own = socket.gethostname().lower()
         short = own.partition(".")[0]
-        return name.lower() in {own, short, f"{short}.local", *(n.lower() for n in names)}
+        return name.lower() in {own, short, f"{short}.local"}
     return True
 
 

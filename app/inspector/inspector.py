@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
+import math
 import socket
 import threading
 import time
@@ -27,7 +29,7 @@ from .access import HEADERS, is_loopback, open_tunnel, refuse_foreign_origins
 from .session import Session
 from .shared import Shared
 from .stream import RenderStream
-from .viser_internals import ignore_share_requests, keep_icon_archive_open, send_headers
+from .viser_internals import ignore_share_requests, keep_icon_archive_open, limit_callback_threads, send_headers
 from .worker import RenderWorker, ThreadTime
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ log = logging.getLogger(__name__)
 
 PULSE = 0.1
 """Seconds between two pulses, which look for changes."""
+
+COLLECT_AFTER = 1.0
+"""Seconds after which the memory of browsers that left is freed: their parts refer to each other, and Python looks for
+such garbage rarely while a network trains."""
+
+CALLBACK_THREADS = 8
+"""Largest number of threads that run callbacks of browsers; these leave all long work to the render thread."""
 
 
 class Inspector:
@@ -98,6 +107,7 @@ class Inspector:
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._collect_at = math.inf
 
         keep_icon_archive_open()
         send_headers(HEADERS)
@@ -108,6 +118,7 @@ class Inspector:
         self._network = ThreadTime(set(threading.enumerate()) - others)
         self._host, self._port = host, self._server.get_port()
         self.public_url: str | None = None
+        limit_callback_threads(self._server, CALLBACK_THREADS)
         ignore_share_requests(self._server)
         refuse_foreign_origins(self._server, host, lambda: self.public_url, names)
         if self._port != port and port != 0:
@@ -208,6 +219,7 @@ class Inspector:
             session = self._sessions.pop(client.client_id, None)
         if session is not None:
             session.close()
+            self._collect_at = time.monotonic() + COLLECT_AFTER
 
     def _render_failed(self, key: Hashable, error: Exception) -> None:
         for session in self.sessions:
@@ -219,19 +231,26 @@ class Inspector:
     def _beat(self) -> None:
         before = time.thread_time()
         while not self._closed.wait(PULSE):
-            sessions, now = self.sessions, time.thread_time()
+            now = time.thread_time()
             self.shared.apply_share()
             self.worker.charge(self._network.since() + now - before)
             before = now
-            if self.feed is not None and any(s.loader.is_up_to_date() for s in sessions):
-                self.feed.wants_snapshot.set()
-            for session in sessions:
-                try:
-                    session.pulse()
-                except Exception as error:
-                    log.exception("inspector: the pulse of a browser failed")
-                    with contextlib.suppress(Exception):
-                        session.browser.report(error)
+            self._pulse_sessions()
+            if time.monotonic() >= self._collect_at:
+                self._collect_at = math.inf
+                gc.collect()
+
+    def _pulse_sessions(self) -> None:
+        sessions = self.sessions
+        if self.feed is not None and any(s.loader.is_up_to_date() for s in sessions):
+            self.feed.wants_snapshot.set()
+        for session in sessions:
+            try:
+                session.pulse()
+            except Exception as error:
+                log.exception("inspector: the pulse of a browser failed")
+                with contextlib.suppress(Exception):
+                    session.browser.report(error)
 
 
 def _serve(host: str, port: int) -> viser.ViserServer:

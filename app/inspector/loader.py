@@ -57,8 +57,12 @@ class SceneLoader:
         browser, model, renderer = self._browser, self._model, self._browser.renderer
         if browser.closed:
             return
-        scene = model.view.scene
-        state = renderer.load(scene)
+        scene, model.failed = model.view.scene, None
+        try:
+            state = renderer.load(scene)
+        except Exception as error:
+            self._requests.load_failed(scene, error)
+            raise
         if model.view.scene != scene:
             return  # another scene was chosen meanwhile
         self.shown_step = self._source.step() if state.step is None else state.step

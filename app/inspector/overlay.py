@@ -21,8 +21,13 @@ _STYLE = (
     f"align-items:flex-start}}.gc-over>div>div{{{_PLATE}}}"
     # viser dims the controls and ignores clicks on them while the server cannot be reached.
     ".gc-gone{display:none}[style*='pointer-events: none'] .gc-gone{display:flex}"
-    # On a phone the panel covers the lower part of the canvas.
-    "@media(max-width:600px){.gc-over{bottom:auto!important;top:52px}}"
+    # On a phone the panel covers the lower part of the canvas; its title folds it, and six tabs fit into a row.
+    "@media(max-width:600px){.gc-over{bottom:auto!important;top:52px}"
+    ".mantine-Paper-root:has([role=tablist]){width:100%!important;max-height:45%!important}"
+    ".mantine-Paper-root:has([role=tablist]) div[style*='width: 20em']{width:100%!important}"
+    ".mantine-Paper-root [role=tab]{padding:.7em .5em!important}"
+    ".mantine-Paper-root div[style*='cursor: pointer']>div[style*='ellipsis']::after"
+    "{content:'  (tap to fold)';opacity:.6}}"
     "</style>"
 )
 

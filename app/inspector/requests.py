@@ -102,6 +102,15 @@ class RenderRequests:
             self._client.scene.set_background_image(self._shared.blank)
             self._overlay.show(Marks(messages=(f"Loading {self._browser.renderer.scene_names[scene]} …",)))
 
+    def load_failed(self, scene: int, error: Exception) -> None:
+        """Say in place of the picture why the chosen scene cannot be shown."""
+        renderer = self._browser.renderer
+        if self._model.view.scene == scene and renderer.state(scene) is None:
+            name, reason = renderer.scene_names[scene], (str(error) or type(error).__name__)[:400]
+            self._model.failed = scene
+            lead = "Could not be loaded" if name in reason else f"{name} could not be loaded"
+            self._overlay.show(Marks(messages=(f"{lead}: {reason}",)))
+
     def default_point_size(self) -> None:
         """Choose the point size that fits the scene, in the background."""
         self._browser.ask("point size", self._size_points, "background")

@@ -19,10 +19,12 @@ from .jobs import Exports
 from .loader import SceneLoader
 from .overlay import Overlay
 from .panels import build_panels
+from .panels.address import AddressPanel
+from .panels.search import SearchTab
 from .requests import RenderRequests
 from .shared import Shared
 from .view_state import ViewModel, ViewState
-from .viser_internals import limit_uploads
+from .viser_internals import limit_uploads, send_text_before_forms
 
 
 class Session:
@@ -71,9 +73,13 @@ class Session:
         with client.atomic():
             self.panels = build_panels(context)
             self._add_commands()
+        address, search = self.panels["address"], self.panels["search"]
+        assert isinstance(address, AddressPanel) and isinstance(search, SearchTab)
+        address.search = search
         hooks.members.extend(self.panels.values())
         self.model.subscribe(self._changed)
         limit_uploads(client, MAX_UPLOAD, lambda name, size: self.browser.report(upload_too_large(name, size)))
+        send_text_before_forms(client)
         client.camera.on_update(self.browser.guarded(self.camera.reported))
         self.loader.select_scene(0)
 
@@ -118,5 +124,5 @@ class Session:
     def _add_commands(self) -> None:
         commands = [command for panel in self.panels.values() for command in panel.commands()]
         for command in sorted(commands, key=lambda c: c.order):
-            handle = self.client.gui.add_command(command.label, hotkey=command.key)  # type: ignore[arg-type]
+            handle = self.client.gui.add_command(command.label, hotkey=command.key, modifier=command.modifier)  # type: ignore[arg-type]
             handle.on_trigger(self.browser.guarded(lambda _, action=command.action: action()))

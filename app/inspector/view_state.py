@@ -18,6 +18,7 @@ from ..render.colors import DEFAULT_MAP, ColorMap
 from ..render.options import Mix, RenderOptions
 from ..render.scores import Heat
 from ..scenes.geometry import Up
+from .history import History
 
 Listener = Callable[[frozenset[str]], None]
 """Called with the names of the changed `ViewState` fields, or of "heat" or "keep"."""
@@ -60,6 +61,9 @@ class ViewModel:
         selection: [K] ascending indices of the selected Gaussians (points, in a scene without Gaussians), or None.
         layer_chosen: whether the user chose a layer.
         note: one line for the status card.
+        failed: index of the chosen scene if it could not be loaded, else None.
+        question: phrases of the text query that is answered, or "".
+        history: changes that can be taken back.
     """
 
     def __init__(self) -> None:
@@ -70,6 +74,9 @@ class ViewModel:
         self.selection: NDArray[np.int64] | None = None
         self.layer_chosen = False
         self.note = ""
+        self.failed: int | None = None
+        self.question = ""
+        self.history = History()
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:

@@ -22,7 +22,8 @@ from viser.infra import _infra
 log = logging.getLogger(__name__)
 
 REQUIRED: dict[str, tuple[str, ...]] = {
-    "server": ("_websock_server",),
+    "server": ("_thread_executor", "_websock_server"),
+    "server._thread_executor": ("_max_workers",),
     "server._websock_server": (
         "_client_connect_cb",
         "_live_connections",
@@ -40,9 +41,11 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "FileTransferPart",
         "FileTransferPartAck",
         "FileTransferStartUpload",
+        "RunJavascriptMessage",
         "ShareUrlDisconnect",
         "ShareUrlRequest",
     ),
+    "messages.RunJavascriptMessage": ("source",),
     "messages.FileTransferStartUpload": ("filename", "size_bytes", "source_component_uuid", "transfer_uuid"),
     "messages.FileTransferPart": ("content", "source_component_uuid", "transfer_uuid"),
     "messages.FileTransferPartAck": (
@@ -62,6 +65,14 @@ def ignore_share_requests(server: viser.ViserServer) -> None:
     """Ignore browsers that ask for a public address; ``server.request_share_url`` still works."""
     for kind in (messages.ShareUrlRequest, messages.ShareUrlDisconnect):
         server._websock_server.unregister_handler(kind)
+
+
+def limit_callback_threads(server: viser.ViserServer, count: int) -> None:
+    """Run callbacks of all browsers in at most ``count`` threads; viser starts up to 32, and none of them ends.
+
+    Every thread that allocates keeps memory of its own, so a training's process grew with each further browser.
+    """
+    server._thread_executor._max_workers = min(count, server._thread_executor._max_workers)
 
 
 def check_connections(server: viser.ViserServer, allowed: Callable[[str | None, str | None], bool]) -> None:
@@ -139,6 +150,39 @@ def limit_uploads(client: viser.ClientHandle, limit: int, refused: Callable[[str
     for kind, handler in ((messages.FileTransferStartUpload, start), (messages.FileTransferPart, part)):
         connection.unregister_handler(kind)
         connection.register_handler(kind, handler)  # type: ignore[arg-type]
+
+
+def run_javascript(client: viser.ClientHandle, source: str) -> None:
+    """Run a script in the page of one browser."""
+    client.gui._websock_interface.queue_message(messages.RunJavascriptMessage(source=source))
+
+
+_SEND_TEXT_FIRST = """
+if (!window.gcSendTextFirst) {
+  window.gcSendTextFirst = true;
+  let typed = 0;
+  addEventListener("input", () => { typed = performance.now(); }, true);
+  addEventListener("keydown", (event) => {
+    const field = event.target;
+    if (event.key !== "Enter" || event.isComposing || field.tagName !== "INPUT" || !field.form) return;
+    event.preventDefault();
+    setTimeout(() => {
+      field._valueTracker?.setValue("");  // otherwise React takes the same text for no change
+      field.dispatchEvent(new Event("input", {bubbles: true}));
+      setTimeout(() => field.form?.requestSubmit(), 60);
+    }, Math.max(0, typed + 110 - performance.now()));
+  }, true);
+}
+"""
+
+
+def send_text_before_forms(client: viser.ClientHandle) -> None:
+    """Send the text of a field again before Enter submits its form.
+
+    viser's page keeps only the latest message of each 50 ms, so a form submitted right after the last letter overtakes
+    the text, which is then never sent.
+    """
+    run_javascript(client, _SEND_TEXT_FIRST)
 
 
 def keep_icon_archive_open() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.data.objects import READERS, Up, check_object, read_object, rotate_to_y_up
+from ...core.datasets.objects.meshes.usd import USD
 from ...core.errors import InputError
 from ...core.geometry.gaussians import Gaussians
 from ...core.io.splat_files.glb import has_splats
 
-MESHES = (".glb", ".gltf", ".obj", ".off", ".stl")
+MESHES = (".glb", ".gltf", *USD, ".obj", ".off", ".stl")
 """File endings that are meshes in any case; a ``.ply`` is one where it has faces."""
 OBJECT_FILES = (*READERS, *MESHES)
 

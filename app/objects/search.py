@@ -18,6 +18,7 @@ from ...core.errors import InputError
 from ...core.io.arrays import read_npz
 from ...core.io.images import read_color
 from ...core.io.json_files import parse_json
+from ...core.io.plain_files import read_text
 from ...core.metrics.zero_shot import TEMPLATES, class_vectors
 from ...core.models.clipgs import ClipGS, Precision
 from ...core.query.text import TextEncoder, TextVectors
@@ -79,7 +80,7 @@ def read_labels(text: str) -> list[str]:
     if text.endswith((".txt", ".json")):
         path = Path(text).expanduser()
         try:
-            content = path.read_text(encoding="utf-8")
+            content = read_text(path)
             names = parse_json(content) if path.suffix == ".json" else content.splitlines()
         except OSError as error:
             raise InputError(path, "a file of labels, one per line or a JSON list", "no such file") from error
@@ -94,6 +95,24 @@ def read_labels(text: str) -> list[str]:
     if not found:
         raise InputError(where, "at least one label", "none")
     return found
+
+
+def known_labels(text: TextEncoder, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names that a text tower knows, and a sentence about each of the others.
+
+    Raises:
+        InputError: none is known.
+    """
+    found = text.encode([name.replace("_", " ") for name in names]).known.tolist()
+    known = [name for name, is_known in zip(names, found, strict=True) if is_known]
+    unknown = [name for name, is_known in zip(names, found, strict=True) if not is_known]
+    find = getattr(text, "find", None)
+    sentences = [f"Left out: {find(name) if find else f'Unknown phrase {name!r}.'}" for name in unknown]
+    if not known:
+        raise InputError(
+            "labels", "at least one that the text tower knows", " ".join(sentences).replace("Left out: ", "")
+        )
+    return known, sentences
 
 
 def find_objects(path: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 
 import numpy as np
@@ -116,7 +116,9 @@ def words_for(
     if width is None:
         return "Words need features, and these Gaussians carry none."
     if (encoder is not None and encoder.dim == width) or (channels is not None and len(channels) == width):
-        return QueryableFeatures.build(_visible_features(state), encoder, channels, calibration, memo=state.memo)
+        assert state.embeddings is not None
+        visible = partial(state.memo, "visible features", partial(_visible_features, state))
+        return QueryableFeatures.build(state.embeddings, encoder, channels, calibration, state.memo, visible)
     if encoder is None:
         return (
             "No text encoder: name the teacher behind these features with --teacher, or give "

@@ -77,6 +77,12 @@ class LayerData:
         self._added.append(replace(state, name=name))
         return len(self.scene_names) - 1
 
+    def replace_scene(self, index: int, state: SceneState) -> None:
+        """Replace an added scene, under its name. Render thread."""
+        at = index - len(self.source.scene_names)
+        self._added[at] = replace(state, name=self._added[at].name)
+        self.load(index)
+
     def state(self, index: int) -> SceneState | None:
         """Scene ``index`` as last loaded, or None."""
         return self._states.find(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,7 +88,7 @@ class Marks:
     messages: tuple[str, ...] = ()
 
     @staticmethod
-    def of(layers: dict[str, LayerImage], names: tuple[str, ...] = ()) -> Marks:
+    def of(layers: Mapping[Layer, LayerImage], names: tuple[str, ...] = ()) -> Marks:
         """Marks of the layers of one picture, by their names."""
         legends = tuple((name, layer.legend) for name, layer in layers.items() if layer.legend is not None)
         messages = dict.fromkeys(layer.message for layer in layers.values() if layer.message)

@@ -65,37 +65,38 @@ class Renderer(LayerData):
         return paint(PaintRequest(self, index, layer or options.layer, options, cameras))
 
     def _draw_mixed(self, index: int, options: RenderOptions, cameras: Cameras, with_depth: bool) -> Canvas:
-        column = round(options.at * cameras.width)
-        if options.mix == "Split" and 0 < column < cameras.width:
-            return self._draw_split(index, options, cameras, column, with_depth)
-        first, second = (self.paint(index, options, cameras, layer) for layer in (options.layer, options.second))
-        share = options.at if options.mix == "Blend" else 0.0 if column else 1.0
-        image = to_image(torch.lerp(first.colors, second.colors, share))
-        name, shown = (options.second, second) if share > 0.5 else (options.layer, first)
-        if options.text:
-            image = draw_overlays(image, shown)
         if options.mix == "Split":
-            names: tuple[str, ...] = (options.layer, options.second)
-            image = divide(image, column, *(names if options.text else ("", "")), options.grip)
-        else:
-            names = (f"{options.second} {share:.0%} over {options.layer}",)
-            image = caption(image, names[0]) if options.text else image
-        depth = _occluding(first if share < 0.5 else second) if with_depth else None
-        return Canvas(image, depth, first.note or second.note, Marks.of({name: shown}, names))
+            return self._draw_split(index, options, cameras, with_depth)
+        shares: dict[Layer, float] = {options.layer: 1 - options.at, options.second: options.at}
+        layers: dict[Layer, LayerImage] = {
+            name: self.paint(index, options, cameras, name) for name, share in shares.items() if share > 0
+        }
+        image = to_image(torch.stack([shares[name] * layer.colors for name, layer in layers.items()]).sum(0))
+        name: Layer = options.second if options.at > 0.5 else options.layer
+        names = (f"{options.second} {options.at:.0%} over {options.layer}",)
+        if options.text:
+            image = caption(draw_overlays(image, layers[name]), names[0])
+        depth = _occluding(layers[name]) if with_depth else None
+        note = next((layer.note for layer in layers.values() if layer.note), "")
+        return Canvas(image, depth, note, Marks.of({name: layers[name]}, names))
 
-    def _draw_split(
-        self, index: int, options: RenderOptions, cameras: Cameras, column: int, with_depth: bool
-    ) -> Canvas:
-        left = self.paint(index, options, crop_cameras(cameras, right=column))
-        right = self.paint(index, options, crop_cameras(cameras, left=column), options.second)
-        image = to_image(torch.cat([left.colors, right.colors], 1))
+    def _draw_split(self, index: int, options: RenderOptions, cameras: Cameras, with_depth: bool) -> Canvas:
+        width, column = cameras.width, round(options.at * cameras.width)
+        sides: dict[Layer, tuple[int, int]] = {options.layer: (0, column), options.second: (column, width)}
+        sides = {name: (left, right) for name, (left, right) in sides.items() if left < right}
+        layers: dict[Layer, LayerImage] = {
+            name: self.paint(index, options, crop_cameras(cameras, left=left, right=right), name)
+            for name, (left, right) in sides.items()
+        }
+        image = to_image(torch.cat([layer.colors for layer in layers.values()], 1))
         names = (options.layer, options.second)
         if options.text:
-            image = draw_overlays(draw_overlays(image, left, 0, column), right, column, cameras.width)
+            for name, layer in layers.items():
+                image = draw_overlays(image, layer, *sides[name])
         image = divide(image, column, *(names if options.text else ("", "")), options.grip)
-        depth = np.concatenate([_occluding(left), _occluding(right)], 1) if with_depth else None
-        marks = Marks.of({options.layer: left, options.second: right}, names)
-        return Canvas(image, depth, left.note or right.note, marks)
+        depth = np.concatenate([_occluding(layer) for layer in layers.values()], 1) if with_depth else None
+        note = next((layer.note for layer in layers.values() if layer.note), "")
+        return Canvas(image, depth, note, Marks.of(layers, names))
 
     # --- sheets of dataset views ----------------------------------------------------------------------------
 

@@ -16,12 +16,12 @@ from .geometry import up_of
 
 
 class OneScene:
-    """A `SceneDataset` of one scene without frames."""
+    """A `SceneDataset` of one scene without frames; ``report`` receives the progress of computing on it."""
 
     class_names: tuple[str, ...] = ()
 
-    def __init__(self, scene: PointScene) -> None:
-        self.names = (scene.name,)
+    def __init__(self, scene: PointScene, report: Report = SILENT) -> None:
+        self.names, self.report = (scene.name,), report
         self._scene = scene
 
     def __len__(self) -> int:

@@ -70,8 +70,20 @@ def _point_size(state: SceneState) -> float:
         coord = state.gaussians.means.cpu().numpy()
     if coord is None or len(coord) < 2:
         return 0.015
-    distance = tree(coord).query(coord[subset(len(coord), 2000)], k=2)[0][:, 1]
-    return float(np.clip(np.median(distance), 0.001, 0.1))
+    slabs = _slabs(coord) if len(coord) > _SLABS * _SLAB else [coord]
+    distance = [tree(slab).query(slab[subset(len(slab), 2000 // len(slabs))], k=2)[0][:, 1] for slab in slabs]
+    return float(np.clip(np.median(np.concatenate(distance)), 0.001, 0.1))
+
+
+_SLABS, _SLAB = 10, 50_000
+"""Slabs of a large scene that distances are taken from, and their points."""
+
+
+def _slabs(coord: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """Thin slabs across the longest side of a scene: a search tree over all of its points takes seconds per million."""
+    order = np.argsort(coord[:, np.ptp(coord, 0).argmax()])
+    starts = np.linspace(0, len(coord) - _SLAB, _SLABS).astype(int)
+    return [coord[order[start : start + _SLAB]] for start in starts]
 
 
 def depth_range(state: SceneState) -> tuple[float, float]:

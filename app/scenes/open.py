@@ -163,7 +163,7 @@ def _open_encoded(spec: SceneSpec, scene: PointScene, path: Path, report: Report
     checkpoint = find_checkpoint(Path(BUNDLED))
     assert checkpoint is not None
     report.notice(f"{scene.name}: features of {BUNDLED}, which has seen procedural rooms alone")
-    return _open_run(spec, checkpoint, report, OneScene(prepared(scene.validated(), path, spec.up, report)))
+    return _open_run(spec, checkpoint, report, OneScene(prepared(scene.validated(), path, spec.up, report), report))
 
 
 def _open_splats(spec: SceneSpec, data: SplatData, path: Path, is_inria: bool = False) -> OpenScene:

@@ -15,7 +15,7 @@ from .source import SceneState
 
 BLOCK = 16_384
 """Gaussians whose features are computed at once."""
-DEVICE_BYTES = 1 << 30
+DEVICE_BYTES = 1 << 28
 """Largest features that stay on the Gaussians' device; larger ones go to the CPU's memory."""
 
 

@@ -16,12 +16,13 @@ from ...core.config import from_dict
 from ...core.data.batch import InputConfig, make_input
 from ...core.data.scene import PointScene, PosedFrames, SceneDataset
 from ...core.datasets.rooms import Rooms
-from ...core.device import default_device
+from ...core.device import default_device, has_bfloat16
 from ...core.errors import InputError
 from ...core.features.lifting import lift_voxels
 from ...core.geometry.cameras import Cameras
 from ...core.geometry.gaussians import Gaussians
 from ...core.io.lru import LruCache
+from ...core.models.blocks import predict_scene
 from ...core.models.gaussiancross import GaussianCross, GaussianCrossConfig
 from ...core.query import Calibration, TextEncoder
 from ...core.report import report_of
@@ -247,6 +248,7 @@ class ModelSource:
         self._states: LruCache[int, SceneState] = LruCache(keep)
         self._targets: LruCache[tuple[int, int], Tensor] = LruCache(48)
 
+    _amp = False
     calibration: Calibration | None = None
     """The cut for "not in this scene" that was fitted for this model and its teacher's text encoder."""
 
@@ -316,15 +318,11 @@ class ModelSource:
         if self._model.config.input.lifted_frames and self._teacher is not None and frames is not None:
             report, what = report_of(self._dataset), f"{scene.name}: lifting features"
             points = lift_voxels(
-                scene,
-                model_input,
-                frames,
-                self._teacher,
-                progress=lambda done, total: report.progress(what, done, total),
+                scene, model_input, frames, self._teacher, progress=lambda done, of: report.progress(what, done, of)
             )
-        points = points.to(next(self._model.parameters()).device)
-        features = self._model.backbone_features(points)
-        gaussians = self._model.gaussians(points, features)[0].detach()
+        device = next(self._model.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, self._amp, cache_enabled=False):
+            features, gaussians = predict_scene(self._model, points, report_of(self._dataset))
         plain = replace(gaussians, features=None)
         projection = None if self._teacher is None else getattr(self._model, "projection", None)
         projection = copy.deepcopy(projection)  # of this step: a live model's weights move on
@@ -374,8 +372,9 @@ class LiveSource(ModelSource):
         make_model: Callable[[], GaussianCross] | None = None,
     ) -> None:
         model = (make_model or (lambda: model_from_config(feed.config)))().to(default_device(device))
-        super().__init__(model, dataset, teacher, title)
-        self._feed = feed
+        on_cuda = next(model.parameters()).is_cuda  # beside the training: little memory, and its precision
+        super().__init__(model, dataset, teacher, title, keep=1 if on_cuda else 3)
+        self._feed, self._amp = feed, on_cuda and has_bfloat16(next(model.parameters()).device)
 
     def step(self) -> int | None:
         snapshot = self._feed.snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -48,6 +49,14 @@ class TestMain:
         assert status == 0
         assert f"gaussiancross {name}" in capsys.readouterr().out
 
+    def test_a_closed_pipe_is_no_error_message(self):
+        read, write = os.pipe()
+        os.close(read)
+        with os.fdopen(write, "w") as closed:
+            command = [sys.executable, "-m", "gaussiancross", "pretrain", "tiny", "--help"]
+            done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert done.returncode == 1 and not done.stderr
+
     def test_version(self, capsys):
         assert cli.main(["--version"]) == 0
         assert capsys.readouterr().out.startswith("gaussiancross 0.")
@@ -61,6 +70,7 @@ class TestMain:
         ("error", "status", "said"),
         [
             (InputError("x.ply", "points", "none"), 2, "x.ply: expected points, found none.\n"),
+            (PermissionError(13, "Permission denied", "x.ply"), 1, "x.ply: Permission denied\n"),
             (KeyboardInterrupt(), 130, "Interrupted.\n"),
             (ModuleNotFoundError("No module named 'viser'", name="viser"), 2, "doctor"),
         ],

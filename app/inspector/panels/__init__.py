@@ -4,13 +4,30 @@ base.py      `Panel`, the table `PANELS`, `build_panels`
 controls.py  `Link`: a control and the value that it stands for
 """
 
-from . import compare, curves, export, help, objects, probe, scenes, search, settings, status, timeline, toolbar, view
+from . import (
+    address,
+    compare,
+    curves,
+    export,
+    help,
+    objects,
+    probe,
+    refine,
+    scenes,
+    search,
+    settings,
+    status,
+    timeline,
+    toolbar,
+    view,
+)
 from .base import PANELS, Command, Panel, build_panels, register
 
 __all__ = [
     "PANELS",
     "Command",
     "Panel",
+    "address",
     "build_panels",
     "compare",
     "curves",
@@ -18,6 +35,7 @@ __all__ = [
     "help",
     "objects",
     "probe",
+    "refine",
     "register",
     "scenes",
     "search",

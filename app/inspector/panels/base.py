@@ -39,12 +39,14 @@ class Command:
         key: its hot key, or None.
         action: what it does.
         order: its position in the palette.
+        modifier: keys held with the hot key, or None.
     """
 
     label: str
     key: str | None
     action: Callable[[], None]
     order: int
+    modifier: str | None = None
 
 
 class Panel(BrowserHooks):

@@ -216,10 +216,12 @@ class ExportPanel(Panel):
             assert chosen is not None
             context.exports.start("indices", selection_work(state, chosen, context.source.title, name))
         else:
-            if chosen is None and state.gaussians is not None:  # as shown: without walls that hide a room
-                cameras = context.requests.cameras()
-                shown = drawn(state, None, context.model.options().cut, cameras)
-                chosen = None if shown is None else np.flatnonzero(shown.numpy())
+            if (
+                chosen is None and state.gaussians is not None
+            ):  # as shown: without hidden parts, and walls before a room
+                options = context.model.options()
+                shown = drawn(state, options.keep, options.cut, context.requests.cameras())
+                chosen = None if shown is None or len(shown) != len(state.gaussians) else np.flatnonzero(shown.cpu())
             target = np.asarray(context.client.camera.look_at, np.float64)
             up = np.asarray(context.client.camera.up_direction, np.float64)
             page = page_work(context.renderer, context.view.scene, context.camera.pose(), target, chosen, name, up=up)

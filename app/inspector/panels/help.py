@@ -65,7 +65,13 @@ class HelpPanel(Panel):
         keys = sorted((INFO[n].key or "", str(n)) for n in LAYERS if INFO[n].key)
         keys += [("X", "split"), ("B", "blend"), ("C", "compare"), ("Home", "all of the scene, as it opened")]
         keys += [("T", "doll's house: the same from here"), ("0", "walk: to the dataset camera"), ("F", "focus")]
-        keys += [("N P", "next and previous scene"), ("Ctrl K", "all commands"), ("H", "this list")]
+        keys += [
+            ("N P", "next and previous scene"),
+            ("Ctrl K", "all commands"),
+            ("L", "copy a link"),
+            ("Ctrl Z", "undo"),
+            ("H", "this list"),
+        ]
         rows = "\n".join(f"| {k} | {what} |" for k, what in (*_MOUSE, *keys))
         self._show("Keys and mouse", f"| | |\n|---|---|\n{rows}", "Close")
 

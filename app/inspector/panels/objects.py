@@ -13,7 +13,7 @@ from torch import Tensor
 from ....core.errors import InputError
 from ...objects.load_object import OBJECT_FILES
 from ...objects.recognizer import ObjectRecognizer, OpenObject, label_list, standing
-from ...objects.search import IMAGES
+from ...objects.search import IMAGES, known_labels
 from ...render.colors import Image
 from ...render.contact_sheet import object_sheet
 from ...scenes.source import SceneState
@@ -161,11 +161,12 @@ class ObjectsPanel(Panel):
     def _label(self) -> None:
         assert self._object is not None
         try:
-            scores = self._recognizer.scores(self._object.vector[None], self._labels)[0]
+            names, unknown = known_labels(self._recognizer.tower.text, self._labels) if self._labels else ([], [])
+            scores = self._recognizer.scores(self._object.vector[None], names)[0]
         except InputError as error:
             self._scores.content = note_html(str(error))
             raise
-        self._scores.content = _bars(scores[:BEST], len(scores))
+        self._scores.content = "".join(map(note_html, unknown)) + _bars(scores[:BEST], len(scores))
 
     def _find_text(self, text: str) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,7 @@ class PickPanel:
         self._picks: tuple[Pick, ...] = ()
         self._clicks = 0
         self._last_click = (-1.0, -1.0), -math.inf
+        self._hit = False
         self._marks: list[Any] = []
         self._boxing: Any = None
         gui, guard, scene = context.gui, context.guarded, context.client.scene
@@ -72,6 +74,16 @@ class PickPanel:
         self._picks = ()
         self._show(None)
 
+    def snapshot(self) -> Callable[[SceneState], None]:
+        """The present picks, as a function that brings them back. Their scores are the result's."""
+        picks = self._picks
+
+        def restore(state: SceneState) -> None:
+            self._picks = picks
+            self._show(state)
+
+        return restore
+
     def renew(self, state: SceneState) -> None:
         """Pick the same positions again for newer weights. Render thread."""
         if self._picks:
@@ -88,17 +100,10 @@ class PickPanel:
         if action == "Select a box":
             self._start_box()
         elif action == "Undo":
-            self._picks = self._picks[:-1]
-            self._update()
+            self.context.model.history.undo()
         else:
+            self._actions.remember("picks")
             self._picks = ()
-            self._update()
-
-    def _update(self) -> None:
-        state = self.context.state()
-        if self._picks and state is not None:
-            self.context.ask("pick", lambda: self._score(state), urgent=True)
-        else:
             self._show(None)
             self._actions.clear_result()
 
@@ -109,7 +114,7 @@ class PickPanel:
         (last_u, last_v), last = self._last_click
         self._last_click = (u, v), time.monotonic()
         if max(abs(u - last_u), abs(v - last_v)) < 0.02 and time.monotonic() - last < DOUBLE:
-            self.context.ask("camera", self.context.camera.focus, urgent=True)
+            self.context.ask("camera", self._fly, urgent=True)
             return
         self._clicks += 1  # a request of its own, which the next click does not replace
         self.context.ask(f"pick {self._clicks}", lambda: self._pick(u, v, mode or self._mode), urgent=True)
@@ -128,8 +133,14 @@ class PickPanel:
 
     # --- render thread ----------------------------------------------------------------------------------------
 
+    def _fly(self) -> None:
+        """Fly to the pick of a double click's first click, if it hit something."""
+        if self._hit:
+            self.context.camera.focus()
+
     def _pick(self, u: float, v: float, mode: str) -> None:
         context = self.context
+        self._hit = False
         index = context.view.scene
         state = context.renderer.state(index)
         if state is None:
@@ -140,7 +151,9 @@ class PickPanel:
         if found is None:
             context.notify("Nothing there", "The click hit neither a Gaussian nor a point.", seconds=3)
             return
+        self._hit = True
         context.camera.target = (found.position, PICKED)
+        self._actions.remember("pick")
         self._picks = (found,) if mode == "Replace" else (*self._picks, found)[-MAX_PICKS:]
         self._score(state)
 
@@ -179,6 +192,7 @@ class PickPanel:
         )
         scores = torch.zeros(count)
         scores[torch.from_numpy(inside)] = 1.0
+        self._actions.remember("box")
         self._picks = ()
         self._show(None)
         self._actions.forget_query()

@@ -103,9 +103,15 @@ class ProbePanel(Panel):
 
     # --- user actions -----------------------------------------------------------------------------------------
 
-    def _restyle(self, change: Callable[[ClassStyle], ClassStyle]) -> None:
+    def _restyle(self, change: Callable[[ClassStyle], ClassStyle], drag: str = "") -> None:
         with self.context.lock:
-            self.context.change(style=change(self.context.view.style))
+            before = self.context.view.style
+            self.context.model.history.record(drag or "classes", lambda: self._set_style(before), bool(drag))
+            self._set_style(change(before))
+
+    def _set_style(self, style: ClassStyle) -> None:
+        with self.context.lock:
+            self.context.change(style=style)
             self._write()
 
     def _toggle(self, name: str, shown: bool) -> None:
@@ -120,7 +126,7 @@ class ProbePanel(Panel):
         self._restyle(restyled)
 
     def _paint(self, name: str, color: Rgb) -> None:
-        self._restyle(lambda style: style.recoloured(name, color))
+        self._restyle(lambda style: style.recoloured(name, color), f"colour {name}")
 
 
 def _palette(table: ClassTable, style: ClassStyle) -> list[Rgb]:

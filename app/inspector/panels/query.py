@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 
 import viser
 
@@ -70,9 +71,27 @@ class QueryPanel:
     def forget(self) -> None:
         """Remove the query."""
         if self._query is not None:
-            self._query = None
+            self._query, self.context.model.question = None, ""
             state = self.context.state()
             self._answer.content = "" if state is None else self._greeting(self._queryable(state))
+
+    def search(self, phrases: str) -> None:
+        """Ask for phrases, and leave the camera where it is. Render thread."""
+        self._text.value = phrases
+        self._query = self._typed()
+        if self._query is not None:
+            self._run(self._query, fly=False)
+
+    def snapshot(self) -> Callable[[SceneState], None]:
+        """The present query, as a function that brings it back without asking again."""
+        query, question = self._query, self.context.model.question
+        text, answer = self._text.value, self._answer.content
+
+        def restore(_: SceneState) -> None:
+            self._query, self.context.model.question = query, question
+            self._text.value, self._answer.content = text, answer
+
+        return restore
 
     def renew(self, state: SceneState) -> None:
         """Answer the query again for newer weights or another scene. Render thread."""
@@ -86,14 +105,20 @@ class QueryPanel:
     # --- user actions -----------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
+        query = self._typed()
+        if query is not None:
+            self._actions.remember("query")
+            self._query = query
+            self.context.ask("query", lambda: self._run(query), urgent=True)
+
+    def _typed(self) -> Query | None:
+        """The query that was entered; None without a phrase."""
         phrases = read_phrases(self._text.value)
         if not phrases:
-            return
+            return None
         negatives = read_phrases(self._negatives.value, "the negatives")
         template = self._template.value.strip()[:200] or "{}"
-        self._query = Query(phrases, negatives, template, self._mode.value)
-        query = self._query
-        self.context.ask("query", lambda: self._run(query), urgent=True)
+        return Query(phrases, negatives, template, self._mode.value)
 
     def _rerun_query(self) -> None:
         if self._query is not None:
@@ -137,7 +162,7 @@ class QueryPanel:
         channels = getattr(self.context.source, "channels", None)
         return words_for(state, self._encoder, channels, self._models.calibration(self._chosen))
 
-    def _run(self, query: Query, again: bool = False) -> None:
+    def _run(self, query: Query, again: bool = False, fly: bool = True) -> None:
         context = self.context
         index = context.view.scene
         state = context.renderer.state(index)
@@ -148,6 +173,7 @@ class QueryPanel:
             self._answer.content = note_html(features)
             return
         answer = ask(features, query)
+        context.model.question = ", ".join(phrase for phrase in query.phrases if isinstance(phrase, str))
         self._answer.content = _answer_html(answer, features)
         self._actions.clear_picks()
         if answer.scores is None:  # no phrase is known: the answer before belongs to another question
@@ -159,7 +185,7 @@ class QueryPanel:
         result = QueryResult.of(
             answer.scores, state, index, label, phrases, features.min_threshold(answer.scores) if relevancy else None
         )
-        self._actions.show_result(state, result, present=answer.any_present, again=again, fly=not again)
+        self._actions.show_result(state, result, present=answer.any_present, again=again, fly=fly and not again)
 
     def _greeting(self, features: QueryableFeatures | str) -> str:
         """HTML shown before the first query."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class ResultPanel:
         self._result: QueryResult | None = None
         self._present, self._fly = True, False
         self._layer: Layer = "RGB"
-        self._cut = 0.0
+        self._cut, self._inverted = 0.0, False
         self._visibility = "Everything"
         self._objects: list[QueryObject] = []
         self._boxes: list[Any] = []
@@ -48,10 +49,12 @@ class ResultPanel:
             self._slider = gui.add_slider("Threshold", 0.0, 1.0, 0.005, 0.5, hint="higher scores are selected")
             self._cut_link = Link(self._slider, context, self._set_cut)
             self._show_buttons = gui.add_button_group("Show", _SHOWS, hint="applies to every rendered layer")
-            self._show_buttons.on_click(guard(lambda _: self._choose(unmark(self._show_buttons.value)), alone=True))
+            self._show_buttons.on_click(
+                guard(lambda _: self._pick_visible(unmark(self._show_buttons.value)), alone=True)
+            )
             self._show_buttons.options = tuple(mark_chosen(n, self._visibility) for n in _SHOWS)
             self._invert = gui.add_checkbox("Invert", False, hint="select lower scores instead")
-            self._invert_link = Link(self._invert, context, lambda _: self._changed())
+            self._invert_link = Link(self._invert, context, self._set_invert)
             self._do = gui.add_button_group(" ", ("Automatic threshold", "Clear"))
             self._do.on_click(guard(lambda _: self._act(self._do.value), alone=True))
         with gui.add_folder("Objects", visible=False) as self._list:
@@ -96,6 +99,7 @@ class ResultPanel:
         if not (again and moved):
             self._cut = result.cut
         if not again:
+            self._inverted = False
             self._invert_link.show(False)
             if not present:
                 self._choose("Everything", quiet=True)
@@ -110,7 +114,8 @@ class ResultPanel:
             )
         self._cut_link.show(self._cut, min=result.low, max=result.high)
         # Without a match nothing is selected, whatever the threshold.
-        self._slider.visible = self._histogram.visible = self._invert.visible = scored and present
+        self._slider.visible = self._histogram.visible = scored and present
+        self._invert.visible = present
         self._do.options = ("Automatic threshold", "Clear") if scored and present else ("Clear",)
         self._show_buttons.visible = present and state.gaussians is not None
         self._folder.visible = True
@@ -133,9 +138,34 @@ class ResultPanel:
             if context.view.layer == "Heat" and not quiet:
                 context.change(layer=self._layer)
 
+    def snapshot(self) -> Callable[[SceneState], None]:
+        """The present result, as a function that brings it back."""
+        result, present, cut, visibility = self._result, self._present, self._cut, self._visibility
+        invert, layer, before = self._inverted, self.context.view.layer, self._layer
+
+        def restore(state: SceneState) -> None:
+            with self.context.lock:
+                if result is None:
+                    self.clear()
+                else:
+                    self._fly = False
+                    self._show(state, result, present, again=True)
+                    self._cut = cut
+                    self._cut_link.show(cut)
+                    self._inverted = invert
+                    self._invert_link.show(invert)
+                    self._choose(visibility, quiet=True)
+                    self._changed()
+                self._layer = before
+                if layer != "Heat" or self._result is not None:
+                    self.context.change(layer=layer)
+
+        return restore
+
     # --- user actions -----------------------------------------------------------------------------------------
 
     def _act(self, action: str) -> None:
+        self._actions.remember(action)
         if action == "Clear":
             self._actions.clear_picks()
             self._actions.forget_query()
@@ -146,8 +176,18 @@ class ResultPanel:
             self._changed()
 
     def _set_cut(self, cut: float) -> None:
+        self._actions.remember("threshold", merge=True)
         self._cut = cut
         self._changed()
+
+    def _set_invert(self, invert: bool) -> None:
+        self._actions.remember("invert")
+        self._inverted = invert
+        self._changed()
+
+    def _pick_visible(self, visible: str) -> None:
+        self._actions.remember("visible")
+        self._choose(visible)
 
     def _choose(self, visible: str, quiet: bool = False) -> None:
         self._visibility = visible
@@ -167,7 +207,7 @@ class ResultPanel:
         if self._result is None or not self._present:
             return None
         mask = self._result.selected(self._cut)
-        return ~mask if self._invert.value else mask
+        return ~mask if self._inverted else mask
 
     def _changed(self) -> None:
         result, mask = self._result, self._mask()

@@ -30,6 +30,7 @@ class SearchTab(Panel):
         new_scene = self._seen is None or self._seen[0] != scene
         self._seen = seen
         if new_scene:
+            self.context.model.history.clear()
             self.pick.clear()
             if self.result.result is not None:
                 self.result.clear(quiet=self.query.active)
@@ -42,6 +43,18 @@ class SearchTab(Panel):
         self, state: SceneState, result: QueryResult, present: bool = True, again: bool = False, fly: bool = False
     ) -> None:
         self.result.show(state, result, present, again, fly)
+
+    def remember(self, kind: str, merge: bool = False) -> None:
+        context = self.context
+        parts = self.query.snapshot(), self.pick.snapshot(), self.result.snapshot()
+
+        def restore() -> None:
+            state = context.state()
+            if state is not None:
+                for part in parts:
+                    part(state)
+
+        context.model.history.record(kind, lambda: context.ask("undo", restore, urgent=True), merge)
 
     def clear_result(self) -> None:
         self.result.clear()

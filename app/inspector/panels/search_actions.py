@@ -22,5 +22,8 @@ class SearchActions(Protocol):
     def clear_picks(self) -> None:
         """Remove the picks."""
 
+    def remember(self, kind: str, merge: bool = False) -> None:
+        """Record what is shown before a change of it; arguments as in `History.record`."""
+
     def forget_query(self) -> None:
         """Remove the text query."""

@@ -77,7 +77,7 @@ class StatusPanel(Panel):
             if state.points is not None:
                 facts.append(("points", f"{len(state.points):,}"))
         else:
-            facts.append(("scene", "loading …"))
+            facts.append(("scene", "not loaded" if context.model.failed == context.view.scene else "loading …"))
         added = state is not None and context.view.scene >= len(source.scene_names)  # from a browser
         title = f"{state.name}, opened here" if state is not None and added else source.title
         cells = "".join(

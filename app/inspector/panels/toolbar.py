@@ -1,4 +1,4 @@
-"""Tool bar at the lower left of the canvas: four views of the scene."""
+"""Tool bar at the lower left of the canvas: four views of the scene, and undo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .base import Command, Panel, register
 _PLACE = (
     '<span id="gc-tools"></span><style>div:has(>#gc-tools)+div{position:fixed;left:16px;bottom:12px;z-index:4;'
     "padding:0!important;margin:0!important;background:rgba(16,17,21,.82);border-radius:6px}"
+    "div:has(>#gc-tools)+div>div>div:first-child{display:none}"  # the empty label
     "div:has(>#gc-tools)+div button{min-height:26px;border-color:transparent}"
     "@media(max-width:600px){div:has(>#gc-tools)+div{bottom:auto;top:10px}}</style>"
 )
@@ -29,13 +30,14 @@ class ToolbarPanel(Panel):
             "⬚ Doll's house": self._later(camera.dolls_house),
             "◉ Walk": self._later(camera.walk),
             "⊕ Focus": self._later(camera.focus),
+            "↶ Undo": context.model.history.undo,
         }
         gui.add_html(_PLACE)
         group = gui.add_button_group("", tuple(self._views), hint=None)
         group.on_click(context.guarded(lambda _: self._views[group.value]()))
 
     def commands(self) -> Sequence[Command]:
-        home, above, walk, focus = self._views.values()
+        home, above, walk, focus, _ = self._views.values()
         return (
             Command("Home: the view that the scene opened with", "home", home, order=3),
             Command("Doll's house: all of the scene from above", "T", above, order=3),

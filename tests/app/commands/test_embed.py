@@ -9,6 +9,7 @@ import pytest
 import torch
 from gaussiancross.app import cli
 from gaussiancross.core.config import to_dict
+from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io import save_checkpoint, write_gaussians, write_points
 from gaussiancross.core.io.pretrained import read_pretrained
@@ -91,3 +92,21 @@ class TestEmbed:
         said = capsys.readouterr().err
         assert "nothing: expected a folder with config.json and model.safetensors" in said
         assert "--index: expected 0 to 0, found 1" in said and "a .npy file" in said
+
+    def test_blocks(self, tmp_path, model, capsys):
+        """The same features in blocks; a margin that is too small is said."""
+        coord = np.random.default_rng(0).random((30_000, 3)).astype(np.float32) * [110, 4, 0.2]
+        color = np.full((30_000, 3), 90, np.uint8)
+        color[::2] = 200
+        scene = PointScene("corridor", coord, color, np.tile(np.float32([[0, 0, 1]]), (30_000, 1)))
+        write_points(tmp_path / "corridor.ply", scene)
+        model = small_model(own_statistics=False)
+        model.save_pretrained(tmp_path / "model")
+        expected = model.encode(scene.coord, scene.color, scene.normal).numpy()
+        here = self.embed(tmp_path, tmp_path / "corridor.ply", "--block-voxels", "20000")
+        np.testing.assert_allclose(here, expected, atol=1e-4)
+        assert "features at seams differ" not in capsys.readouterr().err
+        self.embed(tmp_path, tmp_path / "corridor.ply", "--block-voxels", "20000", "--overlap", "1")
+        assert "blocks overlap by 1.0 m, the model sees" in capsys.readouterr().err
+        out = ["embed", str(tmp_path / "corridor.ply"), "--out", str(tmp_path / "f.npy")]
+        assert cli.main([*out, "--overlap", "-1"]) == 2 and cli.main([*out, "--block-voxels", "0"]) == 2

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gaussiancross.app import cli
+from gaussiancross.app.commands.evaluate import measured
 from gaussiancross.core.data.scene import PointScene
 from gaussiancross.core.geometry.gaussians import Gaussians
 from gaussiancross.core.io import read_color, write_gaussians, write_points, write_splat
@@ -284,3 +285,14 @@ class TestView:
         (tmp_path / "here.txt").write_text("hello")
         assert cli.main(["view", str(tmp_path / what)]) == 2
         assert what in capsys.readouterr().err
+
+
+def test_measures_without_a_finite_value_are_null_in_json():
+    values = torch.tensor([float("nan"), 1.0, float("inf")])
+    assert measured(values) == {"mean": 1.0, "values": [None, 1.0, None]}
+    assert json.dumps(measured(values[:1]), allow_nan=False) == '{"mean": null, "values": [null]}'
+
+
+def test_a_table_of_runs_in_no_folder_is_unusable_input(tmp_path, capsys):
+    assert cli.main(["probe", "table", str(tmp_path / "absent")]) == 2
+    assert "expected a folder of runs, found no such folder" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import pytest
 import torch
@@ -22,6 +24,22 @@ def test_first_image_and_every_layer(page):
             time.sleep(0.5)
             before = pixels(page)
             assert page.get_by_role("button", name=f"● {layer}").count() == 1
+
+
+def test_memory_of_pages_that_left_is_freed(browser):
+    with Inspector(room_source(), port=0) as inspector:
+        pages = [browser.new_page(viewport=VIEWPORT) for _ in range(2)]
+        for page in pages:
+            open_and_wait(page, inspector)
+        left = [weakref.ref(session) for session in inspector.sessions]
+        gc.disable()  # as rare as in a training
+        try:
+            for page in pages:
+                page.close()
+            wait_for(lambda: not any(session() for session in left), "the sessions to be freed")
+        finally:
+            gc.enable()
+    assert len(left) == 2
 
 
 def test_exception_is_shown_and_rendering_continues(page):

@@ -179,6 +179,13 @@ def test_tabs_are_one_row_and_hold_everything(browser, size):
             wait_for(lambda: len({round(box["y"]) for box in boxes()}) == 1, "the tabs to stand in one row")
             last = boxes()[-1]
             assert last["x"] + last["width"] <= size[0]
+            if size[0] < 600:  # at the foot of the page, and folded by its title
+                panel = page.locator(".mantine-Paper-root:has([role=tablist])").first
+                box = panel.bounding_box()
+                assert box["width"] == size[0] and box["height"] < 0.5 * size[1]
+                page.get_by_text("GaussianCross viewer").first.click()
+                wait_for(lambda: panel.bounding_box()["height"] < 100, "the panel to fold")
+                page.get_by_text("GaussianCross viewer").first.click()
             settings = page.get_by_text("Settings", exact=True).first
             settings.scroll_into_view_if_needed()
             settings.click()

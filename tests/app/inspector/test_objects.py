@@ -29,8 +29,10 @@ class TestPage:
             assert robot.session.view.up == "+z"
             robot.submit("Labels", "ball, stick")
             wait_for(lambda: robot.shows("of 2 labels"), "two labels")
-            robot.submit("Labels", "ball, zebra")
-            robot.hears("zebra")
+            robot.submit("Labels", "ball, stick, zebra")
+            wait_for(lambda: robot.shows("zebra") and robot.shows("of 2 labels"), "the label that is left out")
+            robot.submit("Labels", "zebra, unicorn")
+            robot.hears("unicorn")
             robot.submit("Labels", "")
             wait_for(lambda: robot.shows("of 3 labels"), "the model's own labels")
             opened = robot.session.browser.renderer.scene_names[1]

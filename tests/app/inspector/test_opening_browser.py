@@ -21,6 +21,8 @@ def test_a_room_opens_as_a_whole_and_the_page_explains_it(page):
         house = house_of(state, "+z")
         assert house.hidden(np.asarray(session.client.camera.position)).sum() == 3  # outside of a corner, above
 
+        bar, home = page.locator("div:has(>#gc-tools)+div"), page.get_by_role("button", name="⌂ Home")
+        assert home.bounding_box()["x"] - bar.bounding_box()["x"] < 10
         page.keyboard.press("h")
         dialog = page.get_by_role("dialog")
         dialog.wait_for(timeout=20_000)

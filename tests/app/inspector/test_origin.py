@@ -28,6 +28,8 @@ from gaussiancross.app.inspector.viser_internals import send_headers
         ("http://gpu-box.lab.example:7007", "gpu-box.lab.example:7007", "0.0.0.0", True),
         ("http://10.0.0.5:7007", "10.0.0.5:7007", "0.0.0.0", True),
         ("http://proxy.example:7007", "proxy.example:7007", "0.0.0.0", True),  # named by --allow-host
+        ("http://proxy.example", "proxy.example", "127.0.0.1", True),  # a proxy on this machine
+        ("http://gpu-box:7007", "gpu-box:7007", "127.0.0.1", False),
         ("http://evil:7007", "evil:7007", "0.0.0.0", False),  # a name that was made to resolve to this machine
         ("http://evil.example", "gpu-box:7007", "0.0.0.0", False),
     ],

@@ -22,8 +22,11 @@ def page(browser):
 
 
 def edges(page) -> int:
-    """Pixels of the black edge that sets a cross off from whatever is behind it."""
-    return int((pixels(page).max(-1) < 8).sum())
+    """Pixels of the dark edge that sets a cross off from whatever is behind it.
+
+    A slow browser lowers its resolution: one cross has 190 to 240 such pixels, two have 360 to 430.
+    """
+    return int((pixels(page).max(-1) < 48).sum())
 
 
 def changed(page, before: np.ndarray) -> bool:
@@ -53,9 +56,9 @@ def test_a_click_colours_similar_gaussians(page):
         page.keyboard.down("Shift")
         page.mouse.click(80, 300)
         page.keyboard.up("Shift")
-        wait_for(lambda: edges(page) > 1.5 * one, "the excluding cross")
-        page.get_by_role("button", name="Undo").click()
-        wait_for(lambda: edges(page) < 1.2 * one, "one cross less")
+        wait_for(lambda: edges(page) > 1.4 * one, "the excluding cross")
+        page.get_by_role("button", name="Undo", exact=True).click()
+        wait_for(lambda: edges(page) < 1.4 * one, "one cross less")
         page.get_by_role("button", name="Clear").first.click()
         wait_for(lambda: not changed(page, before), "the picture as it was")
         assert session.model.selection is None and session.view.layer == "RGB"
@@ -70,7 +73,7 @@ def test_text_queries_colour_the_scene_or_show_the_reason(page):
         page.get_by_text("Unknown phrase 'zebra'").first.wait_for(timeout=10_000)
         assert session.model.heat is None
         ask(page, "giraffe")
-        page.get_by_text("not in this scene").first.wait_for(timeout=10_000)
+        page.get_by_text("no confident match").first.wait_for(timeout=10_000)
         assert session.model.selection is None
         wait_for(lambda: changed(page, before), "the heat map of what is absent")
         absent = settled(page)
@@ -83,6 +86,26 @@ def test_text_queries_colour_the_scene_or_show_the_reason(page):
         wait_for(lambda: changed(page, whole), "the wall in front to vanish")
         page.get_by_role("button", name="Only selected", exact=True).click()
         wait_for(lambda: not changed(page, whole), "the wall in front to be back")
+
+
+def test_enter_right_after_the_last_letter_asks_for_the_whole_text(page):
+    with Inspector(NamedRoom(), port=0, text=room_words()) as inspector:
+        open_and_wait(page, inspector)
+        page.get_by_role("tab", name="Search").click()
+        box = page.locator("form input").first
+        box.focus()
+        box.evaluate(
+            """(field) => {
+              const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+              for (const text of ["f", "fr", "fro", "fron", "front"]) {
+                set.call(field, text);
+                field.dispatchEvent(new Event("input", {bubbles: true}));
+              }
+              const enter = {key: "Enter", bubbles: true, cancelable: true};
+              if (field.dispatchEvent(new KeyboardEvent("keydown", enter))) field.form.requestSubmit();
+            }"""
+        )
+        wait_for(lambda: inspector.sessions[0].model.question == "front", "the question")
 
 
 def test_box_selects_points_without_gaussians(page):

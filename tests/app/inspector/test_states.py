@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +70,35 @@ class TestAnswers:
         both = set(session.model.selection.tolist())
         assert first and first < both and len(both) < len(state.gaussians)
 
+    def test_without_a_fitted_cut_nothing_is_called_absent(self, named):
+        named.submit("Phrases", "giraffe")
+        wait_for(lambda: named.shows("no confident match"), "the answer")
+        assert named.shows("no cut was fitted to these features")
+
+    def test_a_double_click_on_nothing_does_not_fly_to_an_older_pick(self, named):
+        session, pick = named.session, named.session.panels["search"].pick
+        session.camera.go_to_frame()
+        wait_for(lambda: session.camera.pending.goal is None, "the camera", 10)
+        pick._pick(0.5, 0.5, "Replace")
+        session.camera.place(np.array([20.0, 20.0, 1.0]), np.array([40.0, 40.0, 1.0]), 1.0)
+        wait_for(lambda: session.camera.pending.goal is None, "the camera", 10)
+        here = session.camera.pose().position
+        click = SimpleNamespace(screen_pos=(0.5, 0.5))
+        pick._clicked(click, None)
+        pick._clicked(click, None)
+        done = threading.Event()
+        session.browser.ask("done", done.set)
+        assert done.wait(10)
+        assert np.allclose(session.camera.pose().position, here)
+
+    def test_a_box_can_be_inverted(self, named):
+        panel = named.session.panels["search"].result
+        state = named.session.browser.renderer.state(0)
+        scores = torch.zeros(len(state.gaussians))
+        scores[:30] = 1
+        panel.show(state, QueryResult(scores, 0, None, "", "box", 0.0, 1.0, 0.5, "box"))
+        assert panel._invert.visible and not panel._slider.visible
+
     def test_a_box_has_no_legend(self, named):
         session = named.session
         state = session.browser.renderer.state(0)
@@ -95,6 +125,29 @@ class TestScenes:
             wait_for(lambda: robot.shows("Loading box1"), "the page to say so")
             go_on.set()
             wait_for(lambda: not robot.shows("Loading box1"), "the second scene")
+
+    @pytest.mark.parametrize(
+        "error, sentence",
+        [
+            (InputError("box1", "a point", "none"), "Could not be loaded: box1: expected a point, found none."),
+            (OSError("the disk is gone"), "box1 could not be loaded: the disk is gone"),
+        ],
+    )
+    def test_a_scene_that_cannot_be_loaded_is_explained(self, error, sentence):
+        class Broken(PointsSource):
+            def load(self, index):
+                if index:
+                    raise error
+                return super().load(index)
+
+        with Inspector(Broken(Boxes()), port=0) as inspector, Robot(inspector) as robot:
+            wait_for(lambda: robot.session.loader.placed_scene == 0, "the first scene")
+            robot.session.loader.select_scene(1)
+            wait_for(lambda: robot.shows(sentence), "the reason")
+            assert not robot.shows("Loading box1")
+            wait_for(lambda: robot.shows("not loaded") and not robot.shows("loading …"), "the card")
+            robot.session.loader.select_scene(0)
+            wait_for(lambda: not robot.shows("not loaded"), "the card of the first scene")
 
     def test_the_card_names_an_added_scene(self):
         with Inspector(PointsSource(box_room(12)), port=0) as inspector, Robot(inspector) as robot:
@@ -135,6 +188,18 @@ class TestControls:
             assert robot.control("Indices (.npy + .json)")["disabled"]
             robot.session.model.selection = np.arange(3)
             wait_for(lambda: not robot.control("Indices (.npy + .json)")["disabled"], "a selection to export")
+
+    def test_the_offline_page_has_what_the_canvas_shows(self, named, monkeypatch):
+        session, sent = named.session, []
+        state = session.browser.renderer.state(0)
+        monkeypatch.setattr(session.client, "send_file_download", lambda name, content, **_: sent.append(content))
+        session.change(cut=False)
+        session.model.set_keep(torch.arange(len(state.gaussians)) < 30)  # "Only selected"
+        named.press("Offline page (.html)")
+        wait_for(lambda: sent, "the page")
+        assert f"30 Gaussians of {len(state.gaussians):,}" in sent[0].decode()
+        session.model.set_keep(None)
+        session.change(cut=True)
 
     def test_escape_closes_the_dialog(self, named):
         panel = named.session.panels["help"]

@@ -66,7 +66,7 @@ def test_listeners_hear_of_the_fields_that_differ():
 
 def test_panels_are_in_known_tabs_at_places_of_their_own():
     places = [(entry.tab, entry.order) for entry in PANELS.values()]
-    assert len(set(places)) == len(places) == 13
+    assert len(set(places)) == len(places) == 15
     assert {tab for tab, _ in places} == {"", *TABS}
 
 

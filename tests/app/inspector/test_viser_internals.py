@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import viser
-from gaussiancross.app.inspector import viser_internals
+from gaussiancross.app.inspector import Inspector, viser_internals
+from gaussiancross.app.inspector.inspector import CALLBACK_THREADS
+from helpers.inspector import NamedRoom
 from viser import _icons, _messages
 from viser.infra import _infra
 
@@ -25,6 +28,7 @@ def owners() -> Iterator[dict[str, Any]]:
         "server": server,
         "gui": server.gui,
         "server._websock_server": getattr(server, "_websock_server", None),
+        "server._thread_executor": getattr(server, "_thread_executor", None),
         "gui._websock_interface": getattr(server.gui, "_websock_interface", None),
         "messages": _messages,
         "icons": _icons,
@@ -68,6 +72,21 @@ def test_every_private_attribute_that_is_used_is_listed() -> None:
     tree = ast.parse(Path(viser_internals.__file__).read_text(encoding="utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
     assert used <= {name for names in viser_internals.REQUIRED.values() for name in names}
+
+
+def test_many_callbacks_at_once_share_few_threads() -> None:
+    with Inspector(NamedRoom(), port=0) as inspector:
+        threads, wait = set(), threading.Event()
+
+        def callback() -> None:
+            wait.wait(10)
+            threads.add(threading.get_ident())
+
+        jobs = [inspector._server._thread_executor.submit(callback) for _ in range(4 * CALLBACK_THREADS)]
+        wait.set()
+        for job in jobs:
+            job.result(20)
+    assert 1 < len(threads) <= CALLBACK_THREADS
 
 
 def test_no_other_module_imports_private_modules_of_viser() -> None:

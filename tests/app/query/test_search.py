@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gaussiancross.app.query import search
 from gaussiancross.app.query.histogram import histogram_svg
 from gaussiancross.app.query.search import Query, QueryableFeatures, QueryResult, ask, objects, read_phrases, words_for
 from gaussiancross.app.scenes.source import SceneState
 from gaussiancross.core.errors import InputError
-from gaussiancross.core.query import MAX_LETTERS, MAX_PHRASES, TextVectors
+from gaussiancross.core.query import MAX_LETTERS, MAX_PHRASES, Calibration, TextVectors
 from helpers.inspector import as_gaussians, box_room
 
 NAMES = ("front", "back", "left", "right", "floor", "ceiling")
@@ -50,6 +51,13 @@ def test_class_channels_answer_text_queries(state, encoder):
     assert answer.scores[segment == 4].min() > 0.5 > answer.scores[segment != 4].max()
 
 
+def test_class_scores_without_a_fitting_cut_call_nothing_absent(state, encoder):
+    for calibration, why in ((None, "no cut was fitted"), (Calibration(0.6, 0.9, elsewhere=True), "unlike those")):
+        found = words_for(state, encoder, NAMES, calibration)
+        presence = ask(found, Query(("giraffe",))).phrases[0].presence
+        assert presence.verdict == "no confident match" and why in presence.doubt
+
+
 def test_almost_transparent_gaussians_are_not_searched(state, encoder):
     """No picture shows them, so nothing may be found there."""
     floor = torch.from_numpy(state.points.segment) == 4
@@ -58,6 +66,19 @@ def test_almost_transparent_gaussians_are_not_searched(state, encoder):
     answer = ask(words(ghost, encoder), Query(("floor", "front")))
     assert not answer.phrases[0].presence.present and answer.phrases[1].presence.present
     assert (answer.phrase_scores[floor] == 0).all()
+
+
+def test_visible_features_are_computed_once_by_the_first_query(state, encoder, monkeypatch):
+    calls = []
+    visible = search._visible_features
+    monkeypatch.setattr(search, "_visible_features", lambda s: calls.append(s) or visible(s))
+    fresh, doubtful = replace(state), Calibration(0.6, 0.9, elsewhere=True)
+    words(fresh, encoder)
+    assert not calls
+    for calibration in (None, doubtful):
+        ask(words_for(fresh, encoder, NAMES, calibration), Query(("floor",)))
+    ask(QueryableFeatures.build(state.embeddings, encoder, NAMES), Query(("floor",)))
+    assert len(calls) == 1
 
 
 def test_unknown_phrases_give_no_scores(state, encoder):

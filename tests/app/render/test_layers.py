@@ -83,11 +83,17 @@ class TestTwoLayers:
         assert np.abs(both.depth - whole).max() < 0.05  # splats are linearised a little differently off the axis
 
     @pytest.mark.parametrize(("at", "shown"), [(0.0, "Depth"), (1.0, "RGB")])
-    def test_split_at_either_end_is_one_layer(self, renderer, at, shown):
+    def test_split_at_either_end_is_one_layer(self, renderer, monkeypatch, at, shown):
         cameras = free_camera(80, 60)
+        painted, paint = [], renderer.paint
+        monkeypatch.setattr(
+            renderer, "paint", lambda *a: painted.append(a[3] if len(a) > 3 else a[1].layer) or paint(*a)
+        )
         image = renderer.draw(0, RenderOptions(second="Depth", mix="Split", at=at), cameras).image.astype(int)
         alone = renderer.draw(0, RenderOptions(layer=shown), cameras).image.astype(int)
         assert np.abs(image[30:40, 4:-4] - alone[30:40, 4:-4]).max() <= 1
+        renderer.draw(0, RenderOptions(second="Depth", mix="Blend", at=at), cameras)
+        assert painted == [shown, shown, "RGB" if at == 0 else "Depth"]  # none that is not seen
 
     def test_blend_is_linear(self, renderer):
         cameras = free_camera(160, 120)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.app.scenes.source import LiveSource, ModelSource, PointsSource, SplatsSource
@@ -83,3 +85,18 @@ class TestSources:
         features = torch.randn(len(scene), 4)
         state = SplatsSource(as_gaussians(scene, features), "room", device="cpu").load(0)
         assert state.gaussians.features is None and state.embeddings is features
+
+
+def test_beside_a_training_on_cuda_it_keeps_one_scene_in_mixed_precision(monkeypatch):
+    class OnCuda(StubModel):
+        def to(self, device):
+            return self
+
+        def parameters(self, recurse=True):
+            return iter([SimpleNamespace(is_cuda=True, device=torch.device("cuda"))])
+
+    monkeypatch.setattr("gaussiancross.app.scenes.source.has_bfloat16", lambda device: device.type == "cuda")
+    source = LiveSource(LiveFeed(), Boxes(), device="cpu", make_model=OnCuda)
+    assert source._states.max_items == 1 and source._amp
+    source = LiveSource(LiveFeed(), Boxes(), device="cpu", make_model=StubModel)
+    assert source._states.max_items == 3 and not source._amp
