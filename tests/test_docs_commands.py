@@ -187,6 +187,8 @@ NOT_RUN = {
     "make test": "this test would run itself",
     "make fuzz": "takes many minutes; tests/fuzz does it in small",
     "make check": "runs the linters, not the project",
+    "make coverage": "the whole suite, traced: many minutes",
+    "make audit": "needs a network; tests/test_makefile.py runs what it is made of",
     "make docs": "installs; the guide is built by its own target",
     "make dist": "installs; tests/test_distribution.py does it",
     "pip install .": "installs",
