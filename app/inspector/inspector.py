@@ -45,7 +45,7 @@ COLLECT_AFTER = 1.0
 such garbage rarely while a network trains."""
 
 CALLBACK_THREADS = 8
-"""Largest number of threads that run callbacks of browsers; these leave all long work to the render thread."""
+"""Number of threads that run callbacks of browsers; these leave all long work to the render thread."""
 
 
 class Inspector:

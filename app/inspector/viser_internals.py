@@ -7,6 +7,7 @@ viser has no public interface for these functions. `REQUIRED` lists each private
 from __future__ import annotations
 
 import logging
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -68,11 +69,15 @@ def ignore_share_requests(server: viser.ViserServer) -> None:
 
 
 def limit_callback_threads(server: viser.ViserServer, count: int) -> None:
-    """Run callbacks of all browsers in at most ``count`` threads; viser starts up to 32, and none of them ends.
+    """Run callbacks of all browsers in ``count`` threads, started now; viser adds up to 32 over time, and ends none.
 
     Every thread that allocates keeps memory of its own, so a training's process grew with each further browser.
     """
-    server._thread_executor._max_workers = min(count, server._thread_executor._max_workers)
+    pool = server._thread_executor
+    pool._max_workers = count
+    started = threading.Barrier(count)
+    for _ in range(count):  # the pool starts a thread only for a task that no idle thread can take
+        pool.submit(started.wait)
 
 
 def check_connections(server: viser.ViserServer, allowed: Callable[[str | None, str | None], bool]) -> None:
