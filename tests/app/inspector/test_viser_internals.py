@@ -76,18 +76,16 @@ def test_every_private_attribute_that_is_used_is_listed() -> None:
 
 def test_many_callbacks_at_once_share_the_threads_of_the_start() -> None:
     with Inspector(NamedRoom(), port=0) as inspector:
-        at_start, threads, wait = set(threading.enumerate()), set(), threading.Event()
+        at_start, threads, together = set(threading.enumerate()), set(), threading.Barrier(CALLBACK_THREADS)
 
         def callback() -> None:
-            wait.wait(10)
+            together.wait(20)
             threads.add(threading.current_thread())
 
         jobs = [inspector._server._thread_executor.submit(callback) for _ in range(4 * CALLBACK_THREADS)]
-        wait.set()
         for job in jobs:
             job.result(20)
-    assert 1 < len(threads) <= CALLBACK_THREADS
-    assert threads <= at_start
+    assert len(threads) == CALLBACK_THREADS and threads <= at_start
 
 
 def test_no_other_module_imports_private_modules_of_viser() -> None:
