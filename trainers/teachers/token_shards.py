@@ -161,6 +161,8 @@ def read_about(path: Path) -> dict[str, Any]:
     types = {"backbone": str, "digest": str, "command": str, "layers": list, "patch": int}
     if not isinstance(about, dict) or any(not isinstance(about.get(key), kind) for key, kind in types.items()):
         raise InputError(path, f"JSON with {', '.join(types)}", "other content", "run token_shards again")
+    if any(type(layer) is not int for layer in about["layers"]):
+        raise InputError(path, "layers by their integer numbers", str(about["layers"])[:200], "run token_shards again")
     return about
 
 
