@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from gaussiancross.tests.helpers.install_extras import ROOT, extra_requirements
+from helpers.install_extras import ROOT, extra_requirements
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 PLATFORMS = {

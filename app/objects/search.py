@@ -107,12 +107,10 @@ def known_labels(text: TextEncoder, names: Sequence[str]) -> tuple[list[str], li
     known = [name for name, is_known in zip(names, found, strict=True) if is_known]
     unknown = [name for name, is_known in zip(names, found, strict=True) if not is_known]
     find = getattr(text, "find", None)
-    sentences = [f"Left out: {find(name) if find else f'Unknown phrase {name!r}.'}" for name in unknown]
+    reasons = [find(name) if find else f"Unknown phrase {name!r}." for name in unknown]
     if not known:
-        raise InputError(
-            "labels", "at least one that the text tower knows", " ".join(sentences).replace("Left out: ", "")
-        )
-    return known, sentences
+        raise InputError("labels", "at least one that the text tower knows", " ".join(reasons))
+    return known, [f"Left out: {reason}" for reason in reasons]
 
 
 def find_objects(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from gaussiancross.app.commands import doctor as command
 from gaussiancross.app.doctor import checks as doctor
 from gaussiancross.app.doctor import environment, report
 from gaussiancross.core import cuda as core_cuda
-from gaussiancross.tests.helpers.install_extras import extra_requirements
+from helpers.install_extras import extra_requirements
 
 
 @pytest.fixture

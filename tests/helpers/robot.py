@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from gaussiancross.app.inspector import Inspector
 from gaussiancross.app.inspector.session import Session
 
+from helpers.inspector import NamedRoom, room_words
 from helpers.waiting import wait_for
 
 
@@ -173,3 +174,11 @@ def decode(data: bytes) -> list[dict[str, Any]]:
         return [filled(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
     return [filled(message) for message in packet["messages"]]
+
+
+@contextlib.contextmanager
+def named_room() -> Iterator[Robot]:
+    """A page with `NamedRoom` in view, which can be asked in words."""
+    with Inspector(NamedRoom(), port=0, text=room_words()) as inspector, Robot(inspector) as robot:
+        wait_for(lambda: robot.session.loader.placed_scene == 0, "the scene")
+        yield robot

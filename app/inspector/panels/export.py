@@ -216,9 +216,7 @@ class ExportPanel(Panel):
             assert chosen is not None
             context.exports.start("indices", selection_work(state, chosen, context.source.title, name))
         else:
-            if (
-                chosen is None and state.gaussians is not None
-            ):  # as shown: without hidden parts, and walls before a room
+            if chosen is None and state.gaussians is not None:  # as shown: no hidden parts, no walls before a room
                 options = context.model.options()
                 shown = drawn(state, options.keep, options.cut, context.requests.cameras())
                 chosen = None if shown is None or len(shown) != len(state.gaussians) else np.flatnonzero(shown.cpu())

@@ -11,8 +11,8 @@ from gaussiancross.app.inspector.address import Address
 from gaussiancross.app.inspector.history import History
 from gaussiancross.core.errors import InputError
 from helpers.browser import pixels
-from helpers.inspector import Clock, Furnished, NamedRoom, grey_run, room_words
-from helpers.robot import Robot
+from helpers.inspector import Clock, Furnished, grey_run
+from helpers.robot import Robot, named_room
 from helpers.waiting import wait_for
 
 
@@ -57,8 +57,7 @@ class TestHistory:
 
 @pytest.fixture()
 def named():
-    with Inspector(NamedRoom(), port=0, text=room_words()) as inspector, Robot(inspector) as robot:
-        wait_for(lambda: robot.session.loader.placed_scene == 0, "the scene")
+    with named_room() as robot:
         yield robot
 
 

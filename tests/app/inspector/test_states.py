@@ -17,16 +17,15 @@ from gaussiancross.app.query.search import QueryResult
 from gaussiancross.app.render.options import RenderOptions
 from gaussiancross.app.render.renderer import Renderer
 from gaussiancross.core.errors import InputError
-from helpers.inspector import Boxes, Clock, Furnished, NamedRoom, box_room, free_camera, room_words
-from helpers.robot import Robot
+from helpers.inspector import Boxes, Clock, Furnished, box_room, free_camera
+from helpers.robot import Robot, named_room
 from helpers.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
 def named():
     """A page that can be asked in words."""
-    with Inspector(NamedRoom(), port=0, text=room_words()) as inspector, Robot(inspector) as robot:
-        wait_for(lambda: robot.session.loader.placed_scene == 0, "the scene")
+    with named_room() as robot:
         yield robot
 
 

@@ -31,6 +31,7 @@ from gaussiancross.trainers.teachers.token_shards import (
     TokenShard,
     TokenShards,
     object_keys,
+    read_about,
     read_shard,
     save_shard,
     write_about,
@@ -81,6 +82,13 @@ def head(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Pa
     held = LabelledTokens.of([shard(9)], trainer.names)
     export(trainer, held, folder)
     return folder, token_accuracy(trainer.model, held)
+
+
+def test_layers_that_are_no_integers_are_refused(tmp_path):
+    about = '{"backbone": "B", "digest": "d", "command": "c", "patch": 14, "layers": [9, -Infinity]}'
+    (tmp_path / ABOUT).write_text(about)
+    with pytest.raises(InputError, match="layers by their integer numbers"):
+        read_about(tmp_path / ABOUT)
 
 
 def test_the_head_learns_the_names(head):
