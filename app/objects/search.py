@@ -107,7 +107,7 @@ def known_labels(text: TextEncoder, names: Sequence[str]) -> tuple[list[str], li
     known = [name for name, is_known in zip(names, found, strict=True) if is_known]
     unknown = [name for name, is_known in zip(names, found, strict=True) if not is_known]
     find = getattr(text, "find", None)
-    reasons = [find(name) if find else f"Unknown phrase {name!r}." for name in unknown]
+    reasons = [str(find(name)) if find else f"Unknown phrase {name!r}." for name in unknown]
     if not known:
         raise InputError("labels", "at least one that the text tower knows", " ".join(reasons))
     return known, [f"Left out: {reason}" for reason in reasons]
